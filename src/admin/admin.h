@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * admin.h - a small HTTP/1.1 server on a control loop: the admin socket and the manager's listener.
+ *
+ * May touch:  base, loop, http.
+ * Threads:    one control loop. Handlers answer at once or later (admin_exchange is kept).
+ * Limits:     head 16 KiB, body body_bytes_max, 256 connections, 30 s a request.
+ */
+#ifndef ADMIN_H
+#define ADMIN_H
+
+#include "base/fr_buf.h"
+#include "loop/loop.h"
+
+struct admin;
+struct admin_exchange;
+
+struct admin_request {
+    struct fr_view method, path; /* path without the query, percent-decoded */
+    struct fr_view query;        /* raw, without '?' */
+    struct fr_view content_type;
+    struct fr_view body; /* whole; valid until the answer */
+};
+/* Must lead to exactly one admin_answer. */
+typedef void (*admin_fn)(void *ctx, struct admin_exchange *exchange,
+                         const struct admin_request *request);
+
+struct admin_route {
+    const char *method; /* "GET" (serves HEAD too), "POST", "DELETE", "PUT" */
+    const char *path;   /* exact, or a prefix when it ends in '/' */
+    admin_fn fn;
+};
+
+/* A connection whose first byte is not an HTTP method's is handed to `other` (the manager's XML
+ * streams share its listener): its descriptor, off the loop, with the bytes already received, which
+ * the callee gives back. Without one such a connection gets 400. */
+typedef void (*admin_other_fn)(void *ctx, int fd, struct loop_buf *first);
+
+/* Takes a bound descriptor. routes: terminated by a row with method NULL; must outlive the server.
+ * 404, 405 (with Allow), 400, 413 and 431 are answered by the server itself. */
+FR_MUST_USE enum fr_err admin_new(struct loop *loop, int fd, const struct admin_route *routes,
+                                  size_t body_bytes_max, void *ctx, struct admin **out);
+void admin_on_other(struct admin *admin, admin_other_fn fn);
+const struct loop_addr *admin_addr(const struct admin *admin); /* as bound */
+void admin_free(struct admin **admin); /* open exchanges end unanswered */
+
+/* body may be empty; copied. content_type NULL: application/json. */
+void admin_answer(struct admin_exchange *exchange, int status, const char *content_type,
+                  struct fr_view body);
+/* {"error": "..."} with the words escaped. */
+__attribute__((format(printf, 3, 4))) void
+admin_answer_error(struct admin_exchange *exchange, int status, const char *format, ...);
+/* Value of key in a query string, percent-decoded into out; false when absent or too long. */
+bool admin_query(struct fr_view query, const char *key, char *out, size_t out_bytes);
+/* Appends a JSON string literal, quotes included. */
+FR_MUST_USE enum fr_err admin_json_string(struct fr_buf *out, struct fr_view text);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * allocator.h - pools, and the state machine that moves a server between them and the clusters.
+ *
+ * Life of a server (allocator_states.def is the table; one function alone writes the state):
+ *
+ *   available -> starting -> ready -> draining -> stopping -> available
+ *                   |  ^
+ *                   |  +-- died while ready: starting again (restart_max), else replaced
+ *                   +----> stopping -> available      (start failed or timed out)
+ *
+ * Threads:   the control thread's loop.
+ * Crash:     every transition is in the ledger before the world is touched and again after it; on
+ *            start the ledger is reconciled with what the providers find. Transitions of one turn
+ *            share one write (loop_defer), and what they do to the world follows that write.
+ * Owner:     an edge or the allocator role; it publishes the membership and tells when a member has
+ *            drained.
+ */
+#ifndef ALLOCATOR_H
+#define ALLOCATOR_H
+
+#include "cluster/cluster_ledger.h"
+#include "provider/provider.h"
+
+struct allocator;
+
+struct allocator_server { /* as others see it; borrowed until the next call */
+    const char *id, *cluster, *pool, *address;
+    const struct loop_addr *addr;
+    enum cluster_server_state state;
+    uint32_t weight;
+    int64_t since_us; /* monotonic: in this state since */
+};
+
+struct allocator_events {
+    /* Its health check passed and the ledger says ready: put it into the cluster. */
+    void (*join)(void *ctx, const struct allocator_server *server);
+    /* Take it out of the cluster; call allocator_drained once nothing is on it any more. The drain
+     * deadline is the allocator's own: after it the server is stopped anyway. */
+    void (*leave)(void *ctx, const struct allocator_server *server);
+    void (*weight)(void *ctx, const struct allocator_server *server);
+    /* Something to report or to show changed (states, pools). */
+    void (*changed)(void *ctx);
+    /* Routes, clusters or pools in force changed by a hand edit of the ledger: rebuild. */
+    void (*settings)(void *ctx);
+    void *ctx;
+};
+
+struct allocator_options {
+    const char *state_folder; /* the ledger is STATE/ledger.yaml */
+    bool needs_release;       /* a draining server waits for allocator_release too (DESIGN section 6) */
+    struct cluster_ledger_shown shown; /* serves and clusters are used; available and pools are ours */
+};
+
+/* Loads and reconciles the ledger: servers that run are adopted (join follows for the ready ones),
+ * others are started again or forgotten, orphans stopped. Errors in the ledger file are in diag and
+ * nothing was touched. `clusters` and `pools` are those of the file; the ledger's own are added. */
+FR_MUST_USE enum fr_err allocator_new(struct loop *loop, const struct allocator_options *options,
+                                      struct config_cluster *const *clusters, size_t cluster_count,
+                                      struct config_pool *const *pools, size_t pool_count,
+                                      const struct allocator_events *events,
+                                      struct config_diag *diag, struct allocator **out);
+/* leave_running: servers go on, to be adopted by the next life. */
+void allocator_free(struct allocator **allocator, bool leave_running);
+
+/* The answer to a request, exactly once, possibly from inside the call. Servers are those concerned. */
+struct allocator_answer {
+    enum fr_err err;
+    const char *why; /* in words when err */
+    const struct allocator_server *servers;
+    size_t server_count;
+    uint64_t generation;
+};
+typedef void (*allocator_done_fn)(void *ctx, const struct allocator_answer *answer);
+
+/* count servers for the cluster; done when every one is ready (in the cluster) or the request failed
+ * as a whole (all-or-nothing: those already started go back). wanted: a given server's address. */
+void allocator_allocate(struct allocator *allocator, struct fr_view cluster, uint32_t count,
+                        struct fr_view wanted, allocator_done_fn fn, void *ctx);
+/* Named servers; done when every one is back in its pool. */
+void allocator_deallocate(struct allocator *allocator, struct fr_view cluster,
+                          const struct fr_view *ids, size_t id_count, allocator_done_fn fn, void *ctx);
+/* From its cluster to another without a stop: leaves the one, drained, joins the other. */
+void allocator_move(struct allocator *allocator, struct fr_view id, struct fr_view to,
+                    allocator_done_fn fn, void *ctx);
+/* Weight of an allocated server, or of a member of the file (kept in the ledger). */
+FR_MUST_USE enum fr_err allocator_weight(struct allocator *allocator, struct fr_view id,
+                                         uint32_t weight);
+void allocator_drained(struct allocator *allocator, struct fr_view id);
+void allocator_release(struct allocator *allocator, struct fr_view id);
+void allocator_set_needs_release(struct allocator *allocator, bool needs_release);
+/* The health of a ready member failed for good (its active check): replace it. */
+void allocator_unhealthy(struct allocator *allocator, struct fr_view id, const char *why);
+
+/* Run-time settings: in the ledger before they are in force. References are taken.
+ * put replaces by name. remove: FR_ERR_NOT_FOUND; FR_ERR_STATE while servers are allocated from the
+ * pool or to the cluster, or (checked by the caller) a route still names the cluster. */
+FR_MUST_USE enum fr_err allocator_put_route(struct allocator *allocator, struct config_route *route);
+FR_MUST_USE enum fr_err allocator_remove_route(struct allocator *allocator, struct fr_view name);
+FR_MUST_USE enum fr_err allocator_put_cluster(struct allocator *allocator,
+                                              struct config_cluster *cluster);
+FR_MUST_USE enum fr_err allocator_remove_cluster(struct allocator *allocator, struct fr_view name);
+FR_MUST_USE enum fr_err allocator_put_pool(struct allocator *allocator, struct config_pool *pool);
+FR_MUST_USE enum fr_err allocator_remove_pool(struct allocator *allocator, struct fr_view name);
+/* A re-read file (SIGHUP): these are the file's clusters and pools now. All or nothing: an error
+ * leaves what was. */
+FR_MUST_USE enum fr_err allocator_reload(struct allocator *allocator,
+                                         struct config_cluster *const *clusters,
+                                         size_t cluster_count, struct config_pool *const *pools,
+                                         size_t pool_count);
+
+const struct cluster_ledger *allocator_ledger(const struct allocator *allocator);
+size_t allocator_server_count(const struct allocator *allocator);
+bool allocator_server_at(const struct allocator *allocator, size_t index,
+                         struct allocator_server *out);
+struct allocator_pool {
+    const char *name;
+    uint64_t available, allocated;
+};
+size_t allocator_pool_count(const struct allocator *allocator);
+bool allocator_pool_at(const struct allocator *allocator, size_t index, struct allocator_pool *out);
+
+#endif

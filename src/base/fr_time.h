@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fr_time.h - the clocks, and their text.
+ *
+ * Only loop, log and main-like code read clocks; everybody else is told the time.
+ */
+#ifndef FR_TIME_H
+#define FR_TIME_H
+
+#include "base/fr_view.h"
+
+#define FR_US_PER_MS 1000LL
+#define FR_US_PER_S 1000000LL
+
+int64_t fr_clock_mono_us(void); /* monotonic, since some start */
+int64_t fr_clock_wall_us(void); /* since 1970-01-01 UTC */
+
+/* "2026-01-01T12:00:00.000Z"; 25 bytes with the NUL. */
+#define FR_TIME_ISO_BYTES 32
+void fr_time_format_iso(int64_t wall_us, char out[FR_TIME_ISO_BYTES]);
+/* The same notation back, fraction optional, only "Z"; false on anything else. */
+bool fr_time_parse_iso(struct fr_view text, int64_t *out_wall_us);
+
+#endif

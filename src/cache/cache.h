@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache.h - RFC 9111: which responses may be stored and reused (rules), and the shelf they stand on
+ * (store).
+ *
+ * May touch:  base, http. Never: sockets, clocks, files, logs.
+ * Threads:    the store is shared by all workers; an entry is immutable once complete and lives
+ *             until its last reader lets go.
+ * Memory:     memory_bytes in all, heads, bodies, index and slack counted. When full: evict (SIEVE);
+ *             if that is not enough, answer without storing.
+ * Follows:    RFC 9111 sections 3, 4, 5; Zhang et al., "SIEVE is Simpler than LRU" (NSDI 2024).
+ */
+#ifndef CACHE_H
+#define CACHE_H
+
+#include "base/fr_err.h"
+#include "base/fr_hash.h"
+#include "http/http.h"
+
+struct cache_store;
+struct cache_entry;  /* complete: counted reference */
+struct cache_filler; /* one worker's, while a response comes in */
+
+struct cache_options {
+    uint64_t memory_bytes;
+    uint64_t object_bytes_max;
+};
+struct cache_counters { /* of the store, summed over its shards */
+    uint64_t bytes, entries, stored, evicted, refused_full, refused_large;
+};
+
+FR_MUST_USE enum fr_err cache_store_new(const struct cache_options *options,
+                                        struct cache_store **out);
+void cache_store_free(struct cache_store **store); /* after every entry was let go */
+void cache_store_counters(const struct cache_store *store, struct cache_counters *out);
+
+/* What is looked up: the request and the host it is for. */
+struct cache_request {
+    const struct http_head *head;
+    struct fr_view scheme; /* "http" */
+    struct fr_view host;   /* normalised, port kept */
+    int64_t now_us;        /* wall clock */
+    int64_t stale_max_us;  /* serve a stale response up to this far past freshness without asking
+                              (the edge is relieving itself); 0 = never */
+};
+
+enum cache_answer {
+    CACHE_BYPASS, /* neither look nor store: method, Range, no-store, Authorization … */
+    CACHE_MISS,   /* forward, store if allowed */
+    CACHE_FRESH,  /* *out_entry answers */
+    CACHE_STALE_ALLOWED, /* stale, within stale_max_us: *out_entry answers */
+};
+/* *out_entry is referenced for FRESH and STALE_ALLOWED, else NULL. */
+enum cache_answer cache_lookup(struct cache_store *store, const struct cache_request *request,
+                               struct cache_entry **out_entry);
+struct cache_entry *cache_entry_ref(struct cache_entry *entry);
+void cache_entry_unref(struct cache_entry **entry);
+
+/* The stored head as it goes to a client: status line and end-to-end fields, each ending in CRLF,
+ * without Age, Connection, Content-Length and the empty line, which the sender adds. */
+struct fr_view cache_entry_head(const struct cache_entry *entry);
+int cache_entry_status(const struct cache_entry *entry);
+uint64_t cache_entry_body_bytes(const struct cache_entry *entry);
+/* Part `index` of the body (immutable memory, valid while referenced); false past the end. */
+bool cache_entry_body(const struct cache_entry *entry, size_t index, struct fr_view *out);
+int64_t cache_entry_age_s(const struct cache_entry *entry, int64_t now_us); /* RFC 9111 4.2.3 */
+/* Strong or weak comparison as the request's conditions want: true when 304 is the answer to this
+ * GET or HEAD (If-None-Match, If-Modified-Since). */
+bool cache_entry_not_modified(const struct cache_entry *entry, const struct http_head *request);
+
+/* A response to a request that was a MISS. NULL: not storable by RFC 9111 section 3, or too large.
+ * request_time/response_time as in section 4.2.3, wall clock. */
+struct cache_filler *cache_fill_begin(struct cache_store *store, const struct cache_request *request,
+                                      const struct http_head *response, enum http_framing framing,
+                                      int64_t request_us, int64_t response_us);
+/* FR_ERR_FULL: it grew too large or memory is out; the filler is dropped and set to NULL, the
+ * response goes on to the client. */
+FR_MUST_USE enum fr_err cache_fill_add(struct cache_filler **filler, struct fr_view data);
+void cache_fill_commit(struct cache_filler **filler); /* the body came whole: others may see it */
+void cache_fill_drop(struct cache_filler **filler);   /* it did not; NULL is allowed */
+
+/* An unsafe method succeeded: what is stored for its target is no longer valid (section 4.4). */
+void cache_invalidate(struct cache_store *store, const struct cache_request *request);
+
+#endif

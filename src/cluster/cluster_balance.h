@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cluster_balance.h - picks the member for one exchange.
+ *
+ * May touch:  base. Never: sockets, clocks.
+ * Threads:    a worker's own state; reads nothing shared but the view and its own stats slots.
+ * Seam:       one operations struct a balancer and one line in the registry; nothing else to edit.
+ * Cost:       p2c and round-robin constant; least-request linear in the members.
+ */
+#ifndef CLUSTER_BALANCE_H
+#define CLUSTER_BALANCE_H
+
+#include "base/fr_hash.h"
+#include "cluster/cluster_snapshot.h"
+
+/* One worker's judgement of one member, indexed by the member's slot. Zero = fresh. */
+struct cluster_judgement {
+    uint32_t failures_in_row;
+    uint32_t ejections_in_row;
+    int64_t ejected_until_us; /* 0: not ejected */
+    uint64_t rr_current;      /* smooth weighted round-robin's running value (signed, biased) */
+};
+
+struct cluster_pick {
+    uint32_t worker;
+    int64_t now_us;
+    struct fr_rand *rand;
+    struct cluster_judgement *judgements; /* by member slot */
+    const struct cluster_member *const *avoid; /* tried already by this exchange */
+    size_t avoid_count;
+};
+
+/* The weight in force: configured weight times the slow-start ramp (from 10 % up, linear). */
+uint32_t cluster_endpoint_weight(const struct cluster_view *view,
+                                 const struct cluster_endpoint *endpoint, int64_t now_us);
+
+/* NULL when no endpoint can take a request. Unhealthy and ejected ones are passed over; when every
+ * endpoint of non-zero weight is, the choice is among all of them (panic: better a doubtful member
+ * than a sure 503). */
+const struct cluster_endpoint *cluster_balance_pick(const struct cluster_view *view,
+                                                    const struct cluster_pick *pick);
+
+/* Passive ejection: reports how an exchange on `endpoint` went (failed: connect failure, broken or
+ * missing response, or 5xx of 502, 503, 504). True when this one ejected the member. */
+bool cluster_judge(const struct cluster_view *view, const struct cluster_endpoint *endpoint,
+                   struct cluster_judgement *judgements, int64_t now_us, bool failed);
+
+#endif

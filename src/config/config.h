@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.h - freshet.yaml as typed, validated, immutable values.
+ *
+ * May touch:  base, loop (addresses), files. Never: sockets, threads.
+ * Memory:     routes, clusters and pools are counted one by one (atomic), because each can be
+ *             replaced at run time by itself and snapshots keep those they show.
+ * Units:      in the names. Every string is NUL-terminated and owned by its struct.
+ */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include "base/fr_err.h"
+#include "base/fr_view.h"
+#include "config/config_diag.h"
+#include "config/config_tree.h"
+#include "loop/loop_addr.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define CONFIG_NAME_BYTES 64 /* names and ids: [A-Za-z0-9][A-Za-z0-9._-]*, NUL included */
+
+enum config_balance { CONFIG_BALANCE_P2C, CONFIG_BALANCE_ROUND_ROBIN, CONFIG_BALANCE_LEAST_REQUEST };
+
+enum config_priority { CONFIG_PRIORITY_LOW, CONFIG_PRIORITY_NORMAL, CONFIG_PRIORITY_HIGH };
+
+enum config_cache_use { CONFIG_CACHE_INHERIT, CONFIG_CACHE_OFF, CONFIG_CACHE_ON };
+
+struct config_route {
+    atomic_uint refs;
+    char name[CONFIG_NAME_BYTES]; /* given, or "route-N"; what run-time changes name */
+    /* match: an empty string or NULL matches everything */
+    char *host;         /* lower case; "*.example.com" matches any number of leading labels */
+    char *path;         /* prefix, begins with '/'; "/api/" does not match "/api" */
+    char *method;       /* one token */
+    char *header_name;  /* lower case */
+    char *header_value; /* NULL: present is enough */
+    /* action */
+    char cluster[CONFIG_NAME_BYTES];
+    enum config_cache_use cache;
+    enum config_priority priority;
+    char handover[CONFIG_NAME_BYTES]; /* cluster that takes over while the edge is relieved by
+                                         handover; "" = none */
+    int64_t stale_us;                 /* how far past freshness relief may serve it; default 60 s */
+    bool runtime;                     /* introduced by a reconfiguration, kept in the ledger */
+};
+
+struct config_member {
+    char id[CONFIG_NAME_BYTES]; /* given, or CLUSTER-ADDRESS made name-safe ("web-127.0.0.1-9001") */
+    char *address;              /* as written, canonical */
+    struct loop_addr addr;
+    uint32_t weight; /* 0..65535, default 100; 0 takes no new requests */
+};
+
+enum config_health_kind { CONFIG_HEALTH_NONE, CONFIG_HEALTH_TCP, CONFIG_HEALTH_HTTP };
+
+struct config_health {
+    enum config_health_kind kind; /* default TCP for clusters that scale, NONE otherwise;
+                                     HTTP when `path` is given */
+    char *path;
+    char *host;           /* Host field; NULL = the member's address */
+    int64_t interval_us;  /* default 2 s */
+    int64_t timeout_us;   /* default 1 s */
+    int64_t starting_interval_us; /* while a server is starting; default 50 ms */
+    unsigned rise;        /* passes in a row to become healthy; default 1 */
+    unsigned fall;        /* failures in a row to become unhealthy; default 3 */
+    unsigned status_min, status_max; /* default 200..399 */
+};
+
+struct config_ejection { /* passive */
+    unsigned failures;         /* failures in a row; default 5; 0 = off */
+    int64_t time_us;           /* how long, times the number of ejections in a row; default 10 s */
+    double max_share;          /* of a cluster's members ejected at once; default 0.5 */
+};
+
+/* Sources of utilization; the highest of those available counts. */
+struct config_utilization {
+    uint32_t limit;            /* requests in flight on one member at 1.0; 0 = source off.
+                                  yaml: `limit` of the cluster */
+    bool host_cpu;             /* an agent's report of the member's host; default true */
+    char *agent_check;         /* "HOST:PORT", or ":PORT" on the member's own address; NULL = off */
+    int64_t agent_check_interval_us; /* default 1 s */
+    bool orca;                 /* endpoint-load-metrics response field; default true */
+    int64_t window_us;         /* in-flight is averaged over this; default 100 ms */
+};
+
+struct config_level {
+    double value;    /* 0..1; < 0: not set */
+    int64_t for_us;  /* how long it must hold */
+};
+
+enum config_relief { CONFIG_RELIEF_WEIGHT = 1, CONFIG_RELIEF_ALLOCATE = 2 };
+
+struct config_scale {
+    bool enabled;
+    char from[CONFIG_NAME_BYTES]; /* pool */
+    uint32_t min, max;            /* members; defaults 1 and 8 */
+    struct config_level upper;    /* default 0.80 for 0 s */
+    struct config_level lower;    /* default 0.30 for 30 s */
+    int64_t cooldown_up_us;       /* after an allocation finished; default 2 s */
+    int64_t cooldown_down_us;     /* after any change; default 30 s */
+    uint32_t step_max;            /* servers asked for at once; default 4 */
+    unsigned relief;              /* set of enum config_relief at the upper level; default both */
+};
+
+struct config_timeouts {
+    int64_t connect_us;  /* default 2 s */
+    int64_t response_us; /* request sent to first response byte; default 60 s */
+    int64_t idle_us;     /* silence in a body either way; default 60 s */
+    int64_t keepalive_us;/* idle pooled connection; default 30 s */
+};
+
+struct config_cluster {
+    atomic_uint refs;
+    char name[CONFIG_NAME_BYTES];
+    struct config_member *members;
+    size_t member_count;
+    enum config_balance balance;
+    struct config_health health;
+    struct config_ejection ejection;
+    struct config_utilization utilization;
+    struct config_scale scale;
+    struct config_timeouts timeouts;
+    int64_t slow_start_us;     /* default 10 s for added members; 0 = off */
+    int64_t drain_us;          /* deadline; default 30 s */
+    uint32_t keepalive_max;    /* idle connections per worker and member; default 64 */
+    double retry_budget;       /* share of requests; default 0.2 */
+    bool runtime;
+};
+
+enum config_provider_kind { CONFIG_PROVIDER_STATIC, CONFIG_PROVIDER_PROCESS };
+
+struct config_pool {
+    atomic_uint refs;
+    char name[CONFIG_NAME_BYTES];
+    char *provider; /* name in the provider registry: "static", "process" */
+    /* static */
+    struct config_member *servers; /* id "POOL-ADDRESS" */
+    size_t server_count;
+    /* process */
+    char **command; /* argv with {port} {id} {cluster} {pool}; NULL-terminated */
+    size_t command_count;
+    char **environment; /* "NAME=value", NULL-terminated; same placeholders */
+    char *folder;       /* working folder; NULL = the configuration file's */
+    char host[64];      /* address processes listen on; default 127.0.0.1 */
+    uint16_t port_first, port_last;
+    int64_t start_timeout_us; /* until the health check passes; default 30 s */
+    int64_t stop_timeout_us;  /* SIGTERM to SIGKILL; default 10 s */
+    uint32_t restart_max;     /* restarts of one server within restart_window; then replaced;
+                                 default 3 */
+    int64_t restart_window_us;/* default 60 s */
+    bool runtime;
+};
+
+struct config_listen {
+    struct loop_addr addr;
+    char *text;
+    unsigned line;
+};
+
+struct config_cache {
+    bool enabled;
+    uint64_t memory_bytes;
+    uint64_t object_bytes_max; /* default 8 MiB, at most a quarter of memory */
+};
+
+/* The edge's own levels and how it relieves itself (MISSION C28). */
+enum config_relief_step { CONFIG_STEP_STALE, CONFIG_STEP_HANDOVER, CONFIG_STEP_SHED };
+struct config_edge_relief {
+    bool enabled;
+    struct config_level upper; /* default 0.90 for 1 s */
+    struct config_level lower; /* default 0.60 for 5 s */
+    enum config_relief_step steps[3]; /* in this order; default stale, handover, shed */
+    size_t step_count;
+};
+
+struct config_limits {
+    uint32_t head_bytes;        /* request or response head; default 32 KiB */
+    uint32_t request_line_bytes;/* default 8 KiB */
+    uint32_t field_count;       /* default 100 */
+    uint32_t connections;       /* client connections per worker; default 16384 */
+    uint32_t buffers;           /* receive buffers lent per worker; default 8192 */
+    int64_t header_timeout_us;  /* client's head; default 10 s */
+    int64_t client_idle_us;     /* client's keep-alive; default 60 s */
+    int64_t body_timeout_us;    /* silence of a client in a body; default 30 s */
+    uint32_t requests_per_connection; /* default 100000 */
+};
+
+struct config_stream { /* the XML stream's limits */
+    int64_t report_interval_us; /* default 1 s */
+    int64_t keepalive_us;       /* default 5 s */
+    uint32_t stanza_bytes;      /* default 1 MiB */
+    uint32_t stanza_rate;       /* stanzas a second one peer may send; default 2000 */
+    uint32_t sessions;          /* manager: default 4096 */
+};
+
+struct config_manager {
+    struct config_listen *listen; /* where the manager listens (run, manager) */
+    size_t listen_count;
+    char *connect; /* where an edge, agent or allocator connects; NULL: listen[0] for `run`, none
+                      for an edge on its own */
+    struct loop_addr connect_addr;
+    uint32_t journal_rows; /* kept; default 100000 */
+};
+
+struct config_agent { /* `freshet agent` */
+    char *server;        /* member id it reports for; NULL: by address */
+    char *address;       /* address of the member it reports for */
+    int64_t interval_us; /* default 1 s */
+};
+
+struct config {
+    char *path;          /* the file; NULL for `freshet proxy` */
+    char *folder;        /* relative paths stand relative to the folder the program runs in, as the
+                            shell's do; kept for messages */
+    char id[CONFIG_NAME_BYTES]; /* default: "ROLE-HOSTNAME" of the host, name-safe */
+    uint32_t workers;    /* 0: one a core */
+    char *state;         /* folder; default ./state */
+    char *admin;         /* address text; default unix:STATE/admin.sock; NULL = off */
+    struct loop_addr admin_addr;
+    struct config_listen *listen;
+    size_t listen_count;
+    struct config_manager manager;
+    struct config_cache cache;
+    struct config_edge_relief relief; /* yaml: edge: { relief: … } */
+    struct config_limits limits;
+    struct config_stream stream;
+    struct config_agent agent;
+    struct config_route **routes;
+    size_t route_count;
+    struct config_cluster **clusters;
+    size_t cluster_count;
+    struct config_pool **pools;
+    size_t pool_count;
+};
+
+enum config_role {
+    CONFIG_ROLE_RUN,
+    CONFIG_ROLE_EDGE,
+    CONFIG_ROLE_MANAGER,
+    CONFIG_ROLE_AGENT,
+    CONFIG_ROLE_ALLOCATOR,
+};
+
+/* Reads and checks a file for a role (what a role needs differs: an edge needs `listen`, a manager
+ * `manager.listen`). Every error of the file is in *diag; FR_ERR_CONFIG when there is at least one.
+ * Resolves names: blocks. On success *out is the caller's. */
+FR_MUST_USE enum fr_err config_load(const char *path, enum config_role role,
+                                    struct config_diag *diag, struct config **out);
+/* The same from bytes; `name` stands in messages. For tests and the fuzzer. */
+FR_MUST_USE enum fr_err config_parse(struct fr_view text, const char *name, enum config_role role,
+                                     struct config_diag *diag, struct config **out);
+void config_free(struct config **config);
+
+/* One route, cluster or pool from a tree (a reconfiguration or the ledger); runtime = true in what
+ * they give. Errors as above. The result has one reference, the caller's. */
+FR_MUST_USE enum fr_err config_route_from_tree(const struct config_node *node,
+                                               struct config_diag *diag, struct config_route **out);
+FR_MUST_USE enum fr_err config_cluster_from_tree(struct fr_view name, const struct config_node *node,
+                                                 struct config_diag *diag,
+                                                 struct config_cluster **out);
+FR_MUST_USE enum fr_err config_pool_from_tree(struct fr_view name, const struct config_node *node,
+                                              struct config_diag *diag, struct config_pool **out);
+/* The way back: YAML flow text on one line that the functions above read to an equal value. */
+FR_MUST_USE enum fr_err config_route_print(const struct config_route *route, struct fr_buf *out);
+FR_MUST_USE enum fr_err config_cluster_print(const struct config_cluster *cluster,
+                                             struct fr_buf *out);
+FR_MUST_USE enum fr_err config_pool_print(const struct config_pool *pool, struct fr_buf *out);
+
+/* All defaults, no members; for `freshet proxy`, tests, and the demo. One reference. */
+struct config *config_new_default(void);
+struct config_route *config_route_new(void);
+struct config_cluster *config_cluster_new(struct fr_view name);
+struct config_pool *config_pool_new(struct fr_view name);
+
+struct config_route *config_route_ref(struct config_route *route);
+void config_route_unref(struct config_route **route); /* NULL is allowed; leaves NULL */
+struct config_cluster *config_cluster_ref(struct config_cluster *cluster);
+void config_cluster_unref(struct config_cluster **cluster);
+struct config_pool *config_pool_ref(struct config_pool *pool);
+void config_pool_unref(struct config_pool **pool);
+
+struct config_cluster *config_find_cluster(const struct config *config, struct fr_view name);
+struct config_pool *config_find_pool(const struct config *config, struct fr_view name);
+bool config_name_valid(struct fr_view name);
+
+#endif

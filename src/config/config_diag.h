@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config_diag.h - errors with a place and a remedy, collected, so that one run shows all of them.
+ *
+ *     freshet.yaml:12:9: unknown key "uper" in scale, expected one of from, min, … (did you mean
+ *     "upper"?)
+ *          uper: 0.8
+ *          ^
+ */
+#ifndef CONFIG_DIAG_H
+#define CONFIG_DIAG_H
+
+#include "base/fr_buf.h"
+
+struct config_diag_entry {
+    unsigned line, column; /* from 1; 0: the file as a whole */
+    char *text;            /* what was found, what was expected, what to do */
+};
+
+struct config_diag {
+    char *name;   /* the file's, as in messages */
+    char *source; /* its text, for the quoted line; may be NULL */
+    struct config_diag_entry *entries;
+    size_t entry_count;
+    size_t entry_cap;
+    size_t dropped; /* entries past the first 100 */
+};
+
+void config_diag_init(struct config_diag *diag);
+void config_diag_fini(struct config_diag *diag);
+void config_diag_source(struct config_diag *diag, const char *name, struct fr_view source);
+__attribute__((format(printf, 4, 5))) void
+config_diag_add(struct config_diag *diag, unsigned line, unsigned column, const char *format, ...);
+/* All entries in order of place, each with its line and a caret. The one printer. */
+FR_MUST_USE enum fr_err config_diag_print(const struct config_diag *diag, struct fr_buf *out);
+/* The first entry without its quoted line, for logs, results and HTTP answers. */
+FR_MUST_USE enum fr_err config_diag_print_first(const struct config_diag *diag, struct fr_buf *out);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http.h - HTTP/1.1 heads and bodies: bytes in, values out; values in, bytes out.
+ *
+ * May touch:  base. Never: sockets, clocks, the heap, logs.
+ * Trusts:     nothing. What RFC 9112 leaves ambiguous is HTTP_BAD.
+ * Memory:     views in a parsed head point into the bytes it was parsed from and die with them.
+ * Follows:    RFC 9110, RFC 9112.
+ */
+#ifndef HTTP_H
+#define HTTP_H
+
+#include "base/fr_buf.h"
+#include "base/fr_err.h"
+#include "base/fr_view.h"
+
+#define HTTP_FIELDS_MAX 256 /* the most a limit may allow */
+
+enum http_step { HTTP_DONE, HTTP_MORE, HTTP_BAD };
+
+struct http_limits {
+    size_t head_bytes_max;
+    size_t request_line_bytes_max;
+    size_t field_count_max; /* <= HTTP_FIELDS_MAX */
+};
+extern const struct http_limits http_limits_default; /* 32 KiB, 8 KiB, 100 */
+
+struct http_err {
+    int status;        /* what a server answers: 400, 414, 431, 501, 505; 502 for responses */
+    size_t offset;     /* of the offending byte */
+    const char *words; /* which rule, static text */
+};
+
+/* Fields we must look at are known by number (http_known.def: name), others are 0. */
+enum http_known {
+    HTTP_UNKNOWN,
+#define HTTP_KNOWN_ROW(symbol, name) HTTP_FIELD_##symbol,
+#include "http/http_known.def"
+#undef HTTP_KNOWN_ROW
+    HTTP_KNOWN_COUNT
+};
+
+struct http_field {
+    struct fr_view name;  /* as received */
+    struct fr_view value; /* trimmed */
+    enum http_known known;
+    bool hop; /* hop-by-hop: by RFC 9110 section 7.6.1 or because Connection names it */
+};
+
+enum http_method { /* for the ones with rules of their own; OTHER is forwarded as it is */
+    HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_CONNECT, HTTP_OPTIONS, HTTP_TRACE,
+    HTTP_PATCH, HTTP_METHOD_OTHER
+};
+
+enum http_framing {
+    HTTP_BODY_NONE,
+    HTTP_BODY_LENGTH,
+    HTTP_BODY_CHUNKED,
+    HTTP_BODY_TO_CLOSE, /* responses only */
+};
+
+struct http_head {
+    /* request */
+    enum http_method method;
+    struct fr_view method_text;
+    struct fr_view target;      /* as received */
+    struct fr_view host;        /* authority in force (absolute-form wins), port included, as sent */
+    struct fr_view path;        /* origin-form path without the query; "*" for OPTIONS * */
+    struct fr_view query;       /* without '?' */
+    bool has_query;
+    /* response */
+    int status;
+    struct fr_view reason;
+    /* both */
+    int version_minor;          /* HTTP/1.x */
+    bool keep_alive;            /* the connection may be used again after this message */
+    bool expect_continue;
+    bool upgrade;               /* Connection: upgrade with an Upgrade field */
+    enum http_framing framing;  /* of a response: what the head says, see http_response_framing */
+    uint64_t content_length;    /* HTTP_BODY_LENGTH */
+    size_t head_bytes;          /* of the input, the empty line included */
+    struct http_field fields[HTTP_FIELDS_MAX];
+    size_t field_count;
+    uint16_t first_known[HTTP_KNOWN_COUNT]; /* index + 1 of its first field; 0 = absent */
+};
+
+/* Parses a head from the start of `in`, all bytes received so far. scanned (in/out, start with 0)
+ * remembers how far the end was looked for, so that a slow head costs linear time.
+ * On BAD: *out is undefined, *out_err says why. */
+FR_MUST_USE enum http_step http_request_parse(struct fr_view in, const struct http_limits *limits,
+                                              size_t *scanned, struct http_head *out,
+                                              struct http_err *out_err);
+FR_MUST_USE enum http_step http_response_parse(struct fr_view in, const struct http_limits *limits,
+                                               size_t *scanned, struct http_head *out,
+                                               struct http_err *out_err);
+/* RFC 9112 section 6.3: framing of a response to `request_method`: 1xx, 204, 304 and answers to HEAD
+ * have no body whatever their fields say. */
+enum http_framing http_response_framing(const struct http_head *response,
+                                        enum http_method request_method);
+
+const struct http_field *http_head_find(const struct http_head *head, enum http_known known);
+/* Next field of the same name behind `after`; NULL at the end. */
+const struct http_field *http_head_next(const struct http_head *head, const struct http_field *after);
+/* By name, any case. */
+const struct http_field *http_head_find_name(const struct http_head *head, struct fr_view name);
+
+bool http_method_safe(enum http_method method);       /* RFC 9110 section 9.2.1 */
+bool http_method_idempotent(enum http_method method); /* section 9.2.2 */
+const char *http_reason(int status);                  /* "Not Found"; "" when unknown */
+
+/* ---- bodies --------------------------------------------------------------------------------- */
+
+struct http_body {
+    enum http_framing framing;
+    uint64_t left;  /* of the length, or of the chunk */
+    int state;
+    uint64_t received; /* body bytes so far, framing excluded */
+    uint32_t line_bytes;
+};
+void http_body_init(struct http_body *body, enum http_framing framing, uint64_t content_length);
+/* Takes framing bytes and finds the next run of payload in `in`.
+ * *out_used: bytes of `in` done with, the payload run included.  *out_data: that run (may be empty).
+ * DONE: the body ended (possibly with a last run).  MORE: call again with what follows.
+ * Trailers are checked and dropped. */
+FR_MUST_USE enum http_step http_body_decode(struct http_body *body, struct fr_view in,
+                                            size_t *out_used, struct fr_view *out_data,
+                                            struct http_err *out_err);
+/* The other side closed: true when that is a proper end of this body. */
+bool http_body_closed(const struct http_body *body);
+
+/* "1a2b\r\n"; returns its length. out must hold HTTP_CHUNK_HEAD_BYTES. */
+#define HTTP_CHUNK_HEAD_BYTES 20
+size_t http_chunk_head(uint64_t bytes, char *out);
+#define HTTP_CHUNK_TAIL "\r\n"
+#define HTTP_CHUNK_LAST "0\r\n\r\n"
+
+/* ---- lists, tokens, dates --------------------------------------------------------------------- */
+
+/* Walks a comma-separated list (RFC 9110 section 5.6.1), quoted strings respected: false at the end. */
+bool http_list_next(struct fr_view *rest, struct fr_view *out_item);
+/* "name" or "name=value" of a directive; the value unquoted when it is a quoted string without
+ * escapes. */
+void http_directive_split(struct fr_view item, struct fr_view *out_name, struct fr_view *out_value);
+bool http_is_token(struct fr_view text);
+/* IMF-fixdate, and the two obsolete forms when parsing (RFC 9110 section 5.6.7). Seconds since 1970. */
+bool http_date_parse(struct fr_view text, int64_t now_s, int64_t *out_s);
+#define HTTP_DATE_BYTES 30
+void http_date_format(int64_t s, char out[HTTP_DATE_BYTES]);
+/* host of an authority without the port, lower case, into out; false when it does not fit. */
+bool http_host_normalise(struct fr_view authority, char *out, size_t out_bytes, size_t *out_len);
+
+#endif

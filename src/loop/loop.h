@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loop.h - the event loop: operations are started here and complete by a callback.
+ *
+ * Style:      completion. Nobody above knows that readiness exists; the engine behind is epoll.
+ * Threads:    a loop and everything on it belong to one thread; loop_post is the one exception.
+ * Callbacks:  never run inside the call that started the operation, always from loop_run. Each
+ *             started operation completes exactly once, unless its socket is closed first: then it
+ *             never calls back.
+ * Memory:     sockets, timers, messages and tasks are the caller's storage; receive buffers are the
+ *             loop's and are lent (loop_buf).
+ * Time:       one clock reading a turn: loop_now_us, loop_wall_us.
+ * Cost:       recv: one system call a completion, none while idle, no buffer held while idle.
+ *             send: tried at once, one sendmsg where the kernel takes it all.
+ */
+#ifndef LOOP_H
+#define LOOP_H
+
+#include "base/fr_err.h"
+#include "base/fr_list.h"
+#include "loop/loop_addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct loop;
+
+struct loop_limits {
+    size_t buf_bytes;     /* size of one receive buffer; default 16384 */
+    size_t buf_count_max; /* lent at once; when reached, receiving waits; default 8192 */
+};
+/* All turns, system calls and waits of this loop since its start; written by its thread (relaxed
+ * atomics), readable by any. */
+struct loop_counters {
+    uint64_t turns;
+    uint64_t busy_us;       /* time spent outside waiting */
+    uint64_t buf_in_use;
+    uint64_t buf_waits;     /* receives that had to wait for a buffer */
+    uint64_t accept_errors; /* EMFILE and its like; accepting pauses for 100 ms */
+};
+
+/* limits may be NULL: the defaults. */
+FR_MUST_USE enum fr_err loop_new(const struct loop_limits *limits, struct loop **out);
+void loop_free(struct loop **loop); /* everything on it must be closed before */
+/* Runs turns until loop_stop; returns FR_OK, or FR_ERR_SYSTEM when the kernel refuses to wait. */
+FR_MUST_USE enum fr_err loop_run(struct loop *loop);
+void loop_stop(struct loop *loop); /* from a callback: this turn is the last */
+int64_t loop_now_us(const struct loop *loop);
+int64_t loop_wall_us(const struct loop *loop);
+void loop_read_counters(const struct loop *loop, struct loop_counters *out); /* any thread */
+
+/* ---- receive buffers ---------------------------------------------------------------------- */
+
+struct loop_buf {
+    char *data;
+    uint32_t len; /* bytes received */
+    uint32_t cap;
+    struct loop *owner;
+    struct fr_list link; /* the holder's, while lent */
+};
+void loop_buf_give_back(struct loop_buf *buf); /* on the loop's thread; NULL is allowed */
+/* A buffer to write into; NULL when the limit is reached or memory is out. */
+struct loop_buf *loop_buf_take(struct loop *loop);
+
+/* ---- sockets ------------------------------------------------------------------------------ */
+
+/* status > 0: that many bytes, `buf` is the callee's until it gives it back; it may send from it.
+ * status == 0: the other side sent all it will.  status < 0: -errno.  buf is NULL unless > 0. */
+typedef void (*loop_recv_fn)(void *ctx, struct loop_buf *buf, int status);
+/* status 0: every byte was taken by the kernel; < 0: -errno. */
+typedef void (*loop_send_fn)(void *ctx, int status);
+typedef void (*loop_connect_fn)(void *ctx, int status); /* 0 or -errno */
+typedef void (*loop_close_fn)(void *ctx);
+
+#define LOOP_IOV_MAX 16
+
+struct loop_sock {
+    /* set once */
+    struct loop *loop;
+    int fd; /* -1 when closed */
+    /* the engine's own */
+    uint32_t flags;
+    loop_recv_fn recv_fn;
+    void *recv_ctx;
+    loop_send_fn send_fn;
+    void *send_ctx;
+    loop_connect_fn connect_fn;
+    void *connect_ctx;
+    loop_close_fn close_fn;
+    void *close_ctx;
+    struct iovec send_iov[LOOP_IOV_MAX];
+    int send_iov_first;
+    int send_iov_count;
+    int recv_status;
+    int send_status;
+    struct loop_buf *recv_buf;
+    struct fr_list ready_link;
+    struct fr_list wait_link;
+};
+
+/* Takes a connected, non-blocking stream socket (from loop_listen's callback, or socketpair).
+ * On failure the descriptor is closed. */
+FR_MUST_USE enum fr_err loop_sock_open(struct loop_sock *sock, struct loop *loop, int fd);
+/* Makes a socket and connects it; completes by fn. TCP_NODELAY is set. */
+FR_MUST_USE enum fr_err loop_connect(struct loop_sock *sock, struct loop *loop,
+                                     const struct loop_addr *addr, loop_connect_fn fn, void *ctx);
+/* One receive and one send may be under way at a time. */
+void loop_recv(struct loop_sock *sock, loop_recv_fn fn, void *ctx);
+bool loop_recv_pending(const struct loop_sock *sock);
+/* Withdraws a receive that has not completed: its callback won't run. No byte is lost. */
+void loop_recv_cancel(struct loop_sock *sock);
+/* Sends all bytes of all parts. The parts' bytes stay valid until completion; the array is copied.
+ * count <= LOOP_IOV_MAX. */
+void loop_send(struct loop_sock *sock, const struct iovec *parts, int count, loop_send_fn fn,
+               void *ctx);
+bool loop_send_pending(const struct loop_sock *sock);
+void loop_shutdown_send(struct loop_sock *sock); /* half close */
+/* Ends all operations without their callbacks and closes the descriptor; fn (may be NULL) runs
+ * when the storage may be reused, in this turn or a later one. */
+void loop_close(struct loop_sock *sock, loop_close_fn fn, void *ctx);
+/* Like loop_close, but the other side sees a reset: nothing may look like a proper end. */
+void loop_abort(struct loop_sock *sock, loop_close_fn fn, void *ctx);
+/* Takes the descriptor off the loop and gives it back, open. No operation may be under way; the
+ * storage may be reused at once. */
+int loop_detach(struct loop_sock *sock);
+/* True when an idle connection has bytes or an end waiting: a pooled one must not be reused. A hint
+ * only, from what the engine has been told so far. Cost: no system call. */
+bool loop_sock_stale(const struct loop_sock *sock);
+
+/* ---- listening ---------------------------------------------------------------------------- */
+
+/* fd is the callee's, non-blocking and close-on-exec. */
+typedef void (*loop_accept_fn)(void *ctx, int fd, const struct loop_addr *peer);
+
+struct loop_listener {
+    struct loop *loop;
+    int fd;
+    bool paused;
+    loop_accept_fn fn;
+    void *ctx;
+    struct loop_addr addr; /* as bound: a port 0 is filled in */
+};
+/* Binds a listening socket, not yet on any loop. reuse_port lets every worker bind its own. A Unix
+ * socket's dead leftover is replaced; a living one is FR_ERR_ADDRESS_IN_USE. */
+FR_MUST_USE enum fr_err loop_bind(const struct loop_addr *addr, bool reuse_port, int *out_fd,
+                                  int *out_errno);
+/* Starts accepting on a bound descriptor, which the listener then owns. */
+FR_MUST_USE enum fr_err loop_listen(struct loop_listener *listener, struct loop *loop, int fd,
+                                    loop_accept_fn fn, void *ctx);
+void loop_listener_pause(struct loop_listener *listener, bool paused);
+void loop_listener_close(struct loop_listener *listener); /* a Unix socket's file is removed */
+
+/* ---- timers, tasks, messages, signals, processes ------------------------------------------ */
+
+typedef void (*loop_fn)(void *ctx);
+
+struct loop_timer { /* zero-initialise; grain 1 ms, never early */
+    struct fr_list link;
+    int64_t due_us;
+    loop_fn fn;
+    void *ctx;
+    struct loop *loop;
+};
+/* Starts or restarts. Cost: constant, no system call. */
+void loop_timer_start(struct loop *loop, struct loop_timer *timer, int64_t delay_us, loop_fn fn,
+                      void *ctx);
+void loop_timer_stop(struct loop_timer *timer); /* allowed when not running */
+bool loop_timer_running(const struct loop_timer *timer);
+
+/* Runs once at the end of this turn: to do once what many callbacks of a turn ask for. */
+struct loop_task {
+    struct fr_list link; /* zero-initialise */
+    loop_fn fn;
+    void *ctx;
+    bool queued;
+};
+void loop_defer(struct loop *loop, struct loop_task *task, loop_fn fn, void *ctx);
+void loop_defer_cancel(struct loop_task *task);
+
+/* Hands a message to another loop's thread, which runs fn(ctx) and owns it from then on. From any
+ * thread; messages of one sender arrive in order. Posting to a stopped loop is allowed: it is run by
+ * loop_drain_posts. */
+struct loop_msg {
+    struct loop_msg *next;
+    loop_fn fn;
+    void *ctx;
+};
+void loop_post(struct loop *loop, struct loop_msg *msg, loop_fn fn, void *ctx);
+void loop_drain_posts(struct loop *loop); /* after loop_run ended, on the joining thread */
+
+/* Signals of the process, taken by one loop: blocks the signal in this thread (call it before other
+ * threads start, so that they inherit the mask). */
+typedef void (*loop_signal_fn)(void *ctx, int signal_number);
+FR_MUST_USE enum fr_err loop_signal(struct loop *loop, int signal_number, loop_signal_fn fn,
+                                    void *ctx);
+
+/* Ends of a process, child or not (pidfd). For a child, wait_status is waitid's si_status and
+ * si_code; for others both are -1. */
+typedef void (*loop_exit_fn)(void *ctx, pid_t pid, int exit_code, int exit_signal);
+struct loop_process {
+    struct loop *loop;
+    pid_t pid;
+    int pidfd;
+    loop_exit_fn fn;
+    void *ctx;
+    struct fr_list ready_link;
+};
+/* FR_ERR_NOT_FOUND when there is no such process. */
+FR_MUST_USE enum fr_err loop_process_watch(struct loop *loop, struct loop_process *process,
+                                           pid_t pid, loop_exit_fn fn, void *ctx);
+void loop_process_unwatch(struct loop_process *process);
+
+/* Changes of one file, as inotify sees them: fn runs after it was written, replaced or removed. */
+struct loop_watch {
+    struct loop *loop;
+    int wd;
+    char name[256];
+    loop_fn fn;
+    void *ctx;
+    struct fr_list link;
+};
+FR_MUST_USE enum fr_err loop_file_watch(struct loop *loop, struct loop_watch *watch,
+                                        const char *path, loop_fn fn, void *ctx);
+void loop_file_unwatch(struct loop_watch *watch);
+
+#endif

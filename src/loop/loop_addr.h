@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loop_addr.h - addresses: "127.0.0.1:80", "[::1]:80", ":8080" (every interface), "host:80",
+ * "unix:path". A value type.
+ */
+#ifndef LOOP_ADDR_H
+#define LOOP_ADDR_H
+
+#include "base/fr_err.h"
+#include "base/fr_view.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define LOOP_ADDR_TEXT_BYTES 128
+
+struct loop_addr {
+    socklen_t len; /* 0: none */
+    union {
+        struct sockaddr any;
+        struct sockaddr_storage storage;
+        struct sockaddr_un local;
+    } sa;
+};
+
+/* Numeric addresses and unix paths only, never blocks.
+ * FR_ERR_SYNTAX: not an address.  FR_ERR_RESOLVE: well-formed, but the host is a name. */
+FR_MUST_USE enum fr_err loop_addr_parse(struct fr_view text, struct loop_addr *out);
+/* As above, and asks the resolver for names: blocks, so boot and configuration checking only. */
+FR_MUST_USE enum fr_err loop_addr_resolve(struct fr_view text, struct loop_addr *out);
+/* Canonical text; "-" for none. */
+void loop_addr_format(const struct loop_addr *addr, char out[LOOP_ADDR_TEXT_BYTES]);
+/* The address without the port ("10.0.0.7", "::1", "unix:"). */
+void loop_addr_format_host(const struct loop_addr *addr, char out[LOOP_ADDR_TEXT_BYTES]);
+bool loop_addr_equal(const struct loop_addr *a, const struct loop_addr *b);
+bool loop_addr_is_local(const struct loop_addr *addr); /* loopback or unix */
+int loop_addr_port(const struct loop_addr *addr);      /* 0 for unix */
+
+#endif

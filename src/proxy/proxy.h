@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy.h - the data plane: worker threads that take client connections and carry exchanges.
+ *
+ * May touch:  base, loop, http, cache, cluster, config.
+ * Threads:    each worker owns its loop, connections, exchanges, upstream pools and counters. The
+ *             control thread talks to it by messages, and reads its counters (relaxed atomics).
+ * Life:       proxy_new -> proxy_publish … -> proxy_drain -> proxy_free.
+ */
+#ifndef PROXY_H
+#define PROXY_H
+
+#include "cache/cache.h"
+#include "cluster/cluster_balance.h"
+#include "cluster/cluster_snapshot.h"
+#include "loop/loop.h"
+
+struct proxy;
+
+/* Rows of proxy_counters.def: name, one line for people. One block a worker. */
+struct proxy_counters {
+#define PROXY_COUNTER_ROW(name, help) uint64_t name;
+#include "proxy/proxy_counters.def"
+#undef PROXY_COUNTER_ROW
+} __attribute__((aligned(FR_CACHE_LINE)));
+
+struct proxy_options {
+    uint32_t worker_count;
+    const struct config_limits *limits; /* copied */
+    struct cache_store *cache;          /* borrowed; NULL = no cache */
+    const char *via;                    /* our name in Via, default "freshet" */
+    struct loop *control;               /* where callbacks run */
+};
+
+FR_MUST_USE enum fr_err proxy_new(const struct proxy_options *options, struct proxy **out);
+/* Binds one socket a worker (SO_REUSEPORT) and starts accepting; *out_bound tells a port that the
+ * kernel chose. Also used at run time (reload). */
+FR_MUST_USE enum fr_err proxy_listen(struct proxy *proxy, const struct loop_addr *addr,
+                                     struct loop_addr *out_bound, int *out_errno);
+/* Stops accepting there; connections that stand go on. */
+void proxy_unlisten(struct proxy *proxy, const struct loop_addr *bound);
+FR_MUST_USE enum fr_err proxy_start(struct proxy *proxy); /* threads; a snapshot was published */
+
+/* Hands a snapshot to every worker (a reference is taken). Never waits. */
+void proxy_publish(struct proxy *proxy, struct cluster_snapshot *snapshot);
+/* Runs fn on the control loop once no worker has an exchange or a connection, idle or not, on
+ * `member`, which the published snapshot no longer shows (idle ones are closed by the workers when
+ * they adopt it). `member` is referenced meanwhile. */
+typedef void (*proxy_drained_fn)(void *ctx, struct cluster_member *member);
+void proxy_watch_drained(struct proxy *proxy, struct cluster_member *member, proxy_drained_fn fn,
+                         void *ctx);
+/* The drain deadline passed: cut what is left on it. */
+void proxy_cut(struct proxy *proxy, struct cluster_member *member);
+
+/* Refuses new connections, answers what is under way (Connection: close), then calls fn on the
+ * control loop; at the deadline what is left is cut. */
+void proxy_drain(struct proxy *proxy, int64_t deadline_us, void (*fn)(void *ctx), void *ctx);
+void proxy_free(struct proxy **proxy); /* joins the threads */
+
+uint32_t proxy_worker_count(const struct proxy *proxy);
+void proxy_read_counters(const struct proxy *proxy, uint32_t worker, struct proxy_counters *out);
+/* CPU time its thread has used, from its CPU clock. */
+int64_t proxy_worker_cpu_us(const struct proxy *proxy, uint32_t worker);
+/* Per cluster (by view slot), summed over workers. */
+struct proxy_cluster_counters {
+    uint64_t requests, errors, retries, retry_budget_refusals, no_member;
+};
+void proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
+                        struct proxy_cluster_counters *out);
+
+#endif
