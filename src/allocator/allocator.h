@@ -43,6 +43,13 @@ struct allocator_events {
     void (*changed)(void *ctx);
     /* Routes, clusters or pools in force changed by a hand edit of the ledger: rebuild. */
     void (*settings)(void *ctx);
+    /* A hand edit of the ledger was refused as a whole: the content in force stays. The user's file
+     * is left alone until the allocator's own next write, which first keeps it as
+     * ledger.yaml.refused beside the ledger. */
+    void (*refused)(void *ctx, const struct config_diag *diag);
+    /* Worth a line in the log: a server died, was restarted or replaced, a drain deadline passed.
+     * server may be NULL (the ledger can't be written). */
+    void (*note)(void *ctx, const struct allocator_server *server, const char *words);
     void *ctx;
 };
 

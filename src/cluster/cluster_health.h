@@ -24,9 +24,15 @@ struct cluster_health *cluster_health_new(struct loop *loop, const struct config
                                           cluster_health_fn fn, void *ctx);
 void cluster_health_interval(struct cluster_health *health, int64_t interval_us);
 void cluster_health_free(struct cluster_health **health); /* no callback afterwards */
+/* The last failure in words, "" when no check failed yet. Valid until the next turn. */
+const char *cluster_health_why(const struct cluster_health *health);
+uint64_t cluster_health_checks(const struct cluster_health *health);   /* finished so far */
+uint64_t cluster_health_failures(const struct cluster_health *health); /* of them */
 
 /* HAProxy's agent-check: connects, reads one line, closes. utilization < 0: the line gave none.
- * "75%\n" is a weight share: utilization = 1 - 0.75; "up", "down", "drain", "maint" set *state. */
+ * "75%\n" is a weight share: utilization = 1 - 0.75; "up" and "ready" set *state to UP; "down",
+ * "stopped" and "fail" to DOWN; "drain" and "maint" (both: no new requests) to DRAIN. The worst wins.
+ * A check that fails is not reported: the source goes stale. */
 enum cluster_agent_state { CLUSTER_AGENT_NONE, CLUSTER_AGENT_UP, CLUSTER_AGENT_DOWN, CLUSTER_AGENT_DRAIN };
 struct cluster_agent_check;
 typedef void (*cluster_agent_check_fn)(void *ctx, double utilization, enum cluster_agent_state state);

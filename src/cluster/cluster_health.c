@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cluster_health.c - active checks of one address: TCP connect or HTTP GET, again and again.
+ *
+ * May touch:  base, config, loop, http (response head parser).  Never: threads, logs.
+ * Threads:    the control thread's loop.
+ * Memory:     one allocation a checked address; the response buffer lives as long as a check.
+ * When full:  a response head over the HTTP limits fails the check.
+ * Trusts:     nothing that the checked server says.
+ *
+ * Life of a check:
+ *
+ *   waiting --timer--> connecting --> (HTTP: asking --> reading) --> closing --> waiting
+ *                          any of them --timeout, failure--> closing
+ *
+ * The verdict is told from the end of `closing`, as the very last act on the object, so that the
+ * callee may free it.
+ */
+#include "cluster/cluster_health.h"
+
+#include "base/fr_check.h"
+#include "base/fr_hash.h"
+#include "base/fr_mem.h"
+#include "base/fr_unit.h"
+#include "http/http.h"
+
+#include <stdio.h>
+
+#define HEALTH_WHY_BYTES 160
+#define HEALTH_INTERIM_MAX 8 /* 1xx responses before the one that counts */
+#define HEALTH_REQUEST_BYTES_MAX 16384
+
+enum health_verdict { VERDICT_NONE, VERDICT_HEALTHY, VERDICT_UNHEALTHY };
+
+struct cluster_health {
+    /* set once */
+    struct loop *loop;
+    struct config_health settings; /* path and host are ours */
+    struct loop_addr addr;
+    cluster_health_fn fn;
+    void *ctx;
+    struct fr_buf request;
+    /* owner */
+    int64_t interval_us;
+    struct fr_rand rand;
+    enum health_verdict verdict;
+    unsigned passes, failures; /* in a row */
+    uint64_t checks_total, failures_total;
+    char why[HEALTH_WHY_BYTES];      /* this check's */
+    char last_why[HEALTH_WHY_BYTES]; /* the last failure's */
+    bool passed;                     /* this check's result, told once closed */
+    bool dying;
+    bool sock_used; /* opened or closing */
+    const char *doing;
+    struct loop_sock sock;
+    struct loop_timer wait_timer, timeout_timer;
+    struct loop_task task;
+    struct fr_buf response;
+    size_t response_scanned;
+    unsigned interim_count;
+    struct http_head head; /* large: kept off the stack */
+};
+
+static void check_start(struct cluster_health *health);
+
+static void
+health_release(struct cluster_health *health)
+{
+    fr_buf_fini(&health->request);
+    fr_buf_fini(&health->response);
+    fr_free(health->settings.path);
+    fr_free(health->settings.host);
+    fr_free(health);
+}
+
+/* ±10 %, so that checks of many servers started together do not stay together. */
+static int64_t
+interval_with_jitter(struct cluster_health *health)
+{
+    double factor = 0.9 + 0.2 * fr_rand_unit(&health->rand);
+    return (int64_t)((double)health->interval_us * factor);
+}
+
+static void
+on_wait_over(void *ctx)
+{
+    check_start(ctx);
+}
+
+/* Counts the result; tells the verdict if it is a new one. The last act: fn may free us. */
+static void
+check_conclude(struct cluster_health *health)
+{
+    enum health_verdict before = health->verdict;
+    health->checks_total++;
+    if (health->passed) {
+        health->failures = 0;
+        health->passes++;
+        if (health->passes >= health->settings.rise)
+            health->verdict = VERDICT_HEALTHY;
+    } else {
+        health->passes = 0;
+        health->failures++;
+        health->failures_total++;
+        memcpy(health->last_why, health->why, sizeof(health->last_why));
+        if (health->failures >= health->settings.fall)
+            health->verdict = VERDICT_UNHEALTHY;
+    }
+    if (health->settings.kind != CONFIG_HEALTH_NONE)
+        loop_timer_start(health->loop, &health->wait_timer, interval_with_jitter(health),
+                         on_wait_over, health);
+    if (health->verdict != before)
+        health->fn(health->ctx, health->verdict == VERDICT_HEALTHY, health->why);
+}
+
+static void
+on_closed(void *ctx)
+{
+    struct cluster_health *health = ctx;
+    health->sock_used = false;
+    if (health->dying)
+        health_release(health);
+    else
+        check_conclude(health);
+}
+
+static void
+on_task(void *ctx)
+{
+    check_conclude(ctx);
+}
+
+/* Ends the check with its result; whoever waits hears of it once the connection is closed. */
+static void
+check_end(struct cluster_health *health, bool passed)
+{
+    loop_timer_stop(&health->timeout_timer);
+    health->passed = passed;
+    fr_buf_fini(&health->response);
+    if (health->sock_used)
+        loop_close(&health->sock, on_closed, health);
+    else
+        loop_defer(health->loop, &health->task, on_task, health);
+}
+
+__attribute__((format(printf, 2, 3))) static void
+check_fail(struct cluster_health *health, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(health->why, sizeof(health->why), format, args); /* cut is fine: words */
+    va_end(args);
+    check_end(health, false);
+}
+
+static void
+on_timeout(void *ctx)
+{
+    struct cluster_health *health = ctx;
+    char text[FR_UNIT_TEXT_BYTES];
+    fr_unit_format_duration(health->settings.timeout_us, text);
+    check_fail(health, "%s: timed out after %s", health->doing, text);
+}
+
+/* RFC 9110 section 15.2: interim responses precede the one that answers; 101 is an answer. */
+static bool
+head_is_interim(const struct http_head *head)
+{
+    return head->status >= 100 && head->status < 200 && head->status != 101;
+}
+
+static void
+response_judge(struct cluster_health *health, const struct http_head *head)
+{
+    unsigned status = (unsigned)head->status;
+    if (status < health->settings.status_min || status > health->settings.status_max) {
+        check_fail(health, "status %u, expected %u-%u", status, health->settings.status_min,
+                   health->settings.status_max);
+        return;
+    }
+    (void)snprintf(health->why, sizeof(health->why), "status %u", status);
+    check_end(health, true);
+}
+
+/* True when more bytes are needed; otherwise the check has ended. */
+static bool
+response_wants_more(struct cluster_health *health)
+{
+    for (;;) {
+        struct http_err err;
+        enum http_step step =
+            http_response_parse(fr_buf_view(&health->response), &http_limits_default,
+                                &health->response_scanned, &health->head, &err);
+        if (step == HTTP_MORE)
+            return true;
+        if (step == HTTP_BAD) {
+            check_fail(health, "malformed response: %s", err.words);
+            return false;
+        }
+        if (!head_is_interim(&health->head)) {
+            response_judge(health, &health->head);
+            return false;
+        }
+        if (++health->interim_count > HEALTH_INTERIM_MAX) {
+            check_fail(health, "more than %d interim responses", HEALTH_INTERIM_MAX);
+            return false;
+        }
+        fr_buf_consume(&health->response, health->head.head_bytes);
+        health->response_scanned = 0;
+    }
+}
+
+static void
+on_received(void *ctx, struct loop_buf *buf, int status)
+{
+    struct cluster_health *health = ctx;
+    if (status < 0) {
+        check_fail(health, "receive: %s", strerrordesc_np(-status));
+        return;
+    }
+    if (status == 0) {
+        check_fail(health, "closed before a whole response head");
+        return;
+    }
+    enum fr_err err = fr_buf_append(&health->response, buf->data, buf->len);
+    loop_buf_give_back(buf);
+    if (err == FR_ERR_FULL) {
+        /* What fits the ceiling was a head without an end, or has been judged already. */
+        check_fail(health, "response head over %zu bytes", http_limits_default.head_bytes_max);
+        return;
+    }
+    if (err) {
+        check_fail(health, "response: %s", fr_err_words(err));
+        return;
+    }
+    if (response_wants_more(health))
+        loop_recv(&health->sock, on_received, health);
+}
+
+static void
+on_sent(void *ctx, int status)
+{
+    struct cluster_health *health = ctx;
+    if (status < 0) {
+        check_fail(health, "send: %s", strerrordesc_np(-status));
+        return;
+    }
+    health->doing = "response";
+    loop_recv(&health->sock, on_received, health);
+}
+
+static void
+on_connected(void *ctx, int status)
+{
+    struct cluster_health *health = ctx;
+    if (status < 0) {
+        check_fail(health, "connect: %s", strerrordesc_np(-status));
+        return;
+    }
+    if (health->settings.kind == CONFIG_HEALTH_TCP) {
+        (void)snprintf(health->why, sizeof(health->why), "connected");
+        check_end(health, true);
+        return;
+    }
+    health->doing = "request";
+    struct iovec part = {health->request.data, health->request.len};
+    loop_send(&health->sock, &part, 1, on_sent, health);
+}
+
+static void
+check_start(struct cluster_health *health)
+{
+    /* Room for a whole head and for what the last receive brought behind it. */
+    fr_buf_init(&health->response, http_limits_default.head_bytes_max + 65536);
+    health->response_scanned = 0;
+    health->interim_count = 0;
+    health->doing = "connect";
+    enum fr_err err =
+        loop_connect(&health->sock, health->loop, &health->addr, on_connected, health);
+    if (err) {
+        check_fail(health, "connect: %s", fr_err_words(err));
+        return;
+    }
+    health->sock_used = true;
+    loop_timer_start(health->loop, &health->timeout_timer, health->settings.timeout_us, on_timeout,
+                     health);
+}
+
+/* The request is the same each time. FR_ERR_FULL for an absurdly long path. */
+static enum fr_err
+request_print(struct cluster_health *health)
+{
+    char host[LOOP_ADDR_TEXT_BYTES];
+    const char *path = health->settings.path ? health->settings.path : "/";
+    loop_addr_format(&health->addr, host);
+    if (health->addr.sa.any.sa_family == AF_UNIX)
+        (void)snprintf(host, sizeof(host), "localhost");
+    return fr_buf_printf(&health->request,
+                         "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: freshet-health/%s\r\n"
+                         "Accept: */*\r\nConnection: close\r\n\r\n",
+                         path, health->settings.host ? health->settings.host : host,
+                         FRESHET_VERSION);
+}
+
+struct cluster_health *
+cluster_health_new(struct loop *loop, const struct config_health *settings,
+                   const struct loop_addr *addr, int64_t interval_us, cluster_health_fn fn,
+                   void *ctx)
+{
+    struct cluster_health *health = fr_xalloc(sizeof(*health));
+    health->loop = loop;
+    health->settings = *settings;
+    health->settings.path = fr_xstrdup(settings->path);
+    health->settings.host = fr_xstrdup(settings->host);
+    health->addr = *addr;
+    health->interval_us = interval_us;
+    health->fn = fn;
+    health->ctx = ctx;
+    health->sock.fd = -1;
+    fr_rand_init_random(&health->rand);
+    fr_buf_init(&health->request, HEALTH_REQUEST_BYTES_MAX);
+    fr_buf_init(&health->response, 0);
+    if (settings->kind == CONFIG_HEALTH_NONE) {
+        health->settings.rise = 1;
+        (void)snprintf(health->why, sizeof(health->why), "not checked");
+        check_end(health, true);
+    } else if (settings->kind == CONFIG_HEALTH_HTTP && request_print(health)) {
+        check_fail(health, "request over %d bytes", HEALTH_REQUEST_BYTES_MAX);
+    } else {
+        check_start(health);
+    }
+    return health;
+}
+
+void
+cluster_health_interval(struct cluster_health *health, int64_t interval_us)
+{
+    health->interval_us = interval_us;
+    if (loop_timer_running(&health->wait_timer))
+        loop_timer_start(health->loop, &health->wait_timer, interval_with_jitter(health),
+                         on_wait_over, health);
+}
+
+const char *
+cluster_health_why(const struct cluster_health *health)
+{
+    return health->last_why;
+}
+
+uint64_t
+cluster_health_checks(const struct cluster_health *health)
+{
+    return health->checks_total;
+}
+
+uint64_t
+cluster_health_failures(const struct cluster_health *health)
+{
+    return health->failures_total;
+}
+
+void
+cluster_health_free(struct cluster_health **health_ref)
+{
+    struct cluster_health *health = *health_ref;
+    *health_ref = NULL;
+    if (!health)
+        return;
+    fr_insist(!health->dying);
+    loop_timer_stop(&health->wait_timer);
+    loop_timer_stop(&health->timeout_timer);
+    loop_defer_cancel(&health->task);
+    if (!health->sock_used) {
+        health_release(health);
+        return;
+    }
+    health->dying = true;
+    /* A close may be under way already: closing twice only changes who is told, which is us. */
+    if (health->sock.fd >= 0)
+        loop_close(&health->sock, on_closed, health);
+}
