@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fr_file.c - reading and durably replacing whole files.
+ *
+ * Threads:  boot and control only: it blocks.
+ */
+#include "base/fr_file.h"
+
+#include "base/fr_mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum fr_err
+fail(int error, int *out_errno)
+{
+    if (out_errno != NULL)
+        *out_errno = error;
+    return FR_ERR_IO;
+}
+
+enum fr_err
+fr_file_read(const char *path, struct fr_buf *buf, int *out_errno)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(errno, out_errno);
+    enum fr_err err = FR_OK;
+    char chunk[16384];
+    for (;;) {
+        ssize_t got = read(fd, chunk, sizeof(chunk));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            err = fail(errno, out_errno);
+        if (got <= 0)
+            break;
+        err = fr_buf_append(buf, chunk, (size_t)got);
+        if (err != FR_OK)
+            break;
+    }
+    (void)close(fd); /* nothing was written through it */
+    return err;
+}
+
+static int
+write_all(int fd, struct fr_view content)
+{
+    while (content.len) {
+        ssize_t put = write(fd, content.ptr, content.len);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return errno;
+        content = fr_view_make(content.ptr + put, content.len - (size_t)put);
+    }
+    return 0;
+}
+
+/* A rename is durable only once the folder that holds the name is on disk. */
+static int
+sync_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash == NULL  ? fr_xstrdup(".")
+                   : slash == path ? fr_xstrdup("/")
+                                   : fr_xstrndup(path, (size_t)(slash - path));
+    int error = 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fr_free(folder);
+    if (fd < 0)
+        return errno;
+    if (fsync(fd) != 0)
+        error = errno;
+    (void)close(fd); /* read-only */
+    return error;
+}
+
+enum fr_err
+fr_file_replace(const char *path, struct fr_view content, unsigned mode, int *out_errno)
+{
+    char *temporary = fr_xprintf("%s.tmp", path);
+    int error = 0;
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
+    if (fd < 0) {
+        error = errno;
+        goto out;
+    }
+    error = write_all(fd, content);
+    if (error == 0 && fsync(fd) != 0)
+        error = errno;
+    if (close(fd) != 0 && error == 0)
+        error = errno;
+    if (error == 0 && rename(temporary, path) != 0)
+        error = errno;
+    if (error != 0) {
+        (void)unlink(temporary); /* best effort: the next write truncates it anyway */
+        goto out;
+    }
+    error = sync_folder_of(path);
+out:
+    fr_free(temporary);
+    return error ? fail(error, out_errno) : FR_OK;
+}
+
+enum fr_err
+fr_file_make_folder(const char *path, int *out_errno)
+{
+    char *partial = fr_xstrdup(path);
+    int error = 0;
+    for (char *at = partial + 1; error == 0 && *partial != '\0'; at++) {
+        if (*at != '/' && *at != '\0')
+            continue;
+        char kept = *at;
+        *at = '\0';
+        if (mkdir(partial, 0700) != 0 && errno != EEXIST)
+            error = errno;
+        *at = kept;
+        if (kept == '\0')
+            break;
+    }
+    struct stat st;
+    if (error == 0 && stat(path, &st) != 0)
+        error = errno;
+    else if (error == 0 && !S_ISDIR(st.st_mode))
+        error = ENOTDIR;
+    fr_free(partial);
+    return error ? fail(error, out_errno) : FR_OK;
+}
