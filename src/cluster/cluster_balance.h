@@ -5,7 +5,7 @@
  * May touch:  base. Never: sockets, clocks.
  * Threads:    a worker's own state; reads nothing shared but the view and its own stats slots.
  * Seam:       one operations struct a balancer and one line in the registry; nothing else to edit.
- * Cost:       p2c and round-robin constant; least-request linear in the members.
+ * Cost:       p2c constant; round-robin and least-request one pass over the endpoints.
  */
 #ifndef CLUSTER_BALANCE_H
 #define CLUSTER_BALANCE_H

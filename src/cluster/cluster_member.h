@@ -20,6 +20,7 @@
 
 /* Cumulative; written with cluster_count_add / cluster_count_set, read with cluster_count_get. */
 struct cluster_member_stats {
+    uint32_t sequence;         /* odd while the next three are being changed together */
     uint64_t in_flight;        /* now */
     uint64_t in_flight_us;     /* integral of in_flight over time up to in_flight_at_us */
     int64_t in_flight_at_us;
@@ -37,6 +38,8 @@ struct cluster_member_stats {
     struct fr_hist latency;    /* request sent to last response byte */
 } __attribute__((aligned(FR_CACHE_LINE)));
 
+struct cluster_slots;
+
 struct cluster_member {
     /* set once */
     char id[CONFIG_NAME_BYTES];
@@ -45,6 +48,7 @@ struct cluster_member {
     struct loop_addr addr;
     uint32_t slot;         /* small index, unique among living members: workers' arrays use it */
     uint32_t worker_count;
+    struct cluster_slots *slots;
     /* shared, atomic */
     atomic_uint refs;
     /* each worker's own */
@@ -68,9 +72,9 @@ cluster_count_get(const uint64_t *counter)
 }
 
 /* Allots the slot (lowest free one). Control thread only. */
-struct cluster_slots;
 struct cluster_slots *cluster_slots_new(void);
 void cluster_slots_free(struct cluster_slots **slots); /* after every member */
+/* NULL: id or pool too long, or every slot is taken. */
 struct cluster_member *cluster_member_new(struct cluster_slots *slots, struct fr_view id,
                                           struct fr_view pool, const struct loop_addr *addr,
                                           uint32_t worker_count);

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cluster_balance.c - the balancers, slow start and passive ejection.
+ *
+ * May touch:  base, config. Never: sockets, clocks, shared writes.
+ * Seam:       one `struct balancer` and its row in `balancers`, by enum config_balance.
+ * Cost:       p2c: constant where most endpoints can be used; a scan of the endpoints else.
+ *             round-robin and least-request: one pass over the endpoints. No allocation.
+ * Follows:    Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001).
+ */
+#include "cluster/cluster_balance.h"
+
+#include "base/fr_check.h"
+
+#define RAMP_FLOOR_PERCENT 10   /* slow start begins here; weight 100 begins at 10 */
+#define SAMPLE_TRIES_MAX 16     /* of rejection sampling, before a scan settles it */
+#define EJECTIONS_COUNTED_MAX 30 /* the ejection time grows up to this many times */
+
+uint32_t
+cluster_endpoint_weight(const struct cluster_view *view, const struct cluster_endpoint *endpoint,
+                        int64_t now_us)
+{
+    int64_t ramp_us = view->config->slow_start_us;
+    if (endpoint->weight == 0 || endpoint->ramp_from_us == 0 || ramp_us <= 0)
+        return endpoint->weight;
+    int64_t passed_us = now_us - endpoint->ramp_from_us;
+    if (passed_us >= ramp_us)
+        return endpoint->weight;
+    double share = passed_us > 0 ? (double)passed_us / (double)ramp_us : 0;
+    double floor_share = RAMP_FLOOR_PERCENT / 100.0;
+    double weight = endpoint->weight * (floor_share + (1.0 - floor_share) * share);
+    return weight < 1 ? 1 : (uint32_t)weight;
+}
+
+/* ---- who may be picked ---------------------------------------------------------------------- */
+
+struct choice { /* one picking: what the balancers are given */
+    const struct cluster_view *view;
+    const struct cluster_pick *pick;
+    bool panic; /* no endpoint is in good standing: all of them may be picked */
+};
+
+static bool
+is_avoided(const struct cluster_pick *pick, const struct cluster_member *member)
+{
+    for (size_t i = 0; i < pick->avoid_count; i++)
+        if (pick->avoid[i] == member)
+            return true;
+    return false;
+}
+
+static bool
+is_ejected(const struct cluster_judgement *judgement, int64_t now_us)
+{
+    return judgement->ejected_until_us > now_us;
+}
+
+/* The weight it takes part with; 0: it does not. */
+static uint32_t
+choice_weight(const struct choice *choice, const struct cluster_endpoint *endpoint)
+{
+    const struct cluster_pick *pick = choice->pick;
+    if (endpoint->weight == 0 || is_avoided(pick, endpoint->member))
+        return 0;
+    if (!choice->panic &&
+        (!endpoint->healthy ||
+         is_ejected(&pick->judgements[endpoint->member->slot], pick->now_us)))
+        return 0;
+    return cluster_endpoint_weight(choice->view, endpoint, pick->now_us);
+}
+
+static uint64_t
+in_flight_of(const struct choice *choice, const struct cluster_endpoint *endpoint)
+{
+    return cluster_count_get(&endpoint->member->stats[choice->pick->worker].in_flight);
+}
+
+/* ---- balancers ------------------------------------------------------------------------------ */
+
+struct balancer {
+    const char *name;
+    const struct cluster_endpoint *(*pick)(const struct choice *choice);
+};
+
+/* Smooth weighted round-robin: every endpoint gains its weight, the richest is picked and pays the
+ * sum. Picks of one endpoint are spread, not bunched, and over `sum` picks each gets exactly its
+ * weight. rr_current is a signed number in an unsigned field: the arithmetic wraps alike. */
+static const struct cluster_endpoint *
+pick_round_robin(const struct choice *choice)
+{
+    const struct cluster_endpoint *best = NULL;
+    int64_t best_current = 0, sum = 0;
+    for (uint32_t i = 0; i < choice->view->endpoint_count; i++) {
+        const struct cluster_endpoint *endpoint = &choice->view->endpoints[i];
+        uint32_t weight = choice_weight(choice, endpoint);
+        if (weight == 0)
+            continue;
+        struct cluster_judgement *j = &choice->pick->judgements[endpoint->member->slot];
+        j->rr_current += weight;
+        sum += weight;
+        if (!best || (int64_t)j->rr_current > best_current) {
+            best = endpoint;
+            best_current = (int64_t)j->rr_current;
+        }
+    }
+    if (best)
+        choice->pick->judgements[best->member->slot].rr_current -= (uint64_t)sum;
+    return best;
+}
+
+/* a/wa < b/wb without division: -1, 0, 1. Products stay far below 2^63: counts of connections times
+ * weights of at most 65535. */
+static int
+load_compare(uint64_t a, uint32_t weight_a, uint64_t b, uint32_t weight_b)
+{
+    uint64_t left = a * weight_b, right = b * weight_a;
+    return left < right ? -1 : left > right;
+}
+
+static const struct cluster_endpoint *
+pick_least_request(const struct choice *choice)
+{
+    const struct cluster_endpoint *best = NULL;
+    uint32_t best_weight = 0, ties = 0;
+    for (uint32_t i = 0; i < choice->view->endpoint_count; i++) {
+        const struct cluster_endpoint *endpoint = &choice->view->endpoints[i];
+        uint32_t weight = choice_weight(choice, endpoint);
+        if (weight == 0)
+            continue;
+        int order = best ? load_compare(in_flight_of(choice, endpoint), weight,
+                                        in_flight_of(choice, best), best_weight)
+                         : -1;
+        if (order > 0)
+            continue;
+        ties = order < 0 ? 1 : ties + 1;
+        /* One of n that tie must win with 1/n each (reservoir sampling), or every worker would
+         * send the first request of a quiet moment to the same member. */
+        if (order < 0 || fr_rand_below(choice->pick->rand, ties) == 0) {
+            best = endpoint;
+            best_weight = weight;
+        }
+    }
+    return best;
+}
+
+/* One endpoint with a chance in proportion to its weight in force, by a pass over all of them. */
+static const struct cluster_endpoint *
+sample_by_scan(const struct choice *choice, const struct cluster_endpoint *except)
+{
+    uint64_t sum = 0;
+    const struct cluster_endpoint *chosen = NULL;
+    for (uint32_t i = 0; i < choice->view->endpoint_count; i++) {
+        const struct cluster_endpoint *endpoint = &choice->view->endpoints[i];
+        uint32_t weight = endpoint == except ? 0 : choice_weight(choice, endpoint);
+        if (weight == 0)
+            continue;
+        sum += weight;
+        if (fr_rand_unit(choice->pick->rand) * (double)sum < weight)
+            chosen = endpoint;
+    }
+    return chosen;
+}
+
+static const struct cluster_endpoint *
+sample(const struct choice *choice, const struct cluster_endpoint *except)
+{
+    const struct cluster_view *view = choice->view;
+    for (int i = 0; i < SAMPLE_TRIES_MAX; i++) {
+        const struct cluster_endpoint *endpoint =
+            &view->endpoints[fr_rand_below(choice->pick->rand, view->endpoint_count)];
+        if (endpoint == except)
+            continue;
+        uint32_t weight = choice_weight(choice, endpoint);
+        if (weight > 0 && fr_rand_below(choice->pick->rand, view->weight_max) < weight)
+            return endpoint;
+    }
+    return sample_by_scan(choice, except);
+}
+
+static const struct cluster_endpoint *
+pick_p2c(const struct choice *choice)
+{
+    const struct cluster_endpoint *a = sample(choice, NULL);
+    if (!a || choice->view->endpoint_count == 1)
+        return a;
+    const struct cluster_endpoint *b = sample(choice, a);
+    if (!b)
+        return a;
+    int order = load_compare(in_flight_of(choice, a) + 1, choice_weight(choice, a),
+                             in_flight_of(choice, b) + 1, choice_weight(choice, b));
+    if (order == 0)
+        return fr_rand_below(choice->pick->rand, 2) == 0 ? a : b;
+    return order < 0 ? a : b;
+}
+
+static const struct balancer balancers[] = {
+    [CONFIG_BALANCE_P2C] = {"p2c", pick_p2c},
+    [CONFIG_BALANCE_ROUND_ROBIN] = {"round-robin", pick_round_robin},
+    [CONFIG_BALANCE_LEAST_REQUEST] = {"least-request", pick_least_request},
+};
+
+const struct cluster_endpoint *
+cluster_balance_pick(const struct cluster_view *view, const struct cluster_pick *pick)
+{
+    fr_require((size_t)view->config->balance < sizeof(balancers) / sizeof(balancers[0]));
+    if (view->endpoint_count == 0 || view->weight_max == 0)
+        return NULL;
+    const struct balancer *balancer = &balancers[view->config->balance];
+    struct choice choice = {view, pick, false};
+    const struct cluster_endpoint *endpoint = balancer->pick(&choice);
+    if (endpoint)
+        return endpoint;
+    choice.panic = true;
+    return balancer->pick(&choice);
+}
+
+/* ---- passive ejection ----------------------------------------------------------------------- */
+
+/* One more may be ejected without passing the cluster's share. */
+static bool
+may_eject(const struct cluster_view *view, const struct cluster_judgement *judgements,
+          int64_t now_us)
+{
+    uint32_t ejected = 0;
+    for (uint32_t i = 0; i < view->endpoint_count; i++)
+        ejected += is_ejected(&judgements[view->endpoints[i].member->slot], now_us);
+    return ejected + 1 <= view->config->ejection.max_share * view->endpoint_count;
+}
+
+bool
+cluster_judge(const struct cluster_view *view, const struct cluster_endpoint *endpoint,
+              struct cluster_judgement *judgements, int64_t now_us, bool failed)
+{
+    const struct config_ejection *settings = &view->config->ejection;
+    struct cluster_judgement *j = &judgements[endpoint->member->slot];
+    /* What was sent before the ejection says nothing about the member since. */
+    if (settings->failures == 0 || is_ejected(j, now_us))
+        return false;
+    if (!failed) {
+        j->failures_in_row = 0;
+        j->ejections_in_row = 0;
+        return false;
+    }
+    if (j->failures_in_row < settings->failures)
+        j->failures_in_row++;
+    if (j->failures_in_row < settings->failures || !may_eject(view, judgements, now_us))
+        return false;
+    j->failures_in_row = 0;
+    if (j->ejections_in_row < EJECTIONS_COUNTED_MAX)
+        j->ejections_in_row++;
+    j->ejected_until_us = now_us + settings->time_us * (int64_t)j->ejections_in_row;
+    return true;
+}
