@@ -11,7 +11,8 @@
  *             loop's and are lent (loop_buf).
  * Time:       one clock reading a turn: loop_now_us, loop_wall_us.
  * Cost:       recv: one system call a completion, none while idle, no buffer held while idle.
- *             send: tried at once, one sendmsg where the kernel takes it all.
+ *             send: tried at once, one sendmsg where the kernel takes it all. A socket costs two
+ *             epoll_ctl in its life, none between.
  */
 #ifndef LOOP_H
 #define LOOP_H
@@ -40,11 +41,16 @@ struct loop_counters {
     uint64_t buf_in_use;
     uint64_t buf_waits;     /* receives that had to wait for a buffer */
     uint64_t accept_errors; /* EMFILE and its like; accepting pauses for 100 ms */
+    uint64_t recv_calls;    /* system calls: recv, sendmsg, epoll_ctl */
+    uint64_t send_calls;
+    uint64_t ctl_calls;
 };
 
 /* limits may be NULL: the defaults. */
 FR_MUST_USE enum fr_err loop_new(const struct loop_limits *limits, struct loop **out);
-void loop_free(struct loop **loop); /* everything on it must be closed before */
+/* Every socket must be closed and every buffer given back before; close callbacks that did not run
+ * yet run now. Timers and tasks that still wait are forgotten. Accepts NULL, leaves NULL behind. */
+void loop_free(struct loop **loop);
 /* Runs turns until loop_stop; returns FR_OK, or FR_ERR_SYSTEM when the kernel refuses to wait. */
 FR_MUST_USE enum fr_err loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* from a callback: this turn is the last */
@@ -68,7 +74,8 @@ struct loop_buf *loop_buf_take(struct loop *loop);
 /* ---- sockets ------------------------------------------------------------------------------ */
 
 /* status > 0: that many bytes, `buf` is the callee's until it gives it back; it may send from it.
- * status == 0: the other side sent all it will.  status < 0: -errno.  buf is NULL unless > 0. */
+ * status == 0: the other side sent all it will.  status < 0: -errno (-ENOMEM: no memory for a
+ * buffer).  buf is NULL unless > 0. */
 typedef void (*loop_recv_fn)(void *ctx, struct loop_buf *buf, int status);
 /* status 0: every byte was taken by the kernel; < 0: -errno. */
 typedef void (*loop_send_fn)(void *ctx, int status);
@@ -94,9 +101,7 @@ struct loop_sock {
     struct iovec send_iov[LOOP_IOV_MAX];
     int send_iov_first;
     int send_iov_count;
-    int recv_status;
-    int send_status;
-    struct loop_buf *recv_buf;
+    int send_status; /* of the connect too */
     struct fr_list ready_link;
     struct fr_list wait_link;
 };
@@ -104,7 +109,8 @@ struct loop_sock {
 /* Takes a connected, non-blocking stream socket (from loop_listen's callback, or socketpair).
  * On failure the descriptor is closed. */
 FR_MUST_USE enum fr_err loop_sock_open(struct loop_sock *sock, struct loop *loop, int fd);
-/* Makes a socket and connects it; completes by fn. TCP_NODELAY is set. */
+/* Makes a socket and connects it; completes by fn. TCP_NODELAY is set. After a failed completion
+ * the socket is still to be closed; when this call itself fails there is nothing to close. */
 FR_MUST_USE enum fr_err loop_connect(struct loop_sock *sock, struct loop *loop,
                                      const struct loop_addr *addr, loop_connect_fn fn, void *ctx);
 /* One receive and one send may be under way at a time. */
@@ -130,6 +136,16 @@ int loop_detach(struct loop_sock *sock);
  * only, from what the engine has been told so far. Cost: no system call. */
 bool loop_sock_stale(const struct loop_sock *sock);
 
+typedef void (*loop_fn)(void *ctx);
+
+struct loop_timer { /* zero-initialise; grain 1 ms, never early */
+    struct fr_list link;
+    int64_t due_us;
+    loop_fn fn;
+    void *ctx;
+    struct loop *loop;
+};
+
 /* ---- listening ---------------------------------------------------------------------------- */
 
 /* fd is the callee's, non-blocking and close-on-exec. */
@@ -138,10 +154,14 @@ typedef void (*loop_accept_fn)(void *ctx, int fd, const struct loop_addr *peer);
 struct loop_listener {
     struct loop *loop;
     int fd;
-    bool paused;
+    bool paused;  /* by its owner */
+    bool starved; /* descriptors or memory ran out; retry is running */
     loop_accept_fn fn;
     void *ctx;
     struct loop_addr addr; /* as bound: a port 0 is filled in */
+    struct loop_timer retry;
+    dev_t file_dev; /* the Unix socket's file, so that a successor's is not removed */
+    ino_t file_ino;
 };
 /* Binds a listening socket, not yet on any loop. reuse_port lets every worker bind its own. A Unix
  * socket's dead leftover is replaced; a living one is FR_ERR_ADDRESS_IN_USE. */
@@ -155,16 +175,7 @@ void loop_listener_close(struct loop_listener *listener); /* a Unix socket's fil
 
 /* ---- timers, tasks, messages, signals, processes ------------------------------------------ */
 
-typedef void (*loop_fn)(void *ctx);
-
-struct loop_timer { /* zero-initialise; grain 1 ms, never early */
-    struct fr_list link;
-    int64_t due_us;
-    loop_fn fn;
-    void *ctx;
-    struct loop *loop;
-};
-/* Starts or restarts. Cost: constant, no system call. */
+/* Starts or restarts; the delay counts from loop_now_us. Cost: constant, no system call. */
 void loop_timer_start(struct loop *loop, struct loop_timer *timer, int64_t delay_us, loop_fn fn,
                       void *ctx);
 void loop_timer_stop(struct loop_timer *timer); /* allowed when not running */
@@ -197,8 +208,9 @@ typedef void (*loop_signal_fn)(void *ctx, int signal_number);
 FR_MUST_USE enum fr_err loop_signal(struct loop *loop, int signal_number, loop_signal_fn fn,
                                     void *ctx);
 
-/* Ends of a process, child or not (pidfd). For a child, wait_status is waitid's si_status and
- * si_code; for others both are -1. */
+/* Ends of a process, child or not (pidfd). A child is reaped: exit_code is its exit status and
+ * exit_signal 0, or exit_code is -1 and exit_signal what killed it. Of others nothing can be known:
+ * both are -1. The storage may be reused from the callback on. */
 typedef void (*loop_exit_fn)(void *ctx, pid_t pid, int exit_code, int exit_signal);
 struct loop_process {
     struct loop *loop;
@@ -206,18 +218,19 @@ struct loop_process {
     int pidfd;
     loop_exit_fn fn;
     void *ctx;
-    struct fr_list ready_link;
 };
 /* FR_ERR_NOT_FOUND when there is no such process. */
 FR_MUST_USE enum fr_err loop_process_watch(struct loop *loop, struct loop_process *process,
                                            pid_t pid, loop_exit_fn fn, void *ctx);
 void loop_process_unwatch(struct loop_process *process);
 
-/* Changes of one file, as inotify sees them: fn runs after it was written, replaced or removed. */
+/* Changes of one file, as inotify sees them: fn runs after it was written, replaced or removed, or
+ * its folder went away. The file need not exist, its folder must (FR_ERR_NOT_FOUND). */
 struct loop_watch {
     struct loop *loop;
     int wd;
     char name[256];
+    bool changed;
     loop_fn fn;
     void *ctx;
     struct fr_list link;

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loop_buf.c - the receive buffers of one loop.
+ *
+ * Threads:    the loop's own.
+ * Memory:     limits.buf_count_max lent at once; up to LOOP_BUFS_SPARE_MAX are kept when given back,
+ *             the newest is lent first since its bytes are still in the processor's cache.
+ * When full:  receiving sockets wait in line, loop_buf_take answers NULL.
+ */
+#include "loop/loop_priv.h"
+
+#include "base/fr_check.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define LOOP_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LOOP_ASAN 1
+#endif
+#endif
+#ifdef LOOP_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(ptr, bytes) ((void)(ptr), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(ptr, bytes) ((void)(ptr), (void)(bytes))
+#endif
+
+struct loop_buf *
+loop__buf_take(struct loop *loop, bool *out_at_limit)
+{
+    struct loop_buf *buf = NULL;
+    *out_at_limit = loop->bufs_in_use >= loop->limits.buf_count_max;
+    if (*out_at_limit)
+        return NULL;
+    struct fr_list *link = fr_list_pop_front(&loop->bufs);
+    if (link) {
+        buf = FR_CONTAINER(link, struct loop_buf, link);
+        loop->bufs_spare--;
+        ASAN_UNPOISON_MEMORY_REGION(buf->data, buf->cap);
+    } else {
+        buf = fr_alloc(sizeof(*buf) + loop->limits.buf_bytes);
+        if (!buf)
+            return NULL;
+        buf->data = (char *)(buf + 1);
+        buf->cap = (uint32_t)loop->limits.buf_bytes;
+        buf->owner = loop;
+        fr_list_init(&buf->link);
+    }
+    buf->len = 0;
+    loop->bufs_in_use++;
+    loop__count(&loop->counters.buf_in_use, 1);
+    return buf;
+}
+
+struct loop_buf *
+loop_buf_take(struct loop *loop)
+{
+    bool at_limit;
+    return loop__buf_take(loop, &at_limit);
+}
+
+void
+loop_buf_give_back(struct loop_buf *buf)
+{
+    if (!buf)
+        return;
+    struct loop *loop = buf->owner;
+    fr_require(loop->bufs_in_use > 0);
+    loop->bufs_in_use--;
+    loop__count(&loop->counters.buf_in_use, (uint64_t)-1);
+    if (loop->bufs_spare < LOOP_BUFS_SPARE_MAX) {
+        loop->bufs_spare++;
+        ASAN_POISON_MEMORY_REGION(buf->data, buf->cap);
+        fr_list_push_front(&loop->bufs, &buf->link);
+    } else {
+        fr_free(buf);
+    }
+    loop__sock_wake_receiver(loop);
+}
+
+void
+loop__buf_fini(struct loop *loop)
+{
+    struct fr_list *link;
+    while ((link = fr_list_pop_front(&loop->bufs))) {
+        struct loop_buf *buf = FR_CONTAINER(link, struct loop_buf, link);
+        ASAN_UNPOISON_MEMORY_REGION(buf->data, buf->cap);
+        fr_free(buf);
+    }
+    loop->bufs_spare = 0;
+}

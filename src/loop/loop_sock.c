@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loop_sock.c - stream sockets: connect, receive, send, close.
+ *
+ * Shape:      a socket is registered once, edge-triggered for everything. What the kernel told is
+ *             kept as hints in flags; an operation is tried when its hint stands, and a hint falls
+ *             when the kernel had no more (EAGAIN, or a read that left room in its buffer).
+ * Callbacks:  one a step, from the ready queue. A callback may close or detach its socket, so a
+ *             step touches the socket no more once it called.
+ * Cost:       a request and its answer on a kept connection: one recv, one sendmsg.
+ *
+ *      open ------ recv, send, ... ------ close ------ (end of the turn) close callback
+ *      connecting -- open | failed ---'
+ */
+#include "loop/loop_priv.h"
+
+#include "base/fr_check.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+enum sock_flag {
+    SOCK_READABLE = 1u << 0, /* hint: recv will not say EAGAIN */
+    SOCK_WRITABLE = 1u << 1,
+    SOCK_ENDING = 1u << 2,    /* the other side's end or an error was signalled: no edge follows */
+    SOCK_RECEIVING = 1u << 3, /* operations under way */
+    SOCK_SENDING = 1u << 4,
+    SOCK_CONNECTING = 1u << 5,
+    SOCK_DONE = 1u << 6,  /* the send or connect under way has its status */
+    SOCK_WOKEN = 1u << 7, /* a buffer was given back for it */
+    SOCK_CLOSED = 1u << 8,
+};
+
+#define SOCK_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
+static void
+enqueue(struct loop_sock *sock)
+{
+    if (fr_list_empty(&sock->ready_link))
+        fr_list_push_back(&sock->loop->ready, &sock->ready_link);
+}
+
+static void
+sock_init(struct loop_sock *sock, struct loop *loop, int fd)
+{
+    memset(sock, 0, sizeof(*sock));
+    sock->loop = loop;
+    sock->fd = fd;
+    fr_list_init(&sock->ready_link);
+    fr_list_init(&sock->wait_link);
+}
+
+int
+loop__tcp_nodelay(int fd, int family)
+{
+    int one = 1;
+    if (family != AF_INET && family != AF_INET6)
+        return 0;
+    return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+/* ---- opening ------------------------------------------------------------------------------ */
+
+enum fr_err
+loop_sock_open(struct loop_sock *sock, struct loop *loop, int fd)
+{
+    sock_init(sock, loop, fd);
+    if (!loop__ctl(loop, EPOLL_CTL_ADD, fd, SOCK_EVENTS, sock, LOOP_KIND_SOCK)) {
+        enum fr_err err = fr_err_from_errno(errno);
+        close(fd);
+        sock->fd = -1;
+        return err;
+    }
+    sock->flags = SOCK_WRITABLE;
+    loop->socks_open++;
+    return FR_OK;
+}
+
+enum fr_err
+loop_connect(struct loop_sock *sock, struct loop *loop, const struct loop_addr *addr,
+             loop_connect_fn fn, void *ctx)
+{
+    int family = addr->sa.any.sa_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fr_err_from_errno(errno);
+    (void)loop__tcp_nodelay(fd, family); /* slower without, not wrong */
+    int status = connect(fd, &addr->sa.any, addr->len) == 0 ? 0 : -errno;
+    enum fr_err err = loop_sock_open(sock, loop, fd);
+    if (err)
+        return err;
+    sock->flags |= SOCK_CONNECTING;
+    sock->connect_fn = fn;
+    sock->connect_ctx = ctx;
+    if (status != -EINPROGRESS) {
+        sock->flags |= SOCK_DONE;
+        sock->send_status = status;
+        enqueue(sock);
+    }
+    return FR_OK;
+}
+
+/* ---- what the kernel says ----------------------------------------------------------------- */
+
+static bool
+can_receive(const struct loop_sock *sock)
+{
+    return (sock->flags & SOCK_RECEIVING) && (sock->flags & SOCK_READABLE) &&
+           fr_list_empty(&sock->wait_link);
+}
+
+void
+loop__sock_event(struct loop_sock *sock, uint32_t events)
+{
+    if (sock->flags & SOCK_CLOSED)
+        return;
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        sock->flags |= SOCK_READABLE;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        sock->flags |= SOCK_ENDING;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        sock->flags |= SOCK_WRITABLE;
+    if (sock->flags & SOCK_CONNECTING) {
+        if ((sock->flags & SOCK_DONE) || !(events & (EPOLLOUT | EPOLLHUP | EPOLLERR)))
+            return;
+        int error = 0;
+        socklen_t len = sizeof(error);
+        if (getsockopt(sock->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+            error = errno;
+        sock->flags |= SOCK_DONE;
+        sock->send_status = -error;
+        enqueue(sock);
+        return;
+    }
+    if (((sock->flags & SOCK_SENDING) && (sock->flags & SOCK_WRITABLE)) || can_receive(sock))
+        enqueue(sock);
+}
+
+/* ---- receiving ---------------------------------------------------------------------------- */
+
+void
+loop_recv(struct loop_sock *sock, loop_recv_fn fn, void *ctx)
+{
+    fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_CONNECTING)));
+    fr_require(!(sock->flags & SOCK_RECEIVING));
+    sock->recv_fn = fn;
+    sock->recv_ctx = ctx;
+    sock->flags |= SOCK_RECEIVING;
+    if (can_receive(sock))
+        enqueue(sock);
+}
+
+bool
+loop_recv_pending(const struct loop_sock *sock)
+{
+    return sock->flags & SOCK_RECEIVING;
+}
+
+void
+loop__sock_wake_receiver(struct loop *loop)
+{
+    struct fr_list *link = fr_list_pop_front(&loop->buf_waiters);
+    if (!link)
+        return;
+    struct loop_sock *sock = FR_CONTAINER(link, struct loop_sock, wait_link);
+    sock->flags |= SOCK_WOKEN;
+    enqueue(sock);
+}
+
+/* Leaves the line for buffers, handing on a buffer that was given back for this socket. */
+static void
+leave_line(struct loop_sock *sock)
+{
+    fr_list_remove(&sock->wait_link);
+    if (!(sock->flags & SOCK_WOKEN))
+        return;
+    sock->flags &= ~(uint32_t)SOCK_WOKEN;
+    loop__sock_wake_receiver(sock->loop);
+}
+
+void
+loop_recv_cancel(struct loop_sock *sock)
+{
+    /* Bytes are read only in the step that delivers them, so none can be in between. */
+    if (!(sock->flags & SOCK_RECEIVING))
+        return;
+    sock->flags &= ~(uint32_t)SOCK_RECEIVING;
+    leave_line(sock);
+}
+
+static void
+finish_recv(struct loop_sock *sock, struct loop_buf *buf, int status)
+{
+    sock->flags &= ~(uint32_t)SOCK_RECEIVING;
+    sock->recv_fn(sock->recv_ctx, buf, status);
+}
+
+/* A buffer, or NULL: the socket then waits in line, or its receive has failed. */
+static struct loop_buf *
+take_recv_buf(struct loop_sock *sock)
+{
+    struct loop *loop = sock->loop;
+    bool woken = sock->flags & SOCK_WOKEN;
+    bool at_limit = true;
+    struct loop_buf *buf = NULL;
+    sock->flags &= ~(uint32_t)SOCK_WOKEN;
+    if (woken || fr_list_empty(&loop->buf_waiters))
+        buf = loop__buf_take(loop, &at_limit);
+    if (buf)
+        return buf;
+    if (!at_limit) {
+        finish_recv(sock, NULL, -ENOMEM);
+    } else if (woken) {
+        fr_list_push_front(&loop->buf_waiters, &sock->wait_link); /* it was first already */
+    } else {
+        loop__count(&loop->counters.buf_waits, 1);
+        fr_list_push_back(&loop->buf_waiters, &sock->wait_link);
+    }
+    return NULL;
+}
+
+static void
+step_recv(struct loop_sock *sock)
+{
+    struct loop_buf *buf = take_recv_buf(sock);
+    ssize_t got;
+    if (!buf)
+        return;
+    do {
+        loop__count(&sock->loop->counters.recv_calls, 1);
+        got = recv(sock->fd, buf->data, buf->cap, MSG_DONTWAIT);
+    } while (got < 0 && errno == EINTR);
+    if (got > 0) {
+        buf->len = (uint32_t)got;
+        /* Room was left, so the kernel had no more: what comes later makes a new edge. Not so
+         * when the end was signalled already; it must still be read. */
+        if (buf->len < buf->cap && !(sock->flags & SOCK_ENDING))
+            sock->flags &= ~(uint32_t)SOCK_READABLE;
+        finish_recv(sock, buf, (int)got);
+        return;
+    }
+    int status = got == 0 ? 0 : -errno;
+    loop_buf_give_back(buf);
+    if (status == -EAGAIN)
+        sock->flags &= ~(uint32_t)SOCK_READABLE;
+    else
+        finish_recv(sock, NULL, status);
+}
+
+/* ---- sending ------------------------------------------------------------------------------ */
+
+static void
+drop_sent(struct loop_sock *sock, size_t sent)
+{
+    while (sock->send_iov_count > 0) {
+        struct iovec *part = &sock->send_iov[sock->send_iov_first];
+        if (sent < part->iov_len) {
+            part->iov_base = (char *)part->iov_base + sent;
+            part->iov_len -= sent;
+            return;
+        }
+        sent -= part->iov_len;
+        sock->send_iov_first++;
+        sock->send_iov_count--;
+    }
+}
+
+/* Sets SOCK_DONE when the send has its status; drops the hint when the kernel takes no more. */
+static void
+try_send(struct loop_sock *sock)
+{
+    int status = 0;
+    for (int i = 0; i < LOOP_SEND_TRIES_MAX && sock->send_iov_count > 0; i++) {
+        struct msghdr message = {.msg_iov = &sock->send_iov[sock->send_iov_first],
+                                 .msg_iovlen = (size_t)sock->send_iov_count};
+        loop__count(&sock->loop->counters.send_calls, 1);
+        ssize_t sent = sendmsg(sock->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent >= 0) {
+            drop_sent(sock, (size_t)sent);
+        } else if (errno == EAGAIN) {
+            sock->flags &= ~(uint32_t)SOCK_WRITABLE;
+            return;
+        } else if (errno != EINTR) {
+            status = -errno;
+            sock->send_iov_count = 0;
+        }
+    }
+    if (sock->send_iov_count == 0) {
+        sock->send_status = status;
+        sock->flags |= SOCK_DONE;
+    }
+}
+
+void
+loop_send(struct loop_sock *sock, const struct iovec *parts, int count, loop_send_fn fn, void *ctx)
+{
+    fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_CONNECTING)));
+    fr_require(!(sock->flags & SOCK_SENDING));
+    fr_require(count >= 0 && count <= LOOP_IOV_MAX);
+    sock->send_fn = fn;
+    sock->send_ctx = ctx;
+    sock->send_iov_first = 0;
+    sock->send_iov_count = 0;
+    for (int i = 0; i < count; i++)
+        if (parts[i].iov_len > 0)
+            sock->send_iov[sock->send_iov_count++] = parts[i];
+    sock->flags |= SOCK_SENDING;
+    try_send(sock);
+    if (sock->flags & (SOCK_DONE | SOCK_WRITABLE))
+        enqueue(sock);
+}
+
+bool
+loop_send_pending(const struct loop_sock *sock)
+{
+    return sock->flags & SOCK_SENDING;
+}
+
+void
+loop_shutdown_send(struct loop_sock *sock)
+{
+    fr_require(!(sock->flags & SOCK_CLOSED));
+    (void)shutdown(sock->fd, SHUT_WR); /* fails only when the connection is gone already */
+}
+
+/* ---- the ready queue ---------------------------------------------------------------------- */
+
+/* Calls back at most once and touches the socket no more after that. */
+void
+loop__sock_step(struct loop_sock *sock)
+{
+    if (sock->flags & SOCK_CONNECTING) {
+        if (!(sock->flags & SOCK_DONE))
+            return;
+        sock->flags &= ~(uint32_t)(SOCK_CONNECTING | SOCK_DONE);
+        sock->connect_fn(sock->connect_ctx, sock->send_status);
+        return;
+    }
+    if (sock->flags & SOCK_SENDING) {
+        if (!(sock->flags & SOCK_DONE) && (sock->flags & SOCK_WRITABLE)) {
+            try_send(sock);
+            if (!(sock->flags & SOCK_DONE) && (sock->flags & SOCK_WRITABLE))
+                enqueue(sock);
+        }
+        if (sock->flags & SOCK_DONE) {
+            if (can_receive(sock)) /* its turn comes next */
+                fr_list_push_front(&sock->loop->pass, &sock->ready_link);
+            sock->flags &= ~(uint32_t)(SOCK_SENDING | SOCK_DONE);
+            sock->send_fn(sock->send_ctx, sock->send_status);
+            return;
+        }
+    }
+    if (can_receive(sock))
+        step_recv(sock);
+}
+
+/* ---- the end ------------------------------------------------------------------------------ */
+
+static void
+take_off(struct loop_sock *sock)
+{
+    leave_line(sock);
+    fr_list_remove(&sock->ready_link);
+    loop__forget(sock->loop, sock->fd, sock);
+}
+
+void
+loop_close(struct loop_sock *sock, loop_close_fn fn, void *ctx)
+{
+    fr_require(sock->loop != NULL);
+    fr_require(!(sock->flags & SOCK_CLOSED));
+    take_off(sock);
+    close(sock->fd);
+    sock->fd = -1;
+    sock->flags = SOCK_CLOSED;
+    sock->close_fn = fn;
+    sock->close_ctx = ctx;
+    fr_list_push_back(&sock->loop->closed, &sock->ready_link);
+}
+
+void
+loop_abort(struct loop_sock *sock, loop_close_fn fn, void *ctx)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    fr_require(!(sock->flags & SOCK_CLOSED));
+    (void)setsockopt(sock->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    loop_close(sock, fn, ctx);
+}
+
+void
+loop__sock_run_closed(struct loop *loop)
+{
+    struct fr_list now, *link;
+    fr_list_init(&now);
+    loop__list_move(&now, &loop->closed);
+    while ((link = fr_list_pop_front(&now))) {
+        struct loop_sock *sock = FR_CONTAINER(link, struct loop_sock, ready_link);
+        loop->socks_open--;
+        if (sock->close_fn)
+            sock->close_fn(sock->close_ctx);
+    }
+}
+
+int
+loop_detach(struct loop_sock *sock)
+{
+    int fd = sock->fd;
+    fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_RECEIVING | SOCK_SENDING | SOCK_CONNECTING)));
+    take_off(sock);
+    sock->loop->socks_open--;
+    sock->flags = SOCK_CLOSED;
+    sock->fd = -1;
+    return fd;
+}
+
+bool
+loop_sock_stale(const struct loop_sock *sock)
+{
+    return sock->flags & (SOCK_READABLE | SOCK_ENDING | SOCK_CLOSED);
+}
