@@ -27,6 +27,12 @@ fr_clock_wall_us(void)
     return clock_us(CLOCK_REALTIME);
 }
 
+int64_t
+fr_clock_process_cpu_us(void)
+{
+    return clock_us(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 void
 fr_time_format_iso(int64_t wall_us, char out[FR_TIME_ISO_BYTES])
 {

@@ -14,6 +14,7 @@
 
 int64_t fr_clock_mono_us(void); /* monotonic, since some start */
 int64_t fr_clock_wall_us(void); /* since 1970-01-01 UTC */
+int64_t fr_clock_process_cpu_us(void); /* CPU time of all threads of this process */
 
 /* "2026-01-01T12:00:00.000Z"; 25 bytes with the NUL. */
 #define FR_TIME_ISO_BYTES 32

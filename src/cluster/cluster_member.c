@@ -193,9 +193,17 @@ cluster_member_sum(const struct cluster_member *member, int64_t now_us,
             out->orca_at_us = orca_at_us;
             out->orca_utilization = cluster_count_get(&s->orca_utilization);
         }
-        struct fr_hist copy;
-        fr_hist_read(&s->latency, &copy);
-        fr_hist_add(&out->latency, &copy);
     }
     out->in_flight_at_us = now_us;
+}
+
+void
+cluster_member_latency(const struct cluster_member *member, struct fr_hist *out)
+{
+    memset(out, 0, sizeof(*out));
+    for (uint32_t i = 0; i < member->worker_count; i++) {
+        struct fr_hist copy;
+        fr_hist_read(&member->stats[i].latency, &copy);
+        fr_hist_add(out, &copy);
+    }
 }

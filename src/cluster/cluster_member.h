@@ -85,8 +85,10 @@ void cluster_member_unref(struct cluster_member **member); /* any thread; leaves
 void cluster_member_enter(struct cluster_member *member, uint32_t worker, int64_t now_us);
 void cluster_member_leave(struct cluster_member *member, uint32_t worker, int64_t now_us);
 
-/* Control thread: the workers' stats added up. in_flight_us is brought forward to now_us. */
+/* Control thread: the workers' stats added up, all but the latency, which costs more than all the
+ * others together and is wanted less often. in_flight_us is brought forward to now_us. */
 void cluster_member_sum(const struct cluster_member *member, int64_t now_us,
                         struct cluster_member_stats *out);
+void cluster_member_latency(const struct cluster_member *member, struct fr_hist *out);
 
 #endif
