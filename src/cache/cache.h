@@ -49,6 +49,7 @@ enum cache_answer {
     CACHE_MISS,   /* forward, store if allowed */
     CACHE_FRESH,  /* *out_entry answers */
     CACHE_STALE_ALLOWED, /* stale, within stale_max_us: *out_entry answers */
+    CACHE_GATEWAY_TIMEOUT, /* only-if-cached, and nothing is: 504 (RFC 9111 section 5.2.1.7) */
 };
 /* *out_entry is referenced for FRESH and STALE_ALLOWED, else NULL. */
 enum cache_answer cache_lookup(struct cache_store *store, const struct cache_request *request,

@@ -14,7 +14,11 @@
 #include "base/fr_err.h"
 #include "base/fr_view.h"
 
-#define HTTP_FIELDS_MAX 256 /* the most a limit may allow */
+#define HTTP_FIELDS_MAX 256            /* the most a limit may allow */
+#define HTTP_EMPTY_LINES_MAX 4         /* before a request line (RFC 9112 section 2.2) */
+#define HTTP_CONNECTION_OPTIONS_MAX 32 /* in all Connection fields of a head: more is 400 */
+#define HTTP_CHUNK_LINE_BYTES_MAX 4096 /* a chunk's size and extensions */
+#define HTTP_TRAILER_BYTES_MAX 16384   /* all trailer fields of a body */
 
 enum http_step { HTTP_DONE, HTTP_MORE, HTTP_BAD };
 
@@ -26,7 +30,7 @@ struct http_limits {
 extern const struct http_limits http_limits_default; /* 32 KiB, 8 KiB, 100 */
 
 struct http_err {
-    int status;        /* what a server answers: 400, 414, 431, 501, 505; 502 for responses */
+    int status;        /* what a server answers: 400, 414, 431, 501, 505; 502 for response heads */
     size_t offset;     /* of the offending byte */
     const char *words; /* which rule, static text */
 };
@@ -73,9 +77,12 @@ struct http_head {
     struct fr_view reason;
     /* both */
     int version_minor;          /* HTTP/1.x */
-    bool keep_alive;            /* the connection may be used again after this message */
+    bool keep_alive;            /* by version and Connection: the connection may be used again (not
+                                 * after HTTP_BODY_TO_CLOSE, whose end is the connection's) */
     bool expect_continue;
     bool upgrade;               /* Connection: upgrade with an Upgrade field */
+    bool unknown_coding;        /* of a response: a Transfer-Encoding we cannot take off; the body
+                                 * runs to the close and must never be stored */
     enum http_framing framing;  /* of a response: what the head says, see http_response_framing */
     uint64_t content_length;    /* HTTP_BODY_LENGTH */
     size_t head_bytes;          /* of the input, the empty line included */
@@ -85,7 +92,8 @@ struct http_head {
 };
 
 /* Parses a head from the start of `in`, all bytes received so far. scanned (in/out, start with 0)
- * remembers how far the end was looked for, so that a slow head costs linear time.
+ * remembers how far the end was looked for, so that a slow head costs linear time. However the bytes
+ * are cut, the same head comes out and the same rule is broken; a broken one may be told later.
  * On BAD: *out is undefined, *out_err says why. */
 FR_MUST_USE enum http_step http_request_parse(struct fr_view in, const struct http_limits *limits,
                                               size_t *scanned, struct http_head *out,
@@ -120,8 +128,9 @@ struct http_body {
 void http_body_init(struct http_body *body, enum http_framing framing, uint64_t content_length);
 /* Takes framing bytes and finds the next run of payload in `in`.
  * *out_used: bytes of `in` done with, the payload run included.  *out_data: that run (may be empty).
- * DONE: the body ended (possibly with a last run).  MORE: call again with what follows.
- * Trailers are checked and dropped. */
+ * DONE: the body ended (possibly with a last run).  MORE: call again with what follows, which may
+ * be the rest of `in`: one call gives one run.  BAD: err.status is 400; a response's reader
+ * answers 502 instead.  Trailers are checked and dropped. */
 FR_MUST_USE enum http_step http_body_decode(struct http_body *body, struct fr_view in,
                                             size_t *out_used, struct fr_view *out_data,
                                             struct http_err *out_err);
@@ -142,11 +151,16 @@ bool http_list_next(struct fr_view *rest, struct fr_view *out_item);
  * escapes. */
 void http_directive_split(struct fr_view item, struct fr_view *out_name, struct fr_view *out_value);
 bool http_is_token(struct fr_view text);
+/* uri-host [ ":" port ] (RFC 9110 section 7.2), host not empty, no userinfo, port at most 65535. */
+bool http_is_authority(struct fr_view text);
+/* The number of a field name, any case; HTTP_UNKNOWN when it has none. */
+enum http_known http_known_of(struct fr_view name);
 /* IMF-fixdate, and the two obsolete forms when parsing (RFC 9110 section 5.6.7). Seconds since 1970. */
 bool http_date_parse(struct fr_view text, int64_t now_s, int64_t *out_s);
 #define HTTP_DATE_BYTES 30
 void http_date_format(int64_t s, char out[HTTP_DATE_BYTES]);
-/* host of an authority without the port, lower case, into out; false when it does not fit. */
+/* Host of an authority without port and trailing dot, lower case, brackets of an IPv6 address kept,
+ * into out (not NUL-terminated); false when it is not an authority or does not fit. */
 bool http_host_normalise(struct fr_view authority, char *out, size_t out_bytes, size_t *out_len);
 
 #endif

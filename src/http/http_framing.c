@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http_framing.c - where a message ends: Content-Length against Transfer-Encoding.
+ *
+ * May touch:  base.
+ * Trusts:     nothing. Two readers that frame a message differently are a hole (RFC 9112 section
+ *             11.2), so that whatever could be read in two ways is refused, not repaired.
+ * Follows:    RFC 9112 sections 6.1 to 6.3.
+ */
+#include "http/http_priv.h"
+
+/* Longer lengths are refused, so that later sums of a length and a head cannot wrap. */
+#define CONTENT_LENGTH_MAX ((uint64_t)INT64_MAX)
+
+/* What all Transfer-Encoding fields together say. */
+struct codings {
+    size_t chunked_count;
+    size_t other_count;
+    bool chunked_last;
+    bool broken; /* an empty element, or something that is no coding name */
+};
+
+static void
+coding_add(struct codings *codings, struct fr_view item)
+{
+    codings->chunked_last = false;
+    if (fr_view_ieq(item, FR_VIEW("chunked"))) {
+        codings->chunked_count++;
+        codings->chunked_last = true;
+        return;
+    }
+    /* A parameter may follow the name: "name;q=1". chunked has none (section 7.1). */
+    struct fr_view rest = item;
+    struct fr_view name;
+    if (!fr_view_split(&rest, ';', &name) || !http_is_token(fr_view_trim(name)) ||
+        fr_view_ieq(fr_view_trim(name), FR_VIEW("chunked")))
+        codings->broken = true;
+    codings->other_count++;
+}
+
+/* Splits at commas by hand: http_list_next forgives empty elements, and what a later reader makes of
+ * ",chunked" is not known. */
+static void
+codings_read(const struct http_head *head, struct codings *codings)
+{
+    memset(codings, 0, sizeof(*codings));
+    const struct http_field *field = http_head_find(head, HTTP_FIELD_TRANSFER_ENCODING);
+    for (; field; field = http_head_next(head, field)) {
+        const char *at = field->value.ptr;
+        const char *end = at + field->value.len;
+        for (;;) {
+            const char *comma = at < end ? memchr(at, ',', (size_t)(end - at)) : NULL;
+            const char *stop = comma ? comma : end;
+            struct fr_view item = fr_view_trim(fr_view_make(at, (size_t)(stop - at)));
+            if (item.len == 0)
+                codings->broken = true;
+            else
+                coding_add(codings, item);
+            if (!comma)
+                break;
+            at = comma + 1;
+        }
+    }
+}
+
+/* RFC 9110 section 8.6: 1*DIGIT. No sign, no list, no space. */
+static bool
+length_read(struct fr_view value, uint64_t *out)
+{
+    uint64_t n;
+    if (!fr_view_u64(value, &n) || n > CONTENT_LENGTH_MAX)
+        return false;
+    *out = n;
+    return true;
+}
+
+/* Reads Content-Length into head. `repeat` allows fields that repeat the first one exactly. */
+static const char *
+lengths_read(struct http_head *head, bool repeat, const char **out_at)
+{
+    uint16_t first = head->first_known[HTTP_FIELD_CONTENT_LENGTH];
+    uint64_t length = 0;
+    for (size_t i = first ? first - 1u : head->field_count; i < head->field_count; i++) {
+        struct http_field *field = &head->fields[i];
+        if (field->known != HTTP_FIELD_CONTENT_LENGTH)
+            continue;
+        *out_at = field->name.ptr;
+        uint64_t n;
+        if (!length_read(field->value, &n))
+            return "Content-Length is not a number";
+        if (i == first - 1u) {
+            length = n;
+            continue;
+        }
+        if (!repeat || n != length)
+            return "more than one Content-Length";
+        field->hop = true; /* one is enough for the next hop */
+    }
+    head->framing = HTTP_BODY_LENGTH;
+    head->content_length = length;
+    return NULL;
+}
+
+const char *
+http__framing_of_request(struct http_head *head, int *out_status, const char **out_at)
+{
+    const struct http_field *coding = http_head_find(head, HTTP_FIELD_TRANSFER_ENCODING);
+    bool has_length = head->first_known[HTTP_FIELD_CONTENT_LENGTH] != 0;
+    head->framing = HTTP_BODY_NONE;
+    head->content_length = 0;
+    *out_status = 400;
+    if (!coding)
+        return has_length ? lengths_read(head, false, out_at) : NULL;
+
+    *out_at = coding->name.ptr;
+    if (has_length) /* section 6.1: it may be processed, but it "ought to be handled as an error" */
+        return "Transfer-Encoding and Content-Length together";
+    if (head->version_minor == 0) /* section 6.1: the framing is to be treated as faulty */
+        return "Transfer-Encoding in HTTP/1.0";
+    struct codings codings;
+    codings_read(head, &codings);
+    if (codings.broken)
+        return "Transfer-Encoding is malformed";
+    if (codings.chunked_count > 1)
+        return "chunked more than once"; /* section 7.1 */
+    if (codings.chunked_count == 1 && !codings.chunked_last)
+        return "chunked is not the last transfer coding"; /* section 6.3 */
+    if (codings.other_count > 0) {
+        *out_status = 501; /* section 6.1 */
+        return "an unknown transfer coding";
+    }
+    head->framing = HTTP_BODY_CHUNKED;
+    return NULL;
+}
+
+const char *
+http__framing_of_response(struct http_head *head, const char **out_at)
+{
+    const struct http_field *coding = http_head_find(head, HTTP_FIELD_TRANSFER_ENCODING);
+    bool has_length = head->first_known[HTTP_FIELD_CONTENT_LENGTH] != 0;
+    head->framing = HTTP_BODY_TO_CLOSE;
+    head->content_length = 0;
+    if (!coding)
+        return has_length ? lengths_read(head, true, out_at) : NULL;
+
+    *out_at = coding->name.ptr;
+    if (has_length)
+        return "Transfer-Encoding and Content-Length together";
+    if (head->version_minor == 0)
+        return "Transfer-Encoding in HTTP/1.0";
+    struct codings codings;
+    codings_read(head, &codings);
+    if (codings.broken)
+        return "Transfer-Encoding is malformed";
+    if (codings.chunked_count > 1)
+        return "chunked more than once";
+    if (codings.chunked_count == 1 && !codings.chunked_last)
+        return "chunked is not the last transfer coding";
+    /* Chunks around a coding we cannot take off: the next hop would get the inner coding without
+     * being told. No request of ours allows it (TE is hop-by-hop), so that it is an error. */
+    if (codings.chunked_count == 1 && codings.other_count > 0)
+        return "an unknown transfer coding inside chunked";
+    if (codings.other_count > 0)
+        head->unknown_coding = true; /* section 6.3: to the close */
+    else
+        head->framing = HTTP_BODY_CHUNKED;
+    return NULL;
+}
+
+enum http_framing
+http_response_framing(const struct http_head *response, enum http_method request_method)
+{
+    if (request_method == HTTP_HEAD || response->status / 100 == 1 || response->status == 204 ||
+        response->status == 304)
+        return HTTP_BODY_NONE;
+    /* A 2xx to CONNECT opens a tunnel: no body, whatever the fields say. */
+    if (request_method == HTTP_CONNECT && response->status / 100 == 2)
+        return HTTP_BODY_NONE;
+    return response->framing;
+}

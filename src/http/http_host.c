@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http_host.c - authorities: what may be one, and the host in it as routes compare it.
+ *
+ * May touch:  base.
+ * Follows:    RFC 3986 sections 3.2.2 and 3.2.3, RFC 9110 sections 4.2 and 7.2.
+ */
+#include "http/http_priv.h"
+
+#define PORT_DIGITS_MAX 5
+#define PORT_MAX 65535
+
+/* Length of "[...]" at the start of text; 0 when it is not an IPv6 address. */
+static size_t
+literal_bytes(struct fr_view text)
+{
+    bool colon = false;
+    for (size_t i = 1; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == ']')
+            return colon ? i + 1 : 0;
+        if (c == ':')
+            colon = true;
+        else if (c != '.' && !http__is(c, HTTP__HEX))
+            return 0;
+    }
+    return 0;
+}
+
+/* Length of the reg-name at the start of text; 0 when there is none or a triplet is cut. */
+static size_t
+name_bytes(struct fr_view text)
+{
+    size_t i = 0;
+    while (i < text.len) {
+        if (http__is(text.ptr[i], HTTP__HOST)) {
+            i++;
+        } else if (text.ptr[i] == '%') {
+            if (text.len - i < 3 || !http__is(text.ptr[i + 1], HTTP__HEX) ||
+                !http__is(text.ptr[i + 2], HTTP__HEX))
+                return 0;
+            i += 3;
+        } else {
+            break;
+        }
+    }
+    return i;
+}
+
+/* Length of the host part of a valid authority; 0 when it is none. */
+static size_t
+host_bytes(struct fr_view text)
+{
+    if (text.len == 0)
+        return 0;
+    size_t host = text.ptr[0] == '[' ? literal_bytes(text) : name_bytes(text);
+    if (host == 0 || host == text.len)
+        return host;
+    if (text.ptr[host] != ':' || text.len - host - 1 > PORT_DIGITS_MAX)
+        return 0;
+    unsigned port = 0;
+    for (size_t i = host + 1; i < text.len; i++) {
+        if (!http__is(text.ptr[i], HTTP__DIGIT))
+            return 0;
+        port = port * 10 + (unsigned)(text.ptr[i] - '0');
+    }
+    return port <= PORT_MAX ? host : 0;
+}
+
+bool
+http_is_authority(struct fr_view text)
+{
+    return host_bytes(text) > 0;
+}
+
+bool
+http_host_normalise(struct fr_view authority, char *out, size_t out_bytes, size_t *out_len)
+{
+    size_t len = host_bytes(authority);
+    if (len == 0)
+        return false;
+    /* "example.com." is the same name, fully qualified. */
+    if (len > 1 && authority.ptr[len - 1] == '.')
+        len--;
+    if (len > out_bytes)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        char c = authority.ptr[i];
+        out[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    *out_len = len;
+    return true;
+}
