@@ -73,7 +73,7 @@ member_id(const char *owner, const char *address, char out[CONFIG_NAME_BYTES])
     }
     text[len] = '\0';
     if (len < CONFIG_NAME_BYTES)
-        (void)snprintf(out, CONFIG_NAME_BYTES, "%s", text);
+        memcpy(out, text, len + 1);
     else
         (void)snprintf(out, CONFIG_NAME_BYTES, "%.50s-%08x", text, hash);
 }
