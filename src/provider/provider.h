@@ -13,6 +13,8 @@
 #include "config/config.h"
 #include "loop/loop.h"
 
+#define PROVIDER_FINI_WAIT_MS 2000
+
 /* A server as a provider knows it. The allocator owns the struct. */
 struct provider_server {
     char id[CONFIG_NAME_BYTES];      /* chosen by the allocator, e.g. "local-3" */
@@ -27,7 +29,7 @@ struct provider_server {
 struct provider_events {
     /* start: the server is on its way (its process runs; pid is filled in), or failed. */
     void (*started)(void *ctx, struct provider_server *server, enum fr_err err, const char *why);
-    /* stop: it is gone, whatever it took. */
+    /* stop: it is gone, whatever it took. After stop() nothing else is told of the server. */
     void (*stopped)(void *ctx, struct provider_server *server);
     /* it ended by itself after `started`: the provider forgot it. */
     void (*died)(void *ctx, struct provider_server *server, const char *why);
@@ -62,7 +64,12 @@ struct provider_ops {
      * pool is not a list. */
     const char *const *(*list)(struct provider *provider,
                                bool (*is_taken)(void *ctx, const char *address), void *ctx);
-    /* leave_running: servers go on by themselves (shutdown of the edge). */
+    /* What a started server said last (the last line of its log), for messages; "" when nothing.
+     * Valid until the next call. */
+    const char *(*last_words)(struct provider *provider, const struct provider_server *server);
+    /* leave_running: servers go on by themselves (shutdown of the edge). Otherwise they are stopped,
+     * and this one call waits for it, for PROVIDER_FINI_WAIT_MS at most before it kills. No event
+     * follows. */
     void (*fini)(struct provider **provider, bool leave_running);
 };
 
