@@ -58,6 +58,11 @@ struct wire_server {
 };
 struct wire_server wire_server_none(void); /* all absent */
 
+/* Limits that both ends keep: names, ids and addresses 128 bytes without control characters (the
+ * encoder refuses others with FR_ERR_SYNTAX); reasons and words 1024 bytes (the encoder cuts longer
+ * ones and replaces what XML cannot carry); one setting 4096 bytes, WIRE_SETTINGS_MAX of them. */
+#define WIRE_SETTINGS_MAX 4096
+
 struct wire_worker {
     uint64_t index;
     double cpu;
@@ -72,14 +77,16 @@ struct wire_cluster {
     size_t server_count;
 };
 
+struct wire_cluster wire_cluster_none(void); /* numbers absent */
+
 struct wire_pool {
     struct fr_view name;
     uint64_t available, allocated;
 };
 
 struct wire_report {
-    uint64_t seq;
-    int64_t at_us; /* wall clock of the sender */
+    uint64_t seq;  /* 0: absent */
+    int64_t at_us; /* wall clock of the sender, to the millisecond; 0: absent */
     bool crossing; /* sent at once because a level was crossed */
     bool full;     /* every cluster is shown; a partial one shows only those that matter now */
     struct wire_server self; /* <server> directly below <report>; id empty if there is none */
@@ -93,9 +100,12 @@ struct wire_report {
 };
 
 /* A tree of settings: what a <route>, <cluster> or <pool> element says. Attributes are scalars of a
- * mapping, child elements its nested values; <item> children make a sequence. */
+ * mapping, child elements its nested values; <item> children make a sequence. Text stands only in
+ * elements without child elements, and is trimmed. For example
+ *     <route name="api" cluster="api"><match host="example.com"/></route>
+ * is the tree  route { cluster (attribute), match { host (attribute) } }  below name "api". */
 struct wire_setting {
-    struct fr_view name;
+    struct fr_view name;  /* letters, digits, "_", "-", "."; begins with a letter or "_" */
     struct fr_view value; /* of an attribute or a text-only element */
     bool is_attribute;
     struct wire_setting *first_child, *next;
@@ -128,18 +138,23 @@ bool wire_request_id_parse(struct fr_view text, struct wire_request_id *out);
 #define WIRE_REQUEST_ID_BYTES 48
 void wire_request_id_format(struct wire_request_id id, char out[WIRE_REQUEST_ID_BYTES]);
 
+/* Start from wire_reconfigure_none. Decoding fills only what the operation has; what it requires is
+ * there. operation == WIRE_OPERATION_COUNT: one that this version does not know; answer it with a
+ * refusal (unsupported). Element by element the grammar is schema/freshet-stream.rnc. */
 struct wire_reconfigure {
     struct wire_request_id id;
     struct fr_view cluster; /* attribute of <reconfigure>; empty where an operation needs none */
     struct fr_view reason;
     enum wire_operation operation;
-    uint64_t count;
+    uint64_t count; /* at least 1 */
     struct fr_view server, address, pool, to, name;
     uint64_t weight;
     double upper, lower;
     uint64_t step;
-    struct wire_setting *settings;
+    struct wire_setting *settings; /* puts: the <route>, <cluster> or <pool> itself; its attribute
+                                      `name` is only in name above. Encoding: NULL says nothing */
 };
+struct wire_reconfigure wire_reconfigure_none(void);
 
 enum wire_status { WIRE_DONE, WIRE_REFUSED };
 struct wire_result {
@@ -147,12 +162,15 @@ struct wire_result {
     enum wire_status status;
     struct fr_view code;   /* refused: an enum fr_err's name, e.g. POOL_EMPTY; lower-case-with-dashes */
     struct fr_view reason; /* refused: in words */
-    uint64_t generation;   /* of the ledger */
+    uint64_t generation;   /* of the ledger; WIRE_NONE: absent */
     struct wire_server *servers; /* those allocated or deallocated */
     size_t server_count;
 };
 
-/* ---- encoding: each appends one whole element, well-formed and valid by the schema ---------- */
+/* ---- encoding: each appends one whole element, well-formed and valid by the schema ----------
+ * On failure nothing was appended. FR_ERR_SYNTAX: a name that is empty, too long or has control
+ * characters.  FR_ERR_RANGE: a number that the schema excludes (doubles that are negative or no
+ * number are left out instead, those above the maximum become it).  FR_ERR_FULL, FR_ERR_NOMEM. */
 
 FR_MUST_USE enum fr_err wire_put_open(struct fr_buf *out, const struct wire_open *open);
 FR_MUST_USE enum fr_err wire_put_report(struct fr_buf *out, const struct wire_report *report);
@@ -170,9 +188,12 @@ struct wire_limits {
     size_t stanza_bytes;   /* default 1 MiB */
     size_t depth;          /* default 16 */
     size_t attributes;     /* of one element; default 64 */
-    size_t servers;        /* in one stanza; default 10000 */
+    size_t servers;        /* in one stanza, and workers, clusters, pools; default 10000 */
 };
 extern const struct wire_limits wire_limits_default;
+#define WIRE_TAG_BYTES 65536      /* one tag or comment; Expat holds it until it is whole */
+#define WIRE_STRANGE_NAMES_MAX 512 /* different names in one stream that this version does not know */
+#define WIRE_PREFIXES_MAX 16       /* different namespace prefixes in one stream */
 
 enum wire_event_kind {
     WIRE_EVENT_OPEN,
@@ -218,13 +239,17 @@ const char *wire_error_code(enum wire_error error); /* "doctype", "too-deep", â€
 enum wire_document { WIRE_STREAM, WIRE_REPORT_DOCUMENT };
 
 struct wire_decoder;
+/* limits may be NULL: the defaults. */
 FR_MUST_USE enum fr_err wire_decoder_new(enum wire_document document,
                                          const struct wire_limits *limits, wire_event_fn fn,
                                          void *ctx, struct wire_decoder **out);
 void wire_decoder_free(struct wire_decoder **decoder);
-/* After anything but WIRE_OK the decoder takes no more. */
+/* After anything but WIRE_OK the decoder takes no more and says the same again. Neither feed nor free
+ * may be called from inside the event callback. */
 enum wire_error wire_decoder_feed(struct wire_decoder *decoder, struct fr_view bytes);
-enum wire_error wire_decoder_finish(struct wire_decoder *decoder); /* the bytes ended here */
+/* The bytes ended here. A WIRE_REPORT_DOCUMENT's report comes only now, so that what follows it
+ * wrongly can still spoil it. */
+enum wire_error wire_decoder_finish(struct wire_decoder *decoder);
 /* Words with line and column for the last error; valid until free. */
 const char *wire_decoder_words(const struct wire_decoder *decoder);
 uint64_t wire_decoder_stanzas(const struct wire_decoder *decoder); /* counted so far */
