@@ -142,7 +142,7 @@ struct config_pool {
     char **command; /* argv with {port} {id} {cluster} {pool}; NULL-terminated */
     size_t command_count;
     char **environment; /* "NAME=value", NULL-terminated; same placeholders */
-    char *folder;       /* working folder; NULL = the configuration file's */
+    char *folder;       /* working folder; NULL = the one the program runs in */
     char host[64];      /* address processes listen on; default 127.0.0.1 */
     uint16_t port_first, port_last;
     int64_t start_timeout_us; /* until the health check passes; default 30 s */
@@ -157,6 +157,9 @@ struct config_listen {
     struct loop_addr addr;
     char *text;
     unsigned line;
+    bool tls;          /* asked for; until `tls` is there the edge leaves it unopened and says so */
+    char *certificate; /* NULL without tls */
+    char *key;
 };
 
 struct config_cache {

@@ -4,6 +4,8 @@
  *
  * Trusts:   nothing. Depth, node count and bytes are bounded; anchors, aliases, tags, several
  *           documents and repeated keys are errors with a place.
+ * May touch: base.
+ * Memory:   the tree's arena; nothing of the input is kept.
  */
 #ifndef CONFIG_TREE_H
 #define CONFIG_TREE_H
@@ -11,6 +13,10 @@
 #include "base/fr_arena.h"
 #include "base/fr_err.h"
 #include "config/config_diag.h"
+
+#define CONFIG_TREE_DEPTH_MAX 32
+#define CONFIG_TREE_NODES_MAX 100000
+#define CONFIG_TREE_BYTES_MAX (4u << 20) /* of the text */
 
 enum config_node_kind { CONFIG_SCALAR, CONFIG_MAPPING, CONFIG_SEQUENCE };
 
@@ -23,14 +29,18 @@ struct config_node {
     bool quoted;
     struct config_node *first_child, *last_child, *next; /* in order */
     size_t child_count;
+    unsigned depth; /* the root's is 1 */
 };
 
 struct config_tree {
     struct fr_arena arena;
     struct config_node *root; /* NULL for an empty document */
+    size_t node_count;
 };
 
-/* On failure the errors are in diag and *out is empty. */
+/* On failure the errors are in diag. When repeated keys are all that is wrong, FR_ERR_CONFIG comes
+ * with the tree, so that one run can show what else is wrong; otherwise *out is empty.
+ * Owns:  *out is the caller's to fini, whatever the result. */
 FR_MUST_USE enum fr_err config_tree_parse(struct fr_view text, struct config_diag *diag,
                                           struct config_tree *out);
 void config_tree_init(struct config_tree *tree); /* an empty one, to build with the calls below */

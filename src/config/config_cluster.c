@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config_cluster.c - clusters and their members: made, read, counted.
+ *
+ * May touch:  base, loop (addresses).
+ * Threads:    counting is atomic; the rest belongs to the control thread.
+ */
+#include "config/config_priv.h"
+
+#include "base/fr_check.h"
+#include "base/fr_map.h"
+#include "base/fr_mem.h"
+
+#include <stdio.h>
+
+struct config_cluster *
+config_cluster_new(struct fr_view name)
+{
+    struct config_cluster *cluster = fr_xalloc(sizeof(*cluster));
+    config__defaults(CONFIG_SCOPE_CLUSTER, cluster);
+    (void)fr_view_copy(name, cluster->name, sizeof(cluster->name)); /* checked by the reader */
+    atomic_init(&cluster->refs, 1);
+    return cluster;
+}
+
+struct config_cluster *
+config_cluster_ref(struct config_cluster *cluster)
+{
+    unsigned before = atomic_fetch_add_explicit(&cluster->refs, 1, memory_order_relaxed);
+    fr_require(before > 0);
+    return cluster;
+}
+
+void
+config__members_free(struct config_member **members, size_t *count)
+{
+    for (size_t i = 0; i < *count; i++)
+        fr_free((*members)[i].address);
+    fr_free(*members);
+    *members = NULL;
+    *count = 0;
+}
+
+void
+config_cluster_unref(struct config_cluster **cluster_ptr)
+{
+    struct config_cluster *cluster = *cluster_ptr;
+    *cluster_ptr = NULL;
+    if (!cluster || atomic_fetch_sub_explicit(&cluster->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    config__members_free(&cluster->members, &cluster->member_count);
+    fr_free(cluster->health.path);
+    fr_free(cluster->health.host);
+    fr_free(cluster->utilization.agent_check);
+    fr_free(cluster);
+}
+
+/* "web" and "[::1]:80" give "web-1-80": runs of what a name may not hold become one dash. Ids that
+ * would be too long end in a hash of the whole, so that they stay different (FNV-1a). */
+static void
+member_id(const char *owner, const char *address, char out[CONFIG_NAME_BYTES])
+{
+    char text[CONFIG_NAME_BYTES + LOOP_ADDR_TEXT_BYTES + 2];
+    size_t len = (size_t)snprintf(text, sizeof(text), "%s-", owner);
+    uint32_t hash = 2166136261u;
+    for (const char *c = address; *c && len + 1 < sizeof(text); c++) {
+        hash = (hash ^ (unsigned char)*c) * 16777619u;
+        bool word = *c == '.' || *c == '_' || config_name_valid(fr_view_make(c, 1));
+        if (word)
+            text[len++] = *c;
+        else if (text[len - 1] != '-')
+            text[len++] = '-';
+    }
+    text[len] = '\0';
+    if (len < CONFIG_NAME_BYTES)
+        memcpy(out, text, len + 1);
+    else
+        (void)snprintf(out, CONFIG_NAME_BYTES, "%.50s-%08x", text, hash);
+}
+
+void
+config__members_finish(struct config__reader *reader, const char *owner,
+                       const struct config_node *list, struct config_member *members, size_t count)
+{
+    struct fr_map *ids = fr_map_new();
+    struct fr_map *addresses = fr_map_new();
+    const struct config_node *item = list ? list->first_child : NULL;
+    for (size_t i = 0; i < count && item; i++, item = item->next) {
+        struct config_member *member = &members[i];
+        if (!member->address)
+            continue; /* said so already */
+        if (!member->id[0])
+            member_id(owner, member->address, member->id);
+        if (fr_map_put(addresses, fr_view_of(member->address), member))
+            config_diag_add(reader->diag, item->line, item->column,
+                            "%s has %s twice, expected every address once", reader->where,
+                            member->address);
+        else if (fr_map_put(ids, fr_view_of(member->id), member))
+            config_diag_add(reader->diag, item->line, item->column,
+                            "%s has two members with the id %s, expected every id once",
+                            reader->where, member->id);
+    }
+    fr_map_free(&ids, NULL);
+    fr_map_free(&addresses, NULL);
+}
+
+bool
+config__name_check(struct config__reader *reader, struct fr_view name,
+                   const struct config_node *node, const char *what)
+{
+    if (config_name_valid(name))
+        return true;
+    int len = (int)(name.len < 100 ? name.len : 100);
+    config_diag_add(reader->diag, node->key_line, node->key_column,
+                    "\"%.*s\" as the name of a %s, expected letters, digits, '.', '_' and '-', "
+                    "beginning with a letter or digit, at most %d",
+                    len, len ? name.ptr : "", what, CONFIG_NAME_BYTES - 1);
+    return false;
+}
+
+static void
+check_scale(struct config__reader *reader, const struct config_node *node,
+            const struct config_cluster *cluster)
+{
+    const struct config_scale *scale = &cluster->scale;
+    const struct config_node *place;
+    if (!scale->from[0] && (scale->relief & CONFIG_RELIEF_ALLOCATE) &&
+        !config__given(node, "scale.from")) {
+        place = config__place(node, "scale");
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.scale has no from, expected the name of a pool (or relief: [weight])",
+                        reader->where);
+    }
+    if (scale->min > scale->max) {
+        place = config__place(node, config__given(node, "scale.min") ? "scale.min" : "scale.max");
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.scale.min is %u and max is %u, expected min to be at most max",
+                        reader->where, scale->min, scale->max);
+    }
+    if (!(scale->upper.value > scale->lower.value)) {
+        place = config__place(node, config__given(node, "scale.upper") ? "scale.upper"
+                                                                       : "scale.lower");
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.scale.upper is %g and lower is %g, expected upper to be above lower",
+                        reader->where, scale->upper.value, scale->lower.value);
+    }
+}
+
+static void
+finish_cluster(struct config__reader *reader, const struct config_node *node,
+               struct config_cluster *cluster)
+{
+    if (!config__given(node, "health.type"))
+        cluster->health.kind = cluster->health.path     ? CONFIG_HEALTH_HTTP
+                               : cluster->scale.enabled ? CONFIG_HEALTH_TCP
+                                                        : CONFIG_HEALTH_NONE;
+    if (cluster->health.kind == CONFIG_HEALTH_HTTP && !cluster->health.path) {
+        const struct config_node *place = config__place(node, "health.type");
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.health.type is http without a path, expected health.path",
+                        reader->where);
+    }
+    config__members_finish(reader, cluster->name, config_node_get(node, "members"),
+                           cluster->members, cluster->member_count);
+    if (cluster->member_count == 0 && !cluster->scale.enabled &&
+        (!config__given(node, "members") ||
+         config__given(node, "members")->kind == CONFIG_SEQUENCE))
+        config_diag_add(reader->diag, node->line, node->column,
+                        "%s has neither members nor scale, expected at least one of them",
+                        reader->where);
+    if (cluster->scale.enabled)
+        check_scale(reader, node, cluster);
+}
+
+struct config_cluster *
+config__cluster_read(struct config__reader *reader, struct fr_view name,
+                     const struct config_node *node)
+{
+    size_t saved;
+    struct config_cluster *cluster = config_cluster_new(name);
+    cluster->runtime = reader->runtime;
+    (void)config__name_check(reader, name, node, "cluster");
+    config__where_into(reader, &saved, "clusters.%.*s", (int)(name.len < 64 ? name.len : 64),
+                       name.len ? name.ptr : "");
+    config__read_scope(reader, CONFIG_SCOPE_CLUSTER, node, cluster);
+    if (node->kind == CONFIG_MAPPING)
+        finish_cluster(reader, node, cluster);
+    config__where_back(reader, saved);
+    return cluster;
+}
+
+enum fr_err
+config_cluster_from_tree(struct fr_view name, const struct config_node *node,
+                         struct config_diag *diag, struct config_cluster **out)
+{
+    struct config__reader reader = {.diag = diag, .world = true, .runtime = true};
+    size_t errors = diag->error_count;
+    struct config_cluster *cluster = config__cluster_read(&reader, name, node);
+    if (diag->error_count > errors) {
+        config_cluster_unref(&cluster);
+        return FR_ERR_CONFIG;
+    }
+    *out = cluster;
+    return FR_OK;
+}
+
+enum fr_err
+config_cluster_print(const struct config_cluster *cluster, struct fr_buf *out)
+{
+    struct config_cluster *defaults = config_cluster_new(fr_view_of(cluster->name));
+    enum fr_err err = config__print_scope(CONFIG_SCOPE_CLUSTER, cluster, defaults, out);
+    config_cluster_unref(&defaults);
+    return err;
+}
+
+struct config_cluster *
+config_find_cluster(const struct config *config, struct fr_view name)
+{
+    for (size_t i = 0; i < config->cluster_count; i++)
+        if (fr_view_is(name, config->clusters[i]->name))
+            return config->clusters[i];
+    return NULL;
+}

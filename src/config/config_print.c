@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config_print.c - the way back: values as YAML flow text that reads to the same values.
+ *
+ * May touch:  base.
+ * Memory:     what differs from the default is found by printing both; control code only.
+ */
+#include "config/config_priv.h"
+
+#include "base/fr_check.h"
+
+#define VALUE_BYTES_MAX (4u << 20) /* of one value; members are the longest */
+
+/* Words that YAML readers take for something else than text, and characters that mean something. */
+static bool
+is_plain(struct fr_view value)
+{
+    if (value.len == 0 || value.ptr[0] == '-' || value.ptr[0] == '.' || value.ptr[0] == '=')
+        return false;
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        bool word = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        if (!word && !strchr("-_./", c))
+            return false;
+    }
+    return true;
+}
+
+enum fr_err
+config_print_scalar(struct fr_view value, struct fr_buf *out)
+{
+    if (is_plain(value))
+        return fr_buf_append_view(out, value);
+    enum fr_err err = fr_buf_append(out, "\"", 1);
+    for (size_t i = 0; i < value.len && !err; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        if (c == '"' || c == '\\')
+            err = fr_buf_printf(out, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            err = fr_buf_printf(out, "\\x%02x", c);
+        else
+            err = fr_buf_append(out, &value.ptr[i], 1);
+    }
+    return err ? err : fr_buf_append(out, "\"", 1);
+}
+
+static enum fr_err print_mapping(enum config__scope scope, struct fr_view prefix, const void *base,
+                                 const void *defaults, struct fr_buf *out);
+
+/* What stands behind the key; nothing when it need not be written. */
+static enum fr_err
+print_value(const struct config__row *row, const void *base, const void *defaults,
+            struct fr_buf *out)
+{
+    const char *field = (const char *)base + row->offset;
+    if (row->type == CONFIG_TYPE_MAPPING) {
+        if (row->has_field && !*(const bool *)(const void *)field)
+            return FR_OK;
+        enum fr_err err = print_mapping(row->scope, fr_view_of(row->path), base, defaults, out);
+        bool empty = out->len == 2; /* "{}" says that it was given, where that means something */
+        if (!err && empty && !row->has_field)
+            fr_buf_clear(out);
+        return err;
+    }
+    enum fr_err err = config__types[row->type].print(row, field, out);
+    if (err || config__row_is_computed(row))
+        return err;
+    struct fr_buf usual;
+    fr_buf_init(&usual, VALUE_BYTES_MAX);
+    err = config__types[row->type].print(row, (const char *)defaults + row->offset, &usual);
+    if (!err && fr_view_eq(fr_buf_view(out), fr_buf_view(&usual)))
+        fr_buf_clear(out);
+    fr_buf_fini(&usual);
+    return err;
+}
+
+static enum fr_err
+print_mapping(enum config__scope scope, struct fr_view prefix, const void *base,
+              const void *defaults, struct fr_buf *out)
+{
+    const struct config__row *row = NULL;
+    const char *comma = "";
+    enum fr_err err = fr_buf_append(out, "{", 1);
+    while (!err && (row = config__row_next(scope, prefix, row)) != NULL) {
+        struct fr_buf value;
+        fr_buf_init(&value, VALUE_BYTES_MAX);
+        err = print_value(row, base, defaults, &value);
+        if (!err && value.len > 0) {
+            err = fr_buf_printf(out, "%s%.*s: ", comma, FR_VIEW_ARG(config__row_key(row)));
+            if (!err)
+                err = fr_buf_append_view(out, fr_buf_view(&value));
+            comma = ", ";
+        }
+        fr_buf_fini(&value);
+    }
+    return err ? err : fr_buf_append(out, "}", 1);
+}
+
+enum fr_err
+config__print_scope(enum config__scope scope, const void *base, const void *defaults,
+                    struct fr_buf *out)
+{
+    return print_mapping(scope, (struct fr_view){"", 0}, base, defaults, out);
+}
