@@ -4,7 +4,8 @@
  *
  * May touch:  base, loop, http.
  * Threads:    one control loop. Handlers answer at once or later (admin_exchange is kept).
- * Limits:     head 16 KiB, body body_bytes_max, 256 connections, 30 s a request.
+ * Limits:     head 16 KiB, body body_bytes_max, answer 64 MiB, 256 connections, 30 s a request:
+ *             then the client gets 504, and the late answer is dropped.
  */
 #ifndef ADMIN_H
 #define ADMIN_H
@@ -37,12 +38,15 @@ struct admin_route {
 typedef void (*admin_other_fn)(void *ctx, int fd, struct loop_buf *first);
 
 /* Takes a bound descriptor. routes: terminated by a row with method NULL; must outlive the server.
- * 404, 405 (with Allow), 400, 413 and 431 are answered by the server itself. */
+ * Of several rows that fit, the exact path wins, then the longest prefix. 404, 405 (with Allow), 400,
+ * 413 and 431 are answered by the server itself, and 403 to what a page of another site sends. */
 FR_MUST_USE enum fr_err admin_new(struct loop *loop, int fd, const struct admin_route *routes,
                                   size_t body_bytes_max, void *ctx, struct admin **out);
 void admin_on_other(struct admin *admin, admin_other_fn fn);
 const struct loop_addr *admin_addr(const struct admin *admin); /* as bound */
-void admin_free(struct admin **admin); /* open exchanges end unanswered */
+/* Open exchanges end unanswered: they are gone, and must not be answered any more. Allowed within a
+ * handler. What is left runs as close callbacks of the loop. */
+void admin_free(struct admin **admin);
 
 /* body may be empty; copied. content_type NULL: application/json. */
 void admin_answer(struct admin_exchange *exchange, int status, const char *content_type,
@@ -50,7 +54,8 @@ void admin_answer(struct admin_exchange *exchange, int status, const char *conte
 /* {"error": "..."} with the words escaped. */
 __attribute__((format(printf, 3, 4))) void
 admin_answer_error(struct admin_exchange *exchange, int status, const char *format, ...);
-/* Value of key in a query string, percent-decoded into out; false when absent or too long. */
+/* First value of key in a query string, percent-decoded into out ("" for "key" alone); false when
+ * absent, malformed or too long. */
 bool admin_query(struct fr_view query, const char *key, char *out, size_t out_bytes);
 /* Appends a JSON string literal, quotes included. */
 FR_MUST_USE enum fr_err admin_json_string(struct fr_buf *out, struct fr_view text);
