@@ -6,6 +6,8 @@
  * Notation: YAML that people may edit; a bad edit is refused with line and column and the content in
  *           force stays. Written whole: temporary file, fsync, rename, fsync of the folder.
  * Threads:  control thread. Blocking.
+ * Trusts:   nothing: numbers, names and addresses are checked, ids and addresses come once. Nothing
+ *           outside the file is asked.
  *
  *     # Freshet's ledger. Edit it if you like: a change is picked up at once.
  *     generation: 13
@@ -17,6 +19,7 @@
  *               pid: 4711, started: 88123 }
  *     pools:
  *       rack: { available: ["10.0.0.5:8080"] }    # follows the servers
+ *     weights: { web-127.0.0.1-9001: 50 }         # of members of the configuration
  *     routes: [ … ]                               # introduced at run time
  *     new-clusters: { … }
  *     new-pools: { … }
@@ -47,7 +50,7 @@ struct cluster_ledger_server {
     uint32_t weight;
     int64_t pid;        /* process provider; 0 = none */
     uint64_t started;   /* the process's start time in clock ticks since boot: tells a reused pid */
-    bool edited;        /* set by cluster_ledger_load for entries that Freshet did not write */
+    bool edited;        /* set when read: it has no state, so people put it in (state: starting) */
 };
 
 struct cluster_ledger { /* the content, as values */

@@ -265,6 +265,13 @@ FR_MUST_USE enum fr_err config_cluster_from_tree(struct fr_view name, const stru
                                                  struct config_cluster **out);
 FR_MUST_USE enum fr_err config_pool_from_tree(struct fr_view name, const struct config_node *node,
                                               struct config_diag *diag, struct config_pool **out);
+/* The same from a ledger: nothing outside is asked (no resolver, no look for the program), so that a
+ * ledger that was good when it was written is good after the world has changed. */
+FR_MUST_USE enum fr_err config_cluster_restore(struct fr_view name, const struct config_node *node,
+                                               struct config_diag *diag,
+                                               struct config_cluster **out);
+FR_MUST_USE enum fr_err config_pool_restore(struct fr_view name, const struct config_node *node,
+                                            struct config_diag *diag, struct config_pool **out);
 /* The way back: YAML flow text on one line that the functions above read to an equal value. */
 FR_MUST_USE enum fr_err config_route_print(const struct config_route *route, struct fr_buf *out);
 FR_MUST_USE enum fr_err config_cluster_print(const struct config_cluster *cluster,

@@ -189,11 +189,11 @@ config__cluster_read(struct config__reader *reader, struct fr_view name,
     return cluster;
 }
 
-enum fr_err
-config_cluster_from_tree(struct fr_view name, const struct config_node *node,
-                         struct config_diag *diag, struct config_cluster **out)
+static enum fr_err
+cluster_read(struct fr_view name, const struct config_node *node, bool world, struct config_diag *diag,
+          struct config_cluster **out)
 {
-    struct config__reader reader = {.diag = diag, .world = true, .runtime = true};
+    struct config__reader reader = {.diag = diag, .world = world, .runtime = true};
     size_t errors = diag->error_count;
     struct config_cluster *cluster = config__cluster_read(&reader, name, node);
     if (diag->error_count > errors) {
@@ -202,6 +202,20 @@ config_cluster_from_tree(struct fr_view name, const struct config_node *node,
     }
     *out = cluster;
     return FR_OK;
+}
+
+enum fr_err
+config_cluster_from_tree(struct fr_view name, const struct config_node *node,
+                      struct config_diag *diag, struct config_cluster **out)
+{
+    return cluster_read(name, node, true, diag, out);
+}
+
+enum fr_err
+config_cluster_restore(struct fr_view name, const struct config_node *node, struct config_diag *diag,
+                    struct config_cluster **out)
+{
+    return cluster_read(name, node, false, diag, out);
 }
 
 enum fr_err

@@ -158,6 +158,15 @@ edit_distance(struct fr_view a, struct fr_view b)
     return row[b.len];
 }
 
+static size_t
+common_prefix(struct fr_view a, struct fr_view b)
+{
+    size_t i = 0;
+    while (i < a.len && i < b.len && a.ptr[i] == b.ptr[i])
+        i++;
+    return i;
+}
+
 struct fr_view
 config__nearest(struct fr_view written, struct fr_view words)
 {
@@ -171,10 +180,36 @@ config__nearest(struct fr_view written, struct fr_view words)
         size_t longer = word.len > written.len ? word.len : written.len;
         size_t near = longer < 6 ? 1 + (longer > 3) : longer / 3;
         size_t distance = edit_distance(written, word);
-        if (distance <= near && distance < best_distance && distance < longer) {
+        bool nearer = distance < best_distance ||
+                      (distance == best_distance && /* "server": "servers" rather than "serves" */
+                       common_prefix(written, word) > common_prefix(written, best));
+        if (distance <= near && nearer && distance < longer) {
             best = word;
             best_distance = distance;
         }
     }
     return best;
+}
+
+bool
+config_node_check_keys(const struct config_node *mapping, const char *where, const char *known,
+                       struct config_diag *diag)
+{
+    bool good = true;
+    for (const struct config_node *node = mapping->first_child; node; node = node->next) {
+        struct fr_view rest = fr_view_of(known), word = {"", 0};
+        bool found = false;
+        while (!found && config__word_next(&rest, &word))
+            found = fr_view_eq(word, node->key);
+        if (found)
+            continue;
+        struct fr_view near = config__nearest(node->key, fr_view_of(known));
+        struct fr_view key = fr_view_make(node->key.ptr, node->key.len < 100 ? node->key.len : 100);
+        config_diag_add(diag, node->key_line, node->key_column,
+                        "unknown key \"%.*s\" in %s, expected one of %s%s%.*s%s", FR_VIEW_ARG(key),
+                        where, known, near.len ? " (did you mean \"" : "", FR_VIEW_ARG(near),
+                        near.len ? "\"?)" : "");
+        good = false;
+    }
+    return good;
 }

@@ -192,11 +192,11 @@ config__pool_read(struct config__reader *reader, struct fr_view name,
     return pool;
 }
 
-enum fr_err
-config_pool_from_tree(struct fr_view name, const struct config_node *node,
-                      struct config_diag *diag, struct config_pool **out)
+static enum fr_err
+pool_read(struct fr_view name, const struct config_node *node, bool world, struct config_diag *diag,
+          struct config_pool **out)
 {
-    struct config__reader reader = {.diag = diag, .world = true, .runtime = true};
+    struct config__reader reader = {.diag = diag, .world = world, .runtime = true};
     size_t errors = diag->error_count;
     struct config_pool *pool = config__pool_read(&reader, name, node);
     if (diag->error_count > errors) {
@@ -205,6 +205,20 @@ config_pool_from_tree(struct fr_view name, const struct config_node *node,
     }
     *out = pool;
     return FR_OK;
+}
+
+enum fr_err
+config_pool_from_tree(struct fr_view name, const struct config_node *node,
+                      struct config_diag *diag, struct config_pool **out)
+{
+    return pool_read(name, node, true, diag, out);
+}
+
+enum fr_err
+config_pool_restore(struct fr_view name, const struct config_node *node, struct config_diag *diag,
+                    struct config_pool **out)
+{
+    return pool_read(name, node, false, diag, out);
 }
 
 enum fr_err

@@ -7,8 +7,6 @@
  */
 #include "config/config_priv.h"
 
-#include "base/fr_check.h"
-
 #define VALUE_BYTES_MAX (4u << 20) /* of one value; members are the longest */
 
 /* Words that YAML readers take for something else than text, and characters that mean something. */
@@ -26,20 +24,52 @@ is_plain(struct fr_view value)
     return true;
 }
 
+/* One character of UTF-8; what is no UTF-8 gives U+FFFD for one byte. */
+static size_t
+decode(struct fr_view text, uint32_t *out_code)
+{
+    unsigned char first = (unsigned char)text.ptr[0];
+    size_t len = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    uint32_t code = len == 1 ? first : first & (0x7fu >> len);
+    *out_code = 0xfffd;
+    if (len == 0 || first > 0xf4 || len > text.len)
+        return 1;
+    for (size_t i = 1; i < len; i++) {
+        if (((unsigned char)text.ptr[i] & 0xc0) != 0x80)
+            return 1;
+        code = code << 6 | ((unsigned char)text.ptr[i] & 0x3f);
+    }
+    if ((len == 3 && code < 0x800) || (len == 4 && code < 0x10000) || code > 0x10ffff ||
+        (code >= 0xd800 && code < 0xe000))
+        return 1;
+    *out_code = code;
+    return len;
+}
+
+/* What a YAML reader refuses, or takes for the end of a line (YAML 1.1 sections 5.1 and 5.4). */
+static bool
+must_escape(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 ||
+           code == 0xfeff || (code & 0xfffe) == 0xfffe;
+}
+
 enum fr_err
 config_print_scalar(struct fr_view value, struct fr_buf *out)
 {
     if (is_plain(value))
         return fr_buf_append_view(out, value);
     enum fr_err err = fr_buf_append(out, "\"", 1);
-    for (size_t i = 0; i < value.len && !err; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if (c == '"' || c == '\\')
-            err = fr_buf_printf(out, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
-            err = fr_buf_printf(out, "\\x%02x", c);
+    for (size_t i = 0; i < value.len && !err;) {
+        uint32_t code;
+        size_t len = decode(fr_view_make(value.ptr + i, value.len - i), &code);
+        if (code == '"' || code == '\\')
+            err = fr_buf_printf(out, "\\%c", (char)code);
+        else if (must_escape(code) || (code == 0xfffd && len == 1))
+            err = fr_buf_printf(out, code > 0xffff ? "\\U%08x" : "\\u%04x", code);
         else
-            err = fr_buf_append(out, &value.ptr[i], 1);
+            err = fr_buf_append(out, value.ptr + i, len);
+        i += len;
     }
     return err ? err : fr_buf_append(out, "\"", 1);
 }
