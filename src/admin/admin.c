@@ -400,7 +400,8 @@ exchange_new(struct admin_conn *conn, const struct http_head *head)
 }
 
 /* A page of another site can make a browser send requests here, though not read the answers; what
- * changes something must therefore come from a page of ours, or from no page (RFC 6454 section 7). */
+ * changes something must therefore come from a page of ours, or from no page (RFC 6454 section 7).
+ */
 static bool
 is_foreign_page(const struct http_head *head)
 {

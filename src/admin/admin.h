@@ -38,8 +38,9 @@ struct admin_route {
 typedef void (*admin_other_fn)(void *ctx, int fd, struct loop_buf *first);
 
 /* Takes a bound descriptor. routes: terminated by a row with method NULL; must outlive the server.
- * Of several rows that fit, the exact path wins, then the longest prefix. 404, 405 (with Allow), 400,
- * 413 and 431 are answered by the server itself, and 403 to what a page of another site sends. */
+ * Of several rows that fit, the exact path wins, then the longest prefix. 404, 405 (with Allow),
+ * 400, 413 and 431 are answered by the server itself, and 403 to what a page of another site sends.
+ */
 FR_MUST_USE enum fr_err admin_new(struct loop *loop, int fd, const struct admin_route *routes,
                                   size_t body_bytes_max, void *ctx, struct admin **out);
 void admin_on_other(struct admin *admin, admin_other_fn fn);

@@ -192,8 +192,8 @@ void loop_defer(struct loop *loop, struct loop_task *task, loop_fn fn, void *ctx
 void loop_defer_cancel(struct loop_task *task);
 
 /* Hands a message to another loop's thread, which runs fn(ctx) and owns it from then on. From any
- * thread; messages of one sender arrive in order. Posting to a stopped loop is allowed: it is run by
- * loop_drain_posts. */
+ * thread; messages of one sender arrive in order. Posting to a stopped loop is allowed: it is run
+ * by loop_drain_posts. */
 struct loop_msg {
     struct loop_msg *next;
     loop_fn fn;

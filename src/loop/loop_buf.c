@@ -3,8 +3,8 @@
  * loop_buf.c - the receive buffers of one loop.
  *
  * Threads:    the loop's own.
- * Memory:     limits.buf_count_max lent at once; up to LOOP_BUFS_SPARE_MAX are kept when given back,
- *             the newest is lent first since its bytes are still in the processor's cache.
+ * Memory:     limits.buf_count_max lent at once; up to LOOP_BUFS_SPARE_MAX are kept when given
+ *             back, the newest is lent first since its bytes are still in the processor's cache.
  * When full:  receiving sockets wait in line, loop_buf_take answers NULL.
  */
 #include "loop/loop_priv.h"

@@ -35,7 +35,8 @@ split_path(const char *path, char folder[PATH_MAX], char name[NAME_MAX + 1])
 }
 
 enum fr_err
-loop_file_watch(struct loop *loop, struct loop_watch *watch, const char *path, loop_fn fn, void *ctx)
+loop_file_watch(struct loop *loop, struct loop_watch *watch, const char *path, loop_fn fn,
+                void *ctx)
 {
     char folder[PATH_MAX];
     memset(watch, 0, sizeof(*watch));

@@ -458,7 +458,8 @@ test_limits(void **state)
         client_close(&client);
     }
     client_open(&client, &bed);
-    (void)snprintf(text, sizeof(text), "GET /echo HTTP/1.1\r\nHost: x\r\nLong: %017000d\r\n\r\n", 1);
+    (void)snprintf(text, sizeof(text),
+                   "GET /echo HTTP/1.1\r\nHost: x\r\nLong: %017000d\r\n\r\n", 1);
     assert_int_equal(ask(&client, text, 0, NULL), 431);
     client_close(&client);
     bed_close(&bed);
@@ -550,7 +551,8 @@ test_server_ends_inside_a_handler(void **state)
     bed_open(&bed);
     client_open(&client, &bed);
     assert_int_equal(ask(&client,
-                         "POST /quit HTTP/1.1\r\nHost: x\r\n\r\nGET /echo HTTP/1.1\r\nHost: x\r\n\r\n",
+                         "POST /quit HTTP/1.1\r\nHost: x\r\n\r\n"
+                         "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n",
                          0, NULL),
                      0);
     assert_true(client.ended);

@@ -3,68 +3,14 @@
  * test_loop_sock.c - sockets over socketpair and TCP: echo, partial sends, ends, cancel, close,
  * buffer limit, stale hint, and what a kept connection costs in system calls.
  */
+#include "loop_bed.h"
+
 #include "base/fr_mem.h"
-#include "loop/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#define WATCHDOG_US 20000000LL
-
-struct bed {
-    struct loop *loop;
-    struct loop_timer watchdog;
-    struct loop_timer pause;
-};
-
-static void
-on_watchdog(void *ctx)
-{
-    (void)ctx;
-    fail_msg("the loop waited in vain");
-}
-
-static void
-bed_open(struct bed *bed, const struct loop_limits *limits)
-{
-    memset(bed, 0, sizeof(*bed));
-    assert_int_equal(loop_new(limits, &bed->loop), FR_OK);
-    loop_timer_start(bed->loop, &bed->watchdog, WATCHDOG_US, on_watchdog, NULL);
-}
-
-static void
-bed_close(struct bed *bed)
-{
-    struct loop_counters counters;
-    loop_read_counters(bed->loop, &counters);
-    assert_int_equal(counters.buf_in_use, 0);
-    loop_free(&bed->loop);
-    assert_null(bed->loop);
-}
-
-static void
-on_stop(void *ctx)
-{
-    loop_stop(ctx);
-}
-
-/* Lets the loop run for a while, so that everything due has happened. */
-static void
-bed_settle(struct bed *bed)
-{
-    loop_timer_start(bed->loop, &bed->pause, 5000, on_stop, bed->loop);
-    assert_int_equal(loop_run(bed->loop), FR_OK);
-}
 
 static void
 make_pair(int fds[2])
@@ -203,7 +149,7 @@ echo_over(int fds[2])
     side_open(&client, &bed, fds[0]);
     side_open(&server, &bed, fds[1]);
     loop_recv(&server.sock, echo_recv, &server);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     loop_read_counters(bed.loop, &before);
     assert_int_equal(before.buf_in_use, 0); /* waiting costs no buffer */
     for (int i = 1; i <= 100; i++) {
@@ -267,13 +213,13 @@ big_send_over(int fds[2])
     }
     loop_send(&client.sock, parts, LOOP_IOV_MAX, on_sent, &client);
     assert_true(loop_send_pending(&client.sock));
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(client.sends, 0); /* nobody reads yet */
     server.bytes_wanted = total;
     server.again = true;
     loop_recv(&server.sock, on_recv, &server);
     assert_int_equal(loop_run(bed.loop), FR_OK);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(server.bytes, total);
     assert_int_equal(client.sends, 1);
     assert_int_equal(client.send_status, 0);
@@ -315,7 +261,7 @@ test_send_of_nothing_completes(void **state)
     side_open(&client, &bed, fds[0]);
     send_text(&client, "");
     assert_int_equal(client.sends, 0);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(client.sends, 1);
     assert_int_equal(client.send_status, 0);
     side_close(&client);
@@ -336,7 +282,7 @@ test_half_close(void **state)
     side_open(&server, &bed, fds[1]);
     send_text(&client, "last words");
     loop_shutdown_send(&client.sock);
-    bed_settle(&bed); /* bytes and end arrive as one event */
+    bed_settle(&bed, 5000); /* bytes and end arrive as one event */
     assert_true(loop_sock_stale(&server.sock));
     server.again = true;
     server.bytes_wanted = SIZE_MAX;
@@ -372,12 +318,12 @@ test_recv_cancel_loses_nothing(void **state)
     loop_recv_cancel(&side.sock);
     assert_false(loop_recv_pending(&side.sock));
     assert_int_equal(write(fds[1], "abc", 3), 3);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(side.recvs, 0);
     /* Readable now: the receive is queued at once, and can be withdrawn still. */
     loop_recv(&side.sock, on_recv, &side);
     loop_recv_cancel(&side.sock);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(side.recvs, 0);
     loop_recv(&side.sock, on_recv, &side);
     assert_int_equal(loop_run(bed.loop), FR_OK);
@@ -398,12 +344,12 @@ test_close_silences_what_is_queued(void **state)
     bed_open(&bed, NULL);
     side_open(&side, &bed, fds[0]);
     assert_int_equal(write(fds[1], "abc", 3), 3);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     loop_recv(&side.sock, on_recv, &side); /* ready at once */
     send_text(&side, "done at once");
     side_close(&side);
     assert_int_equal(side.closes, 0);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(side.recvs, 0);
     assert_int_equal(side.sends, 0);
     assert_int_equal(side.closes, 1);
@@ -455,13 +401,13 @@ test_close_of_another_in_the_same_batch(void **state)
         struct trap trap = {&bed, &victim, three[0], 0};
         loop_recv(&first.sock, trap_recv, &trap);
         loop_recv(&victim.sock, on_recv, &victim);
-        bed_settle(&bed);
+        bed_settle(&bed, 5000);
         /* In both orders: the later write is the later event. */
         assert_int_equal(write(turn ? two[1] : one[1], "x", 1), 1);
         assert_int_equal(write(turn ? one[1] : two[1], "x", 1), 1);
         victim.again = true;
         victim.bytes_wanted = SIZE_MAX;
-        bed_settle(&bed);
+        bed_settle(&bed, 5000);
         assert_int_equal(trap.fired, 1);
         assert_int_equal(victim.recvs, 0); /* of the new one: nothing came */
         side_close(&first);
@@ -493,11 +439,11 @@ test_close_in_one_callback_spares_the_other(void **state)
     bed_open(&bed, NULL);
     side_open(&side, &bed, fds[0]);
     assert_int_equal(write(fds[1], "abc", 3), 3);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     struct iovec part = {"x", 1};
     loop_recv(&side.sock, on_recv, &side);
     loop_send(&side.sock, &part, 1, close_in_send, &side);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(side.sends, 1);
     assert_int_equal(side.recvs, 0);
     assert_int_equal(side.closes, 1);
@@ -521,7 +467,7 @@ test_abort_resets(void **state)
     assert_int_equal(loop_run(bed.loop), FR_OK);
     assert_int_equal(server.recv_status, -ECONNRESET);
     send_text(&server, "into the void");
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(server.send_status, -EPIPE);
     side_close(&server);
     bed_close(&bed);
@@ -545,7 +491,7 @@ test_detach_gives_back_a_working_descriptor(void **state)
     assert_int_equal(fd, fds[0]);
     memset(&side, 0xff, sizeof(side)); /* nobody may touch it any more */
     assert_int_equal(write(fds[1], "cde", 3), 3);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(read(fd, bytes, sizeof(bytes)), 3);
     bed_close(&bed);
     close(fd);
@@ -570,7 +516,7 @@ test_buffer_limit_makes_wait_in_line(void **state)
         sides[i].bytes_wanted = SIZE_MAX;
         loop_recv(&sides[i].sock, on_recv, &sides[i]);
         assert_int_equal(write(fds[i][1], "x", 1), 1);
-        bed_settle(&bed);
+        bed_settle(&bed, 5000);
     }
     assert_non_null(sides[0].buf);
     assert_null(loop_buf_take(bed.loop));
@@ -580,17 +526,17 @@ test_buffer_limit_makes_wait_in_line(void **state)
     /* The second is woken, and closed before it is its turn: the buffer goes on to the third. */
     loop_buf_give_back(sides[0].buf);
     side_close(&sides[1]);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(sides[1].recvs, 0);
     assert_int_equal(sides[2].recvs, 1);
     assert_int_equal(sides[3].recvs, 0);
     /* The fourth withdraws, and asks again: it gets its byte. */
     loop_recv_cancel(&sides[3].sock);
     loop_buf_give_back(sides[2].buf);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(sides[3].recvs, 0);
     loop_recv(&sides[3].sock, on_recv, &sides[3]);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(sides[3].recvs, 1);
     loop_buf_give_back(sides[3].buf);
     for (int i = 0; i < SIDES; i++) {
@@ -638,16 +584,16 @@ test_stale_hint(void **state)
     loop_recv(&side.sock, on_recv, &side);
     assert_int_equal(write(fds[1], "abc", 3), 3);
     assert_int_equal(loop_run(bed.loop), FR_OK);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_false(loop_sock_stale(&side.sock)); /* answered and idle */
     assert_int_equal(write(fds[1], "junk", 4), 4);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_true(loop_sock_stale(&side.sock));
     loop_recv(&side.sock, on_recv, &side);
     assert_int_equal(loop_run(bed.loop), FR_OK);
     assert_false(loop_sock_stale(&side.sock));
     close(fds[1]);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_true(loop_sock_stale(&side.sock));
     side_close(&side);
     bed_close(&bed);
@@ -672,7 +618,7 @@ test_busy_socket_leaves_timers_their_turn(void **state)
     loop_recv(&client.sock, echo_recv, &client);
     send_text(&client, "round and round");
     for (int i = 0; i < 3; i++)
-        bed_settle(&bed);
+        bed_settle(&bed, 5000);
     assert_true(server.recvs > 10);
     if (client.buf)
         loop_buf_give_back(client.buf);
@@ -726,7 +672,7 @@ test_connect(void **state)
     assert_true(on);
     loop_close(&caller.sock, NULL, NULL);
     close(fd);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     /* Nobody listens there now. */
     assert_int_equal(loop_connect(&caller.sock, bed.loop, &addr, on_connected, &caller), FR_OK);
     assert_int_equal(loop_run(bed.loop), FR_OK);
@@ -735,7 +681,7 @@ test_connect(void **state)
     loop_close(&caller.sock, NULL, NULL);
     /* A Unix socket refuses at once; the callback still comes from the loop. */
     assert_int_equal(loop_addr_parse(FR_VIEW("unix:/nonexistent/sock"), &addr), FR_OK);
-    bed_settle(&bed);
+    bed_settle(&bed, 5000);
     assert_int_equal(loop_connect(&caller.sock, bed.loop, &addr, on_connected, &caller), FR_OK);
     assert_int_equal(caller.calls, 2);
     assert_int_equal(loop_run(bed.loop), FR_OK);

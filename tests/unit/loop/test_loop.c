@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_loop_post.c - messages of other threads: all arrive, in each sender's order, and wake a
+ * test_loop.c - messages of other threads: all arrive, in each sender's order, and wake a
  * sleeping loop. Clean under -fsanitize=thread.
  */
 #include "base/fr_mem.h"

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loop_bed.h - what the tests of this room stand on: a loop with a watchdog, and a folder.
+ */
+#ifndef LOOP_BED_H
+#define LOOP_BED_H
+
+#include "loop/loop.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define WATCHDOG_US 20000000LL
+
+struct bed {
+    struct loop *loop;
+    struct loop_timer watchdog, pause;
+    char folder[64];
+};
+
+static inline void
+bed_on_watchdog(void *ctx)
+{
+    (void)ctx;
+    fail_msg("the loop waited in vain");
+}
+
+static inline void
+bed_open(struct bed *bed, const struct loop_limits *limits)
+{
+    memset(bed, 0, sizeof(*bed));
+    assert_int_equal(loop_new(limits, &bed->loop), FR_OK);
+    loop_timer_start(bed->loop, &bed->watchdog, WATCHDOG_US, bed_on_watchdog, NULL);
+    (void)snprintf(bed->folder, sizeof(bed->folder), "/tmp/test-loop-XXXXXX");
+    assert_non_null(mkdtemp(bed->folder));
+}
+
+static inline void
+bed_close(struct bed *bed)
+{
+    struct loop_counters counters;
+    loop_read_counters(bed->loop, &counters);
+    assert_int_equal(counters.buf_in_use, 0);
+    loop_free(&bed->loop);
+    assert_null(bed->loop);
+    (void)rmdir(bed->folder);
+}
+
+static inline void
+bed_on_pause(void *ctx)
+{
+    loop_stop(ctx);
+}
+
+/* Lets the loop run for a while, so that everything due has happened. */
+static inline void
+bed_settle(struct bed *bed, int64_t us)
+{
+    loop_timer_start(bed->loop, &bed->pause, us, bed_on_pause, bed->loop);
+    assert_int_equal(loop_run(bed->loop), FR_OK);
+}
+
+#endif
