@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * policy.h - deciding, as pure functions of observations. No clock, no I/O, no allocation that
- * outlives a call, so that the manager, a test and the simulator call the very same code.
+ * policy.h - deciding, as pure functions of observations. No clock, no I/O, no allocation, so that
+ * the manager, a test and the simulator call the very same code.
  *
+ * May touch: base.
  * Bounded:  nonsense (NaN, negative, stale, half the members missing) holds still or grows, never
  *           shrinks.
  */
@@ -19,7 +20,7 @@ struct policy_member {
     const char *id;
     double utilization;   /* NaN: unknown */
     uint64_t in_flight;
-    uint32_t weight, weight_normal; /* in force, and the configured one */
+    uint32_t weight, weight_normal; /* in force, and the configured one; 0: left alone */
     bool stale;           /* its source fell silent */
     bool starting, draining, healthy;
     bool allocated;       /* from a pool: may be given back */
@@ -35,12 +36,16 @@ struct policy_settings {
     bool single; /* no pool: weights only */
 };
 
-/* What must be remembered from one call to the next; the caller keeps it, zero-initialised. */
+/* What must be remembered from one call to the next; the caller keeps it, zero-initialised. The
+ * functions here write only the two `since`; all else is the caller's to say. */
 struct policy_state {
     int64_t upper_since_us, lower_since_us; /* 0: not the case */
     int64_t changed_at_us;      /* last change of membership that finished or failed */
     int64_t grown_at_us;        /* last allocation that finished or failed */
-    uint32_t pending_up, pending_down; /* asked for, not answered yet */
+    /* Asked for and not answered yet. A server that is among the members as starting already is
+     * counted there and not here. */
+    uint32_t pending_up, pending_down;
+    bool grow_failed; /* the last allocation was refused: below min, wait for the cooldown too */
 };
 
 enum policy_verdict {
@@ -52,51 +57,41 @@ enum policy_verdict {
 
 /* Why; also for every hold. A row of policy_rules.def: name and a sentence. */
 enum policy_rule {
-    POLICY_RULE_WITHIN,          /* between the levels */
-    POLICY_RULE_UPPER,           /* a member reached the upper level */
-    POLICY_RULE_UPPER_WAIT,      /* … but not for long enough yet */
-    POLICY_RULE_UPPER_PENDING,   /* … but what was asked for has not arrived yet */
-    POLICY_RULE_UPPER_COOLDOWN,
-    POLICY_RULE_UPPER_MAX,       /* … but the cluster is at its maximum */
-    POLICY_RULE_UPPER_NO_POOL,
-    POLICY_RULE_BELOW_MIN,       /* fewer than min: allocate */
-    POLICY_RULE_LOWER,           /* under-utilized: give one back */
-    POLICY_RULE_LOWER_WAIT,
-    POLICY_RULE_LOWER_PENDING,
-    POLICY_RULE_LOWER_COOLDOWN,
-    POLICY_RULE_LOWER_MIN,
-    POLICY_RULE_LOWER_WOULD_CROSS, /* what remains would cross the upper level */
-    POLICY_RULE_LOWER_STALE,       /* a source is stale: never shrink on silence */
-    POLICY_RULE_LOWER_NONE_OURS,   /* no member came from a pool */
-    POLICY_RULE_RELIEVE_WEIGHT,    /* shift load away from a member at its level */
-    POLICY_RULE_RESTORE_WEIGHT,    /* it cooled down: give weight back */
-    POLICY_RULE_UNKNOWN,           /* no usable number */
+#define POLICY_RULE_ROW(NAME, name, sentence) POLICY_RULE_##NAME,
+#include "policy/policy_rules.def"
+#undef POLICY_RULE_ROW
     POLICY_RULE_COUNT
 };
-const char *policy_rule_name(enum policy_rule rule);
+const char *policy_rule_name(enum policy_rule rule); /* "upper-wait" */
+const char *policy_rule_words(enum policy_rule rule);
+
+#define POLICY_ID_BYTES 64        /* of a decision's ids; a longer one is never acted on */
+#define POLICY_WEIGHTS_MAX 16     /* weight decisions of one call */
+#define POLICY_SENTENCE_BYTES 512 /* holds every sentence whole */
 
 struct policy_decision {
     enum policy_verdict verdict;
     enum policy_rule rule;
     uint32_t count;
-    char member[64];     /* victim, or whose weight */
+    char member[POLICY_ID_BYTES]; /* victim, or whose weight */
     uint32_t weight;
     /* the numbers it saw */
     uint32_t ready, starting, draining, stale;
     double mean, highest; /* utilization over ready members with a number; NaN if none */
-    char highest_id[64];
+    char highest_id[POLICY_ID_BYTES];
     double after;         /* mean after the removal that was considered; NaN if none */
     uint32_t needed;      /* members that the load needs at the target level */
     int64_t wait_us;      /* how long until a wait or cooldown ends */
 };
 
-/* Up to `max_decisions` decisions (weights first, then at most one allocate or deallocate); at least
- * one: a hold if there is nothing to do. Returns how many. */
+/* Up to `max_decisions` decisions (weights first, then at most one allocate or deallocate); at
+ * least one: a hold if there is nothing to do. Returns how many. */
 size_t policy_threshold(const struct policy_settings *settings, struct policy_state *state,
                         const struct policy_member *members, size_t member_count, int64_t now_us,
                         struct policy_decision *out, size_t max_decisions);
 
-/* One sentence for people: "allocate 2: web-3 at 0.93, upper level 0.80; 3 ready, 0 starting". */
+/* One sentence for people, cut between characters where it does not fit:
+ * "allocate 2: web-3 at 0.93, upper level 0.80; 3 ready, 0 starting". */
 void policy_sentence(const struct policy_settings *settings, const struct policy_decision *decision,
                      char *out, size_t out_bytes);
 
@@ -110,7 +105,10 @@ struct policy_relief_state {
     int64_t upper_since_us, lower_since_us, changed_at_us;
     uint32_t step;
 };
-/* True when the step must change; *out_step is the new one. */
+/* True when the step must change; *out_step is the new one, and state->step too. What cannot be
+ * used as a number holds the step. Steps are at least POLICY_RELIEF_SETTLE_US apart, since the effect of
+ * one must be seen before the next. */
+#define POLICY_RELIEF_SETTLE_US 1000000LL
 bool policy_relief(const struct policy_relief_settings *settings, struct policy_relief_state *state,
                    double utilization, bool stale, int64_t now_us, uint32_t *out_step);
 

@@ -160,7 +160,7 @@ enum wire_status { WIRE_DONE, WIRE_REFUSED };
 struct wire_result {
     struct wire_request_id id;
     enum wire_status status;
-    struct fr_view code;   /* refused: an enum fr_err's name, e.g. POOL_EMPTY; lower-case-with-dashes */
+    struct fr_view code;   /* refused: an enum fr_err's name in lower case with dashes: pool-empty */
     struct fr_view reason; /* refused: in words */
     uint64_t generation;   /* of the ledger; WIRE_NONE: absent */
     struct wire_server *servers; /* those allocated or deallocated */
@@ -175,8 +175,10 @@ struct wire_result {
 FR_MUST_USE enum fr_err wire_put_open(struct fr_buf *out, const struct wire_open *open);
 FR_MUST_USE enum fr_err wire_put_report(struct fr_buf *out, const struct wire_report *report);
 /* The same as a document of its own (with the namespace), for POST /report. */
-FR_MUST_USE enum fr_err wire_put_report_document(struct fr_buf *out, const struct wire_report *report);
-FR_MUST_USE enum fr_err wire_put_reconfigure(struct fr_buf *out, const struct wire_reconfigure *request);
+FR_MUST_USE enum fr_err wire_put_report_document(struct fr_buf *out,
+                                                 const struct wire_report *report);
+FR_MUST_USE enum fr_err wire_put_reconfigure(struct fr_buf *out,
+                                             const struct wire_reconfigure *request);
 FR_MUST_USE enum fr_err wire_put_result(struct fr_buf *out, const struct wire_result *result);
 FR_MUST_USE enum fr_err wire_put_alive(struct fr_buf *out);
 FR_MUST_USE enum fr_err wire_put_error(struct fr_buf *out, const char *code, const char *words);
@@ -191,8 +193,8 @@ struct wire_limits {
     size_t servers;        /* in one stanza, and workers, clusters, pools; default 10000 */
 };
 extern const struct wire_limits wire_limits_default;
-#define WIRE_TAG_BYTES 65536      /* one tag or comment; Expat holds it until it is whole */
-#define WIRE_STRANGE_NAMES_MAX 512 /* different names in one stream that this version does not know */
+#define WIRE_TAG_BYTES 65536       /* one tag or comment; Expat holds it until it is whole */
+#define WIRE_STRANGE_NAMES_MAX 512 /* different names in one stream that are not known here */
 #define WIRE_PREFIXES_MAX 16       /* different namespace prefixes in one stream */
 
 enum wire_event_kind {
@@ -244,8 +246,8 @@ FR_MUST_USE enum fr_err wire_decoder_new(enum wire_document document,
                                          const struct wire_limits *limits, wire_event_fn fn,
                                          void *ctx, struct wire_decoder **out);
 void wire_decoder_free(struct wire_decoder **decoder);
-/* After anything but WIRE_OK the decoder takes no more and says the same again. Neither feed nor free
- * may be called from inside the event callback. */
+/* After anything but WIRE_OK the decoder takes no more and says the same again. Neither feed nor
+ * free may be called from inside the event callback. */
 enum wire_error wire_decoder_feed(struct wire_decoder *decoder, struct fr_view bytes);
 /* The bytes ended here. A WIRE_REPORT_DOCUMENT's report comes only now, so that what follows it
  * wrongly can still spoil it. */

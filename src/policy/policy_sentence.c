@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * policy_sentence.c - decisions in words, for the journal, `freshet why` and logs.
+ *
+ * May touch:  base.
+ * Shape:      "what: why, with the numbers; how many there are".
+ */
+#include "policy/policy_priv.h"
+
+#include "base/fr_check.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+struct words {
+    char text[POLICY_SENTENCE_BYTES];
+    size_t len;
+};
+
+__attribute__((format(printf, 2, 3))) static void
+say(struct words *words, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(words->text + words->len, sizeof(words->text) - words->len, format, args);
+    va_end(args);
+    /* The longest sentence is far shorter; were it not, its end alone would be missing. */
+    if (len > 0)
+        words->len += (size_t)len;
+    if (words->len >= sizeof(words->text))
+        words->len = sizeof(words->text) - 1;
+}
+
+const char *
+policy_rule_name(enum policy_rule rule)
+{
+    static const char *const names[] = {
+#define POLICY_RULE_ROW(NAME, name, sentence) name,
+#include "policy/policy_rules.def"
+#undef POLICY_RULE_ROW
+    };
+    return (size_t)rule < POLICY_RULE_COUNT ? names[rule] : "unknown";
+}
+
+const char *
+policy_rule_words(enum policy_rule rule)
+{
+    static const char *const sentences[] = {
+#define POLICY_RULE_ROW(NAME, name, sentence) sentence,
+#include "policy/policy_rules.def"
+#undef POLICY_RULE_ROW
+    };
+    return (size_t)rule < POLICY_RULE_COUNT ? sentences[rule] : "no such rule";
+}
+
+/* Numbers come from other machines, and %.2f of the greatest double has 311 digits. */
+static double
+shown(double value)
+{
+    return value > 99999 ? 99999 : value < -1 ? -1 : value;
+}
+
+static void
+say_verdict(struct words *words, const struct policy_decision *decision)
+{
+    switch (decision->verdict) {
+    case POLICY_HOLD:
+        say(words, "hold: ");
+        break;
+    case POLICY_ALLOCATE:
+        say(words, "allocate %u: ", decision->count);
+        break;
+    case POLICY_DEALLOCATE:
+        say(words, "deallocate %s: ", decision->member);
+        break;
+    case POLICY_WEIGHT:
+        say(words, "weight of %s to %u: ", decision->member, decision->weight);
+        break;
+    }
+}
+
+static void
+say_highest(struct words *words, const struct policy_settings *settings,
+            const struct policy_decision *decision)
+{
+    say(words, "%s at %.2f, upper level %.2f", decision->highest_id, shown(decision->highest),
+        shown(settings->upper));
+}
+
+static void
+say_mean(struct words *words, const struct policy_settings *settings,
+         const struct policy_decision *decision)
+{
+    say(words, "mean %.2f, lower level %.2f", shown(decision->mean), shown(settings->lower));
+}
+
+static void
+say_wait(struct words *words, const char *what, int64_t wait_us)
+{
+    say(words, ", %s for %.1f s more", what, (double)wait_us / 1e6);
+}
+
+static void
+say_upper(struct words *words, const struct policy_settings *settings,
+          const struct policy_decision *decision)
+{
+    say_highest(words, settings, decision);
+    switch (decision->rule) {
+    case POLICY_RULE_UPPER_WAIT:
+        say_wait(words, "must last", decision->wait_us);
+        break;
+    case POLICY_RULE_UPPER_PENDING:
+        say(words, ", %u needed and on their way", decision->needed);
+        break;
+    case POLICY_RULE_UPPER_COOLDOWN:
+        say_wait(words, "cooling down", decision->wait_us);
+        break;
+    case POLICY_RULE_UPPER_MAX:
+        say(words, ", but the maximum is %u", settings->max);
+        break;
+    case POLICY_RULE_UPPER_NO_POOL:
+        say(words, ", but there is no pool to allocate from");
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+say_lower(struct words *words, const struct policy_settings *settings,
+          const struct policy_decision *decision)
+{
+    say_mean(words, settings, decision);
+    switch (decision->rule) {
+    case POLICY_RULE_LOWER_WAIT:
+        say_wait(words, "must last", decision->wait_us);
+        break;
+    case POLICY_RULE_LOWER_PENDING:
+        say(words, ", but an earlier change is under way");
+        break;
+    case POLICY_RULE_LOWER_COOLDOWN:
+        say_wait(words, "cooling down", decision->wait_us);
+        break;
+    case POLICY_RULE_LOWER_MIN:
+        say(words, ", but the minimum is %u", settings->min);
+        break;
+    case POLICY_RULE_LOWER_WOULD_CROSS:
+        if (isnan(decision->after))
+            say(words, ", but the last one stays");
+        else
+            say(words, ", but %.2f after it would be too near the upper level %.2f",
+                shown(decision->after), shown(settings->upper));
+        break;
+    case POLICY_RULE_LOWER_STALE:
+        say(words, ", but %u without a usable number: never shrink on silence", decision->stale);
+        break;
+    case POLICY_RULE_LOWER_NONE_OURS:
+        say(words, ", but no member came from a pool");
+        break;
+    default:
+        say(words, ", %.2f after it", shown(decision->after));
+        break;
+    }
+}
+
+static void
+say_reason(struct words *words, const struct policy_settings *settings,
+           const struct policy_decision *decision)
+{
+    switch (decision->rule) {
+    case POLICY_RULE_WITHIN:
+        say(words, "mean %.2f, highest %.2f (%s), between the levels", shown(decision->mean),
+            shown(decision->highest), decision->highest_id);
+        break;
+    case POLICY_RULE_BELOW_MIN:
+        say(words, "fewer than the minimum of %u", settings->min);
+        break;
+    case POLICY_RULE_RELIEVE_WEIGHT:
+        say(words, "at or above the upper level %.2f, mean %.2f", shown(settings->upper),
+            shown(decision->mean));
+        break;
+    case POLICY_RULE_RESTORE_WEIGHT:
+        say(words, "it cooled down, mean %.2f", shown(decision->mean));
+        break;
+    case POLICY_RULE_UPPER_COOLDOWN:
+        if (isnan(decision->highest) || decision->highest < settings->upper) {
+            say(words, "fewer than the minimum of %u", settings->min);
+            say_wait(words, "and the last attempt failed: waiting", decision->wait_us);
+            break;
+        }
+        say_upper(words, settings, decision);
+        break;
+    case POLICY_RULE_UPPER:
+    case POLICY_RULE_UPPER_WAIT:
+    case POLICY_RULE_UPPER_PENDING:
+    case POLICY_RULE_UPPER_MAX:
+    case POLICY_RULE_UPPER_NO_POOL:
+        say_upper(words, settings, decision);
+        break;
+    case POLICY_RULE_UNKNOWN:
+    case POLICY_RULE_COUNT:
+        say(words, "no member has a usable number");
+        break;
+    default:
+        say_lower(words, settings, decision);
+        break;
+    }
+}
+
+void
+policy_sentence(const struct policy_settings *settings, const struct policy_decision *decision,
+                char *out, size_t out_bytes)
+{
+    struct words words = {.len = 0};
+    fr_require(out_bytes > 0);
+    say_verdict(&words, decision);
+    say_reason(&words, settings, decision);
+    say(&words, "; %u ready, %u starting", decision->ready, decision->starting);
+    if (decision->draining > 0)
+        say(&words, ", %u draining", decision->draining);
+    if (decision->stale > 0)
+        say(&words, ", %u stale", decision->stale);
+    size_t len = words.len;
+    if (len >= out_bytes) {
+        len = out_bytes - 1;
+        /* Before a character, not inside one. */
+        while (len > 0 && ((unsigned char)words.text[len] & 0xc0) == 0x80)
+            len--;
+    }
+    memcpy(out, words.text, len);
+    out[len] = '\0';
+}
