@@ -21,6 +21,8 @@ struct cache_store;
 struct cache_entry;  /* complete: counted reference */
 struct cache_filler; /* one worker's, while a response comes in */
 
+#define CACHE_MEMORY_BYTES_MIN (256 * 1024) /* less than this is FR_ERR_RANGE */
+
 struct cache_options {
     uint64_t memory_bytes;
     uint64_t object_bytes_max;
@@ -48,7 +50,7 @@ enum cache_answer {
     CACHE_BYPASS, /* neither look nor store: method, Range, no-store, Authorization … */
     CACHE_MISS,   /* forward, store if allowed */
     CACHE_FRESH,  /* *out_entry answers */
-    CACHE_STALE_ALLOWED, /* stale, within stale_max_us: *out_entry answers */
+    CACHE_STALE_ALLOWED, /* stale, within stale_max_us or the request's max-stale: *out_entry answers */
     CACHE_GATEWAY_TIMEOUT, /* only-if-cached, and nothing is: 504 (RFC 9111 section 5.2.1.7) */
 };
 /* *out_entry is referenced for FRESH and STALE_ALLOWED, else NULL. */
@@ -58,7 +60,7 @@ struct cache_entry *cache_entry_ref(struct cache_entry *entry);
 void cache_entry_unref(struct cache_entry **entry);
 
 /* The stored head as it goes to a client: status line and end-to-end fields, each ending in CRLF,
- * without Age, Connection, Content-Length and the empty line, which the sender adds. */
+ * without Age, Connection, Content-Length and the empty line, which the sender adds. Date is there. */
 struct fr_view cache_entry_head(const struct cache_entry *entry);
 int cache_entry_status(const struct cache_entry *entry);
 uint64_t cache_entry_body_bytes(const struct cache_entry *entry);
@@ -69,7 +71,9 @@ int64_t cache_entry_age_s(const struct cache_entry *entry, int64_t now_us); /* R
  * GET or HEAD (If-None-Match, If-Modified-Since). */
 bool cache_entry_not_modified(const struct cache_entry *entry, const struct http_head *request);
 
-/* A response to a request that was a MISS. NULL: not storable by RFC 9111 section 3, or too large.
+/* A response to a request that was a MISS. NULL: not storable by RFC 9111 section 3, too large, or no
+ * room. A body that only the close ends is not stored: nobody could tell whether it came whole.
+ * Exactly one of _commit, _drop, or an _add that says FULL ends a filler.
  * request_time/response_time as in section 4.2.3, wall clock. */
 struct cache_filler *cache_fill_begin(struct cache_store *store, const struct cache_request *request,
                                       const struct http_head *response, enum http_framing framing,
@@ -77,10 +81,12 @@ struct cache_filler *cache_fill_begin(struct cache_store *store, const struct ca
 /* FR_ERR_FULL: it grew too large or memory is out; the filler is dropped and set to NULL, the
  * response goes on to the client. */
 FR_MUST_USE enum fr_err cache_fill_add(struct cache_filler **filler, struct fr_view data);
-void cache_fill_commit(struct cache_filler **filler); /* the body came whole: others may see it */
+/* The body came whole: others may see it, unless the target was invalidated since request_us. */
+void cache_fill_commit(struct cache_filler **filler);
 void cache_fill_drop(struct cache_filler **filler);   /* it did not; NULL is allowed */
 
-/* An unsafe method succeeded: what is stored for its target is no longer valid (section 4.4). */
+/* An unsafe method succeeded: what is stored for its target, or is coming in, is no longer valid
+ * (section 4.4). Safe methods invalidate nothing. */
 void cache_invalidate(struct cache_store *store, const struct cache_request *request);
 
 #endif

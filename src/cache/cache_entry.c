@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache_entry.c - one stored response: its bytes, its age, and who still reads it.
+ *
+ * May touch:  base, http.
+ * Threads:    constant once stored, but for the counted reference; the shard's links are the
+ *             store's.
+ * Memory:     one block for struct, key, names and head; the body in parts. All of it counts until
+ *             the last reader lets go, evicted or not.
+ * Follows:    RFC 9111 sections 3.1, 4.2.3 and 4.3.2; RFC 9110 sections 6.6.1, 8.8.3 and 13.1.
+ */
+#include "cache/cache_priv.h"
+
+#include "base/fr_check.h"
+#include "base/fr_mem.h"
+#include "base/fr_time.h"
+
+#define ENTRY_MAGIC 0x43454e54u
+#define STATUS_BYTES 13 /* "HTTP/1.1 200 " */
+
+/* What is not stored: what ends at this hop, what the sender writes itself (Age, Content-Length), and
+ * a member's load at that moment, which is nobody's a second later. */
+static bool
+field_stays(const struct http_field *field)
+{
+    return !field->hop && field->known != HTTP_FIELD_AGE &&
+           field->known != HTTP_FIELD_CONTENT_LENGTH &&
+           field->known != HTTP_FIELD_ENDPOINT_LOAD_METRICS;
+}
+
+static size_t
+head_bytes(const struct http_head *response)
+{
+    size_t bytes = STATUS_BYTES + response->reason.len + 2;
+    for (size_t i = 0; i < response->field_count; i++) {
+        const struct http_field *field = &response->fields[i];
+        if (field_stays(field))
+            bytes += field->name.len + 2 + field->value.len + 2;
+    }
+    if (!http_head_find(response, HTTP_FIELD_DATE))
+        bytes += 6 + HTTP_DATE_BYTES - 1 + 2;
+    return bytes;
+}
+
+static char *
+put(char *at, struct fr_view text)
+{
+    if (text.len)
+        memcpy(at, text.ptr, text.len);
+    return at + text.len;
+}
+
+/* Writes head_bytes(response) bytes at `at` and remembers where the entity tag is. */
+static void
+head_write(struct cache_entry *entry, char *at, const struct http_head *response,
+           int64_t response_us)
+{
+    char *start = at;
+    int status = response->status;
+    const char digits[3] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
+                            (char)('0' + status % 10)};
+    at = put(at, FR_VIEW("HTTP/1.1 "));
+    at = put(at, fr_view_make(digits, 3));
+    at = put(at, FR_VIEW(" "));
+    at = put(at, response->reason);
+    at = put(at, FR_VIEW("\r\n"));
+    for (size_t i = 0; i < response->field_count; i++) {
+        const struct http_field *field = &response->fields[i];
+        if (!field_stays(field))
+            continue;
+        at = put(at, field->name);
+        at = put(at, FR_VIEW(": "));
+        if (field->known == HTTP_FIELD_ETAG && entry->etag.len == 0)
+            entry->etag = fr_view_make(at, field->value.len);
+        at = put(at, field->value);
+        at = put(at, FR_VIEW("\r\n"));
+    }
+    /* RFC 9110 section 6.6.1: a response that came without gets the time it came. */
+    if (!http_head_find(response, HTTP_FIELD_DATE)) {
+        char date[HTTP_DATE_BYTES];
+        http_date_format(response_us / FR_US_PER_S, date);
+        at = put(at, FR_VIEW("Date: "));
+        at = put(at, fr_view_make(date, HTTP_DATE_BYTES - 1));
+        at = put(at, FR_VIEW("\r\n"));
+    }
+    entry->head = fr_view_make(start, (size_t)(at - start));
+}
+
+size_t
+cache__entry_bytes(const struct cache__entry_plan *plan)
+{
+    return sizeof(struct cache_entry) + plan->key.len + plan->vary.len +
+           head_bytes(plan->response) + CACHE__ALLOC_OVERHEAD;
+}
+
+/* RFC 9111 section 4.3.2: Last-Modified, else Date, else when it came. */
+static int64_t
+modified_s(const struct http_head *response, int64_t response_s)
+{
+    static const enum http_known fields[] = {HTTP_FIELD_LAST_MODIFIED, HTTP_FIELD_DATE};
+    for (size_t i = 0; i < 2; i++) {
+        const struct http_field *field = http_head_find(response, fields[i]);
+        int64_t s;
+        if (field && http_date_parse(field->value, response_s, &s))
+            return s;
+    }
+    return response_s;
+}
+
+struct cache_entry *
+cache__entry_new(const struct cache__entry_plan *plan)
+{
+    size_t bytes = cache__entry_bytes(plan);
+    struct cache_entry *entry = fr_alloc(bytes - CACHE__ALLOC_OVERHEAD);
+    if (!entry)
+        return NULL;
+    char *at = (char *)(entry + 1);
+    entry->status = plan->response->status;
+    entry->refs = 1;
+    entry->counted_bytes = bytes;
+    entry->modified_s = modified_s(plan->response, plan->response_us / FR_US_PER_S);
+    entry->key = fr_view_make(at, plan->key.len);
+    at = put(at, plan->key);
+    entry->vary = fr_view_make(at, plan->vary.len);
+    at = put(at, plan->vary);
+    head_write(entry, at, plan->response, plan->response_us);
+    fr_list_init(&entry->queue);
+    entry->magic = ENTRY_MAGIC;
+    return entry;
+}
+
+void
+cache__entry_free(struct cache_entry *entry)
+{
+    fr_require(entry->magic == ENTRY_MAGIC);
+    entry->magic = 0;
+    struct cache_store *store = entry->store;
+    uint64_t bytes = entry->counted_bytes;
+    for (size_t i = 0; i < entry->part_count; i++)
+        fr_free(entry->parts[i].data);
+    fr_free(entry->parts);
+    fr_free(entry);
+    cache__store_release(store, bytes);
+}
+
+struct cache_entry *
+cache_entry_ref(struct cache_entry *entry)
+{
+    fr_require(entry->magic == ENTRY_MAGIC);
+    __atomic_fetch_add(&entry->refs, 1, __ATOMIC_RELAXED);
+    return entry;
+}
+
+void
+cache_entry_unref(struct cache_entry **entry)
+{
+    struct cache_entry *old = *entry;
+    *entry = NULL;
+    if (!old)
+        return;
+    fr_require(old->magic == ENTRY_MAGIC);
+    uint32_t was = __atomic_fetch_sub(&old->refs, 1, __ATOMIC_ACQ_REL);
+    fr_require(was > 0);
+    if (was == 1)
+        cache__entry_free(old);
+}
+
+struct fr_view
+cache_entry_head(const struct cache_entry *entry)
+{
+    return entry->head;
+}
+
+int
+cache_entry_status(const struct cache_entry *entry)
+{
+    return entry->status;
+}
+
+uint64_t
+cache_entry_body_bytes(const struct cache_entry *entry)
+{
+    return entry->body_bytes;
+}
+
+bool
+cache_entry_body(const struct cache_entry *entry, size_t index, struct fr_view *out)
+{
+    if (index >= entry->part_count)
+        return false;
+    *out = fr_view_make(entry->parts[index].data, entry->parts[index].len);
+    return true;
+}
+
+int64_t
+cache_entry_age_s(const struct cache_entry *entry, int64_t now_us)
+{
+    return cache__age_us(&entry->freshness, now_us) / FR_US_PER_S;
+}
+
+/* ---- conditions ----------------------------------------------------------------------------------- */
+
+/* The opaque part of an entity tag, quotes included: weak comparison (RFC 9110 section 8.8.3.2). */
+static struct fr_view
+opaque_of(struct fr_view tag)
+{
+    if (fr_view_starts(tag, FR_VIEW("W/")))
+        return fr_view_make(tag.ptr + 2, tag.len - 2);
+    return tag;
+}
+
+/* True when one of the list's tags is `tag`. A backslash in a tag is no escape (section 8.8.3), so
+ * that http_list_next is not the reader for these. */
+static bool
+tags_hold(struct fr_view list, struct fr_view tag)
+{
+    const char *at = list.ptr;
+    const char *end = at + list.len;
+    while (at < end) {
+        if (*at != '"') {
+            at++; /* blanks, commas, "W/" */
+            continue;
+        }
+        const char *close = memchr(at + 1, '"', (size_t)(end - at - 1));
+        if (!close)
+            return false;
+        if (fr_view_eq(fr_view_make(at, (size_t)(close - at) + 1), tag))
+            return true;
+        at = close + 1;
+    }
+    return false;
+}
+
+static bool
+none_match_holds(const struct cache_entry *entry, const struct http_head *request,
+                 const struct http_field *field)
+{
+    struct fr_view tag = opaque_of(entry->etag);
+    for (; field; field = http_head_next(request, field)) {
+        if (fr_view_is(field->value, "*"))
+            return true;
+        if (tag.len && tags_hold(field->value, tag))
+            return true;
+    }
+    return false;
+}
+
+bool
+cache_entry_not_modified(const struct cache_entry *entry, const struct http_head *request)
+{
+    /* RFC 9110 section 13.2.1: conditions count only where the answer would be a success. */
+    if (entry->status < 200 || entry->status > 299)
+        return false;
+    if (request->method != HTTP_GET && request->method != HTTP_HEAD)
+        return false;
+    const struct http_field *field = http_head_find(request, HTTP_FIELD_IF_NONE_MATCH);
+    if (field) /* section 13.1.3: then If-Modified-Since is ignored */
+        return none_match_holds(entry, request, field);
+    field = http_head_find(request, HTTP_FIELD_IF_MODIFIED_SINCE);
+    int64_t since_s;
+    int64_t response_s = entry->freshness.response_us / FR_US_PER_S;
+    return field && http_date_parse(field->value, response_s, &since_s) &&
+           entry->modified_s <= since_s;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache_priv.h - what rules, keys, entries, store and fillers share.
+ *
+ * May touch:  base, http. Included by src/cache and its tests only.
+ */
+#ifndef CACHE_PRIV_H
+#define CACHE_PRIV_H
+
+#include "cache/cache.h"
+
+#include "base/fr_list.h"
+
+/* ---- rules (cache_control.c, cache_rules.c) ------------------------------------------------------- */
+
+#define CACHE__ABSENT (-1)
+#define CACHE__SECONDS_MAX INT64_C(2147483648) /* RFC 9111 section 1.2.2: what overflows is this */
+
+/* All Cache-Control fields of a head together. Seconds, or CACHE__ABSENT. */
+struct cache__control {
+    int64_t max_age_s;
+    int64_t s_maxage_s;
+    int64_t min_fresh_s;
+    int64_t max_stale_s; /* CACHE__SECONDS_MAX: any staleness */
+    bool no_store;
+    bool no_cache;
+    bool is_private;
+    bool is_public;
+    bool must_revalidate; /* or proxy-revalidate, or s-maxage, which implies it */
+    bool must_understand;
+    bool only_if_cached;
+};
+void cache__control_read(const struct http_head *head, struct cache__control *out);
+
+/* What an entry must remember to be judged later. */
+struct cache__freshness {
+    int64_t lifetime_us;
+    int64_t initial_age_us; /* corrected_initial_age, section 4.2.3 */
+    int64_t response_us;
+    bool stale_forbidden;    /* section 4.2.4 */
+    bool authorization_good; /* section 3.5 */
+};
+
+/* Section 3: may this response to this request be stored, and is it worth it (fresh on arrival)?
+ * *out is set on true. */
+bool cache__may_store(const struct http_head *request, const struct http_head *response,
+                      enum http_framing framing, int64_t request_us, int64_t response_us,
+                      struct cache__freshness *out);
+/* Neither look nor store, whatever the store holds. */
+bool cache__bypasses(const struct http_head *request, const struct cache__control *control);
+int64_t cache__age_us(const struct cache__freshness *freshness, int64_t now_us);
+/* FRESH, STALE_ALLOWED or MISS. */
+enum cache_answer cache__judge(const struct cache__freshness *freshness,
+                               const struct cache__control *control, bool has_authorization,
+                               int64_t now_us, int64_t stale_max_us);
+
+/* ---- keys (cache_key.c) --------------------------------------------------------------------------- */
+
+#define CACHE__KEY_BYTES_MAX 9216   /* scheme, host, target: more is not cached */
+#define CACHE__SELECT_BYTES_MAX 4096 /* names and values that Vary selects by: more is not cached */
+#define CACHE__VARY_BYTES_MAX 512   /* names in Vary: more is not cached */
+
+struct cache__key {
+    struct fr_hash128 hash;
+    size_t len;
+    char text[CACHE__KEY_BYTES_MAX];
+};
+/* False when it does not fit. */
+bool cache__key_make(const struct fr_hash_key *hash_key, const struct cache_request *request,
+                     struct cache__key *out);
+
+struct cache__vary {
+    size_t len; /* 0: the response varies by nothing */
+    char names[CACHE__VARY_BYTES_MAX]; /* "accept,accept-encoding": lower case, as they came */
+};
+/* False for "*", for what is no list of names, and when it does not fit. */
+bool cache__vary_read(const struct http_head *response, struct cache__vary *out);
+/* Hash of the request's values of these fields; false when they do not fit. */
+bool cache__select_hash(const struct fr_hash_key *hash_key, struct fr_view vary_names,
+                        const struct http_head *request, struct fr_hash128 *out);
+
+/* ---- entries (cache_entry.c) ------------------------------------------------------------------------ */
+
+#define CACHE__ALLOC_OVERHEAD 16 /* counted with every allocation: the allocator's own word and slack */
+
+struct cache__part {
+    char *data;
+    size_t len;
+    size_t cap;
+};
+
+struct cache_entry {
+    uint32_t magic;
+    /* set before the entry is seen by others, then constant */
+    int status;
+    struct cache_store *store;
+    struct fr_hash128 hash;
+    struct fr_hash128 select;
+    struct cache__freshness freshness;
+    int64_t request_us;
+    int64_t modified_s; /* Last-Modified, else Date, else when it came: RFC 9111 section 4.3.2 */
+    struct fr_view key;
+    struct fr_view vary;
+    struct fr_view head;
+    struct fr_view etag;
+    struct cache__part *parts;
+    size_t part_count;
+    size_t part_cap;
+    uint64_t body_bytes;
+    uint64_t counted_bytes; /* of the store's budget */
+    /* shard lock */
+    struct fr_list queue;
+    struct cache_entry *chain;
+    bool visited;
+    /* shared, atomic */
+    uint32_t refs;
+};
+
+/* Not yet seen by others; one reference. Bytes are counted in entry->counted_bytes and must have
+ * been reserved by the caller. */
+struct cache__entry_plan {
+    struct fr_view key;
+    struct fr_view vary;
+    const struct http_head *response;
+    int64_t response_us;
+};
+size_t cache__entry_bytes(const struct cache__entry_plan *plan);
+struct cache_entry *cache__entry_new(const struct cache__entry_plan *plan);
+void cache__entry_free(struct cache_entry *entry); /* the last reference, or never seen */
+
+/* ---- store (cache_store.c) -------------------------------------------------------------------------- */
+
+enum cache__refusal { CACHE__REFUSED_FULL, CACHE__REFUSED_LARGE };
+
+const struct fr_hash_key *cache__store_hash_key(const struct cache_store *store);
+uint64_t cache__store_object_max(const struct cache_store *store);
+/* Takes bytes of the budget, evicting for it; false when that is not enough. */
+bool cache__store_reserve(struct cache_store *store, uint64_t bytes);
+void cache__store_release(struct cache_store *store, uint64_t bytes);
+void cache__store_refused(struct cache_store *store, enum cache__refusal refusal);
+/* Keeps the caller's reference whatever happens. */
+void cache__store_take(struct cache_store *store, struct cache_entry *entry);
+/* Asserts what must hold of every shard. Tests only: it takes every lock. */
+void cache__store_check(struct cache_store *store);
+
+#endif
