@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A strict little HTTP/1.1 client on a raw socket: what a test sends is what goes out."""
+import socket
+
+
+class ProtocolError(Exception):
+    """The other side broke HTTP, or closed in the middle of an answer."""
+
+
+def connect(address, timeout=10.0):
+    """address: "127.0.0.1:80", ("127.0.0.1", 80) or "unix:PATH"."""
+    if isinstance(address, str) and address.startswith("unix:"):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(timeout)
+        try:
+            sock.connect(address[len("unix:"):])
+        except OSError:
+            sock.close()
+            raise
+        return sock
+    if isinstance(address, str):
+        host, port = address.rsplit(":", 1)
+        address = (host or "127.0.0.1", int(port))
+    sock = socket.create_connection(address, timeout=timeout)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+class Response:
+    def __init__(self, version, status, reason, fields):
+        self.version, self.status, self.reason, self.fields = version, status, reason, fields
+        self.body = b""
+        self.trailers = []
+
+    def get(self, name, default=None):
+        values = self.all(name)
+        return values[0] if values else default
+
+    def all(self, name):
+        return [value for key, value in self.fields if key.lower() == name.lower()]
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8", "replace")
+
+    def __repr__(self):
+        return f"<{self.status} {self.reason} {self.fields} {self.body[:200]!r}>"
+
+
+class Client:
+    """One connection. Use request(), or send() and read_response() for pipelining and worse."""
+
+    def __init__(self, address, timeout=10.0):
+        self.address = address
+        self.timeout = timeout
+        self.sock = connect(address, timeout)
+        self.buffer = b""
+        self.closed_by_peer = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.sock.close()
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def request(self, method="GET", path="/", fields=(), body=None, host="test.example"):
+        self.send(head(method, path, fields, body, host) + (body or b""))
+        return self.read_response(method)
+
+    def read_more(self):
+        data = self.sock.recv(65536)
+        if not data:
+            self.closed_by_peer = True
+            raise ProtocolError(f"closed with {self.buffer[:100]!r} unread")
+        self.buffer += data
+
+    def read_line(self):
+        while b"\r\n" not in self.buffer:
+            self.read_more()
+        line, self.buffer = self.buffer.split(b"\r\n", 1)
+        return line.decode("latin-1")
+
+    def read_exactly(self, count):
+        while len(self.buffer) < count:
+            self.read_more()
+        data, self.buffer = self.buffer[:count], self.buffer[count:]
+        return data
+
+    def read_fields(self):
+        fields = []
+        while True:
+            line = self.read_line()
+            if not line:
+                return fields
+            name, colon, value = line.partition(":")
+            if not colon or not name or name != name.strip():
+                raise ProtocolError(f"bad field line {line!r}")
+            fields.append((name, value.strip()))
+
+    def read_head(self):
+        line = self.read_line()
+        parts = line.split(" ", 2)
+        if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or len(parts[1]) != 3:
+            raise ProtocolError(f"bad status line {line!r}")
+        return Response(parts[0], int(parts[1]), parts[2] if len(parts) > 2 else "",
+                        self.read_fields())
+
+    def read_response(self, method="GET", interim=None):
+        """The next final response; interim ones go to the list `interim` if there is one."""
+        response = self.read_head()
+        while 100 <= response.status < 200:
+            if interim is not None:
+                interim.append(response)
+            response = self.read_head()
+        lengths = response.all("Content-Length")
+        if len(set(lengths)) > 1:
+            raise ProtocolError(f"several lengths {lengths}")
+        if method == "HEAD" or response.status in (204, 304):
+            return response
+        if (response.get("Transfer-Encoding") or "").lower() == "chunked":
+            if lengths:
+                raise ProtocolError("both Transfer-Encoding and Content-Length")
+            self.read_chunks(response)
+        elif lengths:
+            response.body = self.read_exactly(int(lengths[0]))
+        else:
+            self.read_to_end(response)
+        return response
+
+    def read_chunks(self, response):
+        parts = []
+        while True:
+            size = int(self.read_line().split(";")[0], 16)
+            if size == 0:
+                break
+            parts.append(self.read_exactly(size))
+            if self.read_exactly(2) != b"\r\n":
+                raise ProtocolError("a chunk does not end with CRLF")
+        response.trailers = self.read_fields()
+        response.body = b"".join(parts)
+
+    def read_to_end(self, response):
+        try:
+            while True:
+                self.read_more()
+        except ProtocolError:
+            response.body, self.buffer = self.buffer, b""
+
+    def at_end(self, timeout=5.0):
+        """True when the peer closes without sending anything further."""
+        self.sock.settimeout(timeout)
+        try:
+            return not self.buffer and self.sock.recv(1) == b""
+        except ConnectionResetError:
+            return True
+        except socket.timeout:
+            return False
+        finally:
+            self.sock.settimeout(self.timeout)
+
+
+def head(method, path, fields=(), body=None, host="test.example", version="HTTP/1.1"):
+    lines = [f"{method} {path} {version}"]
+    names = {name.lower() for name, _ in fields}
+    if host is not None and "host" not in names:
+        lines.append(f"Host: {host}")
+    lines += [f"{name}: {value}" for name, value in fields]
+    if body is not None and not names & {"content-length", "transfer-encoding"}:
+        lines.append(f"Content-Length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def fetch(address, path="/", method="GET", fields=(), body=None, host="test.example",
+          timeout=10.0):
+    """One request on a connection of its own."""
+    with Client(address, timeout) as client:
+        return client.request(method, path, list(fields) + [("Connection", "close")], body, host)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The usual cast: an edge, a manager, a tapped stream between them, members that stand by."""
+import re
+
+from .box import wait
+from .stream import FakeManager, Tap
+
+
+def scale(pool, **more):
+    """Settings that make a cluster decide in tenths of seconds."""
+    settings = {"from": pool, "min": 1, "max": 4, "upper": "80%",
+                "lower": {"level": "30%", "for": "300ms"}, "cooldown": "200ms", "step": 1}
+    settings.update(more)
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def cluster(members=(), **more):
+    settings = {"members": [getattr(m, "address", m) for m in members],
+                "health": {"path": "/healthz", "interval": "100ms", "starting-interval": "20ms"},
+                "slow-start": 0, "drain": "5s"}
+    if not members:
+        del settings["members"]
+    settings.update(more)
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def static_pool(*servers):
+    return {"provider": "static", "servers": [getattr(s, "address", s) for s in servers]}
+
+
+def process_pool(box, count=8, **more):
+    first = box.port_range(count)
+    settings = {"provider": "process", "command": box.member_command(),
+                "ports": f"{first}-{first + count - 1}", "stop-timeout": "3s"}
+    settings.update(more)
+    return settings
+
+
+def base(routes=None, clusters=None, pools=None, state="./state", **more):
+    settings = {"workers": 1, "state": state, "admin": f"unix:{state}/admin.sock",
+                "stream": {"report-interval": "100ms", "keepalive": "1s"},
+                "routes": routes or [{"cluster": "web"}], "clusters": clusters or {}}
+    if pools:
+        settings["pools"] = pools
+    settings.update(more)
+    return settings
+
+
+class Edge:
+    """An edge of its own (no manager unless `manager` names one), serving."""
+
+    def __init__(self, box, clusters, routes=None, pools=None, manager=None, role="edge",
+                 name="edge", wait_for=True, env=None, **more):
+        self.box = box
+        self.port = more.pop("port", None) or box.port()
+        self.address = f"127.0.0.1:{self.port}"
+        state = more.pop("state", "./state")
+        self.settings = base(routes, clusters, pools, state=state,
+                             listen=[{"address": self.address}], **more)
+        if role == "run":
+            self.settings["manager"] = {"listen": f"unix:{state}/manager.sock"}
+        elif manager:
+            self.settings["manager"] = {"connect": manager}
+        self.role, self.name, self.env = role, name, env
+        self.file = f"{name}.yaml"
+        self.process = None
+        self.start(wait_for)
+
+    def write(self):
+        self.box.config(self.settings, self.file)
+
+    def start(self, wait_for=True, env=None):
+        self.write()
+        self.process = self.box.start(self.role, "-c", self.file, name=self.name,
+                                      env={**(self.env or {}), **(env or {})})
+        if wait_for:
+            self.box.serving(self.address, self.process)
+
+    def admin(self):
+        return "unix:" + str(self.box.folder / self.settings["admin"][len("unix:"):])
+
+
+class Managed:
+    """Edge and manager as separate processes, with a tap on the stream between them."""
+
+    def __init__(self, box, clusters, routes=None, pools=None, tcp=False, **more):
+        self.box = box
+        if tcp:
+            self.listen, tap = (f"127.0.0.1:{box.port()}" for _ in range(2))
+        else:
+            self.listen = f"unix:{box.folder}/manager.sock"
+            tap = f"unix:{box.folder}/tap.sock"
+        self.settings = base(routes, clusters, pools, state="./manager-state",
+                             manager={"listen": self.listen})
+        box.config(self.settings, "manager.yaml")
+        self.manager = None
+        self.start_manager()
+        self.tap = Tap(tap, self.listen)
+        box.closers.append(self.tap.close)
+        self.edge = Edge(box, clusters, routes, pools, manager=tap, **more)
+        self.tap.wait("report")
+
+    def start_manager(self):
+        self.manager = self.box.start("manager", "-c", "manager.yaml", name="manager")
+        self.box.serving(self.listen, self.manager)
+
+
+class Obedient:
+    """An edge (or allocator) that obeys a manager made by hand."""
+
+    def __init__(self, box, clusters, routes=None, pools=None, role="edge", tcp=False, **more):
+        self.box = box
+        address = f"127.0.0.1:{box.port()}" if tcp else f"unix:{box.folder}/hand.sock"
+        self.manager = FakeManager(address)
+        box.closers.append(self.manager.close)
+        self.edge = Edge(box, clusters, routes, pools, manager=address, role=role, **more)
+        self.manager.wait_peer()
+
+    def ask(self, operation, cluster=None, **more):
+        return self.manager.ask(operation, cluster, **more)
+
+    def done(self, operation, cluster=None, **more):
+        result = self.ask(operation, cluster, **more)
+        assert result.get("status") == "done", result
+        return result
+
+    def refused(self, operation, cluster=None, code=None, **more):
+        result = self.ask(operation, cluster, **more)
+        assert result.get("status") == "refused", result
+        assert result.get("reason"), result
+        if code:
+            assert result.get("code") == code, result
+        return result
+
+
+def ready(box, cluster_name, count, state="state"):
+    """Waits until the ledger lists this many ready servers of a cluster; gives them."""
+    def listed():
+        servers = box.ledger_servers(cluster_name, state)
+        good = {i: s for i, s in servers.items() if s["state"] == "ready"}
+        return (good or True) if len(good) == count and len(servers) == count else None
+    found = wait(f"{count} ready servers of {cluster_name} in the ledger", listed)
+    return {} if found is True else found
+
+
+def simple(box, answer=None, **more):
+    """An edge with one member."""
+    member = box.origin("m", answer=answer)
+    return Edge(box, {"web": cluster([member], health=None, **more.pop("web", {}))}, **more), member
+
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))

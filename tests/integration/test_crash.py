@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 at every transition of the state machine, restart, and the invariants of the issue:
+no server lost, none in two places, none allocated twice, files always parse, no orphans."""
+import collections
+import os
+import pathlib
+import re
+import signal
+
+import pytest
+import yaml
+
+from harness import http1
+from harness.box import ROOT, wait
+from harness.setup import Edge, Obedient, cluster, process_pool, scale, static_pool
+
+POINTS = ROOT / "src/allocator/fault_points.def"
+
+
+def fault_points():
+    if not POINTS.exists():
+        return []
+    return re.findall(r"^\s*\w*FAULT\w*\(\s*\"?([\w.-]+)\"?", POINTS.read_text(), re.M)
+
+
+def names():
+    return fault_points() or ["no-fault-points-are-listed"]
+
+
+def check_invariants(box, edge, pool):
+    """What must hold once a restarted edge has settled."""
+    def settled():
+        servers = box.ledger_servers("web")
+        states = {s["state"] for s in servers.values()}
+        return states <= {"ready"} and servers is not None
+    wait("the ledger to settle", settled, 40)
+    ledger = yaml.safe_load((box.folder / "state/ledger.yaml").read_text())
+    places = collections.Counter()
+    for entry in (ledger.get("clusters") or {}).values():
+        for server in entry.get("servers") or []:
+            places[server["address"]] += 1
+    if pool["provider"] == "static":
+        for address in (ledger.get("pools") or {}).get("rack", {}).get("available") or []:
+            places[address] += 1
+        assert set(places) == set(pool["servers"]), "a server is lost"
+    assert all(count == 1 for count in places.values()), f"a server in two places: {places}"
+    if pool["provider"] == "process":
+        listed = {s["pid"]: s["address"] for s in box.ledger_servers("web").values()}
+        wait("processes to be those of the ledger",
+             lambda: set(box.members()) == {s["pid"] for s in box.ledger_servers("web").values()},
+             20)
+        ports = [command[command.index("--port") + 1] for command in box.members().values()]
+        assert len(ports) == len(set(ports)), listed
+    assert box.run("check", "-c", edge.file).returncode == 0
+    for server in box.ledger_servers("web").values():
+        assert http1.fetch(server["address"], "/direct").status == 200
+
+
+def survive(box, fault, kind, turn):
+    """One life that dies at `fault` while servers come, move and go; then one that must cope."""
+    spares = [box.origin(f"s{n}") for n in range(3)] if kind == "static" else []
+    pool = static_pool(*spares) if kind == "static" else process_pool(box, 4)
+    member = box.origin("base")
+    system = Obedient(box, {"web": cluster([member], scale=scale("rack", min=0, max=6)),
+                            "api": cluster(scale=scale("rack", min=0, max=6))},
+                      routes=[{"cluster": "web"}, {"match": {"path": "/api/"}, "cluster": "api"}],
+                      pools={"rack": pool}, env={"FRESHET_FAULT": f"{fault}:{turn}"})
+    process = system.edge.process
+    process.expected = None
+    for operation, cluster_name in (('<allocate count="2"/>', "web"),
+                                    ('<allocate count="1"/>', "api"),
+                                    ('<deallocate count="1"/>', "web"),
+                                    ('<weight server="base" weight="50"/>', "web"),
+                                    ('<deallocate count="1"/>', "api"),
+                                    ('<deallocate count="1"/>', "web")):
+        try:
+            request = system.manager.send(operation, cluster_name)
+        except OSError:
+            break
+        wait("an answer, or the end", lambda: not process.alive() or system.manager.all(
+            "result", match=lambda s, i=request: s.get("id") == i), 30)
+        if not process.alive():
+            break
+    died = not process.alive()
+    if not died:
+        process.kill9()
+    process.expected = {-signal.SIGKILL}
+    system.edge.env = {}
+    system.edge.start()
+    check_invariants(box, system.edge, pool)
+    assert http1.fetch(system.edge.address).status == 200
+    # It still works: everything can be given back, and taken again.
+    seen = system.manager.mark()
+    system.manager.wait("report", after=seen)
+    for server in list(box.ledger_servers("web")):
+        assert system.ask(f'<deallocate server="{server}"/>', "web").get("status") == "done"
+    for server in list(box.ledger_servers("api")):
+        assert system.ask(f'<deallocate server="{server}"/>', "api").get("status") == "done"
+    assert system.ask(f'<allocate count="{3 if kind == "static" else 4}"/>',
+                      "web").get("status") == "done"
+    check_invariants(box, system.edge, pool)
+    return died
+
+
+def test_fault_points_are_listed():
+    assert len(fault_points()) >= 8, f"{POINTS} names {fault_points()}"
+
+
+@pytest.mark.parametrize("kind", ["static", "process"])
+@pytest.mark.parametrize("fault", names())
+def test_killed_at(box, fault, kind):
+    died = survive(box, fault, kind, 1)
+    if not died:
+        pytest.skip(f"{fault} is not passed with a {kind} pool")
+
+
+@pytest.mark.parametrize("fault", names())
+def test_killed_at_the_second_pass(box, fault):
+    survive(box, fault, "process", 2)
+
+
+def test_every_fault_point_is_in_the_source():
+    text = "".join(path.read_text() for path in (ROOT / "src").rglob("*.c"))
+    for name in fault_points():
+        assert f'FR_FAULT("{name}")' in text or f"FR_FAULT({name})" in text, name
+
+
+def test_edge_killed_leaves_members_that_are_adopted(box):
+    system = Obedient(box, {"web": cluster(scale=scale("local", min=0))},
+                      pools={"local": process_pool(box, 3)})
+    system.done('<allocate count="2"/>', "web")
+    before = box.members()
+    servers = box.ledger_servers("web")
+    system.edge.process.kill9()
+    assert set(box.members()) == set(before), "the servers go on without the edge"
+    system.edge.start()
+    wait("requests on the adopted ones", lambda: {
+        http1.fetch(system.edge.address).get("X-Origin") for _ in range(12)} == set(servers))
+    assert set(box.members()) == set(before)
+    # They are ours again: one that dies is noticed and replaced.
+    os.kill(next(iter(before)), signal.SIGKILL)
+    wait("a new process", lambda: len(box.members()) == 2 and set(box.members()) != set(before))
+
+
+def test_server_that_died_while_the_edge_was_away(box):
+    system = Obedient(box, {"web": cluster(scale=scale("local", min=0))},
+                      pools={"local": process_pool(box, 3)})
+    system.done('<allocate count="2"/>', "web")
+    system.edge.process.kill9()
+    victim = next(iter(box.members()))
+    os.kill(victim, signal.SIGKILL)
+    wait("it to be gone", lambda: victim not in box.members())
+    system.edge.start()
+    wait("two processes that the ledger knows", lambda: len(box.members()) == 2 and
+         {s["pid"] for s in box.ledger_servers("web", only="ready").values()} == set(box.members()))
+
+
+def test_orphan_that_no_ledger_knows_is_stopped(box):
+    system = Obedient(box, {"web": cluster(scale=scale("local", min=0))},
+                      pools={"local": process_pool(box, 3)})
+    system.done('<allocate count="2"/>', "web")
+    system.edge.process.kill9()
+    path = pathlib.Path(box.folder / "state/ledger.yaml")
+    ledger = yaml.safe_load(path.read_text())
+    kept = ledger["clusters"]["web"]["servers"].pop()
+    path.write_text(yaml.safe_dump(ledger))
+    system.edge.start()
+    wait("the orphan to be stopped", lambda: kept["pid"] not in box.members())
+    assert len(box.members()) == 1
+
+
+def test_pid_of_someone_else_is_left_alone(box):
+    """A reused pid in the ledger is not our server: it is neither adopted nor killed."""
+    system = Obedient(box, {"web": cluster(scale=scale("local", min=0))},
+                      pools={"local": process_pool(box, 3)})
+    system.done('<allocate count="1"/>', "web")
+    system.edge.process.kill9()
+    for pid in box.members():
+        os.kill(pid, signal.SIGKILL)
+    stranger = box.start("300", binary="sleep", name="stranger")
+    path = pathlib.Path(box.folder / "state/ledger.yaml")
+    ledger = yaml.safe_load(path.read_text())
+    ledger["clusters"]["web"]["servers"][0]["pid"] = stranger.pid
+    path.write_text(yaml.safe_dump(ledger))
+    system.edge.start()
+    wait("a server of ours", lambda: http1.fetch(system.edge.address).status == 200)
+    assert stranger.alive()
+
+
+def test_files_left_half_written_do_no_harm(box):
+    edge = Edge(box, {"web": cluster([box.origin("m")])})
+    edge.process.stop()
+    for name in ("ledger.yaml.tmp", ".ledger.yaml.tmp", "ledger.yaml.new"):
+        (box.folder / "state" / name).write_text("clusters: {")
+    edge.start()
+    assert http1.fetch(edge.address).status == 200
