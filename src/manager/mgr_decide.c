@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mgr_decide.c - from telemetry to policy, and from its verdicts to requests and the journal.
+ *
+ * May touch:  base, config, policy. It decides nothing itself: policy does.
+ * Threads:    the manager's loop.
+ * When:       at the end of every turn that brought a report or result of a cluster, and every
+ *             MGR_TICK_US for what time alone changes: durations, cooldowns, silence.
+ * Absence:    a cluster that the manager's own configuration does not scale, or that no connected
+ *             server is responsible for, is shown and left alone.
+ */
+#include "manager/mgr_priv.h"
+
+#include "base/fr_check.h"
+
+#include <math.h>
+
+#define DECISIONS_MAX (POLICY_WEIGHTS_MAX + 1) /* of one look at one cluster */
+#define WEIGHT_DEFAULT 100
+
+static struct policy_settings
+settings_of(const struct config_scale *scale)
+{
+    return (struct policy_settings){
+        .upper = scale->upper.value,
+        .lower = scale->lower.value,
+        .upper_for_us = scale->upper.for_us,
+        .lower_for_us = scale->lower.for_us,
+        .min = scale->min,
+        .max = scale->max,
+        .step_max = scale->step_max,
+        .cooldown_up_us = scale->cooldown_up_us,
+        .cooldown_down_us = scale->cooldown_down_us,
+        .relieve_by_weight = (scale->relief & CONFIG_RELIEF_WEIGHT) != 0,
+        .allocate = (scale->relief & CONFIG_RELIEF_ALLOCATE) != 0 && scale->from[0] != '\0',
+        .single = scale->from[0] == '\0',
+    };
+}
+
+/* The configured weight: of the cluster's own members, else of the pool's servers. */
+static uint32_t
+weight_normal(struct mgr_member *member)
+{
+    const struct config_cluster *config = member->cluster->config;
+    const struct mgr *mgr = member->cluster->mgr;
+
+    if (member->weight_normal != UINT32_MAX)
+        return member->weight_normal;
+    member->weight_normal = WEIGHT_DEFAULT;
+    for (size_t i = 0; config && i < config->member_count; i++)
+        if (strcmp(config->members[i].id, member->id) == 0)
+            member->weight_normal = config->members[i].weight;
+    for (size_t i = 0; i < mgr->pools_config_count; i++) {
+        const struct config_pool *pool = mgr->pools_config[i];
+        for (size_t k = 0; k < pool->server_count; k++)
+            if (strcmp(pool->name, member->pool) == 0 && member->address[0] &&
+                strcmp(pool->servers[k].address, member->address) == 0)
+                member->weight_normal = pool->servers[k].weight;
+    }
+    return member->weight_normal;
+}
+
+static void
+observe(const struct mgr_series *series, int64_t now_us, struct policy_member *out)
+{
+    struct mgr_member *member = series->member;
+    struct mgr *mgr = member->cluster->mgr;
+    const struct config_scale *scale = &member->cluster->config->scale;
+    struct mgr_load load = mgr_member_load(member, now_us);
+    const struct mgr_request *asked = mgr_request_pending(
+        mgr, series->view->source, member->cluster, WIRE_WEIGHT, member->id);
+    uint32_t normal = weight_normal(member);
+    uint32_t weight = asked ? asked->weight : series->weight;
+    /* One source's silence hides load, which matters to whoever would shrink. It does not make
+     * what the others see at the upper level less true. */
+    bool is_over = scale->upper.value >= 0 && load.utilization >= scale->upper.value;
+    /* Utilization that was measured under the old weight would shift the load twice. */
+    bool is_resting = asked || now_us < member->weight_rest_until_us;
+
+    *out = (struct policy_member){
+        .id = member->id,
+        .utilization = load.utilization,
+        .in_flight = load.in_flight,
+        .weight = weight == UINT32_MAX ? normal : weight,
+        .weight_normal = is_resting ? 0 : normal, /* 0: left alone */
+        .stale = load.is_stale || (load.is_part_stale && !is_over),
+        .starting = series->state == MGR_STATE_STARTING,
+        .draining = series->state == MGR_STATE_DRAINING,
+        .healthy = series->state == MGR_STATE_READY,
+        .allocated = member->pool[0] != '\0',
+        .age_us = member->ready_since_us ? now_us - member->ready_since_us : 0,
+    };
+}
+
+/* ---- the journal's open hold ---------------------------------------------------------------- */
+
+void
+mgr_decide_flush(struct mgr_cluster *cluster)
+{
+    char sentence[MGR_SENTENCE_BYTES];
+
+    if (!cluster->is_hold_dirty || !cluster->config)
+        return;
+    struct policy_settings settings = settings_of(&cluster->config->scale);
+    policy_sentence(&settings, &cluster->hold, sentence, sizeof(sentence));
+    mgr_journal_repeat(cluster->mgr->journal, cluster->hold_row, cluster->hold_repeats,
+                       cluster->hold_last_wall_us, &cluster->hold, sentence);
+    cluster->is_hold_dirty = false;
+}
+
+static void
+hold_end(struct mgr_cluster *cluster)
+{
+    mgr_decide_flush(cluster);
+    cluster->hold_row = 0;
+}
+
+static int64_t
+journal_decision(struct mgr_cluster *cluster, const char *verdict,
+                 const struct policy_settings *settings, const struct policy_decision *decision,
+                 const char *sentence, struct wire_request_id request)
+{
+    struct mgr *mgr = cluster->mgr;
+    struct mgr_journal_decision row = {
+        .cluster = cluster->name,
+        .verdict = verdict,
+        .rule = policy_rule_name(decision->rule),
+        .sentence = sentence,
+        .numbers = decision,
+        .upper = settings->upper,
+        .lower = settings->lower,
+        .wall_us = loop_wall_us(mgr->loop),
+        .request = request,
+    };
+    return mgr_journal_decision(mgr->journal, &row);
+}
+
+static void
+hold(struct mgr_cluster *cluster, const struct policy_settings *settings,
+     const struct policy_decision *decision)
+{
+    struct mgr *mgr = cluster->mgr;
+    char sentence[MGR_SENTENCE_BYTES];
+
+    mgr->counters.holds++;
+    if (cluster->hold_row != 0 && cluster->hold.rule == decision->rule) {
+        cluster->hold = *decision;
+        cluster->hold_repeats++;
+        cluster->hold_last_wall_us = loop_wall_us(mgr->loop);
+        cluster->is_hold_dirty = true;
+        return;
+    }
+    hold_end(cluster);
+    policy_sentence(settings, decision, sentence, sizeof(sentence));
+    cluster->hold = *decision;
+    cluster->hold_repeats = 1;
+    cluster->hold_row = journal_decision(cluster, "hold", settings, decision, sentence,
+                                         (struct wire_request_id){0});
+}
+
+/* ---- acting --------------------------------------------------------------------------------- */
+
+/* Weights go to everybody who shows the member: each edge balances by itself. */
+static struct wire_request_id
+ask_weight(struct mgr_cluster *cluster, struct mgr_member *member, uint32_t weight,
+           const char *sentence)
+{
+    struct wire_request_id first = {0};
+
+    member->weight_ordered = weight;
+    for (size_t i = 0; i < member->sight_count; i++) {
+        struct mgr_view *view = member->sights[i].series->view;
+        struct mgr_ask ask = {
+            .operation = WIRE_WEIGHT,
+            .cluster = cluster,
+            .target = view->source,
+            .server = member->id,
+            .weight = weight,
+            .reason = sentence,
+        };
+        struct wire_request_id id;
+        if (view->source->session && mgr_request_send(cluster->mgr, &ask, &id) &&
+            (view == cluster->responsible || first.sequence == 0))
+            first = id;
+    }
+    return first;
+}
+
+static void
+act(struct mgr_cluster *cluster, const struct policy_settings *settings,
+    const struct policy_decision *decision)
+{
+    struct mgr *mgr = cluster->mgr;
+    char sentence[MGR_SENTENCE_BYTES];
+    struct wire_request_id id = {0};
+    struct mgr_member *member = mgr_member_find(cluster, fr_view_of(decision->member));
+    struct mgr_ask ask = {
+        .operation = decision->verdict == POLICY_ALLOCATE ? WIRE_ALLOCATE : WIRE_DEALLOCATE,
+        .cluster = cluster,
+        .target = cluster->responsible->source,
+        .server = decision->verdict == POLICY_DEALLOCATE ? decision->member : NULL,
+        .count = decision->verdict == POLICY_ALLOCATE && decision->count ? decision->count : 1,
+        .reason = sentence,
+    };
+    const char *verdict = decision->verdict == POLICY_ALLOCATE ? "allocate" : "deallocate";
+
+    policy_sentence(settings, decision, sentence, sizeof(sentence));
+    if (decision->verdict == POLICY_WEIGHT) {
+        fr_insist(member != NULL); /* policy names whom we showed it */
+        id = ask_weight(cluster, member, decision->weight, sentence);
+        verdict = "weight";
+    } else {
+        (void)mgr_request_send(mgr, &ask, &id); /* if not, the row says so: it has no request */
+    }
+    mgr->counters.decisions++;
+    hold_end(cluster);
+    (void)journal_decision(cluster, verdict, settings, decision, sentence, id);
+    fr_log(FR_LOG_INFO, "manager", "decision", FR_S("cluster", cluster->name),
+           FR_S("verdict", verdict), FR_S("rule", policy_rule_name(decision->rule)),
+           FR_S("sentence", sentence));
+}
+
+void
+mgr_decide_cluster(struct mgr_cluster *cluster)
+{
+    struct mgr *mgr = cluster->mgr;
+    const struct mgr_view *view = cluster->responsible;
+    struct policy_decision decisions[DECISIONS_MAX];
+    int64_t now_us = loop_now_us(mgr->loop);
+    size_t count = 0;
+    uint32_t starting = 0;
+    struct policy_state *state = &cluster->policy;
+
+    if (!cluster->config || !cluster->config->scale.enabled || !view || !view->is_whole)
+        return;
+    for (size_t i = 0; i < view->series_count && count < MGR_MEMBERS_DECIDED; i++) {
+        observe(view->series[i], now_us, &mgr->scratch[count++]);
+        starting += view->series[i]->state == MGR_STATE_STARTING;
+    }
+    struct policy_settings settings = settings_of(&cluster->config->scale);
+    mgr_request_count(mgr, cluster, &state->pending_up, &state->pending_down);
+    /* What was asked for and is shown as starting already is counted among the members. */
+    state->pending_up = state->pending_up > starting ? state->pending_up - starting : 0;
+    size_t made = policy_threshold(&settings, state, mgr->scratch, count, now_us, decisions,
+                                   DECISIONS_MAX);
+    for (size_t i = 0; i < made; i++) {
+        if (decisions[i].verdict == POLICY_HOLD)
+            hold(cluster, &settings, &decisions[i]);
+        else
+            act(cluster, &settings, &decisions[i]);
+    }
+}
+
+static void
+decide_run(void *ctx)
+{
+    struct mgr *mgr = ctx;
+    struct fr_list *node;
+
+    while ((node = fr_list_pop_front(&mgr->dirty)) != NULL) {
+        struct mgr_cluster *cluster = FR_CONTAINER(node, struct mgr_cluster, dirty_link);
+        /* Deciding first: it is what somebody waits for. */
+        mgr_decide_cluster(cluster);
+        mgr_sync_cluster(cluster);
+    }
+}
+
+void
+mgr_decide_soon(struct mgr *mgr)
+{
+    if (!fr_list_empty(&mgr->dirty))
+        loop_defer(mgr->loop, &mgr->decide_task, decide_run, mgr);
+}
+
+/* ---- the edge's own level ------------------------------------------------------------------- */
+
+static const char *
+step_words(const struct config_edge_relief *relief, uint32_t step)
+{
+    if (step == 0 || step > relief->step_count)
+        return "none";
+    switch (relief->steps[step - 1]) {
+    case CONFIG_STEP_STALE: return "serve stale";
+    case CONFIG_STEP_HANDOVER: return "hand over";
+    case CONFIG_STEP_SHED: return "shed";
+    }
+    return "none";
+}
+
+void
+mgr_decide_relief(struct mgr_source *source)
+{
+    struct mgr *mgr = source->mgr;
+    const struct config_edge_relief *relief = &mgr->relief;
+    const struct mgr_self *self = &source->self;
+    double utilization = isnan(self->utilization) ? self->cpu : self->utilization;
+    int64_t now_us = loop_now_us(mgr->loop);
+    char sentence[MGR_SENTENCE_BYTES];
+    uint32_t step = 0;
+
+    if (!relief->enabled || relief->step_count == 0 || !self->is_said || !source->session ||
+        mgr_request_pending(mgr, source, NULL, WIRE_RELIEVE, NULL))
+        return;
+    if (self->relief <= relief->step_count) /* what the edge says is in force is */
+        source->relief.step = (uint32_t)self->relief;
+    struct policy_relief_settings settings = {
+        .upper = relief->upper.value,
+        .lower = relief->lower.value,
+        .upper_for_us = relief->upper.for_us,
+        .lower_for_us = relief->lower.for_us,
+        .steps = (uint32_t)relief->step_count,
+    };
+    uint32_t before = source->relief.step;
+    if (!policy_relief(&settings, &source->relief, utilization,
+                       mgr_source_is_stale(source, now_us), now_us, &step))
+        return;
+    (void)snprintf(sentence, sizeof(sentence), "relieve step %u (%s): %s at %.2f, %s level %.2f",
+                   step, step_words(relief, step), source->id, utilization,
+                   step > before ? "upper" : "lower",
+                   step > before ? settings.upper : settings.lower);
+    struct wire_request_id id = {0};
+    struct mgr_ask ask = {
+        .operation = WIRE_RELIEVE, .target = source, .step = step, .reason = sentence};
+    (void)mgr_request_send(mgr, &ask, &id); /* if not, the row says so: it has no request */
+    mgr->counters.decisions++;
+    struct policy_decision numbers = {.mean = utilization, .highest = utilization, .after = (double)NAN};
+    struct mgr_journal_decision row = {
+        .cluster = source->id,
+        .verdict = "relieve",
+        .rule = step > before ? "edge-upper" : "edge-lower",
+        .sentence = sentence,
+        .numbers = &numbers,
+        .upper = settings.upper,
+        .lower = settings.lower,
+        .wall_us = loop_wall_us(mgr->loop),
+        .request = id,
+    };
+    (void)fr_view_copy(fr_view_of(source->id), numbers.highest_id, sizeof(numbers.highest_id));
+    (void)mgr_journal_decision(mgr->journal, &row); /* a failure is counted */
+    fr_log(FR_LOG_INFO, "manager", "decision", FR_S("source", source->id),
+           FR_S("sentence", sentence));
+}
