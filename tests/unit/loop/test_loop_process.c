@@ -154,6 +154,51 @@ test_non_child_exits(void **state)
     bed_close(&bed);
 }
 
+/* Two ends in one batch: the first callback unwatches the other and takes its storage away. */
+struct twin {
+    struct ending ending;
+    struct twin *other;
+};
+
+static void
+on_twin(void *ctx, pid_t pid, int exit_code, int exit_signal)
+{
+    struct twin *twin = ctx;
+    on_exit_of(&twin->ending, pid, exit_code, exit_signal);
+    loop_process_unwatch(&twin->other->ending.process);
+    memset(&twin->other->ending.process, 0xff, sizeof(twin->other->ending.process));
+}
+
+static void
+test_unwatch_of_another_in_the_same_batch(void **state)
+{
+    struct bed bed;
+    struct twin twins[2];
+    pid_t pids[2];
+    int go[2];
+    (void)state;
+    bed_open(&bed, NULL);
+    memset(twins, 0, sizeof(twins));
+    for (int i = 0; i < 2; i++) {
+        siginfo_t info;
+        twins[i].ending.bed = &bed;
+        twins[i].other = &twins[1 - i];
+        pids[i] = child_waiting(&go[i]);
+        assert_int_equal(loop_process_watch(bed.loop, &twins[i].ending.process, pids[i], on_twin,
+                                            &twins[i]),
+                         FR_OK);
+        assert_int_equal(kill(pids[i], SIGKILL), 0);
+        assert_int_equal(waitid(P_PID, (id_t)pids[i], &info, WEXITED | WNOWAIT), 0);
+        close(go[i]);
+    }
+    assert_int_equal(loop_run(bed.loop), FR_OK);
+    bed_settle(&bed, 3000);
+    assert_int_equal(twins[0].ending.calls + twins[1].ending.calls, 1);
+    assert_int_equal(waitpid(twins[0].ending.calls ? pids[1] : pids[0], NULL, 0),
+                     twins[0].ending.calls ? pids[1] : pids[0]);
+    bed_close(&bed);
+}
+
 int
 main(void)
 {
@@ -162,6 +207,7 @@ main(void)
         cmocka_unit_test(test_child_killed),
         cmocka_unit_test(test_unwatched_child_is_left_alone),
         cmocka_unit_test(test_non_child_exits),
+        cmocka_unit_test(test_unwatch_of_another_in_the_same_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
