@@ -163,6 +163,7 @@ db_close(struct mgr_journal *journal)
     (void)sqlite3_close(journal->db); /* nothing of it is in use any more */
     journal->db = NULL;
     journal->is_open_transaction = false;
+    journal->is_suspended = false;
 }
 
 /* From a file that turned out broken to memory. */
@@ -321,7 +322,9 @@ mgr_journal_open(const char *path, uint32_t rows_max, int64_t wall_us, struct mg
         if (path)
             fr_log(FR_LOG_WARN, "manager", "journal cannot be opened: going on in memory",
                    FR_S("path", path),
-                   FR_S("error", journal->db ? sqlite3_errmsg(journal->db) : "out of memory"));
+                   FR_S("error", journal->is_failure_logged ? "see above"
+                                 : journal->db              ? sqlite3_errmsg(journal->db)
+                                                            : "out of memory"));
         journal->failures += path != NULL;
         fall_back(journal);
         /* Without a memory of earlier epochs the wall clock stands in: it is beyond any count of
