@@ -44,6 +44,7 @@ class Origin:
         self.healthy = True
         self.requests = []        # without health checks
         self.checks = 0
+        self.first_check_at = None  # monotonic, as below
         self.connections = 0
         self.in_flight = self.in_flight_highest = 0
         self.first_at = None      # monotonic time of the first request
@@ -136,6 +137,7 @@ class Origin:
         request = self.read_request(client)
         if request.path == "/healthz":
             self.checks += 1
+            self.first_check_at = self.first_check_at or time.monotonic()
             client.send(Answer(200 if self.healthy else 503, "checked\n").encode(request))
             return (field(request, "Connection") or "").lower() != "close"
         with self.lock:
