@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_cache_fill.c - filling, entries, conditions, and memory that is out at every point.
+ *
+ * Follows:    RFC 9111 sections 3.1, 3.3 and 4.3.2, RFC 9110 sections 8.8.3 and 13.1.
+ */
+#include "cache_help.h"
+
+#include <stdio.h>
+
+#define MEMORY (8 * 1024 * 1024)
+
+static struct http_head req;
+static struct http_head res;
+
+static struct cache_filler *
+begin(struct cache_store *store, const char *response)
+{
+    help_request(&req, GET(""));
+    help_response(&res, response);
+    struct cache_request ask = help_ask(&req, NOW);
+    return cache_fill_begin(store, &ask, &res, http_response_framing(&res, HTTP_GET), NOW, NOW);
+}
+
+static void
+stored_head(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    assert_true(help_put(store, GET(""),
+                         "HTTP/1.0 200 Fine\r\nX-A: 1\r\nContent-Length: 2\r\nAge: 3\r\n"
+                         "Connection: X-Hop\r\nX-Hop: 4\r\nKeep-Alive: 5\r\nx-a:\r\n"
+                         "Endpoint-Load-Metrics: TEXT cpu=1\r\n"
+                         "Cache-Control: max-age=60\r\n\r\n",
+                         "hi", NOW));
+    struct cache_entry *entry;
+    assert_int_equal(help_get(store, GET(""), NOW + 2 * S, &entry), CACHE_FRESH);
+    struct fr_view head = cache_entry_head(entry);
+    const char *want = "HTTP/1.1 200 Fine\r\nX-A: 1\r\nx-a: \r\nCache-Control: max-age=60\r\n"
+                       "Date: " NOW_TEXT "\r\n";
+    if (!fr_view_is(head, want))
+        fail_msg("got: %.*s", FR_VIEW_ARG(head));
+    assert_int_equal(cache_entry_status(entry), 200);
+    assert_int_equal(cache_entry_age_s(entry, NOW + 2 * S), 5);
+    assert_int_equal(cache_entry_body_bytes(entry), 2);
+    struct fr_view body;
+    assert_true(cache_entry_body(entry, 0, &body));
+    assert_true(fr_view_is(body, "hi"));
+    assert_false(cache_entry_body(entry, 1, &body));
+    struct cache_entry *second = cache_entry_ref(entry);
+    cache_entry_unref(&entry);
+    assert_null(entry);
+    assert_int_equal(cache_entry_status(second), 200);
+    cache_entry_unref(&second);
+    cache_entry_unref(&second); /* NULL is allowed */
+    cache_store_free(&store);
+}
+
+/* Bodies that come in pieces of every size around those of the parts. */
+static void
+chunked_bodies(void **state)
+{
+    (void)state;
+    static char data[200000];
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (char)(i * 31 % 251);
+    static const size_t totals[] = {0, 1, 16383, 16384, 16385, 49152, 49153, sizeof(data)};
+    static const size_t pieces[] = {1000, 16384, 65536, sizeof(data)};
+    for (size_t t = 0; t < 8; t++) {
+        for (size_t p = 0; p < 4; p++) {
+            struct cache_store *store = help_store(MEMORY, MEMORY);
+            struct cache_filler *filler =
+                begin(store, OK("Cache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n"));
+            assert_non_null(filler);
+            for (size_t at = 0; at < totals[t]; at += pieces[p]) {
+                size_t bytes = totals[t] - at < pieces[p] ? totals[t] - at : pieces[p];
+                assert_int_equal(cache_fill_add(&filler, fr_view_make(data + at, bytes)), FR_OK);
+            }
+            cache_fill_commit(&filler);
+            assert_null(filler);
+            struct cache_entry *entry;
+            assert_int_equal(help_get(store, GET(""), NOW, &entry), CACHE_FRESH);
+            assert_int_equal(cache_entry_body_bytes(entry), totals[t]);
+            size_t seen = 0;
+            struct fr_view part;
+            for (size_t i = 0; cache_entry_body(entry, i, &part); i++) {
+                assert_memory_equal(part.ptr, data + seen, part.len);
+                seen += part.len;
+            }
+            assert_int_equal(seen, totals[t]);
+            /* nothing but the index, the entry and its exact bytes is counted */
+            assert_true(help_counters(store).bytes < 64 * 1024 + 2048 + totals[t]);
+            cache_entry_unref(&entry);
+            cache_store_free(&store);
+        }
+    }
+}
+
+static void
+incomplete_is_never_seen(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    uint64_t empty = help_counters(store).bytes;
+    const char *response = OK("Cache-Control: max-age=60\r\nContent-Length: 5\r\n");
+    struct cache_filler *filler = begin(store, response);
+    assert_int_equal(cache_fill_add(&filler, FR_VIEW("hell")), FR_OK);
+    assert_int_equal(help_answer(store, GET(""), NOW), CACHE_MISS);
+    assert_true(help_counters(store).bytes > empty);
+    cache_fill_drop(&filler);
+    assert_null(filler);
+    cache_fill_drop(&filler);
+    assert_int_equal(help_counters(store).bytes, empty);
+
+    filler = begin(store, response); /* committed one byte short */
+    assert_int_equal(cache_fill_add(&filler, FR_VIEW("hell")), FR_OK);
+    cache_fill_commit(&filler);
+    assert_int_equal(help_answer(store, GET(""), NOW), CACHE_MISS);
+
+    filler = begin(store, response); /* one byte over */
+    assert_int_equal(cache_fill_add(&filler, FR_VIEW("hell")), FR_OK);
+    assert_int_equal(cache_fill_add(&filler, FR_VIEW("oo")), FR_ERR_FULL);
+    assert_null(filler);
+    assert_int_equal(help_counters(store).bytes, empty);
+    assert_int_equal(help_counters(store).stored, 0);
+    cache_store_free(&store);
+}
+
+static void
+too_large(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(MEMORY, 100);
+    uint64_t empty = help_counters(store).bytes;
+    static char data[101];
+    assert_non_null(memset(data, 'x', sizeof(data)));
+    struct cache_filler *filler =
+        begin(store, OK("Cache-Control: max-age=60\r\nContent-Length: 101\r\n"));
+    assert_null(filler);
+    assert_int_equal(help_counters(store).refused_large, 1);
+    filler = begin(store, OK("Cache-Control: max-age=60\r\nContent-Length: 100\r\n"));
+    assert_non_null(filler);
+    cache_fill_drop(&filler);
+    const char *chunked = OK("Cache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n");
+    filler = begin(store, chunked);
+    assert_int_equal(cache_fill_add(&filler, fr_view_make(data, 100)), FR_OK);
+    assert_int_equal(cache_fill_add(&filler, fr_view_make(data, 1)), FR_ERR_FULL);
+    assert_null(filler);
+    assert_int_equal(help_counters(store).refused_large, 2);
+    assert_int_equal(help_counters(store).bytes, empty);
+    /* A length that no budget holds takes nothing from anybody. */
+    struct cache_store *wide = help_store(MEMORY, UINT64_MAX);
+    assert_true(help_put(wide, GET(""), OK("Cache-Control: max-age=60\r\nContent-Length: 0\r\n"), "",
+                         NOW));
+    filler = begin(wide, OK("Cache-Control: max-age=60\r\nContent-Length: 9223372036854775807\r\n"));
+    assert_null(filler);
+    assert_int_equal(help_counters(wide).entries, 1);
+    assert_int_equal(help_counters(wide).refused_full, 1);
+    cache_store_free(&wide);
+    cache_store_free(&store);
+}
+
+/* Each allocation fails in turn: nothing leaks, nothing stays counted, nothing half is shelved. */
+static void
+memory_is_out(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    uint64_t empty = help_counters(store).bytes;
+    static char data[40000];
+    bool whole = false;
+    for (uint64_t countdown = 1; !whole; countdown++) {
+        assert_true(countdown < 50);
+        fr_mem_fail_after(countdown);
+        struct cache_filler *filler =
+            begin(store, OK("Cache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n"));
+        if (filler && cache_fill_add(&filler, fr_view_make(data, sizeof(data))) == FR_OK) {
+            cache_fill_commit(&filler);
+            whole = countdown > 7;
+        }
+        fr_mem_fail_after(0);
+        struct http_head head;
+        help_request(&head, "PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        struct cache_request put = help_ask(&head, NOW - S);
+        cache_invalidate(store, &put);
+        assert_int_equal(help_counters(store).bytes, empty);
+        cache__store_check(store);
+    }
+    cache_store_free(&store);
+}
+
+static bool
+not_modified(const char *response, const char *request)
+{
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    assert_true(help_put(store, GET(""), response, "", NOW));
+    struct cache_entry *entry;
+    assert_int_equal(help_get(store, request, NOW, &entry), CACHE_FRESH);
+    struct http_head head;
+    help_request(&head, request);
+    bool same = cache_entry_not_modified(entry, &head);
+    cache_entry_unref(&entry);
+    cache_store_free(&store);
+    return same;
+}
+
+#define TAGGED(fields) OK("Cache-Control: max-age=60\r\nContent-Length: 0\r\n" fields)
+
+static void
+if_none_match(void **state)
+{
+    (void)state;
+    const char *strong = TAGGED("ETag: \"a\"\r\n");
+    const char *weak = TAGGED("ETag: W/\"a\"\r\n");
+    assert_true(not_modified(strong, GET("If-None-Match: \"a\"\r\n")));
+    assert_true(not_modified(strong, GET("If-None-Match: W/\"a\"\r\n")));
+    assert_true(not_modified(weak, GET("If-None-Match: \"a\"\r\n")));
+    assert_true(not_modified(strong, GET("If-None-Match: \"b\", \"a\"\r\n")));
+    assert_true(not_modified(strong, GET("If-None-Match: \"b\"\r\nIf-None-Match: \"a\"\r\n")));
+    assert_true(not_modified(TAGGED("ETag: \"a,\\\"\r\n"), GET("If-None-Match: \"x\", \"a,\\\"\r\n")));
+    assert_true(not_modified(strong, GET("If-None-Match: *\r\n")));
+    assert_false(not_modified(strong, GET("If-None-Match: \"A\"\r\n")));
+    assert_false(not_modified(strong, GET("If-None-Match: a\r\n")));
+    assert_false(not_modified(strong, GET("If-None-Match: \"a\r\n")));
+    assert_false(not_modified(strong, GET("If-None-Match:\r\n")));
+    assert_false(not_modified(TAGGED(""), GET("If-None-Match: \"a\"\r\n")));
+    assert_false(not_modified(strong, GET("")));
+    /* If-Modified-Since is ignored beside it */
+    assert_false(not_modified(TAGGED("ETag: \"a\"\r\nLast-Modified: " NOW_TEXT "\r\n"),
+                              GET("If-None-Match: \"b\"\r\nIf-Modified-Since: " NOW_TEXT "\r\n")));
+}
+
+static void
+if_modified_since(void **state)
+{
+    (void)state;
+    const char *stamped = TAGGED("Last-Modified: " NOW_TEXT "\r\n");
+    assert_true(not_modified(stamped, GET("If-Modified-Since: " NOW_TEXT "\r\n")));
+    assert_true(not_modified(stamped, GET("If-Modified-Since: Sun, 06 Nov 1994 08:49:38 GMT\r\n")));
+    assert_false(not_modified(stamped, GET("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n")));
+    assert_false(not_modified(stamped, GET("If-Modified-Since: yesterday\r\n")));
+    /* without it Date counts, and without that the time it came */
+    assert_true(not_modified(TAGGED("Date: Sun, 06 Nov 1994 08:49:36 GMT\r\n"),
+                             GET("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n")));
+    assert_true(not_modified(TAGGED(""), GET("If-Modified-Since: " NOW_TEXT "\r\n")));
+    /* only a success can be "not modified" */
+    assert_false(not_modified("HTTP/1.1 404 No\r\nCache-Control: max-age=9\r\nContent-Length: 0\r\n"
+                              "ETag: \"a\"\r\n\r\n",
+                              GET("If-None-Match: \"a\"\r\n")));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stored_head),      cmocka_unit_test(chunked_bodies),
+        cmocka_unit_test(incomplete_is_never_seen), cmocka_unit_test(too_large),
+        cmocka_unit_test(memory_is_out),    cmocka_unit_test(if_none_match),
+        cmocka_unit_test(if_modified_since),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
