@@ -57,8 +57,14 @@ void proxy_cut(struct proxy *proxy, struct cluster_member *member);
 void proxy_drain(struct proxy *proxy, int64_t deadline_us, void (*fn)(void *ctx), void *ctx);
 void proxy_free(struct proxy **proxy); /* joins the threads */
 
+/* The generation that every worker has adopted, or gone past. */
+uint64_t proxy_generation(const struct proxy *proxy);
+
 uint32_t proxy_worker_count(const struct proxy *proxy);
 void proxy_read_counters(const struct proxy *proxy, uint32_t worker, struct proxy_counters *out);
+/* Of its loop: turns, busy time, receive buffers in use. */
+void proxy_read_loop_counters(const struct proxy *proxy, uint32_t worker,
+                              struct loop_counters *out);
 /* CPU time its thread has used, from its CPU clock. */
 int64_t proxy_worker_cpu_us(const struct proxy *proxy, uint32_t worker);
 /* Per cluster (by view slot), summed over workers. */

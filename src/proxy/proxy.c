@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy.c - the control thread's side: workers made, fed with snapshots and listeners, read, ended.
+ *
+ * May touch:  base, loop, cluster, config.
+ * Threads:    every function is the control thread's, but the readers, which are anybody's.
+ * Order:      a worker sees listeners, snapshots, watches and cuts in the order they were asked for.
+ */
+#include "proxy/proxy_priv.h"
+
+#include <signal.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+struct proxy {
+    struct loop *control;
+    struct config_limits limits;
+    char via[CONFIG_NAME_BYTES];
+    uint32_t worker_count;
+    bool started;
+    struct proxy_worker *workers[];
+};
+
+struct loop *
+proxy_control(struct proxy *proxy)
+{
+    return proxy->control;
+}
+
+uint32_t
+proxy_worker_count(const struct proxy *proxy)
+{
+    return proxy->worker_count;
+}
+
+struct proxy_worker *
+proxy_worker_at(struct proxy *proxy, uint32_t index)
+{
+    return proxy->workers[index];
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+static enum fr_err
+worker_set_up(struct proxy *proxy, struct proxy_worker *worker, struct cache_store *cache)
+{
+    struct loop_limits loop_limits = {.buf_count_max = proxy->limits.buffers};
+    worker->limits = proxy->limits;
+    worker->http_limits = (struct http_limits){
+        .head_bytes_max = proxy->limits.head_bytes,
+        .request_line_bytes_max = proxy->limits.request_line_bytes,
+        .field_count_max = proxy->limits.field_count,
+    };
+    worker->cache = cache;
+    worker->via = fr_view_of(proxy->via);
+    return loop_new(&loop_limits, &worker->loop);
+}
+
+enum fr_err
+proxy_new(const struct proxy_options *options, struct proxy **out)
+{
+    uint32_t count = options->worker_count;
+    fr_require(count > 0 && options->control && options->limits);
+    struct proxy *proxy = fr_xalloc(sizeof(*proxy) + count * sizeof(struct proxy_worker *));
+    enum fr_err err = FR_OK;
+    proxy->control = options->control;
+    proxy->limits = *options->limits;
+    if (!fr_view_copy(fr_view_of(options->via ? options->via : "freshet"), proxy->via,
+                      sizeof(proxy->via))) {
+        err = FR_ERR_RANGE;
+        goto out;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        proxy->workers[i] = proxy_worker_new(proxy, i);
+        proxy->worker_count++;
+        err = worker_set_up(proxy, proxy->workers[i], options->cache);
+        if (err)
+            goto out;
+    }
+    *out = proxy;
+    proxy = NULL;
+out:
+    proxy_free(&proxy);
+    return err;
+}
+
+enum fr_err
+proxy_start(struct proxy *proxy)
+{
+    sigset_t all, before;
+    enum fr_err err = FR_OK;
+    fr_require(!proxy->started);
+    /* Signals are the control thread's: workers inherit a mask that blocks every one. */
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
+    for (uint32_t i = 0; i < proxy->worker_count && !err; i++) {
+        struct proxy_worker *worker = proxy->workers[i];
+        if (pthread_create(&worker->thread, NULL, proxy_worker_main, worker) != 0)
+            err = FR_ERR_SYSTEM;
+        else
+            worker->running = true;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    proxy->started = true;
+    return err;
+}
+
+void
+proxy_free(struct proxy **proxy)
+{
+    struct proxy *p = *proxy;
+    *proxy = NULL;
+    if (!p)
+        return;
+    for (uint32_t i = 0; i < p->worker_count; i++)
+        if (p->workers[i]->running)
+            loop_post(p->workers[i]->loop, &p->workers[i]->stop_msg, proxy_worker_stop,
+                      p->workers[i]);
+    for (uint32_t i = 0; i < p->worker_count; i++) {
+        struct proxy_worker *worker = p->workers[i];
+        if (worker->running)
+            (void)pthread_join(worker->thread, NULL); /* fails only for a thread that is not there */
+        worker->stopping = true;
+        if (worker->loop)
+            loop_drain_posts(worker->loop); /* snapshots and legs that came too late */
+        proxy_worker_free(&p->workers[i]);
+    }
+    if (p->control)
+        loop_drain_posts(p->control); /* legs on their way home */
+    fr_free(p);
+}
+
+/* ---- listeners ---------------------------------------------------------------------------- */
+
+struct listen_msg {
+    struct loop_msg msg;
+    struct proxy_worker *worker;
+    int fd; /* -1: stop listening on addr */
+    struct loop_addr addr;
+};
+
+static void
+on_listen_msg(void *ctx)
+{
+    struct listen_msg *message = ctx;
+    if (message->fd >= 0)
+        proxy_worker_listen(message->worker, message->fd);
+    else
+        proxy_worker_unlisten(message->worker, &message->addr);
+    fr_free(message);
+}
+
+static void
+post_listen(struct proxy_worker *worker, int fd, const struct loop_addr *addr)
+{
+    struct listen_msg *message = fr_xalloc(sizeof(*message));
+    message->worker = worker;
+    message->fd = fd;
+    message->addr = *addr;
+    loop_post(worker->loop, &message->msg, on_listen_msg, message);
+}
+
+enum fr_err
+proxy_listen(struct proxy *proxy, const struct loop_addr *addr, struct loop_addr *out_bound,
+             int *out_errno)
+{
+    /* Unix sockets know no SO_REUSEPORT: one worker takes them all. */
+    uint32_t count = addr->sa.any.sa_family == AF_UNIX ? 1 : proxy->worker_count;
+    struct loop_addr bound = *addr;
+    int *fds = fr_xalloc(count * sizeof(*fds));
+    uint32_t made = 0;
+    enum fr_err err = FR_OK;
+    for (; made < count; made++) {
+        err = loop_bind(&bound, count > 1 || addr->sa.any.sa_family != AF_UNIX, &fds[made],
+                        out_errno);
+        if (err)
+            break;
+        bound.len = sizeof(bound.sa); /* a port that the kernel chose is for all of them */
+        if (getsockname(fds[made], &bound.sa.any, &bound.len) != 0)
+            bound = *addr;
+    }
+    for (uint32_t i = 0; i < made; i++) {
+        if (err)
+            (void)close(fds[i]);
+        else
+            post_listen(proxy->workers[i], fds[i], &bound);
+    }
+    if (!err && out_bound)
+        *out_bound = bound;
+    fr_free(fds);
+    return err;
+}
+
+void
+proxy_unlisten(struct proxy *proxy, const struct loop_addr *bound)
+{
+    for (uint32_t i = 0; i < proxy->worker_count; i++)
+        post_listen(proxy->workers[i], -1, bound);
+}
+
+/* ---- snapshots ---------------------------------------------------------------------------- */
+
+struct publish_msg {
+    struct loop_msg msg;
+    struct proxy_worker *worker;
+    struct cluster_snapshot *snapshot; /* one reference */
+};
+
+static void
+on_publish_msg(void *ctx)
+{
+    struct publish_msg *message = ctx;
+    if (message->worker->stopping)
+        cluster_snapshot_unref(&message->snapshot);
+    else
+        proxy_adopt(message->worker, message->snapshot);
+    fr_free(message);
+}
+
+void
+proxy_publish(struct proxy *proxy, struct cluster_snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < proxy->worker_count; i++) {
+        struct publish_msg *message = fr_xalloc(sizeof(*message));
+        message->worker = proxy->workers[i];
+        message->snapshot = cluster_snapshot_ref(snapshot);
+        loop_post(message->worker->loop, &message->msg, on_publish_msg, message);
+    }
+}
+
+uint64_t
+proxy_generation(const struct proxy *proxy)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < proxy->worker_count; i++) {
+        uint64_t got = __atomic_load_n(&proxy->workers[i]->generation, __ATOMIC_ACQUIRE);
+        if (got < least)
+            least = got;
+    }
+    return least;
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+void
+proxy_read_counters(const struct proxy *proxy, uint32_t worker, struct proxy_counters *out)
+{
+    fr_require(worker < proxy->worker_count);
+    const struct proxy_counters *from = &proxy->workers[worker]->counters;
+#define PROXY_COUNTER_ROW(name, help) out->name = cluster_count_get(&from->name);
+#include "proxy/proxy_counters.def"
+#undef PROXY_COUNTER_ROW
+}
+
+void
+proxy_read_loop_counters(const struct proxy *proxy, uint32_t worker, struct loop_counters *out)
+{
+    fr_require(worker < proxy->worker_count);
+    loop_read_counters(proxy->workers[worker]->loop, out);
+}
+
+int64_t
+proxy_worker_cpu_us(const struct proxy *proxy, uint32_t worker)
+{
+    fr_require(worker < proxy->worker_count);
+    const struct proxy_worker *w = proxy->workers[worker];
+    clockid_t clock_id;
+    struct timespec used;
+    /* Not the time of day: no loop can know what another thread has used. */
+    if (!w->running || pthread_getcpuclockid(w->thread, &clock_id) != 0 ||
+        clock_gettime(clock_id, &used) != 0)
+        return 0;
+    return (int64_t)used.tv_sec * FR_US_PER_S + used.tv_nsec / 1000;
+}
+
+void
+proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
+                   struct proxy_cluster_counters *out)
+{
+    *out = (struct proxy_cluster_counters){0};
+    if (cluster_slot >= PROXY_CLUSTER_BLOCK * PROXY_CLUSTER_BLOCKS)
+        return;
+    for (uint32_t i = 0; i < proxy->worker_count; i++) {
+        const struct proxy_cluster_state *block = __atomic_load_n(
+            &proxy->workers[i]->cluster_blocks[cluster_slot / PROXY_CLUSTER_BLOCK],
+            __ATOMIC_ACQUIRE);
+        if (!block)
+            continue;
+        const struct proxy_cluster_counters *from =
+            &block[cluster_slot % PROXY_CLUSTER_BLOCK].counters;
+        out->requests += cluster_count_get(&from->requests);
+        out->errors += cluster_count_get(&from->errors);
+        out->retries += cluster_count_get(&from->retries);
+        out->retry_budget_refusals += cluster_count_get(&from->retry_budget_refusals);
+        out->no_member += cluster_count_get(&from->no_member);
+    }
+}

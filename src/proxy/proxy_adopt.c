@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_adopt.c - a worker takes over a published snapshot: versions of clusters, pools of members,
+ * retry budgets.
+ *
+ * May touch:  base, cluster, config.
+ * Threads:    the worker's own. Adopting happens in a message's callback, so between exchanges'
+ *             steps, never inside one.
+ * Memory:     control work on a worker, once a change: fr_xalloc.
+ * Cost:       linear in the endpoints shown.
+ */
+#include "proxy/proxy_priv.h"
+
+/* ---- clusters ----------------------------------------------------------------------------- */
+
+static struct proxy_cluster_state *
+cluster_state(struct proxy_worker *worker, uint32_t slot)
+{
+    fr_require(slot < PROXY_CLUSTER_BLOCK * PROXY_CLUSTER_BLOCKS);
+    struct proxy_cluster_state **place = &worker->cluster_blocks[slot / PROXY_CLUSTER_BLOCK];
+    if (!*place) {
+        struct proxy_cluster_state *block = fr_xalloc(PROXY_CLUSTER_BLOCK * sizeof(*block));
+        __atomic_store_n(place, block, __ATOMIC_RELEASE); /* the control thread reads counters */
+    }
+    return *place + slot % PROXY_CLUSTER_BLOCK;
+}
+
+static void
+cluster_free_if_done(struct proxy_cluster *cluster)
+{
+    if (cluster->current || cluster->uses > 0)
+        return;
+    cluster_view_unref(&cluster->view);
+    fr_free(cluster);
+}
+
+void
+proxy_cluster_use(struct proxy_cluster *cluster)
+{
+    cluster->uses++;
+}
+
+void
+proxy_cluster_unuse(struct proxy_cluster **cluster)
+{
+    struct proxy_cluster *c = *cluster;
+    *cluster = NULL;
+    if (!c)
+        return;
+    fr_insist(c->uses > 0);
+    c->uses--;
+    cluster_free_if_done(c);
+}
+
+struct proxy_cluster *
+proxy_cluster_of(struct proxy_worker *worker, const struct cluster_view *view)
+{
+    fr_insist(view->slot < worker->cluster_cap);
+    struct proxy_cluster *cluster = worker->clusters[view->slot];
+    fr_insist(cluster && cluster->view == view);
+    return cluster;
+}
+
+struct proxy_cluster *
+proxy_cluster_current(struct proxy_worker *worker, const struct proxy_cluster *cluster)
+{
+    uint32_t slot = cluster->view->slot;
+    struct proxy_cluster *current = slot < worker->cluster_cap ? worker->clusters[slot] : NULL;
+    /* A slot may have gone to another cluster since. */
+    if (!current || strcmp(current->view->config->name, cluster->view->config->name) != 0)
+        return NULL;
+    return current;
+}
+
+static void
+grow_clusters(struct proxy_worker *worker, uint32_t slot)
+{
+    if (slot < worker->cluster_cap)
+        return;
+    size_t before = worker->cluster_cap;
+    void *array = worker->clusters;
+    fr_xgrow(&array, &worker->cluster_cap, slot + 1, sizeof(struct proxy_cluster *));
+    worker->clusters = array;
+    memset(&worker->clusters[before], 0,
+           (worker->cluster_cap - before) * sizeof(struct proxy_cluster *));
+}
+
+static void
+adopt_clusters(struct proxy_worker *worker, const struct cluster_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->cluster_count; i++)
+        grow_clusters(worker, snapshot->clusters[i]->slot);
+    for (size_t i = 0; i < worker->cluster_cap; i++)
+        if (worker->clusters[i])
+            worker->clusters[i]->current = false;
+    for (size_t i = 0; i < snapshot->cluster_count; i++) {
+        struct cluster_view *view = snapshot->clusters[i];
+        struct proxy_cluster *cluster = worker->clusters[view->slot];
+        if (!cluster || cluster->view != view) {
+            if (cluster)
+                cluster_free_if_done(cluster);
+            cluster = fr_xalloc(sizeof(*cluster));
+            cluster->view = cluster_view_ref(view);
+            cluster->state = cluster_state(worker, view->slot);
+            worker->clusters[view->slot] = cluster;
+        }
+        cluster->current = true;
+    }
+    for (size_t i = 0; i < worker->cluster_cap; i++) {
+        struct proxy_cluster *cluster = worker->clusters[i];
+        if (!cluster || cluster->current)
+            continue;
+        worker->clusters[i] = NULL;
+        cluster_free_if_done(cluster);
+    }
+}
+
+/* ---- members ------------------------------------------------------------------------------ */
+
+static void
+grow_slots(struct proxy_worker *worker, uint32_t slot)
+{
+    if (slot < worker->slot_cap)
+        return;
+    size_t before = worker->slot_cap, judgement_cap = worker->slot_cap;
+    void *pools = worker->pools, *judgements = worker->judgements;
+    fr_xgrow(&pools, &worker->slot_cap, slot + 1, sizeof(struct proxy_pool *));
+    fr_xgrow(&judgements, &judgement_cap, worker->slot_cap, sizeof(struct cluster_judgement));
+    worker->pools = pools;
+    worker->judgements = judgements;
+    memset(&worker->pools[before], 0, (worker->slot_cap - before) * sizeof(struct proxy_pool *));
+}
+
+static struct proxy_pool *
+pool_new(struct proxy_worker *worker, struct cluster_member *member)
+{
+    struct proxy_pool *pool = fr_xalloc(sizeof(*pool));
+    pool->worker = worker;
+    pool->member = cluster_member_ref(member);
+    pool->stats = &member->stats[worker->index];
+    fr_list_init(&pool->idle);
+    fr_list_init(&pool->busy);
+    fr_list_init(&pool->watches);
+    worker->pools[member->slot] = pool;
+    worker->judgements[member->slot] = (struct cluster_judgement){0};
+    return pool;
+}
+
+static void
+adopt_members(struct proxy_worker *worker, const struct cluster_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->cluster_count; i++) {
+        const struct cluster_view *view = snapshot->clusters[i];
+        for (uint32_t k = 0; k < view->endpoint_count; k++) {
+            struct cluster_member *member = view->endpoints[k].member;
+            fr_require(worker->index < member->worker_count);
+            grow_slots(worker, member->slot);
+            struct proxy_pool *pool = worker->pools[member->slot];
+            if (!pool)
+                pool = pool_new(worker, member);
+            /* A pool holds its member, and a held member keeps its slot. */
+            fr_insist(pool->member == member);
+            pool->shown_in = worker->epoch;
+        }
+    }
+    for (size_t i = 0; i < worker->slot_cap; i++) {
+        struct proxy_pool *pool = worker->pools[i];
+        if (!pool || pool->shown_in == worker->epoch)
+            continue;
+        proxy_pool_close_idle(pool);
+        if (worker->pools[i])
+            proxy_pool_settle(pool);
+    }
+}
+
+void
+proxy_pool_settle(struct proxy_pool *pool)
+{
+    struct proxy_worker *worker = pool->worker;
+    if (pool->shown_in == worker->epoch || pool->connection_count > 0 || pool->in_flight > 0)
+        return;
+    worker->pools[pool->member->slot] = NULL;
+    proxy_watch_settled(pool);
+    cluster_member_unref(&pool->member);
+    fr_free(pool);
+}
+
+void
+proxy_adopt(struct proxy_worker *worker, struct cluster_snapshot *take_snapshot)
+{
+    struct cluster_snapshot *old = worker->snapshot;
+    adopt_clusters(worker, take_snapshot);
+    worker->snapshot = take_snapshot;
+    worker->epoch++;
+    adopt_members(worker, take_snapshot);
+    cluster_snapshot_unref(&old);
+    PROXY_COUNT(worker, snapshots);
+    __atomic_store_n(&worker->generation, take_snapshot->generation, __ATOMIC_RELEASE);
+}
+
+void
+proxy_adopt_none(struct proxy_worker *worker)
+{
+    cluster_snapshot_unref(&worker->snapshot);
+    worker->epoch++;
+    for (size_t i = 0; i < worker->cluster_cap; i++) {
+        if (!worker->clusters[i])
+            continue;
+        worker->clusters[i]->current = false;
+        cluster_free_if_done(worker->clusters[i]);
+        worker->clusters[i] = NULL;
+    }
+    for (size_t i = 0; i < worker->slot_cap; i++)
+        if (worker->pools[i])
+            proxy_pool_settle(worker->pools[i]);
+}
+
+/* ---- retry budget ------------------------------------------------------------------------- */
+
+static void
+budget_turn(struct proxy_cluster_state *state, int64_t now_us)
+{
+    int64_t passed_us = now_us - state->half_from_us;
+    if (passed_us < PROXY_BUDGET_HALF_US)
+        return;
+    bool next = passed_us < 2 * PROXY_BUDGET_HALF_US;
+    state->half_requests[1] = next ? state->half_requests[0] : 0;
+    state->half_retries[1] = next ? state->half_retries[0] : 0;
+    state->half_requests[0] = state->half_retries[0] = 0;
+    state->half_from_us = now_us;
+}
+
+void
+proxy_budget_request(struct proxy_cluster *cluster, int64_t now_us)
+{
+    budget_turn(cluster->state, now_us);
+    cluster->state->half_requests[0]++;
+}
+
+/* Retries may be retry_budget of the requests of the last 5 to 10 s, and always PROXY_BUDGET_FLOOR:
+ * else a quiet cluster could never retry. True counts one. */
+bool
+proxy_budget_allows(struct proxy_cluster *cluster, int64_t now_us)
+{
+    struct proxy_cluster_state *state = cluster->state;
+    budget_turn(state, now_us);
+    double allowed = cluster->view->config->retry_budget *
+                     (double)(state->half_requests[0] + state->half_requests[1]);
+    /* A budget of 0 is a wish not to retry at all. */
+    if (cluster->view->config->retry_budget > 0 && allowed < PROXY_BUDGET_FLOOR)
+        allowed = PROXY_BUDGET_FLOOR;
+    if ((double)(state->half_retries[0] + state->half_retries[1]) + 1 > allowed) {
+        cluster_count_add(&state->counters.retry_budget_refusals, 1);
+        return false;
+    }
+    state->half_retries[0]++;
+    cluster_count_add(&state->counters.retries, 1);
+    return true;
+}

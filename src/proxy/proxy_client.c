@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_client.c - one client connection: heads out of its bytes, one exchange after the other.
+ *
+ * May touch:  base, loop, http.
+ * Limits:     header_timeout_us for a head, client_idle_us between requests,
+ *             requests_per_connection, two receive buffers of input (pipelined requests wait there
+ *             and, behind them, in the kernel).
+ * Follows:    RFC 9112 section 9.
+ *
+ *     IDLE -- bytes --> HEAD -- whole head --> BUSY -- reply, keep-alive --> IDLE
+ *       |                |                      |
+ *       '------ close ---+---- answered, close -'--> LINGER --> CLOSED --> free list
+ */
+#include "proxy/proxy_priv.h"
+
+#include <unistd.h>
+
+static void on_recv(void *ctx, struct loop_buf *buf, int status);
+static void process(struct proxy_client *client);
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+static void
+on_closed(void *ctx)
+{
+    struct proxy_client *client = ctx;
+    struct proxy_worker *worker = client->worker;
+    fr_insist(client->magic == PROXY_CLIENT_MAGIC);
+    client->magic = 0;
+    if (!proxy_free_list_give(&worker->free_clients, &client->link))
+        fr_free(client);
+    proxy_worker_sockets(worker, -1);
+}
+
+static void
+client_end(struct proxy_client *client, bool reset)
+{
+    struct proxy_worker *worker = client->worker;
+    fr_insist(client->magic == PROXY_CLIENT_MAGIC && client->state != PROXY_CLIENT_CLOSED);
+    fr_insist(!client->exchange);
+    client->state = PROXY_CLIENT_CLOSED;
+    loop_timer_stop(&client->timer);
+    if (reset)
+        loop_abort(&client->sock, on_closed, client);
+    else
+        loop_close(&client->sock, on_closed, client);
+    proxy_input_clear(&client->in);
+    proxy_partial_clear(&client->partial);
+    fr_list_remove(&client->link);
+    worker->client_count--;
+    cluster_count_set(&worker->counters.connections_open, worker->client_count);
+    proxy_worker_pause(worker);
+    proxy_drain_check(worker);
+}
+
+void
+proxy_client_close(struct proxy_client *client)
+{
+    client_end(client, false);
+}
+
+void
+proxy_client_abort(struct proxy_client *client)
+{
+    client_end(client, true);
+}
+
+static void
+on_timer(void *ctx)
+{
+    struct proxy_client *client = ctx;
+    fr_insist(client->magic == PROXY_CLIENT_MAGIC);
+    switch (client->state) {
+    case PROXY_CLIENT_HEAD:
+        PROXY_COUNT(client->worker, header_timeouts);
+        proxy_exchange_refuse(client, 408, "the request's head took too long");
+        break;
+    case PROXY_CLIENT_BUSY:
+        proxy_exchange_timeout(client->exchange);
+        break;
+    case PROXY_CLIENT_IDLE:
+    case PROXY_CLIENT_LINGER:
+        proxy_client_close(client);
+        break;
+    case PROXY_CLIENT_CLOSED:
+        break;
+    }
+}
+
+void
+proxy_client_timer(struct proxy_client *client, int64_t delay_us)
+{
+    loop_timer_start(client->worker->loop, &client->timer, delay_us, on_timer, client);
+}
+
+void
+proxy_client_want(struct proxy_client *client)
+{
+    if (!proxy_input_full(&client->in) && !loop_recv_pending(&client->sock))
+        loop_recv(&client->sock, on_recv, client);
+}
+
+/* The answer is out and our half is closed. Closing the other half with bytes unread would reset
+ * the connection, and the reset can overtake the answer (RFC 9112 section 9.6). */
+void
+proxy_client_linger(struct proxy_client *client)
+{
+    client->state = PROXY_CLIENT_LINGER;
+    proxy_input_clear(&client->in);
+    proxy_partial_clear(&client->partial);
+    loop_shutdown_send(&client->sock);
+    proxy_client_timer(client, PROXY_LINGER_US);
+    proxy_client_want(client);
+}
+
+static struct proxy_client *
+client_new(struct proxy_worker *worker)
+{
+    size_t offset = offsetof(struct proxy_client, link);
+    struct proxy_client *client = proxy_free_list_take(&worker->free_clients, offset);
+    if (client)
+        memset(client, 0, sizeof(*client));
+    else
+        client = fr_alloc(sizeof(*client));
+    return client;
+}
+
+void
+proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
+{
+    struct proxy_worker *worker = ctx;
+    struct proxy_client *client = client_new(worker);
+    if (!client) {
+        PROXY_COUNT(worker, memory_refusals);
+        (void)close(fd); /* the client sees it closed; there is no memory to say more */
+        return;
+    }
+    if (loop_sock_open(&client->sock, worker->loop, fd) != FR_OK) {
+        PROXY_COUNT(worker, connections_refused);
+        fr_free(client);
+        return;
+    }
+    client->worker = worker;
+    client->magic = PROXY_CLIENT_MAGIC;
+    client->state = PROXY_CLIENT_IDLE;
+    fr_buf_init(&client->partial.buf, worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES);
+    if (peer->sa.any.sa_family != AF_UNIX)
+        loop_addr_format_host(peer, client->address);
+    client->address_len = (uint32_t)strlen(client->address);
+    fr_list_push_back(&worker->clients, &client->link);
+    worker->client_count++;
+    proxy_worker_sockets(worker, 1);
+    PROXY_COUNT(worker, connections_accepted);
+    cluster_count_set(&worker->counters.connections_open, worker->client_count);
+    proxy_worker_pause(worker);
+    proxy_client_timer(client, worker->limits.header_timeout_us);
+    proxy_client_want(client);
+}
+
+/* ---- bytes -------------------------------------------------------------------------------- */
+
+static void
+on_recv_lingering(struct proxy_client *client, struct loop_buf *buf, int status)
+{
+    loop_buf_give_back(buf);
+    if (status > 0)
+        client->linger_bytes += (uint32_t)status;
+    if (status <= 0 || client->linger_bytes > PROXY_LINGER_BYTES_MAX)
+        proxy_client_close(client);
+    else
+        proxy_client_want(client);
+}
+
+static void
+on_recv(void *ctx, struct loop_buf *buf, int status)
+{
+    struct proxy_client *client = ctx;
+    fr_insist(client->magic == PROXY_CLIENT_MAGIC);
+    if (client->state == PROXY_CLIENT_LINGER) {
+        on_recv_lingering(client, buf, status);
+        return;
+    }
+    if (status <= 0) {
+        if (client->exchange) {
+            PROXY_COUNT(client->worker, client_aborts);
+            proxy_exchange_drop(client->exchange);
+        } else {
+            proxy_client_close(client);
+        }
+        return;
+    }
+    cluster_count_add(&client->worker->counters.bytes_in, (uint64_t)status);
+    proxy_input_push(&client->in, buf);
+    if (client->exchange)
+        proxy_exchange_input(client->exchange);
+    else
+        process(client);
+}
+
+/* Between two requests: looks for the next head in what has come. */
+static void
+process(struct proxy_client *client)
+{
+    struct proxy_worker *worker = client->worker;
+    struct fr_view raw;
+    struct http_err err;
+    enum http_step step =
+        proxy_input_head(&client->in, &client->partial, http_request_parse, &worker->http_limits,
+                         &worker->request_head, &raw, &err);
+    if (step == HTTP_DONE) {
+        client->state = PROXY_CLIENT_BUSY;
+        client->requests++;
+        loop_timer_stop(&client->timer);
+        proxy_exchange_begin(client, raw);
+        return;
+    }
+    if (step == HTTP_BAD) {
+        PROXY_COUNT(worker, bad_requests);
+        proxy_exchange_refuse(client, err.status, err.words);
+        return;
+    }
+    if (client->state == PROXY_CLIENT_IDLE && client->partial.buf.len > 0) {
+        client->state = PROXY_CLIENT_HEAD;
+        proxy_client_timer(client, worker->limits.header_timeout_us);
+    }
+    proxy_client_want(client);
+}
+
+void
+proxy_client_next(struct proxy_client *client)
+{
+    struct proxy_worker *worker = client->worker;
+    client->state = PROXY_CLIENT_IDLE;
+    proxy_input_shift(&client->in);
+    if (!client->in.buf[0] && (worker->draining || worker->stopping)) {
+        proxy_client_close(client);
+        return;
+    }
+    proxy_client_timer(client, worker->limits.client_idle_us);
+    if (client->in.buf[0])
+        process(client);
+    else
+        proxy_client_want(client);
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_exchange.c - one request and its response, from the parsed head to its one end.
+ *
+ * May touch:  base, http, cluster, config.
+ * Life:       begin (or refuse) -> cached answer | local answer | forward ... -> exactly one of
+ *             reply (all of the answer is out), fail (an error is answered, or what was begun is cut
+ *             off visibly), drop (nobody is there to answer).
+ * Memory:     from the worker's free list, with buffers that keep their size.
+ */
+#include "proxy/proxy_priv.h"
+
+#define ALLOWED_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+/* ---- making and ending -------------------------------------------------------------------- */
+
+static struct proxy_exchange *
+exchange_new(struct proxy_client *client)
+{
+    struct proxy_worker *worker = client->worker;
+    size_t offset = offsetof(struct proxy_exchange, free_link);
+    size_t head_bytes_max = 2 * worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES;
+    struct fr_buf up_head, down_head, raw_head;
+    struct proxy_exchange *x = proxy_free_list_take(&worker->free_exchanges, offset);
+    if (x) {
+        up_head = x->up_head;
+        down_head = x->down_head;
+        raw_head = x->raw_head;
+        memset(x, 0, sizeof(*x));
+    } else {
+        x = fr_alloc(sizeof(*x));
+        if (!x)
+            return NULL;
+        fr_buf_init(&up_head, head_bytes_max);
+        fr_buf_init(&down_head, head_bytes_max);
+        fr_buf_init(&raw_head, head_bytes_max);
+    }
+    x->up_head = up_head;
+    x->down_head = down_head;
+    x->raw_head = raw_head;
+    x->worker = worker;
+    x->client = client;
+    x->magic = PROXY_EXCHANGE_MAGIC;
+    client->exchange = x;
+    client->state = PROXY_CLIENT_BUSY;
+    cluster_count_add(&worker->counters.requests_active, 1);
+    return x;
+}
+
+static void
+trim(struct fr_buf *buf)
+{
+    fr_buf_clear(buf);
+    if (buf->cap > PROXY_KEPT_BUF_BYTES)
+        fr_buf_fini(buf);
+}
+
+/* Lets go of everything but the client, who is given back. */
+static struct proxy_client *
+exchange_end(struct proxy_exchange *x)
+{
+    struct proxy_worker *worker = x->worker;
+    struct proxy_client *client = x->client;
+    fr_insist(x->magic == PROXY_EXCHANGE_MAGIC && client->exchange == x);
+    proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
+    cache_fill_drop(&x->filler);
+    cache_entry_unref(&x->entry);
+    loop_buf_give_back(x->tail);
+    x->tail = NULL;
+    proxy_cluster_unuse(&x->cluster);
+    PROXY_COUNT(worker, requests);
+    cluster_count_add(&worker->counters.requests_active, (uint64_t)-1);
+    client->exchange = NULL;
+    x->magic = 0;
+    trim(&x->up_head);
+    trim(&x->down_head);
+    trim(&x->raw_head);
+    if (!proxy_free_list_give(&worker->free_exchanges, &x->free_link)) {
+        fr_buf_fini(&x->up_head);
+        fr_buf_fini(&x->down_head);
+        fr_buf_fini(&x->raw_head);
+        fr_free(x);
+    }
+    return client;
+}
+
+void
+proxy_exchange_reply(struct proxy_exchange *x)
+{
+    bool keep = x->keep_alive && x->request_done;
+    /* A client that has said its last word closes as we do; another may still be talking. */
+    bool quiet = x->request_done && x->client_closes;
+    struct proxy_client *client = exchange_end(x);
+    if (keep) {
+        proxy_client_next(client);
+        return;
+    }
+    proxy_input_shift(&client->in);
+    if (quiet && !client->in.buf[0])
+        proxy_client_close(client);
+    else
+        proxy_client_linger(client);
+}
+
+void
+proxy_exchange_fail(struct proxy_exchange *x, int status, const char *words)
+{
+    proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
+    if (!x->begun && loop_send_pending(&x->client->sock)) { /* a 1xx is on its way */
+        x->fail_status = status;
+        x->fail_words = words;
+        return;
+    }
+    if (!x->begun) {
+        struct proxy_answer answer = {.status = status, .words = words};
+        proxy_local_answer(x, &answer);
+        return;
+    }
+    /* Part of a response is out. RFC 9112 section 8: the client must see that it is incomplete. A
+     * body that only the close ends needs a reset for that. */
+    PROXY_COUNT(x->worker, errors);
+    bool reset = x->client_framing == HTTP_BODY_TO_CLOSE;
+    struct proxy_client *client = exchange_end(x);
+    if (reset)
+        proxy_client_abort(client);
+    else
+        proxy_client_close(client);
+}
+
+void
+proxy_exchange_drop(struct proxy_exchange *x)
+{
+    bool reset = x->begun && x->client_framing == HTTP_BODY_TO_CLOSE;
+    struct proxy_client *client = exchange_end(x);
+    if (reset)
+        proxy_client_abort(client);
+    else
+        proxy_client_close(client);
+}
+
+void
+proxy_exchange_out_of_memory(struct proxy_exchange *x)
+{
+    PROXY_COUNT(x->worker, memory_refusals);
+    proxy_exchange_fail(x, 503, "out of memory");
+}
+
+/* ---- sending ------------------------------------------------------------------------------ */
+
+static void
+on_sent(void *ctx, int status)
+{
+    struct proxy_exchange *x = ctx;
+    fr_insist(x->magic == PROXY_EXCHANGE_MAGIC);
+    if (status < 0) {
+        PROXY_COUNT(x->worker, client_aborts);
+        proxy_exchange_drop(x);
+        return;
+    }
+    cluster_count_add(&x->worker->counters.bytes_out, x->down_sending_bytes);
+    if (x->request_done)
+        loop_timer_stop(&x->client->timer);
+    else
+        proxy_client_timer(x->client, x->worker->limits.body_timeout_us);
+    x->after(x);
+}
+
+void
+proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int count,
+                    proxy_after_fn after)
+{
+    x->after = after;
+    x->down_sending_bytes = 0;
+    for (int i = 0; i < count; i++)
+        x->down_sending_bytes += iov[i].iov_len;
+    proxy_client_timer(x->client, x->worker->limits.body_timeout_us);
+    loop_send(&x->client->sock, iov, count, on_sent, x);
+}
+
+/* ---- what the client does meanwhile ------------------------------------------------------- */
+
+void
+proxy_exchange_input(struct proxy_exchange *x)
+{
+    struct proxy_client *client = x->client;
+    if (!x->request_done) {
+        x->expecting = false;
+        proxy_client_timer(client, x->worker->limits.body_timeout_us);
+        if (x->pool)
+            proxy_forward_pump(x);
+        if (client->exchange != x)
+            return; /* what came was no body, and the exchange has ended */
+    }
+    proxy_client_want(client);
+}
+
+void
+proxy_exchange_timeout(struct proxy_exchange *x)
+{
+    struct proxy_worker *worker = x->worker;
+    bool sending = loop_send_pending(&x->client->sock);
+    bool member_waits = x->up && x->up->state == PROXY_UPSTREAM_BUSY && !x->expecting &&
+                        !x->up->send_failed && !loop_send_pending(&x->up->sock);
+    if (!sending && (x->request_done || !member_waits)) {
+        /* It is not the client that is slow: the member takes no bytes, or has not said 100. */
+        proxy_client_timer(x->client, worker->limits.body_timeout_us);
+        return;
+    }
+    PROXY_COUNT(worker, body_timeouts);
+    if (sending) {
+        PROXY_COUNT(worker, client_aborts);
+        proxy_exchange_drop(x);
+        return;
+    }
+    x->keep_alive = false;
+    proxy_exchange_fail(x, 408, "the request's body took too long");
+}
+
+/* ---- beginning ---------------------------------------------------------------------------- */
+
+void
+proxy_exchange_refuse(struct proxy_client *client, int status, const char *words)
+{
+    struct proxy_exchange *x = exchange_new(client);
+    if (!x) {
+        PROXY_COUNT(client->worker, memory_refusals);
+        proxy_client_close(client);
+        return;
+    }
+    x->method = HTTP_GET;
+    struct proxy_answer answer = {.status = status, .words = words};
+    proxy_local_answer(x, &answer);
+}
+
+/* Takes from the head what outlives it. */
+static void
+exchange_take(struct proxy_exchange *x, const struct http_head *request)
+{
+    struct proxy_worker *worker = x->worker;
+    x->method = request->method;
+    x->http10 = request->version_minor == 0;
+    x->client_closes = !request->keep_alive;
+    x->keep_alive = request->keep_alive && !worker->draining &&
+                    x->client->requests < worker->limits.requests_per_connection;
+    x->request_framing = request->framing;
+    x->request_length = request->content_length;
+    x->request_done = request->framing == HTTP_BODY_NONE ||
+                      (request->framing == HTTP_BODY_LENGTH && request->content_length == 0);
+    x->expecting = request->expect_continue && !x->request_done &&
+                   proxy_input_view(&x->client->in).len == 0 && !x->client->in.buf[1];
+    http_body_init(&x->request_body, request->framing, request->content_length);
+}
+
+static bool
+find_field(const void *ctx, struct fr_view name, struct fr_view *out_value)
+{
+    const struct http_field *field = http_head_find_name(ctx, name);
+    if (!field)
+        return false;
+    *out_value = field->value;
+    return true;
+}
+
+/* Methods that end here. True: answered. */
+static bool
+answer_method(struct proxy_exchange *x, const struct http_head *request)
+{
+    struct proxy_answer answer = {.allow = ALLOWED_METHODS};
+    uint64_t forwards;
+    if (request->method == HTTP_CONNECT) {
+        x->keep_alive = false; /* what follows may be no HTTP at all */
+        answer = (struct proxy_answer){.status = 501, .words = "no tunnels here"};
+    } else if (request->method == HTTP_TRACE) {
+        answer.status = 405; /* it would show the member's clients what we add */
+        answer.words = "TRACE is not allowed";
+    } else if (request->method == HTTP_OPTIONS) {
+        /* RFC 9110 section 7.6.2: at 0 we are the final recipient. */
+        const struct http_field *field = http_head_find_name(request, FR_VIEW("max-forwards"));
+        if (!field || !fr_view_u64(field->value, &forwards) || forwards > 0)
+            return false;
+        answer.status = 200;
+    } else {
+        return false;
+    }
+    proxy_local_answer(x, &answer);
+    return true;
+}
+
+/* Relieving the edge (what the snapshot says), then on to a member. */
+static void
+exchange_forward(struct proxy_exchange *x, const struct http_head *request,
+                 const struct cluster_route *route)
+{
+    struct proxy_worker *worker = x->worker;
+    const struct cluster_view *view = route->cluster;
+    unsigned relief = worker->snapshot->relief;
+    if ((relief & (1u << CONFIG_STEP_SHED)) && route->config->priority == CONFIG_PRIORITY_LOW) {
+        struct proxy_answer answer = {
+            .status = 503, .words = "too much to do: try again", .retry_after_s = 1};
+        PROXY_COUNT(worker, shed);
+        proxy_local_answer(x, &answer);
+        return;
+    }
+    if ((relief & (1u << CONFIG_STEP_HANDOVER)) && route->handover) {
+        PROXY_COUNT(worker, handed_over);
+        view = route->handover;
+    }
+    proxy_forward(x, request, view);
+}
+
+static void
+exchange_route(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw)
+{
+    struct proxy_worker *worker = x->worker;
+    char host[sizeof(x->host)];
+    size_t host_len = 0;
+    if (request->host.len && !http_host_normalise(request->host, host, sizeof(host), &host_len)) {
+        struct proxy_answer answer = {.status = 400, .words = "the host is not usable"};
+        proxy_local_answer(x, &answer);
+        return;
+    }
+    struct cluster_request wanted = {
+        .host = fr_view_make(host, host_len),
+        .path = request->path,
+        .method = request->method_text,
+        .field = find_field,
+        .field_ctx = request,
+    };
+    const struct cluster_route *route =
+        worker->snapshot ? cluster_snapshot_route(worker->snapshot, &wanted) : NULL;
+    if (!route) {
+        struct proxy_answer answer = {.status = 404, .words = "no route matches this request"};
+        PROXY_COUNT(worker, no_route);
+        proxy_local_answer(x, &answer);
+        return;
+    }
+    bool stale = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
+    enum proxy_cached cached = PROXY_CACHED_FORWARD;
+    if (worker->cache && route->config->cache != CONFIG_CACHE_OFF)
+        cached = proxy_cached_look_up(x, request, raw, stale ? route->config->stale_us : 0);
+    if (cached == PROXY_CACHED_HIT) {
+        proxy_cached_answer(x, request);
+    } else if (cached == PROXY_CACHED_FORWARD) {
+        exchange_forward(x, request, route);
+    } else {
+        struct proxy_answer answer = {.status = 504, .words = "not in the cache"};
+        proxy_local_answer(x, &answer);
+    }
+}
+
+void
+proxy_exchange_begin(struct proxy_client *client, struct fr_view raw)
+{
+    struct proxy_worker *worker = client->worker;
+    const struct http_head *request = &worker->request_head;
+    struct proxy_exchange *x = exchange_new(client);
+    if (!x) {
+        PROXY_COUNT(worker, memory_refusals);
+        proxy_client_close(client);
+        return;
+    }
+    exchange_take(x, request);
+    bool whole = x->request_done; /* nothing of the input is being sent on */
+    if (!answer_method(x, request))
+        exchange_route(x, request, raw);
+    if (client->exchange != x)
+        return;
+    proxy_partial_clear(&client->partial); /* the head's views end here */
+    if (whole)
+        proxy_input_shift(&client->in);
+    proxy_client_want(client);
+}

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_forward.c - the request on its way to a member: tries, retries, and the body's relay.
+ *
+ * May touch:  base, loop, http, cluster, config.
+ * Limits:     PROXY_ATTEMPTS_MAX members a request, and the cluster's retry budget.
+ * Memory:     the body goes from the client's receive buffers to the member's socket; nothing is
+ *             read from the client while both buffers are full.
+ * Follows:    RFC 9110 section 9.2.2 (what may be repeated), RFC 9112 section 9.3.1.
+ *
+ * What is tried again:
+ *     no connection           any method: no byte of the request has been sent
+ *     closed before the first response byte
+ *                             idempotent methods, if the body is absent or whole in its buffer;
+ *                             once. A kept connection that had died of old age does not count
+ *                             against the budget: the member has not seen the request.
+ *     anything later          never
+ */
+#include "proxy/proxy_priv.h"
+
+static bool attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint);
+
+/* ---- choosing ------------------------------------------------------------------------------- */
+
+static const struct cluster_endpoint *
+choose(struct proxy_exchange *x, bool avoid_tried)
+{
+    struct proxy_worker *worker = x->worker;
+    struct cluster_pick pick = {
+        .worker = worker->index,
+        .now_us = loop_now_us(worker->loop),
+        .rand = &worker->rand,
+        .judgements = worker->judgements,
+        .avoid = x->tried,
+        .avoid_count = avoid_tried ? x->tried_count : 0,
+    };
+    return cluster_balance_pick(x->cluster->view, &pick);
+}
+
+static void
+no_member(struct proxy_exchange *x)
+{
+    PROXY_COUNT(x->worker, no_member);
+    cluster_count_add(&x->cluster->state->counters.no_member, 1);
+    proxy_exchange_fail(x, 503, "no member can take the request");
+}
+
+void
+proxy_forward(struct proxy_exchange *x, const struct http_head *request,
+              const struct cluster_view *view)
+{
+    x->cluster = proxy_cluster_of(x->worker, view);
+    proxy_cluster_use(x->cluster);
+    proxy_budget_request(x->cluster, loop_now_us(x->worker->loop));
+    const struct cluster_endpoint *endpoint = choose(x, false);
+    if (!endpoint) {
+        no_member(x);
+        return;
+    }
+    if (proxy_head_request(x, request, endpoint->member) != FR_OK) {
+        proxy_exchange_out_of_memory(x);
+        return;
+    }
+    x->hold = !x->request_done && http_method_idempotent(x->method);
+    x->replay_pos = x->client->in.pos;
+    if (!attempt_start(x, endpoint))
+        proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
+}
+
+/* ---- one try -------------------------------------------------------------------------------- */
+
+/* False: no connection could even be begun; the try still has to be ended. */
+static bool
+attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint)
+{
+    struct proxy_worker *worker = x->worker;
+    struct proxy_pool *pool = worker->pools[endpoint->member->slot];
+    fr_insist(pool && pool->member == endpoint->member);
+    fr_insist(x->tried_count < PROXY_ATTEMPTS_MAX);
+    x->tried[x->tried_count++] = endpoint->member;
+    x->endpoint = endpoint;
+    x->pool = pool;
+    x->up_head_sent = false;
+    x->request_sent = false;
+    pool->in_flight++;
+    cluster_member_enter(pool->member, worker->index, loop_now_us(worker->loop));
+    x->up = x->fresh_only ? NULL : proxy_upstream_reuse(pool);
+    x->reused = x->up != NULL;
+    if (x->reused) {
+        x->up->exchange = x;
+        proxy_forward_pump(x);
+        return true;
+    }
+    x->up = proxy_upstream_connect(pool, x, x->cluster->view->config->timeouts.connect_us);
+    return x->up != NULL;
+}
+
+void
+proxy_forward_connected(struct proxy_exchange *x, int status)
+{
+    if (status < 0)
+        proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
+    else
+        proxy_forward_pump(x);
+}
+
+static void
+count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
+{
+    struct proxy_worker *worker = x->worker;
+    struct cluster_member_stats *stats = x->pool->stats;
+    int64_t now_us = loop_now_us(worker->loop);
+    bool ok = end == PROXY_ATTEMPT_OK;
+    if (end == PROXY_ATTEMPT_DROPPED || end == PROXY_ATTEMPT_WITHDRAWN)
+        return; /* not the member's doing */
+    cluster_count_add(&stats->requests, 1);
+    cluster_count_add(&x->cluster->state->counters.requests, 1);
+    if (!ok || x->status >= 500) {
+        cluster_count_add(&stats->errors, 1);
+        cluster_count_add(&x->cluster->state->counters.errors, 1);
+    }
+    if (ok)
+        fr_hist_record(&stats->latency, (uint64_t)(now_us - x->sent_us));
+    if (end == PROXY_ATTEMPT_REFUSED || end == PROXY_ATTEMPT_CONNECT_TIMEOUT) {
+        cluster_count_add(&stats->connect_failures, 1);
+        PROXY_COUNT(worker, member_connect_failures);
+    }
+    if (end == PROXY_ATTEMPT_BAD)
+        PROXY_COUNT(worker, member_bad_responses);
+    if (end == PROXY_ATTEMPT_TIMEOUT || end == PROXY_ATTEMPT_CONNECT_TIMEOUT)
+        PROXY_COUNT(worker, member_timeouts);
+    /* A kept connection that the member closed while we wrote says nothing about its health. */
+    bool stale = end == PROXY_ATTEMPT_CLOSED && x->reused;
+    bool failed = !ok || x->status == 502 || x->status == 503 || x->status == 504;
+    if (!stale && cluster_judge(x->cluster->view, x->endpoint, worker->judgements, now_us, failed))
+        cluster_count_add(&stats->ejections, 1);
+}
+
+void
+proxy_forward_end(struct proxy_exchange *x, enum proxy_attempt_end end)
+{
+    struct proxy_worker *worker = x->worker;
+    struct proxy_pool *pool = x->pool;
+    struct proxy_upstream *up = x->up;
+    if (!pool)
+        return;
+    count_attempt(x, end);
+    cluster_member_leave(pool->member, worker->index, loop_now_us(worker->loop));
+    pool->in_flight--;
+    x->pool = NULL;
+    x->up = NULL;
+    x->endpoint = NULL;
+    if (!up) {
+        proxy_pool_settle(pool);
+        return;
+    }
+    /* Kept only after a whole request and a whole response with nothing behind it. */
+    if (end == PROXY_ATTEMPT_OK && x->response_keep && x->request_sent && !up->in.buf[0])
+        proxy_upstream_keep(up, x->cluster->view->config);
+    else
+        proxy_upstream_close(up);
+}
+
+/* ---- trying again --------------------------------------------------------------------------- */
+
+static const struct {
+    int status;
+    const char *words;
+} failures[] = {
+    [PROXY_ATTEMPT_OK] = {502, ""},
+    [PROXY_ATTEMPT_REFUSED] = {502, "the member refused the connection"},
+    [PROXY_ATTEMPT_CONNECT_TIMEOUT] = {504, "the member did not take the connection in time"},
+    [PROXY_ATTEMPT_CLOSED] = {502, "the member closed the connection without a response"},
+    [PROXY_ATTEMPT_BAD] = {502, "the member sent no proper response"},
+    [PROXY_ATTEMPT_TIMEOUT] = {504, "the member did not respond in time"},
+    [PROXY_ATTEMPT_CUT] = {502, "the member broke off its response"},
+    [PROXY_ATTEMPT_DROPPED] = {502, ""},
+    [PROXY_ATTEMPT_WITHDRAWN] = {503, "the member is leaving the cluster"},
+};
+
+/* The view this exchange began with may show members that are gone by now; a new try goes by the
+ * snapshot in force. */
+static bool
+move_to_current(struct proxy_exchange *x)
+{
+    struct proxy_cluster *current = proxy_cluster_current(x->worker, x->cluster);
+    if (!current)
+        return false;
+    if (current == x->cluster)
+        return true;
+    proxy_cluster_use(current);
+    proxy_cluster_unuse(&x->cluster);
+    x->cluster = current;
+    return true;
+}
+
+static void
+rewind_request(struct proxy_exchange *x)
+{
+    if (x->request_framing == HTTP_BODY_NONE || !x->replayable)
+        return;
+    x->client->in.pos = x->replay_pos;
+    http_body_init(&x->request_body, x->request_framing, x->request_length);
+    x->request_done = false;
+    x->replayable = false;
+}
+
+/* Whether this end allows another try; budget aside. */
+static bool
+may_retry(const struct proxy_exchange *x, enum proxy_attempt_end end, bool silent)
+{
+    bool empty = x->request_framing == HTTP_BODY_NONE ||
+                 (x->request_framing == HTTP_BODY_LENGTH && x->request_length == 0);
+    /* Nothing of the body was taken from its buffer, or all of it still stands there. */
+    bool untouched = !x->up_head_sent;
+    if (x->tried_count >= PROXY_ATTEMPTS_MAX || x->worker->stopping)
+        return false;
+    if (end == PROXY_ATTEMPT_REFUSED || end == PROXY_ATTEMPT_CONNECT_TIMEOUT)
+        return true;
+    if (end == PROXY_ATTEMPT_WITHDRAWN && untouched)
+        return true;
+    return (end == PROXY_ATTEMPT_CLOSED || end == PROXY_ATTEMPT_WITHDRAWN) && silent &&
+           !x->retried && http_method_idempotent(x->method) && (empty || x->replayable);
+}
+
+static bool
+retry(struct proxy_exchange *x, bool stale)
+{
+    struct proxy_worker *worker = x->worker;
+    if (!move_to_current(x))
+        return false;
+    const struct cluster_endpoint *endpoint = choose(x, !stale);
+    if (!endpoint)
+        return false;
+    if (!stale && !proxy_budget_allows(x->cluster, loop_now_us(worker->loop))) {
+        PROXY_COUNT(worker, retry_budget_refusals);
+        return false;
+    }
+    PROXY_COUNT(worker, retries);
+    rewind_request(x);
+    return attempt_start(x, endpoint);
+}
+
+void
+proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end)
+{
+    for (;;) {
+        bool silent = !x->up || x->up->response_bytes == 0;
+        bool again = may_retry(x, end, silent);
+        bool stale = end == PROXY_ATTEMPT_CLOSED && x->reused && !x->stale_retried;
+        /* Held, because ending the try may let go of it. */
+        struct cluster_member *member = cluster_member_ref(x->pool->member);
+        proxy_forward_end(x, end);
+        if (!again) {
+            cluster_member_unref(&member);
+            break;
+        }
+        if (stale)
+            x->stale_retried = x->fresh_only = true;
+        else if (end == PROXY_ATTEMPT_CLOSED || end == PROXY_ATTEMPT_WITHDRAWN)
+            x->retried = true;
+        bool started = retry(x, stale);
+        if (started || x->pool)
+            cluster_count_add(&member->stats[x->worker->index].retries, 1);
+        cluster_member_unref(&member);
+        if (started)
+            return;
+        if (!x->pool)
+            break; /* nobody left to try, or not allowed to */
+        end = PROXY_ATTEMPT_REFUSED;
+    }
+    proxy_exchange_fail(x, failures[end].status, failures[end].words);
+}
+
+/* ---- request bytes -------------------------------------------------------------------------- */
+
+static void
+on_up_sent(void *ctx, int status)
+{
+    struct proxy_exchange *x = ctx;
+    struct proxy_upstream *up = x->up;
+    const struct config_timeouts *timeouts = &x->cluster->view->config->timeouts;
+    fr_insist(x->magic == PROXY_EXCHANGE_MAGIC && up);
+    if (status < 0) {
+        /* The member may have answered before it closed; what it sent tells, or its end does. */
+        up->send_failed = true;
+        loop_timer_stop(&x->client->timer);
+        proxy_relay(x);
+        return;
+    }
+    cluster_count_add(&x->pool->stats->bytes_out, x->up_sending_bytes);
+    if (!x->replayable) {
+        proxy_input_shift(&x->client->in);
+        proxy_client_want(x->client);
+    }
+    if (x->request_done) {
+        x->request_sent = true;
+        x->sent_us = loop_now_us(x->worker->loop);
+        if (!x->head_ready)
+            proxy_upstream_timer(up, timeouts->response_us);
+        return;
+    }
+    proxy_forward_pump(x);
+}
+
+/* The framing around the runs, as iovecs beside them; "runs" is empty when only the end is sent. */
+static int
+frame_chunk(struct proxy_exchange *x, struct iovec *iov, int head_at, int count, size_t bytes)
+{
+    static const char tail[] = HTTP_CHUNK_TAIL HTTP_CHUNK_LAST;
+    size_t skip = bytes > 0 ? 0 : sizeof(HTTP_CHUNK_TAIL) - 1;
+    size_t end = x->request_done ? sizeof(tail) - 1 : sizeof(HTTP_CHUNK_TAIL) - 1;
+    size_t head = bytes > 0 ? http_chunk_head(bytes, x->up_chunk) : 0;
+    iov[head_at] = (struct iovec){x->up_chunk, head};
+    if (end > skip)
+        iov[count++] = (struct iovec){(char *)(uintptr_t)tail + skip, end - skip};
+    return count;
+}
+
+/* The client has sent nothing more yet. */
+static void
+wait_for_client(struct proxy_exchange *x)
+{
+    proxy_client_want(x->client);
+    if (x->head_ready)
+        return; /* the response's own timer runs */
+    /* A client that waits for a 100 waits for the member; any other keeps the member waiting. */
+    if (x->expecting)
+        proxy_upstream_timer(x->up, x->cluster->view->config->timeouts.response_us);
+    else
+        loop_timer_stop(&x->up->timer);
+}
+
+static void
+request_broken(struct proxy_exchange *x)
+{
+    x->keep_alive = false;
+    x->client_closes = false; /* it may still be sending: linger */
+    x->request_done = true;   /* nothing of it is read any more */
+    PROXY_COUNT(x->worker, bad_requests);
+    proxy_exchange_fail(x, 400, "the request's body is not well-formed");
+}
+
+void
+proxy_forward_pump(struct proxy_exchange *x)
+{
+    struct proxy_upstream *up = x->up;
+    struct proxy_input *in = &x->client->in;
+    struct iovec iov[LOOP_IOV_MAX];
+    bool chunked = x->request_framing == HTTP_BODY_CHUNKED;
+    if (!up || up->state != PROXY_UPSTREAM_BUSY || loop_send_pending(&up->sock) ||
+        up->send_failed || x->request_sent)
+        return;
+    int count = 0;
+    if (!x->up_head_sent)
+        iov[count++] = (struct iovec){x->up_head.data, x->up_head.len};
+    int chunk_at = count;
+    struct proxy_runs runs = {iov, count + chunked, LOOP_IOV_MAX - chunked, 0};
+    bool was_done = x->request_done;
+    while (!x->request_done && runs.bytes == 0) {
+        enum http_step step = proxy_input_runs(in, &x->request_body, &runs);
+        if (step == HTTP_BAD) {
+            request_broken(x);
+            return;
+        }
+        x->request_done = step == HTTP_DONE;
+        if (runs.bytes > 0 || x->request_done || !in->buf[0] || proxy_input_view(in).len > 0)
+            break;
+        proxy_input_shift(in); /* it held framing only */
+        x->hold = false;
+    }
+    x->replayable = x->hold && x->request_done && !x->up_head_sent;
+    x->hold = x->replayable;
+    if (runs.bytes > 0 || (x->request_done && !was_done))
+        count = chunked ? frame_chunk(x, iov, chunk_at, runs.count, runs.bytes) : runs.count;
+    if (count == 0) {
+        wait_for_client(x);
+        return;
+    }
+    x->up_sending_bytes = 0;
+    for (int i = 0; i < count; i++)
+        x->up_sending_bytes += iov[i].iov_len;
+    x->up_head_sent = true;
+    x->sent_us = loop_now_us(x->worker->loop);
+    up->requests++;
+    if (!x->head_ready)
+        proxy_upstream_timer(up, x->cluster->view->config->timeouts.idle_us);
+    loop_send(&up->sock, iov, count, on_up_sent, x);
+    proxy_upstream_want(up);
+}
+
+/* ---- the member's time ---------------------------------------------------------------------- */
+
+void
+proxy_forward_timeout(struct proxy_exchange *x)
+{
+    if (x->up->state == PROXY_UPSTREAM_CONNECTING) {
+        proxy_forward_failed(x, PROXY_ATTEMPT_CONNECT_TIMEOUT);
+        return;
+    }
+    proxy_forward_end(x, PROXY_ATTEMPT_TIMEOUT);
+    proxy_exchange_fail(x, failures[PROXY_ATTEMPT_TIMEOUT].status,
+                        failures[PROXY_ATTEMPT_TIMEOUT].words);
+}
+
+void
+proxy_forward_withdraw(struct proxy_exchange *x)
+{
+    if (!x->head_ready && !x->interim) {
+        proxy_forward_failed(x, PROXY_ATTEMPT_WITHDRAWN);
+        return;
+    }
+    proxy_forward_end(x, PROXY_ATTEMPT_WITHDRAWN);
+    proxy_exchange_fail(x, failures[PROXY_ATTEMPT_WITHDRAWN].status,
+                        failures[PROXY_ATTEMPT_WITHDRAWN].words);
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_head.c - heads as they go on: the request to a member, the response to the client.
+ *
+ * May touch:  base, http, cluster (addresses).
+ * Memory:     written into a buffer of the exchange that is reserved once, for the most there can be.
+ * Trusts:     the parser: names are tokens, values hold no line end, so copying them is safe.
+ * Cost:       one pass over the fields, one copy.
+ * Follows:    RFC 9110 sections 6.6.1, 7.6, 7.7 and 7.8; RFC 9112 sections 3.2 and 6.
+ */
+#include "proxy/proxy_priv.h"
+
+
+#define HEAD_SLACK_BYTES 1024 /* the lines that are ours, names and numbers */
+#define NUMBER_BYTES 21
+
+struct writer {
+    struct fr_buf *buf;
+    char *at;
+};
+
+static void
+put(struct writer *w, struct fr_view view)
+{
+    if (view.len)
+        memcpy(w->at, view.ptr, view.len);
+    w->at += view.len;
+}
+
+#define PUT(w, literal) put((w), FR_VIEW(literal))
+
+static void
+put_number(struct writer *w, uint64_t number)
+{
+    char digits[NUMBER_BYTES];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    put(w, fr_view_make(digits + at, sizeof(digits) - at));
+}
+
+static void
+put_field(struct writer *w, struct fr_view name, struct fr_view value)
+{
+    put(w, name);
+    PUT(w, ": ");
+    put(w, value);
+    PUT(w, "\r\n");
+}
+
+static enum fr_err
+writer_begin(struct writer *w, struct fr_buf *buf, size_t bytes_max)
+{
+    fr_buf_clear(buf);
+    enum fr_err err = fr_buf_reserve(buf, bytes_max);
+    if (err)
+        return err;
+    *w = (struct writer){buf, buf->data};
+    return FR_OK;
+}
+
+static void
+writer_end(struct writer *w)
+{
+    size_t len = (size_t)(w->at - w->buf->data);
+    fr_insist(len < w->buf->cap);
+    w->buf->len = len;
+    w->buf->data[len] = '\0';
+}
+
+/* ---- to the member -------------------------------------------------------------------------- */
+
+/* Forwarded to a member are these only as our own words say them. */
+static bool
+request_field_is_ours(const struct proxy_exchange *x, const struct http_field *field)
+{
+    switch (field->known) {
+    case HTTP_FIELD_HOST:
+    case HTTP_FIELD_CONTENT_LENGTH:
+    case HTTP_FIELD_X_FORWARDED_FOR:
+    case HTTP_FIELD_X_FORWARDED_PROTO:
+    case HTTP_FIELD_X_FORWARDED_HOST:
+        return true;
+    case HTTP_FIELD_EXPECT: /* RFC 9110 section 10.1.1: a 1.0 client cannot wait for a 100 */
+        return x->http10 || !x->expecting;
+    default:
+        /* Section 7.6.2: counted down where it means anything. */
+        return x->method == HTTP_OPTIONS && fr_view_ieq(field->name, FR_VIEW("max-forwards"));
+    }
+}
+
+/* Every hop adds the address it saw behind those it was told. */
+static void
+put_forwarded_for(struct writer *w, const struct proxy_exchange *x, const struct http_head *request)
+{
+    const struct http_field *field = http_head_find(request, HTTP_FIELD_X_FORWARDED_FOR);
+    struct fr_view address = fr_view_make(x->client->address, x->client->address_len);
+    if (!field && address.len == 0)
+        return;
+    PUT(w, "X-Forwarded-For: ");
+    bool first = true;
+    for (; field; field = http_head_next(request, field)) {
+        if (field->value.len == 0)
+            continue;
+        if (!first)
+            PUT(w, ", ");
+        put(w, field->value);
+        first = false;
+    }
+    if (address.len > 0) {
+        if (!first)
+            PUT(w, ", ");
+        put(w, address);
+    }
+    PUT(w, "\r\n");
+}
+
+static void
+put_max_forwards(struct writer *w, const struct proxy_exchange *x, const struct http_head *request)
+{
+    uint64_t left;
+    if (x->method != HTTP_OPTIONS)
+        return;
+    const struct http_field *field = http_head_find_name(request, FR_VIEW("max-forwards"));
+    if (!field || !fr_view_u64(field->value, &left) || left == 0)
+        return;
+    PUT(w, "Max-Forwards: ");
+    put_number(w, left - 1);
+    PUT(w, "\r\n");
+}
+
+static void
+put_request_framing(struct writer *w, const struct proxy_exchange *x)
+{
+    if (x->request_framing == HTTP_BODY_CHUNKED) {
+        PUT(w, "Transfer-Encoding: chunked\r\n");
+    } else if (x->request_framing == HTTP_BODY_LENGTH) {
+        PUT(w, "Content-Length: ");
+        put_number(w, x->request_length);
+        PUT(w, "\r\n");
+    }
+}
+
+enum fr_err
+proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
+                   const struct cluster_member *member)
+{
+    struct writer w;
+    size_t bytes_max = request->head_bytes + 4 * request->field_count + 2 * request->host.len +
+                       x->worker->via.len + HEAD_SLACK_BYTES;
+    enum fr_err err = writer_begin(&w, &x->up_head, bytes_max);
+    if (err)
+        return err;
+    put(&w, request->method_text);
+    PUT(&w, " ");
+    put(&w, request->path); /* origin-form, whatever form came (RFC 9112 section 3.2) */
+    if (request->has_query) {
+        PUT(&w, "?");
+        put(&w, request->query);
+    }
+    PUT(&w, " HTTP/1.1\r\n");
+    /* Host stands first (RFC 9110 section 7.2). A 1.0 client may have sent none; a 1.1 message
+     * needs one, and the member's own address is the one that is true. */
+    put_field(&w, FR_VIEW("Host"), request->host.len ? request->host : fr_view_of(member->address));
+    for (size_t i = 0; i < request->field_count; i++) {
+        const struct http_field *field = &request->fields[i];
+        if (!field->hop && !request_field_is_ours(x, field))
+            put_field(&w, field->name, field->value);
+    }
+    put_forwarded_for(&w, x, request);
+    PUT(&w, "X-Forwarded-Proto: http\r\n");
+    if (request->host.len)
+        put_field(&w, FR_VIEW("X-Forwarded-Host"), request->host);
+    PUT(&w, "Via: 1.");
+    put_number(&w, (uint64_t)request->version_minor);
+    PUT(&w, " ");
+    put(&w, x->worker->via);
+    PUT(&w, "\r\n");
+    put_max_forwards(&w, x, request);
+    put_request_framing(&w, x);
+    PUT(&w, "\r\n");
+    writer_end(&w);
+    return FR_OK;
+}
+
+/* ---- to the client -------------------------------------------------------------------------- */
+
+struct fr_view
+proxy_head_connection(const struct proxy_exchange *x)
+{
+    if (!x->keep_alive)
+        return FR_VIEW("Connection: close\r\n");
+    if (x->http10) /* RFC 9112 section 9.3: a 1.0 connection stays only where both say so */
+        return FR_VIEW("Connection: keep-alive\r\n");
+    return FR_VIEW("");
+}
+
+static void
+put_status_line(struct writer *w, const struct http_head *response)
+{
+    PUT(w, "HTTP/1.1 ");
+    put_number(w, (uint64_t)response->status);
+    PUT(w, " ");
+    put(w, response->reason);
+    PUT(w, "\r\n");
+}
+
+static void
+put_response_framing(struct writer *w, const struct proxy_exchange *x,
+                     const struct http_head *response)
+{
+    bool told = response->framing == HTTP_BODY_LENGTH;
+    switch (x->client_framing) {
+    case HTTP_BODY_CHUNKED:
+        PUT(w, "Transfer-Encoding: chunked\r\n");
+        return;
+    case HTTP_BODY_LENGTH:
+        break;
+    case HTTP_BODY_NONE: /* the length a GET would have had; never in a 204 (section 8.6) */
+        if (told && response->status != 204)
+            break;
+        return;
+    case HTTP_BODY_TO_CLOSE:
+        return;
+    }
+    PUT(w, "Content-Length: ");
+    put_number(w, response->content_length);
+    PUT(w, "\r\n");
+}
+
+static void
+put_response_fields(struct writer *w, const struct http_head *response)
+{
+    for (size_t i = 0; i < response->field_count; i++) {
+        const struct http_field *field = &response->fields[i];
+        if (!field->hop && field->known != HTTP_FIELD_CONTENT_LENGTH)
+            put_field(w, field->name, field->value);
+    }
+}
+
+static size_t
+response_bytes_max(const struct proxy_exchange *x, const struct http_head *response)
+{
+    return response->head_bytes + 4 * response->field_count + x->worker->via.len + HEAD_SLACK_BYTES;
+}
+
+enum fr_err
+proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
+{
+    struct writer w;
+    enum fr_err err = writer_begin(&w, &x->down_head, response_bytes_max(x, response));
+    if (err)
+        return err;
+    put_status_line(&w, response);
+    put_response_fields(&w, response);
+    if (!http_head_find(response, HTTP_FIELD_DATE)) /* RFC 9110 section 6.6.1 */
+        put_field(&w, FR_VIEW("Date"), proxy_worker_date(x->worker));
+    PUT(&w, "Via: 1.");
+    put_number(&w, (uint64_t)response->version_minor);
+    PUT(&w, " ");
+    put(&w, x->worker->via);
+    PUT(&w, "\r\n");
+    put_response_framing(&w, x, response);
+    put(&w, proxy_head_connection(x));
+    PUT(&w, "\r\n");
+    writer_end(&w);
+    return FR_OK;
+}
+
+enum fr_err
+proxy_head_interim(struct proxy_exchange *x, const struct http_head *response)
+{
+    struct writer w;
+    enum fr_err err = writer_begin(&w, &x->down_head, response_bytes_max(x, response));
+    if (err)
+        return err;
+    put_status_line(&w, response);
+    put_response_fields(&w, response);
+    PUT(&w, "\r\n");
+    writer_end(&w);
+    return FR_OK;
+}

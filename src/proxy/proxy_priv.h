@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_priv.h - what the files of this room share: worker, client connection, exchange, member
+ * connection.
+ *
+ *     proxy (control thread)
+ *       └ worker (one thread, one loop)
+ *           ├ client     one client connection; at most one exchange at a time
+ *           │   └ exchange   one request and its response
+ *           ├ cluster    one version of one cluster's view, while it is current or in use
+ *           └ pool       one member's connections on this worker
+ *               └ upstream  one connection to a member; idle in the pool, or of one exchange
+ *
+ * An exchange ends exactly once, in proxy_exchange_reply, _fail or _drop.
+ *
+ * Sharing:    exchanges hold clusters and pools by counts of their worker's own. The atomic counts
+ *             of views and members are touched only when a snapshot is adopted.
+ * Memory:     clients, exchanges and upstreams come from free lists of their worker.
+ */
+#ifndef PROXY_PRIV_H
+#define PROXY_PRIV_H
+
+#include "base/fr_buf.h"
+#include "base/fr_check.h"
+#include "base/fr_list.h"
+#include "base/fr_mem.h"
+#include "base/fr_time.h"
+#include "http/http.h"
+#include "proxy/proxy.h"
+
+#include <pthread.h>
+
+#define PROXY_CLIENT_MAGIC 0x70636c69u
+#define PROXY_EXCHANGE_MAGIC 0x70657863u
+#define PROXY_UPSTREAM_MAGIC 0x70757073u
+
+#define PROXY_ATTEMPTS_MAX 3           /* members tried for one request, refused connections included */
+#define PROXY_INTERIM_MAX 16           /* 1xx responses to one request; past it the member is broken */
+#define PROXY_LINGER_US 2000000        /* how long a closed connection is still read from */
+#define PROXY_LINGER_BYTES_MAX 1048576 /* how much, so that the client sees the answer, not a reset */
+#define PROXY_SEND_BYTES_MAX 131072    /* one send of a stored body: progress is judged by sends */
+#define PROXY_KEPT_BUF_BYTES 16384     /* a free-listed buffer that grew larger is let go */
+#define PROXY_FREE_MAX 1024            /* objects kept on one free list */
+#define PROXY_BUDGET_HALF_US 5000000   /* the retry budget looks at the last two of these */
+#define PROXY_BUDGET_FLOOR 30          /* retries that are always allowed in them: 3 a second */
+#define PROXY_CLUSTER_BLOCK 64         /* clusters a block of counters */
+#define PROXY_CLUSTER_BLOCKS 64
+
+/* Received bytes, in order: buf[0] is read from (and sent from), buf[1] waits behind it. Receiving
+ * goes on only while buf[1] is free, which is the whole of the back-pressure. */
+struct proxy_input {
+    struct loop_buf *buf[2];
+    uint32_t pos; /* in buf[0] */
+};
+
+/* A head that may lie across receive buffers. */
+struct proxy_partial {
+    struct fr_buf buf; /* used only from the second buffer on */
+    size_t scanned;
+};
+
+/* ---- a cluster as a worker knows it ----------------------------------------------------------- */
+
+struct proxy_cluster_state { /* outlives versions of the view; by view slot */
+    /* shared, atomic: read by any thread */
+    struct proxy_cluster_counters counters;
+    /* owner */
+    int64_t half_from_us;
+    uint64_t half_requests[2], half_retries[2]; /* [0] now, [1] the half before */
+};
+
+struct proxy_cluster {
+    struct cluster_view *view; /* one reference */
+    struct proxy_cluster_state *state;
+    uint32_t uses; /* exchanges */
+    bool current;
+};
+
+struct proxy_pool { /* one member's connections on one worker */
+    struct proxy_worker *worker;
+    struct cluster_member *member; /* one reference */
+    struct cluster_member_stats *stats;
+    struct fr_list idle; /* of proxy_upstream; the latest used first */
+    struct fr_list busy;
+    uint32_t idle_count;
+    uint32_t connection_count;
+    uint32_t in_flight;
+    uint64_t shown_in; /* worker->epoch of the last snapshot that shows it */
+    struct fr_list watches; /* of proxy_watch_leg */
+};
+
+enum proxy_upstream_state {
+    PROXY_UPSTREAM_CONNECTING,
+    PROXY_UPSTREAM_BUSY,
+    PROXY_UPSTREAM_IDLE,
+    PROXY_UPSTREAM_CLOSED,
+};
+
+struct proxy_upstream {
+    uint32_t magic;
+    enum proxy_upstream_state state;
+    struct loop_sock sock;
+    struct proxy_worker *worker;
+    struct proxy_pool *pool;
+    struct proxy_exchange *exchange; /* NULL while idle */
+    struct fr_list link;
+    struct proxy_input in;
+    struct proxy_partial partial;
+    struct loop_timer timer;
+    uint64_t requests;
+    uint64_t response_bytes; /* of this exchange */
+    bool ended;              /* the member closed, or the connection broke */
+    bool broken;             /* ... in an error, so that this is no proper end of anything */
+    bool send_failed;
+};
+
+/* ---- clients ---------------------------------------------------------------------------------- */
+
+enum proxy_client_state {
+    PROXY_CLIENT_IDLE,   /* between requests, nothing of the next one has come */
+    PROXY_CLIENT_HEAD,   /* a part of a head has come */
+    PROXY_CLIENT_BUSY,   /* an exchange is under way */
+    PROXY_CLIENT_LINGER, /* answered and half closed: reading what still comes, unseen */
+    PROXY_CLIENT_CLOSED,
+};
+
+struct proxy_client {
+    uint32_t magic;
+    enum proxy_client_state state;
+    struct loop_sock sock;
+    struct proxy_worker *worker;
+    struct proxy_exchange *exchange;
+    struct fr_list link;
+    struct proxy_input in;
+    struct proxy_partial partial;
+    struct loop_timer timer;
+    uint32_t requests;
+    uint32_t linger_bytes;
+    uint32_t address_len;
+    char address[LOOP_ADDR_TEXT_BYTES]; /* for X-Forwarded-For; "" when there is none */
+};
+
+/* ---- exchanges -------------------------------------------------------------------------------- */
+
+enum proxy_attempt_end { /* how a try on a member ended */
+    PROXY_ATTEMPT_OK,
+    PROXY_ATTEMPT_REFUSED,         /* no connection */
+    PROXY_ATTEMPT_CONNECT_TIMEOUT, /* no connection in time */
+    PROXY_ATTEMPT_CLOSED,          /* closed before the first response byte */
+    PROXY_ATTEMPT_BAD,             /* what came is no response, or broke off in the head */
+    PROXY_ATTEMPT_TIMEOUT,
+    PROXY_ATTEMPT_CUT,      /* the body broke off */
+    PROXY_ATTEMPT_DROPPED,  /* our client went away: says nothing about the member */
+    PROXY_ATTEMPT_WITHDRAWN /* the drain deadline of the member passed */
+};
+
+struct proxy_exchange {
+    uint32_t magic;
+    struct proxy_worker *worker;
+    struct proxy_client *client;
+    struct fr_list free_link;
+
+    /* the request */
+    enum http_method method;
+    bool http10;
+    bool keep_alive;    /* towards the client, after this */
+    bool client_closes; /* the client itself asked for the close */
+    bool expecting;  /* Expect: 100-continue, and nothing of the body has come */
+    bool request_done; /* decoded to its end */
+    bool request_sent; /* ... and taken by the kernel */
+    bool hold;         /* the first buffer of the body is kept, in case of a second try */
+    bool replayable;   /* ... and the body stands whole in it, from replay_pos on */
+    uint32_t replay_pos;
+    enum http_framing request_framing;
+    uint64_t request_length;
+    struct http_body request_body;
+    struct fr_buf up_head; /* the head as the member gets it; kept for a second try */
+    bool up_head_sent;
+    char up_chunk[HTTP_CHUNK_HEAD_BYTES];
+    size_t up_sending_bytes;
+
+    /* the member */
+    struct proxy_cluster *cluster;
+    const struct cluster_endpoint *endpoint; /* of cluster->view */
+    struct proxy_pool *pool;
+    struct proxy_upstream *up;
+    bool reused; /* the connection had carried a request before */
+    const struct cluster_member *tried[PROXY_ATTEMPTS_MAX];
+    uint32_t tried_count;
+    bool retried; /* after the request was sent */
+    bool stale_retried;
+    bool fresh_only; /* no kept connection for this try */
+    int64_t sent_us;
+
+    /* the response */
+    int status;
+    enum http_framing response_framing; /* as it comes */
+    enum http_framing client_framing;   /* as it goes */
+    struct http_body response_body;
+    struct fr_buf down_head;
+    bool head_ready; /* down_head holds a final head */
+    bool begun;      /* a byte of the final response went to the client */
+    bool response_done;
+    bool interim;    /* what is being sent is a 1xx */
+    unsigned interim_count;
+    struct loop_buf *tail; /* the last receive buffer, taken off the upstream */
+    char down_chunk[HTTP_CHUNK_HEAD_BYTES];
+    size_t down_sending_bytes;
+    void (*after)(struct proxy_exchange *x); /* of the send under way */
+    int fail_status;        /* to be answered once the 1xx under way is out; 0: none */
+    const char *fail_words;
+    bool response_keep;     /* the member's connection may be used again after this response */
+
+    /* the cache */
+    bool storing;  /* a MISS: the response may be stored */
+    bool unsafe;   /* success invalidates what is stored for the target */
+    struct fr_buf raw_head; /* the request's own bytes, for the two above */
+    size_t host_len;
+    char host[256];
+    int64_t request_wall_us;
+    struct cache_filler *filler;
+    struct cache_entry *entry;
+    size_t part_index, part_offset; /* of the entry's body, next to send */
+};
+
+/* ---- workers ---------------------------------------------------------------------------------- */
+
+struct proxy_listener {
+    struct fr_list link;
+    struct loop_listener listener;
+    struct proxy_worker *worker;
+};
+
+struct proxy_free_list {
+    struct fr_list items;
+    uint32_t count;
+};
+
+struct proxy_worker {
+    /* set once */
+    struct proxy *proxy;
+    uint32_t index;
+    struct loop *loop;
+    pthread_t thread;
+    struct http_limits http_limits;
+    struct config_limits limits;
+    struct cache_store *cache;
+    struct fr_view via;
+    bool running; /* its thread was started */
+    struct loop_msg stop_msg;
+
+    /* owner */
+    struct cluster_snapshot *snapshot;
+    uint64_t epoch; /* snapshots adopted */
+    struct proxy_cluster **clusters; /* by view slot */
+    size_t cluster_cap;
+    struct proxy_pool **pools; /* by member slot */
+    struct cluster_judgement *judgements;
+    size_t slot_cap;
+    struct fr_rand rand;
+    struct fr_list clients;
+    uint32_t client_count;
+    uint32_t socket_count; /* not yet given back by the loop */
+    struct fr_list listeners;
+    bool paused; /* listeners, at the limit of connections */
+    bool draining;
+    bool stopping;
+    struct loop_timer drain_timer;
+    struct proxy_drain_leg *drain;
+    struct proxy_free_list free_clients, free_exchanges, free_upstreams;
+    int64_t date_s;
+    char date[HTTP_DATE_BYTES];
+    struct http_head request_head;  /* of the request being begun, this turn only */
+    struct http_head response_head; /* likewise */
+
+    /* shared, atomic: written by the owner */
+    struct proxy_counters counters;
+    uint64_t generation;
+    struct proxy_cluster_state *cluster_blocks[PROXY_CLUSTER_BLOCKS];
+};
+
+#define PROXY_COUNT(worker, name) cluster_count_add(&(worker)->counters.name, 1)
+
+/* proxy_input.c */
+void proxy_input_push(struct proxy_input *in, struct loop_buf *buf);
+static inline bool
+proxy_input_full(const struct proxy_input *in)
+{
+    return in->buf[1] != NULL;
+}
+struct fr_view proxy_input_view(const struct proxy_input *in); /* unread bytes of buf[0] */
+void proxy_input_shift(struct proxy_input *in); /* gives buf[0] back if it is read to its end */
+void proxy_input_clear(struct proxy_input *in);
+/* Finds a head at the front of `in`, or of the partial that `in` continues. DONE: *out's views live
+ * until the partial or the buffer is let go, and `in` stands behind the head. MORE: every byte was
+ * taken over into the partial. */
+typedef enum http_step (*proxy_parse_fn)(struct fr_view in, const struct http_limits *limits,
+                                         size_t *scanned, struct http_head *out,
+                                         struct http_err *out_err);
+enum http_step proxy_input_head(struct proxy_input *in, struct proxy_partial *partial,
+                                proxy_parse_fn parse, const struct http_limits *limits,
+                                struct http_head *out, struct fr_view *out_raw,
+                                struct http_err *out_err);
+void proxy_partial_clear(struct proxy_partial *partial); /* once the head's views are done with */
+/* Decodes runs of payload from buf[0] into iov[*count..max). *out_bytes: their sum. */
+struct proxy_runs {
+    struct iovec *iov;
+    int count, max;
+    size_t bytes;
+};
+enum http_step proxy_input_runs(struct proxy_input *in, struct http_body *body,
+                                struct proxy_runs *runs);
+
+/* proxy_worker.c */
+void *proxy_worker_main(void *ctx);
+struct proxy_worker *proxy_worker_new(struct proxy *proxy, uint32_t index);
+void proxy_worker_free(struct proxy_worker **worker);
+void proxy_worker_sockets(struct proxy_worker *worker, int change);
+void proxy_worker_stop(void *ctx); /* closes everything, then ends the loop */
+void proxy_worker_close_idle(struct proxy_worker *worker);
+struct fr_view proxy_worker_date(struct proxy_worker *worker);
+void *proxy_free_list_take(struct proxy_free_list *list, size_t link_offset);
+bool proxy_free_list_give(struct proxy_free_list *list, struct fr_list *link);
+void proxy_worker_listen(struct proxy_worker *worker, int fd);
+void proxy_worker_unlisten(struct proxy_worker *worker, const struct loop_addr *bound);
+void proxy_worker_unlisten_all(struct proxy_worker *worker);
+void proxy_worker_pause(struct proxy_worker *worker); /* at the limit of connections, or below */
+
+/* proxy_adopt.c */
+void proxy_adopt(struct proxy_worker *worker, struct cluster_snapshot *take_snapshot);
+void proxy_adopt_none(struct proxy_worker *worker); /* lets go of everything; at the end */
+struct proxy_cluster *proxy_cluster_of(struct proxy_worker *worker, const struct cluster_view *view);
+/* The current version of the cluster that `cluster` is a version of; NULL when it is gone. */
+struct proxy_cluster *proxy_cluster_current(struct proxy_worker *worker,
+                                            const struct proxy_cluster *cluster);
+void proxy_cluster_use(struct proxy_cluster *cluster);
+void proxy_cluster_unuse(struct proxy_cluster **cluster);
+bool proxy_budget_allows(struct proxy_cluster *cluster, int64_t now_us);
+void proxy_budget_request(struct proxy_cluster *cluster, int64_t now_us);
+void proxy_pool_settle(struct proxy_pool *pool); /* frees it and reports, if nothing is left on it */
+
+/* proxy_client.c */
+void proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer);
+void proxy_client_want(struct proxy_client *client); /* posts a receive if there is room */
+void proxy_client_timer(struct proxy_client *client, int64_t delay_us);
+void proxy_client_next(struct proxy_client *client); /* an exchange ended well */
+void proxy_client_close(struct proxy_client *client);
+void proxy_client_abort(struct proxy_client *client);
+void proxy_client_linger(struct proxy_client *client);
+
+/* proxy_exchange.c */
+/* A head was parsed into worker->request_head; raw is its bytes. */
+void proxy_exchange_begin(struct proxy_client *client, struct fr_view raw);
+/* What came is no request, or came too slowly: answers and closes. */
+void proxy_exchange_refuse(struct proxy_client *client, int status, const char *words);
+/* The client's socket: more input, or its end (status <= 0). */
+void proxy_exchange_input(struct proxy_exchange *x);
+void proxy_exchange_timeout(struct proxy_exchange *x); /* of the client */
+/* The three ends. */
+void proxy_exchange_reply(struct proxy_exchange *x);
+void proxy_exchange_fail(struct proxy_exchange *x, int status, const char *words);
+void proxy_exchange_drop(struct proxy_exchange *x);
+/* Sends to the client; `after` runs when the kernel took all of it, unless the client is gone. */
+typedef void (*proxy_after_fn)(struct proxy_exchange *x);
+void proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int count,
+                         proxy_after_fn after);
+void proxy_exchange_out_of_memory(struct proxy_exchange *x);
+
+/* proxy_local.c */
+struct proxy_answer {
+    int status;
+    const char *words;
+    int retry_after_s; /* 0: none */
+    const char *allow; /* NULL: none; answers without a body when the status is 200 */
+};
+void proxy_local_answer(struct proxy_exchange *x, const struct proxy_answer *answer);
+
+/* proxy_cached.c */
+/* Looks the request up. HIT: x->entry answers it, by proxy_cached_answer. FORWARD: x->storing or
+ * x->unsafe tell what its response means to the cache. REFUSED: it wants the cache or nothing. */
+enum proxy_cached { PROXY_CACHED_HIT, PROXY_CACHED_FORWARD, PROXY_CACHED_REFUSED };
+enum proxy_cached proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request,
+                                       struct fr_view raw, int64_t stale_max_us);
+void proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request);
+/* A final response head came: begins storing, or invalidates. */
+void proxy_cached_response(struct proxy_exchange *x, const struct http_head *response);
+void proxy_cached_add(struct proxy_exchange *x, struct fr_view data);
+
+/* proxy_head.c */
+enum fr_err proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
+                               const struct cluster_member *member);
+enum fr_err proxy_head_response(struct proxy_exchange *x, const struct http_head *response);
+enum fr_err proxy_head_interim(struct proxy_exchange *x, const struct http_head *response);
+/* Whether the client's connection ends or stays, as a field where it must be said. */
+struct fr_view proxy_head_connection(const struct proxy_exchange *x);
+
+/* proxy_forward.c */
+/* Picks a member of view and starts; the request's head is serialised now and kept. */
+void proxy_forward(struct proxy_exchange *x, const struct http_head *request,
+                   const struct cluster_view *view);
+void proxy_forward_connected(struct proxy_exchange *x, int status);
+void proxy_forward_pump(struct proxy_exchange *x); /* request bytes towards the member */
+/* Ends the try on the member. OK alone may keep the connection. */
+void proxy_forward_end(struct proxy_exchange *x, enum proxy_attempt_end end);
+/* ... and tries again or answers with the error. */
+void proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end);
+void proxy_forward_timeout(struct proxy_exchange *x);  /* of the member */
+void proxy_forward_withdraw(struct proxy_exchange *x); /* the member's drain deadline passed */
+
+/* proxy_relay.c */
+void proxy_relay(struct proxy_exchange *x); /* response bytes towards the client */
+
+/* proxy_upstream.c */
+/* An idle connection, or NULL. */
+struct proxy_upstream *proxy_upstream_reuse(struct proxy_pool *pool);
+/* Starts connecting for x; NULL when memory is out or the kernel refuses at once. */
+struct proxy_upstream *proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x,
+                                              int64_t timeout_us);
+void proxy_upstream_want(struct proxy_upstream *up);
+void proxy_upstream_timer(struct proxy_upstream *up, int64_t delay_us);
+void proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster *config);
+void proxy_upstream_close(struct proxy_upstream *up);
+void proxy_pool_close_idle(struct proxy_pool *pool);
+
+/* proxy_drain.c */
+struct proxy_drain_leg;
+void proxy_drain_check(struct proxy_worker *worker); /* a client went: was it the last? */
+struct proxy_watch_leg;
+void proxy_watch_settled(struct proxy_pool *pool); /* answers those who wait for it */
+
+/* proxy.c */
+struct loop *proxy_control(struct proxy *proxy);
+struct proxy_worker *proxy_worker_at(struct proxy *proxy, uint32_t index);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_relay.c - the response on its way to the client.
+ *
+ * May touch:  base, loop, http, cache, cluster.
+ * Memory:     payload is sent from the buffer it was received into, chunk framing as iovecs beside
+ *             it; while the client is slow at most two buffers wait and the member is not read.
+ * Cost:       a small response: one receive, one send, no copy of the body.
+ * Trusts:     nothing of the member's: what breaks off or is not well-formed never looks whole.
+ * Follows:    RFC 9110 sections 15.2 and 10.1.1, RFC 9112 sections 6.3, 7.1 and 8.
+ */
+#include "proxy/proxy_priv.h"
+
+#include "cluster/cluster_utilization.h"
+
+#define ORCA_MILLION 1000000.0
+
+/* ---- interim responses ---------------------------------------------------------------------- */
+
+static void
+after_interim(struct proxy_exchange *x)
+{
+    x->interim = false;
+    if (x->fail_status != 0) {
+        proxy_exchange_fail(x, x->fail_status, x->fail_words);
+        return;
+    }
+    proxy_relay(x);
+}
+
+/* RFC 9110 section 15.2: a proxy forwards 1xx responses, but 1.0 clients know none. True: the next
+ * head may be looked for at once. */
+static bool
+relay_interim(struct proxy_exchange *x, const struct http_head *response)
+{
+    x->interim_count++;
+    /* 101 would be consent to an Upgrade that was not asked for: it is hop-by-hop and was dropped. */
+    if (response->status == 101 || x->interim_count > PROXY_INTERIM_MAX) {
+        proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
+        return false;
+    }
+    if (response->status == 100) {
+        x->expecting = false;
+        if (!x->request_done)
+            proxy_client_timer(x->client, x->worker->limits.body_timeout_us);
+    }
+    bool send = !x->http10;
+    if (send && proxy_head_interim(x, response) != FR_OK) {
+        proxy_exchange_out_of_memory(x);
+        return false;
+    }
+    proxy_partial_clear(&x->up->partial);
+    proxy_input_shift(&x->up->in);
+    if (!send)
+        return true;
+    x->interim = true;
+    struct iovec iov = {x->down_head.data, x->down_head.len};
+    proxy_exchange_send(x, &iov, 1, after_interim);
+    return false;
+}
+
+/* ---- the head ------------------------------------------------------------------------------- */
+
+static void
+take_orca(struct proxy_exchange *x, const struct http_head *response)
+{
+    const struct http_field *field = http_head_find(response, HTTP_FIELD_ENDPOINT_LOAD_METRICS);
+    double value;
+    if (!field || !cluster_utilization_parse_orca(field->value, &value))
+        return;
+    struct cluster_member_stats *stats = x->pool->stats;
+    cluster_count_set(&stats->orca_utilization, (uint64_t)(value * ORCA_MILLION));
+    __atomic_store_n(&stats->orca_at_us, loop_now_us(x->worker->loop), __ATOMIC_RELEASE);
+}
+
+static void
+decide_framing(struct proxy_exchange *x, const struct http_head *response)
+{
+    x->response_framing = http_response_framing(response, x->method);
+    x->client_framing = x->response_framing;
+    if (x->response_framing == HTTP_BODY_CHUNKED || x->response_framing == HTTP_BODY_TO_CLOSE)
+        x->client_framing = x->http10 ? HTTP_BODY_TO_CLOSE : HTTP_BODY_CHUNKED;
+    x->response_keep = response->keep_alive && x->response_framing != HTTP_BODY_TO_CLOSE;
+    /* A response that overtakes its request ends the connection: what is left of the request may
+     * come or not. */
+    if (x->client_framing == HTTP_BODY_TO_CLOSE || !x->request_done || x->worker->draining)
+        x->keep_alive = false;
+}
+
+static bool
+begin_response(struct proxy_exchange *x, const struct http_head *response)
+{
+    x->status = response->status;
+    take_orca(x, response);
+    decide_framing(x, response);
+    /* A coding that we cannot take off cannot be put on again for the next hop either. */
+    if (response->unknown_coding && x->response_framing != HTTP_BODY_NONE) {
+        x->status = 0;
+        proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
+        return false;
+    }
+    if (proxy_head_response(x, response) != FR_OK) {
+        proxy_exchange_out_of_memory(x);
+        return false;
+    }
+    proxy_cached_response(x, response);
+    http_body_init(&x->response_body, x->response_framing, response->content_length);
+    proxy_partial_clear(&x->up->partial);
+    x->head_ready = true;
+    x->replayable = false;
+    return true;
+}
+
+/* True: a final head is there. */
+static bool
+relay_head(struct proxy_exchange *x)
+{
+    struct proxy_worker *worker = x->worker;
+    struct proxy_upstream *up = x->up;
+    struct fr_view raw;
+    struct http_err err;
+    for (;;) {
+        enum http_step step =
+            proxy_input_head(&up->in, &up->partial, http_response_parse, &worker->http_limits,
+                             &worker->response_head, &raw, &err);
+        if (step == HTTP_BAD) {
+            proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
+            return false;
+        }
+        if (step == HTTP_MORE)
+            break;
+        if (worker->response_head.status >= 200)
+            return begin_response(x, &worker->response_head);
+        if (!relay_interim(x, &worker->response_head))
+            return false;
+    }
+    if (up->ended)
+        proxy_forward_failed(x, up->response_bytes == 0 ? PROXY_ATTEMPT_CLOSED : PROXY_ATTEMPT_BAD);
+    else
+        proxy_upstream_want(up);
+    return false;
+}
+
+/* ---- the body ------------------------------------------------------------------------------- */
+
+static void
+after_body(struct proxy_exchange *x)
+{
+    if (x->response_done) {
+        proxy_exchange_reply(x);
+        return;
+    }
+    proxy_input_shift(&x->up->in);
+    proxy_relay(x);
+}
+
+/* The response is whole: the member is let go now, not when the client has read it all. What is
+ * still being sent is taken along. */
+static void
+finish_response(struct proxy_exchange *x)
+{
+    struct proxy_input *in = &x->up->in;
+    x->response_done = true;
+    if (in->buf[1] || proxy_input_view(in).len > 0)
+        x->response_keep = false; /* bytes that answer nothing */
+    x->tail = in->buf[0];
+    in->buf[0] = in->buf[1];
+    in->buf[1] = NULL;
+    in->pos = 0;
+    if (x->filler)
+        cache_fill_commit(&x->filler);
+    proxy_forward_end(x, PROXY_ATTEMPT_OK);
+}
+
+static int
+frame_chunk(struct proxy_exchange *x, struct iovec *iov, int head_at, int count, size_t bytes)
+{
+    static const char tail[] = HTTP_CHUNK_TAIL HTTP_CHUNK_LAST;
+    size_t skip = bytes > 0 ? 0 : sizeof(HTTP_CHUNK_TAIL) - 1;
+    size_t end = x->response_done ? sizeof(tail) - 1 : sizeof(HTTP_CHUNK_TAIL) - 1;
+    size_t head = bytes > 0 ? http_chunk_head(bytes, x->down_chunk) : 0;
+    iov[head_at] = (struct iovec){x->down_chunk, head};
+    if (end > skip)
+        iov[count++] = (struct iovec){(char *)(uintptr_t)tail + skip, end - skip};
+    return count;
+}
+
+/* Decodes the next runs. MORE without runs: everything received is used up. */
+static enum http_step
+next_runs(struct proxy_exchange *x, struct proxy_runs *runs)
+{
+    struct proxy_input *in = &x->up->in;
+    for (;;) {
+        enum http_step step = proxy_input_runs(in, &x->response_body, runs);
+        if (step != HTTP_MORE || runs->bytes > 0)
+            return step;
+        if (!in->buf[0] || proxy_input_view(in).len > 0)
+            return step;
+        proxy_input_shift(in); /* it held framing only */
+    }
+}
+
+static void
+store_runs(struct proxy_exchange *x, const struct proxy_runs *runs, int first)
+{
+    for (int i = first; x->filler && i < runs->count; i++)
+        proxy_cached_add(x, fr_view_make(runs->iov[i].iov_base, runs->iov[i].iov_len));
+}
+
+static void
+relay_body(struct proxy_exchange *x)
+{
+    struct proxy_upstream *up = x->up;
+    struct iovec iov[LOOP_IOV_MAX];
+    bool chunked = x->client_framing == HTTP_BODY_CHUNKED;
+    int count = x->begun ? 0 : 1;
+    int chunk_at = count, first = count + chunked;
+    struct proxy_runs runs = {iov, first, LOOP_IOV_MAX - chunked, 0};
+    iov[0] = (struct iovec){x->down_head.data, x->down_head.len};
+    enum http_step step = next_runs(x, &runs);
+    if (step == HTTP_MORE && runs.bytes == 0 && up->ended) {
+        if (!up->broken && http_body_closed(&x->response_body))
+            step = HTTP_DONE;
+        else
+            step = HTTP_BAD;
+    }
+    if (step == HTTP_BAD) {
+        proxy_forward_end(x, PROXY_ATTEMPT_CUT);
+        proxy_exchange_fail(x, 502, "the member broke off its response");
+        return;
+    }
+    store_runs(x, &runs, first);
+    if (step == HTTP_DONE)
+        finish_response(x);
+    if (chunked && (runs.bytes > 0 || x->response_done))
+        count = frame_chunk(x, iov, chunk_at, runs.count, runs.bytes);
+    else if (runs.bytes > 0)
+        count = runs.count;
+    if (count == 0 && x->response_done) { /* the close that ends the body came by itself */
+        proxy_exchange_reply(x);
+        return;
+    }
+    if (x->up)
+        proxy_upstream_want(x->up);
+    if (count == 0) {
+        proxy_upstream_timer(up, x->cluster->view->config->timeouts.idle_us);
+        return;
+    }
+    if (x->up) /* while the client is the slow one, silence is not the member's */
+        loop_timer_stop(&x->up->timer);
+    x->begun = true;
+    proxy_exchange_send(x, iov, count, after_body);
+}
+
+void
+proxy_relay(struct proxy_exchange *x)
+{
+    fr_insist(x->magic == PROXY_EXCHANGE_MAGIC);
+    if (loop_send_pending(&x->client->sock)) {
+        proxy_upstream_want(x->up);
+        return; /* comes back here when the client took it */
+    }
+    if (x->head_ready || relay_head(x))
+        relay_body(x);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_upstream.c - connections to members: made, kept, taken again, closed.
+ *
+ * May touch:  base, loop, cluster, config.
+ * Limits:     keepalive_max idle connections a worker and member; keepalive_us of idleness.
+ * Order:      the connection used last is taken first, so that the others can grow old and go.
+ * Trusts:     nothing: an idle connection has a receive posted, and whatever completes it (bytes,
+ *             end, error) closes the connection.
+ *
+ *     CONNECTING -- connected --> BUSY -- keep --> IDLE -- reuse --> BUSY
+ *         |                        |                |
+ *         '------------------------+---- close -----'--> CLOSED --> free list
+ */
+#include "proxy/proxy_priv.h"
+
+static void
+count_pool(struct proxy_pool *pool)
+{
+    cluster_count_set(&pool->stats->connections, pool->connection_count);
+    cluster_count_set(&pool->stats->idle_connections, pool->idle_count);
+}
+
+static struct proxy_upstream *
+upstream_new(struct proxy_worker *worker)
+{
+    size_t offset = offsetof(struct proxy_upstream, link);
+    struct proxy_upstream *up = proxy_free_list_take(&worker->free_upstreams, offset);
+    if (up)
+        memset(up, 0, sizeof(*up));
+    else
+        up = fr_alloc(sizeof(*up));
+    if (!up)
+        return NULL;
+    up->worker = worker;
+    fr_list_init(&up->link);
+    fr_buf_init(&up->partial.buf, worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES);
+    up->magic = PROXY_UPSTREAM_MAGIC;
+    return up;
+}
+
+static void
+upstream_free(struct proxy_upstream *up)
+{
+    struct proxy_worker *worker = up->worker;
+    up->magic = 0;
+    if (!proxy_free_list_give(&worker->free_upstreams, &up->link))
+        fr_free(up);
+}
+
+static void
+on_closed(void *ctx)
+{
+    struct proxy_upstream *up = ctx;
+    struct proxy_worker *worker = up->worker;
+    fr_insist(up->magic == PROXY_UPSTREAM_MAGIC);
+    upstream_free(up);
+    proxy_worker_sockets(worker, -1);
+}
+
+void
+proxy_upstream_close(struct proxy_upstream *up)
+{
+    struct proxy_pool *pool = up->pool;
+    fr_insist(up->magic == PROXY_UPSTREAM_MAGIC && up->state != PROXY_UPSTREAM_CLOSED);
+    loop_timer_stop(&up->timer);
+    proxy_input_clear(&up->in);
+    proxy_partial_clear(&up->partial);
+    fr_list_remove(&up->link);
+    if (up->state == PROXY_UPSTREAM_IDLE)
+        pool->idle_count--;
+    up->state = PROXY_UPSTREAM_CLOSED;
+    up->exchange = NULL;
+    up->pool = NULL;
+    pool->connection_count--;
+    count_pool(pool);
+    loop_close(&up->sock, on_closed, up);
+    proxy_pool_settle(pool);
+}
+
+/* ---- receiving ---------------------------------------------------------------------------- */
+
+static void
+on_recv(void *ctx, struct loop_buf *buf, int status)
+{
+    struct proxy_upstream *up = ctx;
+    fr_insist(up->magic == PROXY_UPSTREAM_MAGIC);
+    if (up->state == PROXY_UPSTREAM_IDLE) {
+        /* An idle member has nothing to say: an end, or bytes that answer nothing. */
+        loop_buf_give_back(buf);
+        proxy_upstream_close(up);
+        return;
+    }
+    if (status > 0) {
+        cluster_count_add(&up->pool->stats->bytes_in, (uint64_t)status);
+        up->response_bytes += (uint64_t)status;
+        proxy_input_push(&up->in, buf);
+    } else {
+        up->ended = true;
+        up->broken = status < 0;
+    }
+    proxy_relay(up->exchange);
+}
+
+void
+proxy_upstream_want(struct proxy_upstream *up)
+{
+    if (!up->ended && !proxy_input_full(&up->in) && !loop_recv_pending(&up->sock))
+        loop_recv(&up->sock, on_recv, up);
+}
+
+/* ---- time --------------------------------------------------------------------------------- */
+
+static void
+on_timer(void *ctx)
+{
+    struct proxy_upstream *up = ctx;
+    fr_insist(up->magic == PROXY_UPSTREAM_MAGIC);
+    if (up->state == PROXY_UPSTREAM_IDLE)
+        proxy_upstream_close(up);
+    else
+        proxy_forward_timeout(up->exchange);
+}
+
+void
+proxy_upstream_timer(struct proxy_upstream *up, int64_t delay_us)
+{
+    loop_timer_start(up->worker->loop, &up->timer, delay_us, on_timer, up);
+}
+
+/* ---- making, keeping, taking -------------------------------------------------------------- */
+
+static void
+on_connected(void *ctx, int status)
+{
+    struct proxy_upstream *up = ctx;
+    fr_insist(up->magic == PROXY_UPSTREAM_MAGIC);
+    if (status == 0)
+        up->state = PROXY_UPSTREAM_BUSY;
+    proxy_forward_connected(up->exchange, status);
+}
+
+struct proxy_upstream *
+proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x, int64_t timeout_us)
+{
+    struct proxy_worker *worker = pool->worker;
+    struct proxy_upstream *up = upstream_new(worker);
+    if (!up)
+        return NULL;
+    if (loop_connect(&up->sock, worker->loop, &pool->member->addr, on_connected, up) != FR_OK) {
+        upstream_free(up);
+        return NULL;
+    }
+    up->state = PROXY_UPSTREAM_CONNECTING;
+    up->pool = pool;
+    up->exchange = x;
+    fr_list_push_back(&pool->busy, &up->link);
+    pool->connection_count++;
+    count_pool(pool);
+    proxy_worker_sockets(worker, 1);
+    PROXY_COUNT(worker, member_connects);
+    proxy_upstream_timer(up, timeout_us);
+    return up;
+}
+
+struct proxy_upstream *
+proxy_upstream_reuse(struct proxy_pool *pool)
+{
+    while (!fr_list_empty(&pool->idle)) {
+        struct proxy_upstream *up = FR_CONTAINER(pool->idle.next, struct proxy_upstream, link);
+        if (loop_sock_stale(&up->sock)) {
+            proxy_upstream_close(up);
+            continue;
+        }
+        loop_timer_stop(&up->timer);
+        fr_list_remove(&up->link);
+        fr_list_push_back(&pool->busy, &up->link);
+        pool->idle_count--;
+        up->state = PROXY_UPSTREAM_BUSY;
+        up->response_bytes = 0;
+        count_pool(pool);
+        PROXY_COUNT(pool->worker, member_reuses);
+        return up;
+    }
+    return NULL;
+}
+
+void
+proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster *config)
+{
+    struct proxy_pool *pool = up->pool;
+    bool shown = pool->shown_in == up->worker->epoch;
+    if (!shown || up->worker->stopping || up->worker->draining || up->ended ||
+        pool->idle_count >= config->keepalive_max || config->timeouts.keepalive_us <= 0) {
+        proxy_upstream_close(up);
+        return;
+    }
+    fr_insist(!up->in.buf[0] && !loop_send_pending(&up->sock));
+    up->state = PROXY_UPSTREAM_IDLE;
+    up->exchange = NULL;
+    fr_list_remove(&up->link);
+    fr_list_push_front(&pool->idle, &up->link);
+    pool->idle_count++;
+    count_pool(pool);
+    proxy_upstream_timer(up, config->timeouts.keepalive_us);
+    proxy_upstream_want(up);
+}
+
+void
+proxy_pool_close_idle(struct proxy_pool *pool)
+{
+    /* Closing the last one may settle, and so free, the pool. */
+    for (uint32_t left = pool->idle_count; left > 0; left--)
+        proxy_upstream_close(FR_CONTAINER(pool->idle.next, struct proxy_upstream, link));
+}

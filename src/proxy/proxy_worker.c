@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_worker.c - one worker: its thread, listeners, free lists, and its end.
+ *
+ * May touch:  base, loop, cluster, config.
+ * Threads:    made and freed by the control thread, everything between on the worker's own.
+ * Limits:     limits.connections client connections; at the limit the listeners pause and the
+ *             kernel's backlog waits.
+ */
+#include "proxy/proxy_priv.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BACKLOG_ACCEPTS_MAX 8192 /* taken from a backlog before its listener closes */
+
+static void
+free_list_init(struct proxy_free_list *list)
+{
+    fr_list_init(&list->items);
+    list->count = 0;
+}
+
+void *
+proxy_free_list_take(struct proxy_free_list *list, size_t link_offset)
+{
+    struct fr_list *link = fr_list_pop_front(&list->items);
+    if (!link)
+        return NULL;
+    list->count--;
+    return (char *)link - link_offset;
+}
+
+/* False: the list is long enough, the caller frees. */
+bool
+proxy_free_list_give(struct proxy_free_list *list, struct fr_list *link)
+{
+    if (list->count >= PROXY_FREE_MAX)
+        return false;
+    fr_list_push_front(&list->items, link); /* the one whose lines are warm is taken first */
+    list->count++;
+    return true;
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+struct proxy_worker *
+proxy_worker_new(struct proxy *proxy, uint32_t index)
+{
+    struct proxy_worker *worker = fr_xalloc_lines(sizeof(*worker));
+    worker->proxy = proxy;
+    worker->index = index;
+    fr_list_init(&worker->clients);
+    fr_list_init(&worker->listeners);
+    free_list_init(&worker->free_clients);
+    free_list_init(&worker->free_exchanges);
+    free_list_init(&worker->free_upstreams);
+    fr_rand_init_random(&worker->rand);
+    worker->date_s = -1;
+    return worker;
+}
+
+static void
+free_exchange_items(struct proxy_worker *worker)
+{
+    struct proxy_exchange *x;
+    size_t offset = offsetof(struct proxy_exchange, free_link);
+    while ((x = proxy_free_list_take(&worker->free_exchanges, offset))) {
+        fr_buf_fini(&x->up_head);
+        fr_buf_fini(&x->down_head);
+        fr_buf_fini(&x->raw_head);
+        fr_free(x);
+    }
+}
+
+void
+proxy_worker_free(struct proxy_worker **worker)
+{
+    struct proxy_worker *w = *worker;
+    *worker = NULL;
+    if (!w)
+        return;
+    void *item;
+    proxy_worker_unlisten_all(w); /* a worker whose thread never ran has only these */
+    proxy_adopt_none(w);
+    free_exchange_items(w);
+    while ((item = proxy_free_list_take(&w->free_clients, offsetof(struct proxy_client, link))))
+        fr_free(item);
+    while ((item = proxy_free_list_take(&w->free_upstreams, offsetof(struct proxy_upstream, link))))
+        fr_free(item);
+    for (size_t i = 0; i < PROXY_CLUSTER_BLOCKS; i++)
+        fr_free(w->cluster_blocks[i]);
+    fr_free(w->clusters);
+    fr_free(w->pools);
+    fr_free(w->judgements);
+    loop_free(&w->loop);
+    fr_free(w);
+}
+
+void *
+proxy_worker_main(void *ctx)
+{
+    struct proxy_worker *worker = ctx;
+    if (loop_run(worker->loop) != FR_OK)
+        fr_check_failed("invariant", "the kernel waits for events", __FILE__, __LINE__);
+    return NULL;
+}
+
+/* ---- the end ------------------------------------------------------------------------------ */
+
+static void
+stop_if_empty(struct proxy_worker *worker)
+{
+    if (worker->stopping && worker->socket_count == 0)
+        loop_stop(worker->loop);
+}
+
+void
+proxy_worker_sockets(struct proxy_worker *worker, int change)
+{
+    worker->socket_count += (uint32_t)change;
+    stop_if_empty(worker);
+}
+
+void
+proxy_worker_close_idle(struct proxy_worker *worker)
+{
+    for (size_t i = 0; i < worker->slot_cap; i++)
+        if (worker->pools[i])
+            proxy_pool_close_idle(worker->pools[i]);
+}
+
+void
+proxy_worker_stop(void *ctx)
+{
+    struct proxy_worker *worker = ctx;
+    worker->stopping = true;
+    loop_timer_stop(&worker->drain_timer);
+    proxy_worker_unlisten_all(worker);
+    FR_LIST_EACH_SAFE(&worker->clients, link)
+    {
+        struct proxy_client *client = FR_CONTAINER(link, struct proxy_client, link);
+        if (client->exchange)
+            proxy_exchange_drop(client->exchange);
+        else
+            proxy_client_close(client);
+    }
+    proxy_worker_close_idle(worker);
+    stop_if_empty(worker);
+}
+
+/* ---- listeners ---------------------------------------------------------------------------- */
+
+void
+proxy_worker_listen(struct proxy_worker *worker, int fd)
+{
+    struct proxy_listener *item = fr_xalloc(sizeof(*item));
+    item->worker = worker;
+    if (worker->draining || worker->stopping ||
+        loop_listen(&item->listener, worker->loop, fd, proxy_client_accept, worker) != FR_OK) {
+        if (worker->draining || worker->stopping)
+            (void)close(fd); /* nothing was accepted on it, so nothing is lost */
+        fr_free(item);
+        return;
+    }
+    fr_list_push_back(&worker->listeners, &item->link);
+    loop_listener_pause(&item->listener, worker->paused);
+}
+
+/* Closing a listener resets what its backlog holds. Those clients were promised a connection by the
+ * kernel, so they are taken first. */
+static void
+listener_free(struct proxy_listener *item)
+{
+    struct proxy_worker *worker = item->worker;
+    for (int i = 0; i < BACKLOG_ACCEPTS_MAX && !worker->stopping; i++) {
+        struct loop_addr peer = {.len = sizeof(peer.sa)};
+        int fd = accept4(item->listener.fd, &peer.sa.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0)
+            break; /* empty, or out of descriptors: nothing more can be done for them */
+        proxy_client_accept(worker, fd, &peer);
+    }
+    loop_listener_close(&item->listener);
+    fr_list_remove(&item->link);
+    fr_free(item);
+}
+
+void
+proxy_worker_unlisten(struct proxy_worker *worker, const struct loop_addr *bound)
+{
+    FR_LIST_EACH_SAFE(&worker->listeners, link)
+    {
+        struct proxy_listener *item = FR_CONTAINER(link, struct proxy_listener, link);
+        if (loop_addr_equal(&item->listener.addr, bound))
+            listener_free(item);
+    }
+}
+
+void
+proxy_worker_unlisten_all(struct proxy_worker *worker)
+{
+    FR_LIST_EACH_SAFE(&worker->listeners, link)
+        listener_free(FR_CONTAINER(link, struct proxy_listener, link));
+}
+
+void
+proxy_worker_pause(struct proxy_worker *worker)
+{
+    bool full = worker->client_count >= worker->limits.connections;
+    if (full == worker->paused)
+        return;
+    worker->paused = full;
+    FR_LIST_EACH(&worker->listeners, link)
+        loop_listener_pause(&FR_CONTAINER(link, struct proxy_listener, link)->listener, full);
+}
+
+struct fr_view
+proxy_worker_date(struct proxy_worker *worker)
+{
+    int64_t now_s = loop_wall_us(worker->loop) / FR_US_PER_S;
+    if (now_s != worker->date_s) {
+        http_date_format(now_s, worker->date);
+        worker->date_s = now_s;
+    }
+    return fr_view_of(worker->date);
+}
