@@ -278,6 +278,11 @@ FR_MUST_USE enum fr_err config_cluster_print(const struct config_cluster *cluste
                                              struct fr_buf *out);
 FR_MUST_USE enum fr_err config_pool_print(const struct config_pool *pool, struct fr_buf *out);
 
+/* What the rows of options.def say: schema/freshet-config.schema.json and docs/configuration.md, to the
+ * byte (a unit test compares). */
+FR_MUST_USE enum fr_err config_schema_print(struct fr_buf *out);
+FR_MUST_USE enum fr_err config_reference_print(struct fr_buf *out);
+
 /* All defaults, no members; for `freshet proxy`, tests, and the demo. One reference. */
 struct config *config_new_default(void);
 struct config_route *config_route_new(void);
