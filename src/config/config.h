@@ -199,7 +199,8 @@ struct config_stream { /* the XML stream's limits */
 };
 
 struct config_manager {
-    struct config_listen *listen; /* where the manager listens (run, manager) */
+    struct config_listen *listen; /* where the manager listens (run, manager); default for `run`
+                                     unix:STATE/manager.sock */
     size_t listen_count;
     char *connect; /* where an edge, agent or allocator connects; NULL: listen[0] for `run`, none
                       for an edge on its own */

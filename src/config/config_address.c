@@ -145,13 +145,18 @@ CONFIG__PARSE(member_address)
     return true;
 }
 
-/* A numeric address without a port, into a fixed array. */
+/* A numeric address without a port, into a fixed array. Not "every interface": the edge connects to
+ * it, and two pools on it must not share a port. */
 CONFIG__PARSE(ip)
 {
     char text[64];
-    struct in6_addr any;
-    if (node->kind != CONFIG_SCALAR || !fr_view_copy(node->value, text, sizeof(text)) ||
-        (inet_pton(AF_INET, text, &any) != 1 && inet_pton(AF_INET6, text, &any) != 1))
+    struct in_addr four;
+    struct in6_addr six;
+    if (node->kind != CONFIG_SCALAR || !fr_view_copy(node->value, text, sizeof(text)))
+        return config__bad_value(reader, row, node);
+    bool is_four = inet_pton(AF_INET, text, &four) == 1 && four.s_addr != 0;
+    bool is_six = inet_pton(AF_INET6, text, &six) == 1 && !IN6_IS_ADDR_UNSPECIFIED(&six);
+    if (!is_four && !is_six)
         return config__bad_value(reader, row, node);
     return fr_view_copy(node->value, field, row->field_bytes);
 }

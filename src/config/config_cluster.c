@@ -165,11 +165,18 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
     if (cluster->member_count == 0 && !cluster->scale.enabled &&
         (!config__given(node, "members") ||
          config__given(node, "members")->kind == CONFIG_SEQUENCE))
-        config_diag_add(reader->diag, node->line, node->column,
+        config_diag_add(reader->diag, node->key_line, node->key_column,
                         "%s has neither members nor scale, expected at least one of them",
                         reader->where);
     if (cluster->scale.enabled)
         check_scale(reader, node, cluster);
+    if (cluster->scale.enabled && cluster->member_count > cluster->scale.max) {
+        const struct config_node *place = config__place(node, "scale.max");
+        config_diag_warn(reader->diag, place->line, place->column,
+                         "%s.scale.max is %u, but it has %zu members of its own, expected at least "
+                         "as many",
+                         reader->where, cluster->scale.max, cluster->member_count);
+    }
 }
 
 struct config_cluster *

@@ -113,10 +113,14 @@ CONFIG__PARSE(environment)
     for (const struct config_node *item = node->first_child; item; item = item->next) {
         if (item->kind != CONFIG_SCALAR || item->value.len > CONFIG_TEXT_BYTES_MAX)
             return config__bad_value(reader, row, item);
-        if (!is_variable(item->key))
-            return config__bad(reader, row, item,
-                               "has \"%.*s\", expected names of letters, digits and underscores",
-                               FR_VIEW_ARG(item->key));
+        if (!is_variable(item->key)) {
+            struct fr_view key = fr_view_make(item->key.ptr, item->key.len < 100 ? item->key.len : 100);
+            config_diag_add(reader->diag, item->key_line, item->key_column,
+                            "%s.environment has \"%.*s\", expected names of letters, digits and "
+                            "underscores",
+                            reader->where, FR_VIEW_ARG(key));
+            return false;
+        }
     }
     words_free(words);
     size_t count = 0;

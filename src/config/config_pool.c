@@ -142,7 +142,7 @@ require_key(struct config__reader *reader, const struct config_node *node, const
             const char *key, const char *what)
 {
     if (!config_node_get(node, key))
-        config_diag_add(reader->diag, node->line, node->column,
+        config_diag_add(reader->diag, node->key_line, node->key_column,
                         "%s has no %s, expected %s: provider %s needs it", reader->where, key,
                         what, provider);
 }
@@ -155,7 +155,7 @@ finish_pool(struct config__reader *reader, const struct config_node *node,
                                              "ports",   "stop-timeout", "restarts", NULL};
     static const char *const of_static[] = {"servers", NULL};
     if (!config_node_get(node, "provider")) {
-        config_diag_add(reader->diag, node->line, node->column,
+        config_diag_add(reader->diag, node->key_line, node->key_column,
                         "%s has no provider, expected one of static, process", reader->where);
         return;
     }
