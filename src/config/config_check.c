@@ -162,12 +162,12 @@ check_pools(struct config__reader *reader, const struct config_node *root,
         const struct config_node *place = config__place(item, "ports");
         for (size_t k = 0; k < i; k++)
             if (ports_overlap(pool, config->pools[k]))
-                config_diag_add(reader->diag, place->line, place->column,
-                                "pools.%s.ports is %u-%u, which overlaps %u-%u of pool %s, expected "
-                                "every port in one pool",
-                                pool->name, pool->port_first, pool->port_last,
-                                config->pools[k]->port_first, config->pools[k]->port_last,
-                                config->pools[k]->name);
+                config_diag_add(
+                    reader->diag, place->line, place->column,
+                    "pools.%s.ports is %u-%u, which overlaps %u-%u of pool %s, expected "
+                    "every port in one pool",
+                    pool->name, pool->port_first, pool->port_last, config->pools[k]->port_first,
+                    config->pools[k]->port_last, config->pools[k]->name);
         const struct config_node *list = config_node_get(item, "servers");
         place = list ? list->first_child : NULL;
         for (size_t k = 0; k < pool->server_count && place; k++, place = place->next) {

@@ -38,8 +38,9 @@ config__where_back(struct config__reader *reader, size_t saved)
     reader->where[saved] = '\0';
 }
 
-void
-config__key_name(const struct config__reader *reader, const struct config__row *row, char out[256])
+/* The full name of a row's key. */
+static void
+key_name(const struct config__reader *reader, const struct config__row *row, char out[256])
 {
     (void)snprintf(out, 256, "%s%s%s", reader->where, reader->where[0] ? "." : "", row->path);
 }
@@ -53,7 +54,7 @@ config__bad(struct config__reader *reader, const struct config__row *row,
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    config__key_name(reader, row, name);
+    key_name(reader, row, name);
     config_diag_add(reader->diag, node->line, node->column, "%s %s", name, text);
     return false;
 }
@@ -69,8 +70,8 @@ describe(const struct config_node *node, char *out, size_t out_bytes)
     else if (node->value.len == 0)
         (void)snprintf(out, out_bytes, "empty");
     else
-        (void)snprintf(out, out_bytes, "\"%.*s\"", (int)(node->value.len < 200 ? node->value.len : 200),
-                       node->value.ptr);
+        (void)snprintf(out, out_bytes, "\"%.*s\"",
+                       (int)(node->value.len < 200 ? node->value.len : 200), node->value.ptr);
 }
 
 bool
@@ -368,8 +369,8 @@ config__parse(struct fr_view text, const char *name, enum config_role role, bool
     config__defaults(CONFIG_SCOPE_FILE, config);
     const char *slash = strrchr(name, '/');
     config->path = fr_xstrdup(name);
-    config->folder = slash ? fr_xstrndup(name, slash > name ? (size_t)(slash - name) : 1)
-                           : fr_xstrdup(".");
+    config->folder =
+        slash ? fr_xstrndup(name, slash > name ? (size_t)(slash - name) : 1) : fr_xstrdup(".");
     struct config__reader reader = {.diag = diag, .world = world};
     if (tree.root)
         config__read_scope(&reader, CONFIG_SCOPE_FILE, tree.root, config);
@@ -387,8 +388,8 @@ out:
 }
 
 enum fr_err
-config_parse(struct fr_view text, const char *name, enum config_role role,
-             struct config_diag *diag, struct config **out)
+config_parse(struct fr_view text, const char *name, enum config_role role, struct config_diag *diag,
+             struct config **out)
 {
     return config__parse(text, name, role, true, diag, out);
 }

@@ -115,14 +115,13 @@ config__defaults(enum config__scope scope, void *base)
                                    (struct fr_view){"", 0});
             struct fr_view rest = fr_view_make(text.ptr + 1, text.len - 2), word;
             while (node && config__word_next(&rest, &word))
-                fr_insist(config_node_add(&tree, node, CONFIG_SCALAR, (struct fr_view){"", 0},
-                                          word));
+                fr_insist(
+                    config_node_add(&tree, node, CONFIG_SCALAR, (struct fr_view){"", 0}, word));
         } else {
             node = config_node_add(&tree, NULL, CONFIG_SCALAR, (struct fr_view){"", 0}, text);
         }
         fr_insist(node);
-        fr_insist(config__types[row->type].parse(&reader, row, node,
-                                                 config__row_field(row, base)));
+        fr_insist(config__types[row->type].parse(&reader, row, node, config__row_field(row, base)));
         config_tree_fini(&tree);
     }
     config_diag_fini(&diag);
@@ -156,8 +155,8 @@ edit_distance(struct fr_view a, struct fr_view b)
                 best = before[j] + 1;
             if (now[j - 1] + 1 < best)
                 best = now[j - 1] + 1;
-            bool swapped = i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] &&
-                           a.ptr[i - 2] == b.ptr[j - 1];
+            bool swapped =
+                i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1];
             if (swapped && rows[(i - 2) % 3][j - 2] + 1 < best)
                 best = rows[(i - 2) % 3][j - 2] + 1;
             now[j] = best;

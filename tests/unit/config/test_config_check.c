@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_config_error.c - every mistake is told with its place, what was found and what was expected.
+ * test_config_check.c - every mistake is told with its place, what was found and what was expected.
  *
  * The texts of config_error_rows.def are exact: line and column included.
  */
@@ -46,9 +46,9 @@ test_each(void **state)
         char expected[1024];
         config_diag_init(&diag);
         fr_buf_init(&out, 1 << 16);
-        assert_int_equal(config_parse(fr_view_of(rows[i].text), "freshet.yaml", rows[i].role, &diag,
-                                      &config),
-                         FR_ERR_CONFIG);
+        assert_int_equal(
+            config_parse(fr_view_of(rows[i].text), "freshet.yaml", rows[i].role, &diag, &config),
+            FR_ERR_CONFIG);
         assert_null(config);
         assert_int_equal(config_diag_print_first(&diag, &out), FR_OK);
         (void)snprintf(expected, sizeof(expected), "freshet.yaml:%s", rows[i].error);
@@ -101,7 +101,8 @@ test_all_in_one_run(void **state)
         "first is on line 5)\n"
         "      web:\n"
         "      ^\n"
-        "freshet.yaml:12:23: clusters.web.timeouts.idle is \"500\", expected a duration from 1ms to "
+        "freshet.yaml:12:23: clusters.web.timeouts.idle is \"500\", expected a duration from 1ms "
+        "to "
         "1d with its unit (us, ms, s, min, h, d)\n"
         "        timeouts: { idle: 500 }\n"
         "                          ^\n");
@@ -152,7 +153,8 @@ test_warnings(void **state)
     print(&diag, &out);
     assert_string_equal(
         out.data,
-        "freshet.yaml:1:9: warning: listen asks for tls, which this version does not speak yet: the "
+        "freshet.yaml:1:9: warning: listen asks for tls, which this version does not speak yet: "
+        "the "
         "listener stays closed\n"
         "    listen: { address: \"127.0.0.1:1\", tls: { certificate: a, key: b } }\n"
         "            ^\n"
