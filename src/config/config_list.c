@@ -51,9 +51,7 @@ words_free(char ***words)
     *words = NULL;
 }
 
-bool
-config__parse_command(struct config__reader *reader, const struct config__row *row,
-                      const struct config_node *node, void *field)
+CONFIG__PARSE(command)
 {
     struct config__array *array = field;
     if (node->kind != CONFIG_SEQUENCE || node->child_count == 0)
@@ -75,8 +73,7 @@ config__parse_command(struct config__reader *reader, const struct config__row *r
     return true;
 }
 
-enum fr_err
-config__print_command(const struct config__row *row, const void *field, struct fr_buf *out)
+CONFIG__PRINT(command)
 {
     (void)row;
     const struct config__array *array = field;
@@ -105,9 +102,7 @@ is_variable(struct fr_view name)
     return true;
 }
 
-bool
-config__parse_environment(struct config__reader *reader, const struct config__row *row,
-                          const struct config_node *node, void *field)
+CONFIG__PARSE(environment)
 {
     char ***words = field;
     if (node->kind != CONFIG_MAPPING)
@@ -118,27 +113,20 @@ config__parse_environment(struct config__reader *reader, const struct config__ro
     for (const struct config_node *item = node->first_child; item; item = item->next) {
         if (item->kind != CONFIG_SCALAR || item->value.len > CONFIG_TEXT_BYTES_MAX)
             return config__bad_value(reader, row, item);
-        if (!is_variable(item->key)) {
-            struct fr_view key =
-                fr_view_make(item->key.ptr, item->key.len < 100 ? item->key.len : 100);
-            config_diag_add(reader->diag, item->key_line, item->key_column,
-                            "%s.environment has \"%.*s\", expected names of letters, digits and "
-                            "underscores",
-                            reader->where, FR_VIEW_ARG(key));
-            return false;
-        }
+        if (!is_variable(item->key))
+            return config__bad(reader, row, item,
+                               "has \"%.*s\", expected names of letters, digits and underscores",
+                               FR_VIEW_ARG(item->key));
     }
     words_free(words);
     size_t count = 0;
     *words = node->child_count ? fr_xalloc((node->child_count + 1) * sizeof(**words)) : NULL;
     for (const struct config_node *item = node->first_child; item; item = item->next)
-        (*words)[count++] =
-            fr_xprintf("%.*s=%.*s", FR_VIEW_ARG(item->key), FR_VIEW_ARG(item->value));
+        (*words)[count++] = fr_xprintf("%.*s=%.*s", FR_VIEW_ARG(item->key), FR_VIEW_ARG(item->value));
     return true;
 }
 
-enum fr_err
-config__print_environment(const struct config__row *row, const void *field, struct fr_buf *out)
+CONFIG__PRINT(environment)
 {
     (void)row;
     char *const *words = *(char **const *)field;
@@ -183,14 +171,12 @@ bounded_count(struct config__reader *reader, const struct config__row *row,
 {
     if (node->child_count <= max)
         return node->child_count;
-    (void)config__bad(reader, row, node, "has %zu entries, expected at most %zu", node->child_count,
-                      max);
+    (void)config__bad(reader, row, node, "has %zu entries, expected at most %zu",
+                      node->child_count, max);
     return max;
 }
 
-bool
-config__parse_listen(struct config__reader *reader, const struct config__row *row,
-                     const struct config_node *node, void *field)
+CONFIG__PARSE(listen)
 {
     struct config__array *array = field;
     bool single = node->kind != CONFIG_SEQUENCE;
@@ -223,9 +209,7 @@ config__parse_listen(struct config__reader *reader, const struct config__row *ro
     return true;
 }
 
-bool
-config__parse_members(struct config__reader *reader, const struct config__row *row,
-                      const struct config_node *node, void *field)
+CONFIG__PARSE(members)
 {
     struct config__array *array = field;
     if (node->kind != CONFIG_SEQUENCE)
@@ -246,8 +230,7 @@ config__parse_members(struct config__reader *reader, const struct config__row *r
     return true;
 }
 
-enum fr_err
-config__print_members(const struct config__row *row, const void *field, struct fr_buf *out)
+CONFIG__PRINT(members)
 {
     (void)row;
     const struct config__array *array = field;
@@ -266,9 +249,7 @@ config__print_members(const struct config__row *row, const void *field, struct f
     return err ? err : fr_buf_append(out, "]", 1);
 }
 
-bool
-config__parse_routes(struct config__reader *reader, const struct config__row *row,
-                     const struct config_node *node, void *field)
+CONFIG__PARSE(routes)
 {
     struct config__array *array = field;
     if (node->kind != CONFIG_SEQUENCE)
@@ -284,9 +265,7 @@ config__parse_routes(struct config__reader *reader, const struct config__row *ro
     return true;
 }
 
-bool
-config__parse_clusters(struct config__reader *reader, const struct config__row *row,
-                       const struct config_node *node, void *field)
+CONFIG__PARSE(clusters)
 {
     struct config__array *array = field;
     if (node->kind != CONFIG_MAPPING)
@@ -302,9 +281,7 @@ config__parse_clusters(struct config__reader *reader, const struct config__row *
     return true;
 }
 
-bool
-config__parse_pools(struct config__reader *reader, const struct config__row *row,
-                    const struct config_node *node, void *field)
+CONFIG__PARSE(pools)
 {
     struct config__array *array = field;
     if (node->kind != CONFIG_MAPPING)
