@@ -6,8 +6,8 @@
  * May touch:  base, http. Never: sockets, clocks, files, logs.
  * Threads:    the store is shared by all workers; an entry is immutable once complete and lives
  *             until its last reader lets go.
- * Memory:     memory_bytes in all, heads, bodies, index and slack counted. When full: evict (SIEVE);
- *             if that is not enough, answer without storing.
+ * Memory:     memory_bytes in all, heads, bodies, index and slack counted. When full: evict
+ *             (SIEVE); if that is not enough, answer without storing.
  * Follows:    RFC 9111 sections 3, 4, 5; Zhang et al., "SIEVE is Simpler than LRU" (NSDI 2024).
  */
 #ifndef CACHE_H
@@ -47,10 +47,10 @@ struct cache_request {
 };
 
 enum cache_answer {
-    CACHE_BYPASS, /* neither look nor store: method, Range, no-store, Authorization … */
-    CACHE_MISS,   /* forward, store if allowed */
-    CACHE_FRESH,  /* *out_entry answers */
-    CACHE_STALE_ALLOWED, /* stale, within stale_max_us or the request's max-stale: *out_entry answers */
+    CACHE_BYPASS,        /* neither look nor store: method, Range, If-Match, no-store … */
+    CACHE_MISS,          /* forward, store if allowed */
+    CACHE_FRESH,         /* *out_entry answers */
+    CACHE_STALE_ALLOWED, /* stale_max_us or the request's max-stale allow it: *out_entry answers */
     CACHE_GATEWAY_TIMEOUT, /* only-if-cached, and nothing is: 504 (RFC 9111 section 5.2.1.7) */
 };
 /* *out_entry is referenced for FRESH and STALE_ALLOWED, else NULL. */
@@ -60,7 +60,8 @@ struct cache_entry *cache_entry_ref(struct cache_entry *entry);
 void cache_entry_unref(struct cache_entry **entry);
 
 /* The stored head as it goes to a client: status line and end-to-end fields, each ending in CRLF,
- * without Age, Connection, Content-Length and the empty line, which the sender adds. Date is there. */
+ * without Age, Connection, Content-Length and the empty line, which the sender adds. Date is there.
+ */
 struct fr_view cache_entry_head(const struct cache_entry *entry);
 int cache_entry_status(const struct cache_entry *entry);
 uint64_t cache_entry_body_bytes(const struct cache_entry *entry);
@@ -71,11 +72,12 @@ int64_t cache_entry_age_s(const struct cache_entry *entry, int64_t now_us); /* R
  * GET or HEAD (If-None-Match, If-Modified-Since). */
 bool cache_entry_not_modified(const struct cache_entry *entry, const struct http_head *request);
 
-/* A response to a request that was a MISS. NULL: not storable by RFC 9111 section 3, too large, or no
- * room. A body that only the close ends is not stored: nobody could tell whether it came whole.
+/* A response to a request that was a MISS. NULL: not storable by RFC 9111 section 3, too large, or
+ * no room. A body that only the close ends is not stored: nobody could tell whether it came whole.
  * Exactly one of _commit, _drop, or an _add that says FULL ends a filler.
  * request_time/response_time as in section 4.2.3, wall clock. */
-struct cache_filler *cache_fill_begin(struct cache_store *store, const struct cache_request *request,
+struct cache_filler *cache_fill_begin(struct cache_store *store,
+                                      const struct cache_request *request,
                                       const struct http_head *response, enum http_framing framing,
                                       int64_t request_us, int64_t response_us);
 /* FR_ERR_FULL: it grew too large or memory is out; the filler is dropped and set to NULL, the
@@ -83,7 +85,7 @@ struct cache_filler *cache_fill_begin(struct cache_store *store, const struct ca
 FR_MUST_USE enum fr_err cache_fill_add(struct cache_filler **filler, struct fr_view data);
 /* The body came whole: others may see it, unless the target was invalidated since request_us. */
 void cache_fill_commit(struct cache_filler **filler);
-void cache_fill_drop(struct cache_filler **filler);   /* it did not; NULL is allowed */
+void cache_fill_drop(struct cache_filler **filler); /* it did not; NULL is allowed */
 
 /* An unsafe method succeeded: what is stored for its target, or is coming in, is no longer valid
  * (section 4.4). Safe methods invalidate nothing. */

@@ -18,8 +18,8 @@
 #define ENTRY_MAGIC 0x43454e54u
 #define STATUS_BYTES 13 /* "HTTP/1.1 200 " */
 
-/* What is not stored: what ends at this hop, what the sender writes itself (Age, Content-Length), and
- * a member's load at that moment, which is nobody's a second later. */
+/* What is not stored: what ends at this hop, what the sender writes itself (Age, Content-Length),
+ * and a member's load at that moment, which is nobody's a second later. */
 static bool
 field_stays(const struct http_field *field)
 {
@@ -198,7 +198,7 @@ cache_entry_age_s(const struct cache_entry *entry, int64_t now_us)
     return cache__age_us(&entry->freshness, now_us) / FR_US_PER_S;
 }
 
-/* ---- conditions ----------------------------------------------------------------------------------- */
+/* ---- conditions ------------------------------------------------------------------------------ */
 
 /* The opaque part of an entity tag, quotes included: weak comparison (RFC 9110 section 8.8.3.2). */
 static struct fr_view

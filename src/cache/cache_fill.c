@@ -4,8 +4,9 @@
  *
  * May touch:  base, http.
  * Threads:    a filler is one worker's; nobody else sees the entry before the commit.
- * Memory:     every allocation is reserved in the store's budget first. A length known from the head
- *             is one part of exactly that size; else parts that double, the last one cut to measure.
+ * Memory:     every allocation is reserved in the store's budget first. A length known from the
+ *             head is one part of exactly that size; else parts double, and the last one is cut to
+ *             measure.
  * When full:  the response goes on to the client, unstored.
  * Follows:    RFC 9111 sections 3 and 3.3 (an incomplete response is never stored).
  *
@@ -52,9 +53,8 @@ part_add(struct cache_entry *entry, size_t bytes)
 {
     if (entry->part_count == entry->part_cap) {
         size_t cap = entry->part_cap + (entry->part_cap ? PARTS_GROWTH : 1);
-        struct cache__part *parts =
-            memory_take(entry, entry->parts, entry->part_cap * sizeof(*parts),
-                        cap * sizeof(*parts));
+        struct cache__part *parts = memory_take(
+            entry, entry->parts, entry->part_cap * sizeof(*parts), cap * sizeof(*parts));
         if (!parts)
             return false;
         entry->parts = parts;

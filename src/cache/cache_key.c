@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cache_key.c - what an answer is found by: the target, and the request fields that select a variant.
+ * cache_key.c - what an answer is found by: the target, and the request fields that select a
+ * variant.
  *
  * May touch:  base, http.
  * Memory:     the caller's; everything is bounded.

@@ -11,10 +11,11 @@
 
 #include "base/fr_list.h"
 
-/* ---- rules (cache_control.c, cache_rules.c) ------------------------------------------------------- */
+/* ---- rules (cache_control.c, cache_rules.c) -------------------------------------------------- */
 
 #define CACHE__ABSENT (-1)
-#define CACHE__SECONDS_MAX INT64_C(2147483648) /* RFC 9111 section 1.2.2: what overflows is this */
+#define CACHE__SECONDS_MAX INT64_C(2147483648) /* what overflows is this (RFC 9111 section 1.2.2)  \
+                                                */
 
 /* All Cache-Control fields of a head together. Seconds, or CACHE__ABSENT. */
 struct cache__control {
@@ -54,11 +55,12 @@ enum cache_answer cache__judge(const struct cache__freshness *freshness,
                                const struct cache__control *control, bool has_authorization,
                                int64_t now_us, int64_t stale_max_us);
 
-/* ---- keys (cache_key.c) --------------------------------------------------------------------------- */
+/* ---- keys (cache_key.c) ---------------------------------------------------------------------- */
 
-#define CACHE__KEY_BYTES_MAX 9216   /* scheme, host, target: more is not cached */
-#define CACHE__SELECT_BYTES_MAX 4096 /* names and values that Vary selects by: more is not cached */
-#define CACHE__VARY_BYTES_MAX 512   /* names in Vary: more is not cached */
+/* What does not fit is not cached. */
+#define CACHE__KEY_BYTES_MAX 9216    /* scheme, host, target */
+#define CACHE__SELECT_BYTES_MAX 4096 /* the values that Vary selects by */
+#define CACHE__VARY_BYTES_MAX 512    /* the names in Vary */
 
 struct cache__key {
     struct fr_hash128 hash;
@@ -70,7 +72,7 @@ bool cache__key_make(const struct fr_hash_key *hash_key, const struct cache_requ
                      struct cache__key *out);
 
 struct cache__vary {
-    size_t len; /* 0: the response varies by nothing */
+    size_t len;                        /* 0: the response varies by nothing */
     char names[CACHE__VARY_BYTES_MAX]; /* "accept,accept-encoding": lower case, as they came */
 };
 /* False for "*", for what is no list of names, and when it does not fit. */
@@ -79,9 +81,10 @@ bool cache__vary_read(const struct http_head *response, struct cache__vary *out)
 bool cache__select_hash(const struct fr_hash_key *hash_key, struct fr_view vary_names,
                         const struct http_head *request, struct fr_hash128 *out);
 
-/* ---- entries (cache_entry.c) ------------------------------------------------------------------------ */
+/* ---- entries (cache_entry.c) ----------------------------------------------------------------- */
 
-#define CACHE__ALLOC_OVERHEAD 16 /* counted with every allocation: the allocator's own word and slack */
+/* Counted with every allocation: the allocator's own word and slack. */
+#define CACHE__ALLOC_OVERHEAD 16
 
 struct cache__part {
     char *data;
@@ -128,7 +131,7 @@ size_t cache__entry_bytes(const struct cache__entry_plan *plan);
 struct cache_entry *cache__entry_new(const struct cache__entry_plan *plan);
 void cache__entry_free(struct cache_entry *entry); /* the last reference, or never seen */
 
-/* ---- store (cache_store.c) -------------------------------------------------------------------------- */
+/* ---- store (cache_store.c) ------------------------------------------------------------------- */
 
 enum cache__refusal { CACHE__REFUSED_FULL, CACHE__REFUSED_LARGE };
 

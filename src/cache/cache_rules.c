@@ -187,7 +187,7 @@ cache__judge(const struct cache__freshness *freshness, const struct cache__contr
         return CACHE_MISS;
     bool bounded = control->max_age_s != CACHE__ABSENT || control->min_fresh_s != CACHE__ABSENT;
     if (control->max_age_s != CACHE__ABSENT && age_us > control->max_age_s * FR_US_PER_S)
-        return CACHE_MISS; /* section 5.2.1.1 */
+        return CACHE_MISS;       /* section 5.2.1.1 */
     if (control->max_age_s == 0) /* "now": an answer from the shelf is never that */
         return CACHE_MISS;
     if (control->min_fresh_s != CACHE__ABSENT && left_us < control->min_fresh_s * FR_US_PER_S)

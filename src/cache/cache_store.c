@@ -7,7 +7,8 @@
  *             one insertion or one eviction, never while memory is taken or given back.
  * Memory:     memory_bytes in all: index, entries, bodies, and responses still coming in. What is
  *             evicted while it is read counts until its last reader leaves.
- * When full:  evict from the fuller of two shards; if what was evicted is still held, refuse to store.
+ * When full:  evict from the fuller of two shards; if what was evicted is still held, refuse to
+ *             store.
  * Cost:       a hit: one key copied and hashed, one lock, one atomic increment.
  * Follows:    RFC 9111 sections 4, 4.1 and 4.4; Zhang et al., "SIEVE is Simpler than LRU".
  *
@@ -18,10 +19,9 @@
 #include "cache/cache_priv.h"
 
 #include "base/fr_check.h"
+#include "base/fr_lock.h"
 #include "base/fr_mem.h"
 #include "base/fr_time.h"
-
-#include <pthread.h>
 
 #define STORE_MAGIC 0x43535452u
 #define SHARDS 32
@@ -37,7 +37,7 @@
 #define MARK_AHEAD_MAX_US (3600 * FR_US_PER_S)
 
 struct shard {
-    pthread_mutex_t lock;
+    struct fr_lock lock;
     /* under the lock */
     struct cache_entry **buckets;
     struct fr_list queue;
@@ -79,7 +79,7 @@ count_read(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-/* ---- making and freeing ------------------------------------------------------------------------------ */
+/* ---- making and freeing ---------------------------------------------------------------------- */
 
 static size_t
 bucket_count_for(uint64_t memory_bytes)
@@ -112,8 +112,7 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
     fr_hash_key_random(&store->hash_key);
     for (size_t i = 0; i < SHARDS; i++) {
         struct shard *shard = &store->shards[i];
-        if (pthread_mutex_init(&shard->lock, NULL) != 0)
-            goto out;
+        fr_lock_init(&shard->lock);
         shard->buckets = store->bucket_memory + i * bucket_count;
         fr_list_init(&shard->queue);
         shard->hand = &shard->queue;
@@ -128,7 +127,7 @@ out:
     return err;
 }
 
-/* ---- one shard; its lock is held ------------------------------------------------------------------- */
+/* ---- one shard; its lock is held ------------------------------------------------------------- */
 
 static struct shard *
 shard_of(struct cache_store *store, struct fr_hash128 hash)
@@ -205,7 +204,7 @@ victim_take(struct cache_store *store, struct shard *shard)
     }
 }
 
-/* ---- the budget --------------------------------------------------------------------------------------- */
+/* ---- the budget ------------------------------------------------------------------------------ */
 
 static bool
 reserve_try(struct cache_store *store, uint64_t bytes)
@@ -237,9 +236,9 @@ evict_one(struct cache_store *store)
 {
     for (size_t tries = 0; tries < SHARDS; tries++) {
         struct shard *shard = shard_to_evict(store);
-        pthread_mutex_lock(&shard->lock);
+        fr_lock_take(&shard->lock);
         struct cache_entry *victim = victim_take(store, shard);
-        pthread_mutex_unlock(&shard->lock);
+        fr_lock_give(&shard->lock);
         if (!victim)
             continue;
         uint64_t bytes = victim->counted_bytes;
@@ -257,8 +256,7 @@ cache__store_reserve(struct cache_store *store, uint64_t bytes)
      * the shelf and gain nothing, so that there is an end to it. */
     uint64_t evicted_bytes = 0;
     while (!reserve_try(store, bytes)) {
-        if (bytes > store->options.memory_bytes ||
-            evicted_bytes > 2 * bytes + EVICT_SLACK_BYTES)
+        if (bytes > store->options.memory_bytes || evicted_bytes > 2 * bytes + EVICT_SLACK_BYTES)
             return false;
         uint64_t gained = evict_one(store);
         if (gained == 0)
@@ -304,10 +302,10 @@ cache_store_counters(const struct cache_store *store, struct cache_counters *out
     out->refused_large = count_read(&store->refused_large);
 }
 
-/* ---- looking up ---------------------------------------------------------------------------------------- */
+/* ---- looking up ------------------------------------------------------------------------------ */
 
-/* The variant of `key` that the request selects, referenced; NULL when there is none. All entries of
- * a key vary by the same fields (cache__store_take), so that one hash selects among them. */
+/* The variant of `key` that the request selects, referenced; NULL when there is none. All entries
+ * of a key vary by the same fields (cache__store_take), so that one hash selects among them. */
 static struct cache_entry *
 variant_find(struct cache_store *store, struct shard *shard, const struct cache__key *key,
              const struct http_head *request)
@@ -334,11 +332,11 @@ static struct cache_entry *
 find(struct cache_store *store, const struct cache__key *key, const struct http_head *request)
 {
     struct shard *shard = shard_of(store, key->hash);
-    pthread_mutex_lock(&shard->lock);
+    fr_lock_take(&shard->lock);
     struct cache_entry *entry = variant_find(store, shard, key, request);
     if (entry)
         entry->visited = true;
-    pthread_mutex_unlock(&shard->lock);
+    fr_lock_give(&shard->lock);
     return entry;
 }
 
@@ -375,7 +373,7 @@ cache_lookup(struct cache_store *store, const struct cache_request *request,
     return answer;
 }
 
-/* ---- admitting and invalidating ------------------------------------------------------------------------- */
+/* ---- admitting and invalidating -------------------------------------------------------------- */
 
 /* Unlinks what `entry` replaces: its own variant, all of a key that varies by other fields now, and
  * the oldest of too many. Returns them, chained. */
@@ -434,7 +432,7 @@ cache__store_take(struct cache_store *store, struct cache_entry *entry)
 {
     struct cache_entry *replaced = NULL;
     struct shard *shard = shard_of(store, entry->hash);
-    pthread_mutex_lock(&shard->lock);
+    fr_lock_take(&shard->lock);
     bool taken = !outdated(shard, entry);
     if (taken) {
         replaced = replaced_take(store, shard, entry);
@@ -446,7 +444,7 @@ cache__store_take(struct cache_store *store, struct cache_entry *entry)
         count_add(&shard->bytes, entry->counted_bytes);
         count_add(&store->entries, 1);
     }
-    pthread_mutex_unlock(&shard->lock);
+    fr_lock_give(&shard->lock);
     if (taken)
         count_add(&store->stored, 1);
     chain_unref(replaced);
@@ -463,7 +461,7 @@ cache_invalidate(struct cache_store *store, const struct cache_request *request)
     struct fr_view text = fr_view_make(key.text, key.len);
     struct cache_entry *gone = NULL;
     struct shard *shard = shard_of(store, key.hash);
-    pthread_mutex_lock(&shard->lock);
+    fr_lock_take(&shard->lock);
     *mark_of(shard, key.hash) = request->now_us;
     struct cache_entry **link = bucket_of(store, shard, key.hash);
     while (*link) {
@@ -476,7 +474,7 @@ cache_invalidate(struct cache_store *store, const struct cache_request *request)
         entry->chain = gone;
         gone = entry;
     }
-    pthread_mutex_unlock(&shard->lock);
+    fr_lock_give(&shard->lock);
     chain_unref(gone);
 }
 
@@ -491,12 +489,11 @@ cache_store_free(struct cache_store **store)
     for (size_t i = 0; i < old->shard_count; i++) {
         struct shard *shard = &old->shards[i];
         while (!fr_list_empty(&shard->queue)) {
-            struct cache_entry *entry =
-                FR_CONTAINER(shard->queue.next, struct cache_entry, queue);
+            struct cache_entry *entry = FR_CONTAINER(shard->queue.next, struct cache_entry, queue);
             entry = entry_unlink_self(old, shard, entry);
             cache_entry_unref(&entry);
         }
-        pthread_mutex_destroy(&shard->lock);
+        fr_lock_fini(&shard->lock);
     }
     old->magic = 0;
     fr_free(old->bucket_memory);
@@ -510,7 +507,8 @@ shard_check(struct cache_store *store, struct shard *shard)
     size_t chained = 0;
     uint64_t bytes = 0;
     bool hand_seen = shard->hand == &shard->queue;
-    FR_LIST_EACH (&shard->queue, node) {
+    FR_LIST_EACH(&shard->queue, node)
+    {
         hand_seen |= node == shard->hand;
         queued++;
     }
@@ -535,9 +533,9 @@ cache__store_check(struct cache_store *store)
 {
     for (size_t i = 0; i < SHARDS; i++) {
         struct shard *shard = &store->shards[i];
-        pthread_mutex_lock(&shard->lock);
+        fr_lock_take(&shard->lock);
         shard_check(store, shard);
-        pthread_mutex_unlock(&shard->lock);
+        fr_lock_give(&shard->lock);
     }
     fr_insist(count_read(&store->bytes) <= store->options.memory_bytes);
 }

@@ -51,9 +51,18 @@ struct http_field {
     bool hop; /* hop-by-hop: by RFC 9110 section 7.6.1 or because Connection names it */
 };
 
-enum http_method { /* for the ones with rules of their own; OTHER is forwarded as it is */
-    HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_CONNECT, HTTP_OPTIONS, HTTP_TRACE,
-    HTTP_PATCH, HTTP_METHOD_OTHER
+/* The ones with rules of their own; OTHER is forwarded as it is. */
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_CONNECT,
+    HTTP_OPTIONS,
+    HTTP_TRACE,
+    HTTP_PATCH,
+    HTTP_METHOD_OTHER,
 };
 
 enum http_framing {
@@ -67,48 +76,49 @@ struct http_head {
     /* request */
     enum http_method method;
     struct fr_view method_text;
-    struct fr_view target;      /* as received */
-    struct fr_view host;        /* authority in force (absolute-form wins), port included, as sent */
-    struct fr_view path;        /* origin-form path without the query; "*" for OPTIONS * */
-    struct fr_view query;       /* without '?' */
+    struct fr_view target; /* as received */
+    struct fr_view host;   /* authority in force (absolute-form wins), port included, as sent */
+    struct fr_view path;   /* origin-form path without the query; "*" for OPTIONS * */
+    struct fr_view query;  /* without '?' */
     bool has_query;
     /* response */
     int status;
     struct fr_view reason;
     /* both */
-    int version_minor;          /* HTTP/1.x */
-    bool keep_alive;            /* by version and Connection: the connection may be used again (not
-                                 * after HTTP_BODY_TO_CLOSE, whose end is the connection's) */
+    int version_minor; /* HTTP/1.x */
+    bool keep_alive;   /* by version and Connection: the connection may be used again (not
+                        * after HTTP_BODY_TO_CLOSE, whose end is the connection's) */
     bool expect_continue;
-    bool upgrade;               /* Connection: upgrade with an Upgrade field */
-    bool unknown_coding;        /* of a response: a Transfer-Encoding we cannot take off; the body
-                                 * runs to the close and must never be stored */
-    enum http_framing framing;  /* of a response: what the head says, see http_response_framing */
-    uint64_t content_length;    /* HTTP_BODY_LENGTH */
-    size_t head_bytes;          /* of the input, the empty line included */
+    bool upgrade;              /* Connection: upgrade with an Upgrade field */
+    bool unknown_coding;       /* of a response: a Transfer-Encoding we cannot take off; the body
+                                * runs to the close and must never be stored */
+    enum http_framing framing; /* of a response: what the head says, see http_response_framing */
+    uint64_t content_length;   /* HTTP_BODY_LENGTH */
+    size_t head_bytes;         /* of the input, the empty line included */
     struct http_field fields[HTTP_FIELDS_MAX];
     size_t field_count;
     uint16_t first_known[HTTP_KNOWN_COUNT]; /* index + 1 of its first field; 0 = absent */
 };
 
 /* Parses a head from the start of `in`, all bytes received so far. scanned (in/out, start with 0)
- * remembers how far the end was looked for, so that a slow head costs linear time. However the bytes
- * are cut, the same head comes out and the same rule is broken; a broken one may be told later.
- * On BAD: *out is undefined, *out_err says why. */
+ * remembers how far the end was looked for, so that a slow head costs linear time. However the
+ * bytes are cut, the same head comes out and the same rule is broken; a broken one may be told
+ * later. On BAD: *out is undefined, *out_err says why. */
 FR_MUST_USE enum http_step http_request_parse(struct fr_view in, const struct http_limits *limits,
                                               size_t *scanned, struct http_head *out,
                                               struct http_err *out_err);
 FR_MUST_USE enum http_step http_response_parse(struct fr_view in, const struct http_limits *limits,
                                                size_t *scanned, struct http_head *out,
                                                struct http_err *out_err);
-/* RFC 9112 section 6.3: framing of a response to `request_method`: 1xx, 204, 304 and answers to HEAD
- * have no body whatever their fields say. */
+/* RFC 9112 section 6.3: framing of a response to `request_method`: 1xx, 204, 304 and answers to
+ * HEAD have no body whatever their fields say. */
 enum http_framing http_response_framing(const struct http_head *response,
                                         enum http_method request_method);
 
 const struct http_field *http_head_find(const struct http_head *head, enum http_known known);
 /* Next field of the same name behind `after`; NULL at the end. */
-const struct http_field *http_head_next(const struct http_head *head, const struct http_field *after);
+const struct http_field *http_head_next(const struct http_head *head,
+                                        const struct http_field *after);
 /* By name, any case. */
 const struct http_field *http_head_find_name(const struct http_head *head, struct fr_view name);
 
@@ -116,21 +126,21 @@ bool http_method_safe(enum http_method method);       /* RFC 9110 section 9.2.1 
 bool http_method_idempotent(enum http_method method); /* section 9.2.2 */
 const char *http_reason(int status);                  /* "Not Found"; "" when unknown */
 
-/* ---- bodies --------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 struct http_body {
     enum http_framing framing;
-    uint64_t left;  /* of the length, or of the chunk */
+    uint64_t left; /* of the length, or of the chunk */
     int state;
     uint64_t received; /* body bytes so far, framing excluded */
     uint32_t line_bytes;
 };
 void http_body_init(struct http_body *body, enum http_framing framing, uint64_t content_length);
 /* Takes framing bytes and finds the next run of payload in `in`.
- * *out_used: bytes of `in` done with, the payload run included.  *out_data: that run (may be empty).
- * DONE: the body ended (possibly with a last run).  MORE: call again with what follows, which may
- * be the rest of `in`: one call gives one run.  BAD: err.status is 400; a response's reader
- * answers 502 instead.  Trailers are checked and dropped. */
+ * *out_used: bytes of `in` done with, the payload run included.  *out_data: that run (may be
+ * empty). DONE: the body ended (possibly with a last run).  MORE: call again with what follows,
+ * which may be the rest of `in`: one call gives one run.  BAD: err.status is 400; a response's
+ * reader answers 502 instead.  Trailers are checked and dropped. */
 FR_MUST_USE enum http_step http_body_decode(struct http_body *body, struct fr_view in,
                                             size_t *out_used, struct fr_view *out_data,
                                             struct http_err *out_err);
@@ -143,9 +153,10 @@ size_t http_chunk_head(uint64_t bytes, char *out);
 #define HTTP_CHUNK_TAIL "\r\n"
 #define HTTP_CHUNK_LAST "0\r\n\r\n"
 
-/* ---- lists, tokens, dates --------------------------------------------------------------------- */
+/* ---- lists, tokens, dates -------------------------------------------------------------------- */
 
-/* Walks a comma-separated list (RFC 9110 section 5.6.1), quoted strings respected: false at the end. */
+/* Walks a comma-separated list (RFC 9110 section 5.6.1), quoted strings respected: false at the
+ * end. */
 bool http_list_next(struct fr_view *rest, struct fr_view *out_item);
 /* "name" or "name=value" of a directive; the value unquoted when it is a quoted string without
  * escapes. */
@@ -155,7 +166,8 @@ bool http_is_token(struct fr_view text);
 bool http_is_authority(struct fr_view text);
 /* The number of a field name, any case; HTTP_UNKNOWN when it has none. */
 enum http_known http_known_of(struct fr_view name);
-/* IMF-fixdate, and the two obsolete forms when parsing (RFC 9110 section 5.6.7). Seconds since 1970. */
+/* IMF-fixdate, and the two obsolete forms when parsing (RFC 9110 section 5.6.7). Seconds since
+ * 1970. */
 bool http_date_parse(struct fr_view text, int64_t now_s, int64_t *out_s);
 #define HTTP_DATE_BYTES 30
 void http_date_format(int64_t s, char out[HTTP_DATE_BYTES]);

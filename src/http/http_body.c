@@ -3,8 +3,8 @@
  * http_body.c - bodies: where the payload is and where it ends.
  *
  * May touch:  base.
- * Trusts:     nothing. A chunk line is size, extensions, CRLF by the grammar; trailers are field lines
- *             by the grammar. One octet a step outside of payload; payload is handed on in runs.
+ * Trusts:     nothing. A chunk line is size, extensions, CRLF by the grammar; trailers are field
+ *             lines by the grammar. One octet a step outside of payload, which goes on in runs.
  * Memory:     none beyond struct http_body.
  * Limits:     HTTP_CHUNK_LINE_BYTES_MAX, HTTP_TRAILER_BYTES_MAX, 16 digits a size, 2^63-1 a chunk.
  * Follows:    RFC 9112 sections 6.3, 7.1 and 8.
@@ -22,8 +22,8 @@
 enum {
     SIZE_FIRST,
     SIZE,
-    SIZE_BLANK,  /* blanks behind a size or a value: only ';' may follow */
-    EXT_FIRST,   /* behind ';' */
+    SIZE_BLANK, /* blanks behind a size or a value: only ';' may follow */
+    EXT_FIRST,  /* behind ';' */
     EXT_NAME,
     EXT_NAME_BLANK, /* '=' or ';' may follow */
     EXT_VALUE_FIRST,

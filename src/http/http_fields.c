@@ -168,8 +168,8 @@ known_of_token(const char *name, size_t len)
     case 15:
         return either(name, HTTP_FIELD_X_FORWARDED_FOR);
     case 16:
-        return either(name, first == 'x' ? HTTP_FIELD_X_FORWARDED_HOST
-                                         : HTTP_FIELD_PROXY_CONNECTION);
+        return either(name,
+                      first == 'x' ? HTTP_FIELD_X_FORWARDED_HOST : HTTP_FIELD_PROXY_CONNECTION);
     case 17:
         if (first == 't')
             return either(name, HTTP_FIELD_TRANSFER_ENCODING);
@@ -335,17 +335,22 @@ http_head_find_name(const struct http_head *head, struct fr_view name)
     return NULL;
 }
 
-/* ---- hop-by-hop ------------------------------------------------------------------------------- */
+/* ---- hop-by-hop ------------------------------------------------------------------------------ */
 
 /* RFC 9110 section 7.6.1 names Proxy-Connection, Keep-Alive, TE, Transfer-Encoding and Upgrade as
  * gone at each hop whether or not Connection lists them. Three of ours are added: Trailer, because
  * trailers are dropped here and must not be announced; Proxy-Authenticate and Proxy-Authorization,
- * because they are between a client and a forward proxy (section 11.7), which no member may play. */
+ * because they are between a client and a forward proxy (section 11.7), which no member may play.
+ */
 static const enum http_known always_hop[] = {
-    HTTP_FIELD_CONNECTION,         HTTP_FIELD_KEEP_ALIVE,
-    HTTP_FIELD_PROXY_CONNECTION,   HTTP_FIELD_TE,
-    HTTP_FIELD_TRAILER,            HTTP_FIELD_TRANSFER_ENCODING,
-    HTTP_FIELD_UPGRADE,            HTTP_FIELD_PROXY_AUTHENTICATE,
+    HTTP_FIELD_CONNECTION,
+    HTTP_FIELD_KEEP_ALIVE,
+    HTTP_FIELD_PROXY_CONNECTION,
+    HTTP_FIELD_TE,
+    HTTP_FIELD_TRAILER,
+    HTTP_FIELD_TRANSFER_ENCODING,
+    HTTP_FIELD_UPGRADE,
+    HTTP_FIELD_PROXY_AUTHENTICATE,
     HTTP_FIELD_PROXY_AUTHORIZATION,
 };
 

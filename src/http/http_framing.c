@@ -38,7 +38,8 @@ coding_add(struct codings *codings, struct fr_view item)
     codings->other_count++;
 }
 
-/* Splits at commas by hand: http_list_next forgives empty elements, and what a later reader makes of
+/* Splits at commas by hand: http_list_next forgives empty elements, and what a later reader makes
+ * of
  * ",chunked" is not known. */
 static void
 codings_read(const struct http_head *head, struct codings *codings)

@@ -3,7 +3,8 @@
  * http_list.c - comma-separated lists and the directives in them.
  *
  * May touch:  base.
- * Trusts:     nothing; for values whose misreading breaks no framing (see http_framing.c for those).
+ * Trusts:     nothing; for values whose misreading breaks no framing (see http_framing.c for
+ *             those).
  * Follows:    RFC 9110 sections 5.6.1, 5.6.3 and 5.6.4.
  */
 #include "http/http_priv.h"

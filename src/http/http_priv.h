@@ -38,7 +38,7 @@ struct http__reader {
     const char *at;
     const char *end;
     bool limited;
-    int limit_status;        /* the status when the limit is hit */
+    int limit_status; /* the status when the limit is hit */
     const char *limit_words;
 };
 
@@ -53,7 +53,8 @@ void http__head_reset(struct http_head *head);
 /* Reads field lines up to and with the empty line. Sets fields, field_count, first_known. */
 enum http_step http__fields_read(struct http__reader *reader, size_t field_count_max,
                                  struct http_head *head, struct http_err *out_err);
-/* Reads Connection: keep_alive, upgrade, and which fields are hop-by-hop. False: too many options. */
+/* Reads Connection: keep_alive, upgrade, and which fields are hop-by-hop. False: too many options.
+ */
 bool http__connection_apply(struct http_head *head);
 
 /* Content-Length and Transfer-Encoding (RFC 9112 section 6): sets framing, content_length,

@@ -113,7 +113,7 @@ request_line_read(struct http__reader *whole, const struct http_limits *limits,
     return step;
 }
 
-/* ---- the target (RFC 9112 section 3.2) ---------------------------------------------------------- */
+/* ---- the target (RFC 9112 section 3.2) ------------------------------------------------------- */
 
 static void
 path_split(struct http_head *head, struct fr_view text)

@@ -33,7 +33,8 @@ status_read(struct http__reader *reader, struct http_head *head, struct http_err
     return HTTP_DONE;
 }
 
-/* [ SP reason ] CRLF. The space before no reason is forgotten by many servers; nothing hangs on it. */
+/* [ SP reason ] CRLF. The space before no reason is forgotten by many servers; nothing hangs on it.
+ */
 static enum http_step
 reason_read(struct http__reader *reader, struct http_head *head, struct http_err *out_err)
 {
@@ -57,8 +58,8 @@ reason_read(struct http__reader *reader, struct http_head *head, struct http_err
 }
 
 static enum http_step
-response_read(struct http__reader *reader, const struct http_limits *limits,
-              struct http_head *head, struct http_err *out_err)
+response_read(struct http__reader *reader, const struct http_limits *limits, struct http_head *head,
+              struct http_err *out_err)
 {
     enum http_step step = status_read(reader, head, out_err);
     if (step == HTTP_DONE)

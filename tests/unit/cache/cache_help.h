@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cache_help.h - what the cache tests share: heads from text, a store, a response stored in one call.
+ * cache_help.h - what the cache tests share: heads from text, a store, a response stored in one
+ * call.
  */
 #ifndef CACHE_HELP_H
 #define CACHE_HELP_H

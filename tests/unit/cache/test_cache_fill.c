@@ -150,9 +150,10 @@ too_large(void **state)
     assert_int_equal(help_counters(store).bytes, empty);
     /* A length that no budget holds takes nothing from anybody. */
     struct cache_store *wide = help_store(MEMORY, UINT64_MAX);
-    assert_true(help_put(wide, GET(""), OK("Cache-Control: max-age=60\r\nContent-Length: 0\r\n"), "",
-                         NOW));
-    filler = begin(wide, OK("Cache-Control: max-age=60\r\nContent-Length: 9223372036854775807\r\n"));
+    assert_true(
+        help_put(wide, GET(""), OK("Cache-Control: max-age=60\r\nContent-Length: 0\r\n"), "", NOW));
+    filler =
+        begin(wide, OK("Cache-Control: max-age=60\r\nContent-Length: 9223372036854775807\r\n"));
     assert_null(filler);
     assert_int_equal(help_counters(wide).entries, 1);
     assert_int_equal(help_counters(wide).refused_full, 1);
@@ -217,7 +218,8 @@ if_none_match(void **state)
     assert_true(not_modified(weak, GET("If-None-Match: \"a\"\r\n")));
     assert_true(not_modified(strong, GET("If-None-Match: \"b\", \"a\"\r\n")));
     assert_true(not_modified(strong, GET("If-None-Match: \"b\"\r\nIf-None-Match: \"a\"\r\n")));
-    assert_true(not_modified(TAGGED("ETag: \"a,\\\"\r\n"), GET("If-None-Match: \"x\", \"a,\\\"\r\n")));
+    assert_true(
+        not_modified(TAGGED("ETag: \"a,\\\"\r\n"), GET("If-None-Match: \"x\", \"a,\\\"\r\n")));
     assert_true(not_modified(strong, GET("If-None-Match: *\r\n")));
     assert_false(not_modified(strong, GET("If-None-Match: \"A\"\r\n")));
     assert_false(not_modified(strong, GET("If-None-Match: a\r\n")));
@@ -237,7 +239,8 @@ if_modified_since(void **state)
     const char *stamped = TAGGED("Last-Modified: " NOW_TEXT "\r\n");
     assert_true(not_modified(stamped, GET("If-Modified-Since: " NOW_TEXT "\r\n")));
     assert_true(not_modified(stamped, GET("If-Modified-Since: Sun, 06 Nov 1994 08:49:38 GMT\r\n")));
-    assert_false(not_modified(stamped, GET("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n")));
+    assert_false(
+        not_modified(stamped, GET("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n")));
     assert_false(not_modified(stamped, GET("If-Modified-Since: yesterday\r\n")));
     /* without it Date counts, and without that the time it came */
     assert_true(not_modified(TAGGED("Date: Sun, 06 Nov 1994 08:49:36 GMT\r\n"),
@@ -253,9 +256,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stored_head),      cmocka_unit_test(chunked_bodies),
-        cmocka_unit_test(incomplete_is_never_seen), cmocka_unit_test(too_large),
-        cmocka_unit_test(memory_is_out),    cmocka_unit_test(if_none_match),
+        cmocka_unit_test(stored_head),
+        cmocka_unit_test(chunked_bodies),
+        cmocka_unit_test(incomplete_is_never_seen),
+        cmocka_unit_test(too_large),
+        cmocka_unit_test(memory_is_out),
+        cmocka_unit_test(if_none_match),
         cmocka_unit_test(if_modified_since),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,7 +57,8 @@ vary_names(void **state)
 {
     (void)state;
     assert_true(vary(OK(""), ""));
-    assert_true(vary(OK("Vary: Accept, ,ACCEPT-Encoding\r\nvary: x\r\n"), "accept,accept-encoding,x"));
+    assert_true(
+        vary(OK("Vary: Accept, ,ACCEPT-Encoding\r\nvary: x\r\n"), "accept,accept-encoding,x"));
     assert_true(vary(OK("Vary: *\r\n"), NULL));
     assert_true(vary(OK("Vary: a, *\r\n"), NULL));
     assert_true(vary(OK("Vary: a b\r\n"), NULL));
@@ -111,8 +112,9 @@ selecting_is_bounded(void **state)
     assert_false(help_put(store, text, response, "", NOW));
     assert_true(help_put(store, GET("X: 1\r\n"), response, "", NOW));
     assert_int_equal(help_answer(store, text, NOW), CACHE_MISS);
-    assert_false(help_put(store, GET(""), OK("Vary: *\r\nCache-Control: max-age=60\r\n"
-                                             "Content-Length: 0\r\n"),
+    assert_false(help_put(store, GET(""),
+                          OK("Vary: *\r\nCache-Control: max-age=60\r\n"
+                             "Content-Length: 0\r\n"),
                           "", NOW));
     cache_store_free(&store);
 }
@@ -121,8 +123,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(primary_key), cmocka_unit_test(primary_key_is_bounded),
-        cmocka_unit_test(vary_names),  cmocka_unit_test(selecting),
+        cmocka_unit_test(primary_key),          cmocka_unit_test(primary_key_is_bounded),
+        cmocka_unit_test(vary_names),           cmocka_unit_test(selecting),
         cmocka_unit_test(selecting_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

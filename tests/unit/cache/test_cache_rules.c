@@ -52,7 +52,8 @@ section_3_methods_and_statuses(void **state)
     stores_not(GET(""), "HTTP/1.1 101 Switching Protocols\r\n" MA60 "\r\n");
     /* must-understand: a status without a name here is not understood */
     stores(GET(""), "HTTP/1.1 299 Odd\r\n" MA60 "\r\n");
-    stores_not(GET(""), "HTTP/1.1 299 Odd\r\n" CL "Cache-Control: max-age=60, must-understand\r\n\r\n");
+    stores_not(GET(""),
+               "HTTP/1.1 299 Odd\r\n" CL "Cache-Control: max-age=60, must-understand\r\n\r\n");
     stores(GET(""), OK(CL "Cache-Control: max-age=60, must-understand\r\n"));
 }
 
@@ -233,7 +234,8 @@ section_4_2_4_stale(void **state)
     assert_int_equal(asked(OK(MA60), GET(""), 71, 10 * S), CACHE_MISS);
     assert_int_equal(asked(OK(MA60), GET(""), 59, 10 * S), CACHE_FRESH);
     /* relief does not override what the request bounds */
-    assert_int_equal(asked(OK(MA60), GET("Cache-Control: max-age=100\r\n"), 61, 10 * S), CACHE_MISS);
+    assert_int_equal(asked(OK(MA60), GET("Cache-Control: max-age=100\r\n"), 61, 10 * S),
+                     CACHE_MISS);
     static const char *const forbids[] = {"must-revalidate", "proxy-revalidate", "s-maxage=60"};
     for (size_t i = 0; i < 3; i++) {
         char response[128];
@@ -256,9 +258,10 @@ section_4_what_bypasses(void **state)
     assert_int_equal(asked(OK(MA60), GET("Transfer-Encoding: chunked\r\n"), 0, 0), CACHE_BYPASS);
     assert_int_equal(asked(OK(MA60), GET("Connection: upgrade\r\nUpgrade: x\r\n"), 0, 0),
                      CACHE_BYPASS);
-    assert_int_equal(
-        asked(OK(MA60), "DELETE /x HTTP/1.1\r\nHost: a\r\nCache-Control: only-if-cached\r\n\r\n", 0, 0),
-        CACHE_BYPASS);
+    assert_int_equal(asked(OK(MA60),
+                           "DELETE /x HTTP/1.1\r\nHost: a\r\nCache-Control: only-if-cached\r\n\r\n",
+                           0, 0),
+                     CACHE_BYPASS);
     assert_int_equal(asked(OK(MA60), GET("If-None-Match: *\r\n"), 0, 0), CACHE_FRESH);
 }
 

@@ -36,7 +36,8 @@ help_parse(bool request, struct fr_view in, const struct http_limits *limits, si
     return step;
 }
 
-/* The verdict on the whole must be the verdict on it in two pieces, cut anywhere, and byte by byte. */
+/* The verdict on the whole must be the verdict on it in two pieces, cut anywhere, and byte by byte.
+ */
 static inline void
 help_cut_everywhere(struct fr_view in, bool request, const struct http_limits *limits)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_http_body.c - bodies, cut at every offset; chunk lines and trailers on both sides of each rule.
+ * test_http_body.c - bodies, cut at every offset; chunk lines and trailers on both sides of each
+ * rule.
  *
  * Follows:    RFC 9112 sections 6.3, 7.1 and 8.
  */
@@ -120,7 +121,8 @@ chunked(void **state)
     good("0\r\n\r\n", "", "");
     good("5\r\nhello\r\n0\r\n\r\n", "hello", "");
     good("5\r\nhello\r\n0\r\n\r\nGET /", "hello", "GET /");
-    good("1\r\na\r\nA\r\n0123456789\r\n0a\r\n0123456789\r\n000\r\n\r\n", "a01234567890123456789", "");
+    good("1\r\na\r\nA\r\n0123456789\r\n0a\r\n0123456789\r\n000\r\n\r\n", "a01234567890123456789",
+         "");
     good("0000000000000005\r\nhello\r\n0\r\n\r\n", "hello", "");
     good("2\r\n\r\n\r\n0\r\n\r\n", "\r\n", "");
 }
@@ -298,8 +300,12 @@ chunk_heads(void **state)
         uint64_t bytes;
         const char *text;
     } rows[] = {
-        {0, "0\r\n"},         {1, "1\r\n"},          {15, "f\r\n"},
-        {16, "10\r\n"},       {0x1a2b, "1a2b\r\n"}, {INT64_MAX, "7fffffffffffffff\r\n"},
+        {0, "0\r\n"},
+        {1, "1\r\n"},
+        {15, "f\r\n"},
+        {16, "10\r\n"},
+        {0x1a2b, "1a2b\r\n"},
+        {INT64_MAX, "7fffffffffffffff\r\n"},
         {UINT64_MAX, "ffffffffffffffff\r\n"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -313,10 +319,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(chunked),           cmocka_unit_test(sizes_refused),
-        cmocka_unit_test(line_ends_refused), cmocka_unit_test(extensions),
-        cmocka_unit_test(trailers),          cmocka_unit_test(limits),
-        cmocka_unit_test(broken_stays_broken), cmocka_unit_test(lengths),
+        cmocka_unit_test(chunked),
+        cmocka_unit_test(sizes_refused),
+        cmocka_unit_test(line_ends_refused),
+        cmocka_unit_test(extensions),
+        cmocka_unit_test(trailers),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(broken_stays_broken),
+        cmocka_unit_test(lengths),
         cmocka_unit_test(chunk_heads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,10 +53,11 @@ finding(void **state)
     (void)state;
     struct http_err err;
     size_t scanned = 0;
-    static const char text[] = "GET / HTTP/1.1\r\nHost: a\r\nVia: 1\r\nX-A: 2\r\nvia: 3\r\nx-a: 4\r\n\r\n";
-    assert_int_equal(http_request_parse(fr_view_of(text), &http_limits_default, &scanned, &head,
-                                        &err),
-                     HTTP_DONE);
+    static const char text[] =
+        "GET / HTTP/1.1\r\nHost: a\r\nVia: 1\r\nX-A: 2\r\nvia: 3\r\nx-a: 4\r\n\r\n";
+    assert_int_equal(
+        http_request_parse(fr_view_of(text), &http_limits_default, &scanned, &head, &err),
+        HTTP_DONE);
     const struct http_field *field = http_head_find(&head, HTTP_FIELD_VIA);
     assert_view(field->value, "1");
     field = http_head_next(&head, field);

@@ -47,7 +47,9 @@ plain_request(void **state)
 {
     (void)state;
     struct http_head h;
-    ACCEPTED("GET /a/b?c=d HTTP/1.1\r\nHost: Example.com:8080\r\nX-A: \t b c \t\r\nx-b:\r\n\r\nrest", &h);
+    ACCEPTED(
+        "GET /a/b?c=d HTTP/1.1\r\nHost: Example.com:8080\r\nX-A: \t b c \t\r\nx-b:\r\n\r\nrest",
+        &h);
     assert_int_equal(h.method, HTTP_GET);
     assert_view(h.method_text, "GET");
     assert_view(h.target, "/a/b?c=d");
@@ -294,8 +296,12 @@ transfer_encoding(void **state)
     REFUSED(POST_11 "Transfer-Encoding: chunked,\r\n\r\n", 400);
     REFUSED(POST_11 "Transfer-Encoding:\r\n\r\n", 400);
     REFUSED(POST_11 "Transfer-Encoding: \"chunked\"\r\n\r\n", 400);
-    REFUSED(POST_11 "Transfer-Encoding: \xa0" "chunked\xa0\r\n\r\n", 400);
-    REFUSED(POST_11 "Transfer-Encoding: \x0b" "chunked\r\n\r\n", 400);
+    REFUSED(POST_11 "Transfer-Encoding: \xa0"
+                    "chunked\xa0\r\n\r\n",
+            400);
+    REFUSED(POST_11 "Transfer-Encoding: \x0b"
+                    "chunked\r\n\r\n",
+            400);
     REFUSED("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400);
     ACCEPTED(POST_11 "Transfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n", &h);
     assert_int_equal(h.framing, HTTP_BODY_LENGTH);
@@ -355,9 +361,8 @@ limits(void **state)
     (void)state;
     static const char text[] = "GET /0123456789 HTTP/1.1\r\nHost: a\r\nX-A: b\r\n\r\n";
     struct fr_view in = fr_view_make(text, sizeof(text) - 1);
-    struct http_limits lim = {.head_bytes_max = sizeof(text) - 1,
-                              .request_line_bytes_max = 26,
-                              .field_count_max = 2};
+    struct http_limits lim = {
+        .head_bytes_max = sizeof(text) - 1, .request_line_bytes_max = 26, .field_count_max = 2};
     struct http_head h;
     struct http_err err;
     size_t scanned = 0;
@@ -441,14 +446,22 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_request),      cmocka_unit_test(methods),
-        cmocka_unit_test(empty_lines_first),  cmocka_unit_test(versions),
-        cmocka_unit_test(targets),            cmocka_unit_test(hosts),
-        cmocka_unit_test(line_ends),          cmocka_unit_test(field_lines),
-        cmocka_unit_test(controls_in_values), cmocka_unit_test(content_length),
-        cmocka_unit_test(transfer_encoding),  cmocka_unit_test(hop_by_hop),
-        cmocka_unit_test(connection_options), cmocka_unit_test(limits),
-        cmocka_unit_test(limits_without_end), cmocka_unit_test(reuse),
+        cmocka_unit_test(plain_request),
+        cmocka_unit_test(methods),
+        cmocka_unit_test(empty_lines_first),
+        cmocka_unit_test(versions),
+        cmocka_unit_test(targets),
+        cmocka_unit_test(hosts),
+        cmocka_unit_test(line_ends),
+        cmocka_unit_test(field_lines),
+        cmocka_unit_test(controls_in_values),
+        cmocka_unit_test(content_length),
+        cmocka_unit_test(transfer_encoding),
+        cmocka_unit_test(hop_by_hop),
+        cmocka_unit_test(connection_options),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(limits_without_end),
+        cmocka_unit_test(reuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

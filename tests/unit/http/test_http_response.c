@@ -48,7 +48,8 @@ status_lines(void **state)
     assert_int_equal(h.status, 404);
     assert_int_equal(h.version_minor, 1);
     assert_view(h.reason, "Not  \t Found \xc3\xa9");
-    assert_int_equal(h.head_bytes, strlen("HTTP/1.1 404 Not  \t Found \xc3\xa9\r\nServer: x\r\n\r\n"));
+    assert_int_equal(h.head_bytes,
+                     strlen("HTTP/1.1 404 Not  \t Found \xc3\xa9\r\nServer: x\r\n\r\n"));
     ACCEPTED("HTTP/1.1 200 \r\n\r\n", &h);
     assert_int_equal(h.reason.len, 0);
     ACCEPTED("HTTP/1.1 200\r\n\r\n", &h);

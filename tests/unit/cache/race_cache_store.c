@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_cache_threads.c - four threads look up, fill, invalidate and evict at once. Build it with
+ * race_cache_store.c - four threads look up, fill, invalidate and evict at once. Build it with
  * -Db_sanitize=thread to have the races judged; without, contents and the budget still are.
  */
 #include "cache_help.h"
@@ -43,10 +43,13 @@ fill(struct actor *self, const struct cache_request *ask, int key, size_t bytes)
     char text[128];
     char piece[512];
     bool chunked = key % 2;
-    int len = chunked ? snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"
-                                                     "Transfer-Encoding: chunked\r\n\r\n")
-                      : snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"
-                                                     "Content-Length: %zu\r\n\r\n", bytes);
+    int len = chunked ? snprintf(text, sizeof(text),
+                                 "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"
+                                 "Transfer-Encoding: chunked\r\n\r\n")
+                      : snprintf(text, sizeof(text),
+                                 "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"
+                                 "Content-Length: %zu\r\n\r\n",
+                                 bytes);
     struct http_err err;
     size_t scanned = 0;
     if (http_response_parse(fr_view_make(text, (size_t)len), &http_limits_default, &scanned,
