@@ -31,11 +31,17 @@ uint64_t cluster_health_failures(const struct cluster_health *health); /* of the
 
 /* HAProxy's agent-check: connects, reads one line, closes. utilization < 0: the line gave none.
  * "75%\n" is a weight share: utilization = 1 - 0.75; "up" and "ready" set *state to UP; "down",
- * "stopped" and "fail" to DOWN; "drain" and "maint" (both: no new requests) to DRAIN. The worst wins.
- * A check that fails is not reported: the source goes stale. */
-enum cluster_agent_state { CLUSTER_AGENT_NONE, CLUSTER_AGENT_UP, CLUSTER_AGENT_DOWN, CLUSTER_AGENT_DRAIN };
+ * "stopped" and "fail" to DOWN; "drain" and "maint" (both: no new requests) to DRAIN. The worst
+ * wins. A check that fails is not reported: the source goes stale. */
+enum cluster_agent_state {
+    CLUSTER_AGENT_NONE,
+    CLUSTER_AGENT_UP,
+    CLUSTER_AGENT_DOWN,
+    CLUSTER_AGENT_DRAIN,
+};
 struct cluster_agent_check;
-typedef void (*cluster_agent_check_fn)(void *ctx, double utilization, enum cluster_agent_state state);
+typedef void (*cluster_agent_check_fn)(void *ctx, double utilization,
+                                       enum cluster_agent_state state);
 struct cluster_agent_check *cluster_agent_check_new(struct loop *loop, const struct loop_addr *addr,
                                                     int64_t interval_us, cluster_agent_check_fn fn,
                                                     void *ctx);

@@ -78,8 +78,8 @@ server_add(struct cluster_ledger *ledger)
     fr_xgrow((void **)&ledger->servers, &ledger->server_cap, ledger->server_count + 1,
              sizeof(*ledger->servers));
     struct cluster_ledger_server *server = &ledger->servers[ledger->server_count++];
-    *server = (struct cluster_ledger_server){.state = CLUSTER_SERVER_STARTING,
-                                             .weight = WEIGHT_DEFAULT};
+    *server =
+        (struct cluster_ledger_server){.state = CLUSTER_SERVER_STARTING, .weight = WEIGHT_DEFAULT};
     return server;
 }
 
@@ -104,7 +104,8 @@ cluster_ledger_drop(struct cluster_ledger *ledger, const char *id)
     ledger->server_count--;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------------
+ */
 
 struct ledger_reader {
     struct config_diag *diag;
@@ -351,8 +352,8 @@ static void
 read_new_clusters(struct ledger_reader *reader, const struct config_node *clusters)
 {
     struct cluster_ledger *ledger = reader->ledger;
-    if (!clusters || !expect(reader, clusters, CONFIG_MAPPING, "new-clusters",
-                             "a mapping of names to clusters"))
+    if (!clusters ||
+        !expect(reader, clusters, CONFIG_MAPPING, "new-clusters", "a mapping of names to clusters"))
         return;
     for (const struct config_node *node = clusters->first_child; node; node = node->next) {
         struct config_cluster *cluster = NULL;

@@ -3,8 +3,8 @@
  * cluster_ledger.h - the configuration file that Freshet itself keeps: which servers each cluster
  * has now, where each stands, and the routes, clusters and pools introduced at run time.
  *
- * Notation: YAML that people may edit; a bad edit is refused with line and column and the content in
- *           force stays. Written whole: temporary file, fsync, rename, fsync of the folder.
+ * Notation: YAML that people may edit; a bad edit is refused with line and column and the content
+ *           in force stays. Written whole: temporary file, fsync, rename, fsync of the folder.
  * Threads:  control thread. Blocking.
  * Trusts:   nothing: numbers, names and addresses are checked, ids and addresses come once. Nothing
  *           outside the file is asked.

@@ -9,9 +9,12 @@
 #include "cluster/cluster_ledger.h"
 
 static const char head[] =
-    "# Freshet's ledger: which servers each cluster has now. Freshet keeps this file; edit it if you\n"
-    "# like: a change is picked up at once. A mistake is refused with its line and column, and what\n"
-    "# was in force stays. To add a server, add a line with id, address and pool; to give one back,\n"
+    "# Freshet's ledger: which servers each cluster has now. Freshet keeps this file; edit it if "
+    "you\n"
+    "# like: a change is picked up at once. A mistake is refused with its line and column, and "
+    "what\n"
+    "# was in force stays. To add a server, add a line with id, address and pool; to give one "
+    "back,\n"
     "# delete its line. What stands under `serves` and `available` is only shown, not read.\n";
 
 static enum fr_err
@@ -63,8 +66,7 @@ static enum fr_err
 print_cluster_servers(const struct cluster_ledger *ledger, const struct cluster_ledger_shown *shown,
                       const char *cluster, struct fr_buf *out)
 {
-    const char *const *serves =
-        shown && shown->serves ? shown->serves(shown->ctx, cluster) : NULL;
+    const char *const *serves = shown && shown->serves ? shown->serves(shown->ctx, cluster) : NULL;
     size_t count = 0;
     enum fr_err err = append(out, "  ");
     if (!err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * provider.h - what a pool is made of: one operations struct a provider, one file, one registry line.
+ * provider.h - what a pool is made of: one operations struct, file and registry line a provider.
  *
  * Threads:  the control thread's loop. No call blocks; answers come by provider_events, never from
  *           inside the call.
@@ -54,22 +54,22 @@ struct provider_ops {
      * FR_ERR_NOT_FOUND: it does not run. pid and started are corrected. */
     enum fr_err (*adopt)(struct provider *provider, struct provider_server *server);
     void (*stop)(struct provider *provider, struct provider_server *server);
-    /* Servers of this pool that run in the world (from an earlier life) but that `is_known` does not
-     * know by id: stops them, returns how many. */
+    /* Servers of this pool that run in the world (from an earlier life) but that `is_known` does
+     * not know by id: stops them, returns how many. */
     size_t (*stop_orphans)(struct provider *provider, bool (*is_known)(void *ctx, const char *id),
                            void *ctx);
     uint64_t (*available)(const struct provider *provider,
                           bool (*is_taken)(void *ctx, const char *address), void *ctx);
-    /* Addresses available, for the ledger; NULL-terminated, valid until the next call; NULL when the
-     * pool is not a list. */
+    /* Addresses available, for the ledger; NULL-terminated, valid until the next call; NULL when
+     * the pool is not a list. */
     const char *const *(*list)(struct provider *provider,
                                bool (*is_taken)(void *ctx, const char *address), void *ctx);
     /* What a started server said last (the last line of its log), for messages; "" when nothing.
      * Valid until the next call. */
     const char *(*last_words)(struct provider *provider, const struct provider_server *server);
-    /* leave_running: servers go on by themselves (shutdown of the edge). Otherwise they are stopped,
-     * and this one call waits for it, for PROVIDER_FINI_WAIT_MS at most before it kills. No event
-     * follows. */
+    /* leave_running: servers go on by themselves (shutdown of the edge). Otherwise they are
+     * stopped, and this one call waits for it, for PROVIDER_FINI_WAIT_MS at most before it kills.
+     * No event follows. */
     void (*fini)(struct provider **provider, bool leave_running);
 };
 

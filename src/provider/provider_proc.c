@@ -16,9 +16,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 
-#define STAT_BYTES_MAX 4096
+#define ENVIRON_TRIES 10
+#define FLAG_KERNEL_THREAD 0x00200000u /* PF_KTHREAD of linux/sched.h */
 /* A marker further behind is not found. Ours stands first in what we start ourselves. */
 #define ENVIRON_BYTES_MAX (1u << 20)
 
@@ -41,6 +43,11 @@ stat_parse(struct fr_view text, struct provider_proc *out)
             if (!fr_view_u64(word, &number) || number > INT32_MAX)
                 return false;
             out->group = (pid_t)number;
+        }
+        if (field == 9) {
+            if (!fr_view_u64(word, &number))
+                return false;
+            out->kernel = number & FLAG_KERNEL_THREAD;
         }
         if (field == 22)
             return fr_view_u64(word, &out->started);
@@ -72,12 +79,30 @@ proc_file(pid_t pid, const char *name, struct fr_buf *buf)
     return fr_file_read(path, buf, NULL) == FR_OK;
 }
 
+/* In the middle of an exec a process has no environment for a moment: it is looked at again, for a
+ * missed server would be started twice. One that has none for good costs these few milliseconds. */
+static bool
+environ_read(pid_t pid, struct fr_buf *buf)
+{
+    for (int i = 0; i < ENVIRON_TRIES; i++) {
+        if (!proc_file(pid, "environ", buf))
+            return false; /* gone, or another user's */
+        if (buf->len)
+            return true;
+        (void)poll(NULL, 0, 1);
+    }
+    return false;
+}
+
 static bool
 proc_read(pid_t pid, struct fr_buf *buf, struct provider_proc *out)
 {
     out->pid = pid;
     out->marker[0] = 0;
-    if (proc_file(pid, "environ", buf) && buf->len)
+    /* Zombies and kernel threads have no environment either, but they say so. */
+    if (!proc_file(pid, "stat", buf) || !buf->len || !stat_parse(fr_buf_view(buf), out))
+        return false;
+    if (!out->kernel && environ_read(pid, buf))
         environ_find(fr_buf_view(buf), out->marker);
     /* Behind the environment, so that a pid that changed hands in between shows its new start. */
     return proc_file(pid, "stat", buf) && buf->len && stat_parse(fr_buf_view(buf), out);

@@ -18,6 +18,7 @@
 struct provider_proc {
     pid_t pid, group;
     uint64_t started; /* clock ticks since boot: field 22 of /proc/PID/stat */
+    bool kernel;      /* a kernel thread */
     char marker[PROVIDER_MARKER_BYTES]; /* the variable's value; "" when it has none */
 };
 

@@ -7,7 +7,7 @@
 
 #include "provider/provider.h"
 
-#define PROVIDER_LOG_BYTES_MAX (8u << 20) /* a log that is larger is emptied when its server starts */
+#define PROVIDER_LOG_BYTES_MAX (8u << 20) /* a larger one is emptied when its server starts */
 #define PROVIDER_LAST_WORDS_BYTES 256
 
 struct provider_spawn {
