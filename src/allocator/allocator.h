@@ -35,13 +35,14 @@ struct allocator_server { /* as others see it; borrowed until the next call */
 struct allocator_events {
     /* Its health check passed and the ledger says ready: put it into the cluster. */
     void (*join)(void *ctx, const struct allocator_server *server);
-    /* Take it out of the cluster; call allocator_drained once nothing is on it any more. The drain
+    /* Take it out of the cluster (after a restart possibly without a join before it); call allocator_drained once nothing is on it any more. The drain
      * deadline is the allocator's own: after it the server is stopped anyway. */
     void (*leave)(void *ctx, const struct allocator_server *server);
     void (*weight)(void *ctx, const struct allocator_server *server);
     /* Something to report or to show changed (states, pools). */
     void (*changed)(void *ctx);
-    /* Routes, clusters or pools in force changed by a hand edit of the ledger: rebuild. */
+    /* Routes, clusters or pools in force changed, by a hand edit of the ledger or by the calls below:
+     * rebuild. */
     void (*settings)(void *ctx);
     /* A hand edit of the ledger was refused as a whole: the content in force stays. The user's file
      * is left alone until the allocator's own next write, which first keeps it as
@@ -55,8 +56,8 @@ struct allocator_events {
 
 struct allocator_options {
     const char *state_folder; /* the ledger is STATE/ledger.yaml */
-    bool needs_release;       /* a draining server waits for allocator_release too (DESIGN section 6) */
-    struct cluster_ledger_shown shown; /* serves and clusters are used; available and pools are ours */
+    bool needs_release; /* a draining server waits for allocator_release too (DESIGN section 6) */
+    struct cluster_ledger_shown shown; /* only serves is used; the rest is ours */
 };
 
 /* Loads and reconciles the ledger: servers that run are adopted (join follows for the ready ones),
@@ -70,7 +71,8 @@ FR_MUST_USE enum fr_err allocator_new(struct loop *loop, const struct allocator_
 /* leave_running: servers go on, to be adopted by the next life. */
 void allocator_free(struct allocator **allocator, bool leave_running);
 
-/* The answer to a request, exactly once, possibly from inside the call. Servers are those concerned. */
+/* The answer to a request, exactly once, possibly from inside the call (a refusal) or from
+ * allocator_free. Servers are those concerned. */
 struct allocator_answer {
     enum fr_err err;
     const char *why; /* in words when err */
@@ -81,12 +83,14 @@ struct allocator_answer {
 typedef void (*allocator_done_fn)(void *ctx, const struct allocator_answer *answer);
 
 /* count servers for the cluster; done when every one is ready (in the cluster) or the request failed
- * as a whole (all-or-nothing: those already started go back). wanted: a given server's address. */
+ * as a whole. All or nothing: each joins as soon as it is ready; when a later one fails, those that
+ * joined leave by the ordinary drain. wanted: a given server's address. */
 void allocator_allocate(struct allocator *allocator, struct fr_view cluster, uint32_t count,
                         struct fr_view wanted, allocator_done_fn fn, void *ctx);
 /* Named servers; done when every one is back in its pool. */
 void allocator_deallocate(struct allocator *allocator, struct fr_view cluster,
-                          const struct fr_view *ids, size_t id_count, allocator_done_fn fn, void *ctx);
+                          const struct fr_view *ids, size_t id_count, allocator_done_fn fn,
+                          void *ctx);
 /* From its cluster to another without a stop: leaves the one, drained, joins the other. */
 void allocator_move(struct allocator *allocator, struct fr_view id, struct fr_view to,
                     allocator_done_fn fn, void *ctx);
@@ -102,7 +106,8 @@ void allocator_unhealthy(struct allocator *allocator, struct fr_view id, const c
 /* Run-time settings: in the ledger before they are in force. References are taken.
  * put replaces by name. remove: FR_ERR_NOT_FOUND; FR_ERR_STATE while servers are allocated from the
  * pool or to the cluster, or (checked by the caller) a route still names the cluster. */
-FR_MUST_USE enum fr_err allocator_put_route(struct allocator *allocator, struct config_route *route);
+FR_MUST_USE enum fr_err allocator_put_route(struct allocator *allocator,
+                                            struct config_route *route);
 FR_MUST_USE enum fr_err allocator_remove_route(struct allocator *allocator, struct fr_view name);
 FR_MUST_USE enum fr_err allocator_put_cluster(struct allocator *allocator,
                                               struct config_cluster *cluster);

@@ -21,7 +21,11 @@
 
 #define CONFIG_NAME_BYTES 64 /* names and ids: [A-Za-z0-9][A-Za-z0-9._-]*, NUL included */
 
-enum config_balance { CONFIG_BALANCE_P2C, CONFIG_BALANCE_ROUND_ROBIN, CONFIG_BALANCE_LEAST_REQUEST };
+enum config_balance {
+    CONFIG_BALANCE_P2C,
+    CONFIG_BALANCE_ROUND_ROBIN,
+    CONFIG_BALANCE_LEAST_REQUEST
+};
 
 enum config_priority { CONFIG_PRIORITY_LOW, CONFIG_PRIORITY_NORMAL, CONFIG_PRIORITY_HIGH };
 
@@ -47,7 +51,7 @@ struct config_route {
 };
 
 struct config_member {
-    char id[CONFIG_NAME_BYTES]; /* given, or CLUSTER-ADDRESS made name-safe ("web-127.0.0.1-9001") */
+    char id[CONFIG_NAME_BYTES]; /* given, or CLUSTER-ADDRESS name-safe ("web-127.0.0.1-9001") */
     char *address;              /* as written, canonical */
     struct loop_addr addr;
     uint32_t weight; /* 0..65535, default 100; 0 takes no new requests */
@@ -59,35 +63,35 @@ struct config_health {
     enum config_health_kind kind; /* default TCP for clusters that scale, NONE otherwise;
                                      HTTP when `path` is given */
     char *path;
-    char *host;           /* Host field; NULL = the member's address */
-    int64_t interval_us;  /* default 2 s */
-    int64_t timeout_us;   /* default 1 s */
-    int64_t starting_interval_us; /* while a server is starting; default 50 ms */
-    unsigned rise;        /* passes in a row to become healthy; default 1 */
-    unsigned fall;        /* failures in a row to become unhealthy; default 3 */
+    char *host;                      /* Host field; NULL = the member's address */
+    int64_t interval_us;             /* default 2 s */
+    int64_t timeout_us;              /* default 1 s */
+    int64_t starting_interval_us;    /* while a server is starting; default 50 ms */
+    unsigned rise;                   /* passes in a row to become healthy; default 1 */
+    unsigned fall;                   /* failures in a row to become unhealthy; default 3 */
     unsigned status_min, status_max; /* default 200..399 */
 };
 
 struct config_ejection { /* passive */
-    unsigned failures;         /* failures in a row; default 5; 0 = off */
-    int64_t time_us;           /* how long, times the number of ejections in a row; default 10 s */
-    double max_share;          /* of a cluster's members ejected at once; default 0.5 */
+    unsigned failures;   /* failures in a row; default 5; 0 = off */
+    int64_t time_us;     /* how long, times the number of ejections in a row; default 10 s */
+    double max_share;    /* of a cluster's members ejected at once; default 0.5 */
 };
 
 /* Sources of utilization; the highest of those available counts. */
 struct config_utilization {
-    uint32_t limit;            /* requests in flight on one member at 1.0; 0 = source off.
-                                  yaml: `limit` of the cluster */
-    bool host_cpu;             /* an agent's report of the member's host; default true */
-    char *agent_check;         /* "HOST:PORT", or ":PORT" on the member's own address; NULL = off */
+    uint32_t limit;    /* requests in flight on one member at 1.0; 0 = source off.
+                          yaml: `limit` of the cluster */
+    bool host_cpu;     /* an agent's report of the member's host; default true */
+    char *agent_check; /* "HOST:PORT", or ":PORT" on the member's own address; NULL = off */
     int64_t agent_check_interval_us; /* default 1 s */
-    bool orca;                 /* endpoint-load-metrics response field; default true */
-    int64_t window_us;         /* in-flight is averaged over this; default 100 ms */
+    bool orca;                       /* endpoint-load-metrics response field; default true */
+    int64_t window_us;               /* in-flight is averaged over this; default 100 ms */
 };
 
 struct config_level {
-    double value;    /* 0..1; < 0: not set */
-    int64_t for_us;  /* how long it must hold */
+    double value;   /* 0..1; < 0: not set */
+    int64_t for_us; /* how long it must hold */
 };
 
 enum config_relief { CONFIG_RELIEF_WEIGHT = 1, CONFIG_RELIEF_ALLOCATE = 2 };
@@ -105,10 +109,10 @@ struct config_scale {
 };
 
 struct config_timeouts {
-    int64_t connect_us;  /* default 2 s */
-    int64_t response_us; /* request sent to first response byte; default 60 s */
-    int64_t idle_us;     /* silence in a body either way; default 60 s */
-    int64_t keepalive_us;/* idle pooled connection; default 30 s */
+    int64_t connect_us;   /* default 2 s */
+    int64_t response_us;  /* request sent to first response byte; default 60 s */
+    int64_t idle_us;      /* silence in a body either way; default 60 s */
+    int64_t keepalive_us; /* idle pooled connection; default 30 s */
 };
 
 struct config_cluster {
@@ -122,10 +126,10 @@ struct config_cluster {
     struct config_utilization utilization;
     struct config_scale scale;
     struct config_timeouts timeouts;
-    int64_t slow_start_us;     /* default 10 s for added members; 0 = off */
-    int64_t drain_us;          /* deadline; default 30 s */
-    uint32_t keepalive_max;    /* idle connections per worker and member; default 64 */
-    double retry_budget;       /* share of requests; default 0.2 */
+    int64_t slow_start_us;  /* default 10 s for added members; 0 = off */
+    int64_t drain_us;       /* deadline; default 30 s */
+    uint32_t keepalive_max; /* idle connections per worker and member; default 64 */
+    double retry_budget;    /* share of requests; default 0.2 */
     bool runtime;
 };
 
@@ -145,11 +149,11 @@ struct config_pool {
     char *folder;       /* working folder; NULL = the one the program runs in */
     char host[64];      /* address processes listen on; default 127.0.0.1 */
     uint16_t port_first, port_last;
-    int64_t start_timeout_us; /* until the health check passes; default 30 s */
-    int64_t stop_timeout_us;  /* SIGTERM to SIGKILL; default 10 s */
-    uint32_t restart_max;     /* restarts of one server within restart_window; then replaced;
-                                 default 3 */
-    int64_t restart_window_us;/* default 60 s */
+    int64_t start_timeout_us;  /* until the health check passes; default 30 s */
+    int64_t stop_timeout_us;   /* SIGTERM to SIGKILL; default 10 s */
+    uint32_t restart_max;      /* restarts of one server within restart_window; then replaced;
+                                  default 3 */
+    int64_t restart_window_us; /* default 60 s */
     bool runtime;
 };
 
@@ -172,25 +176,25 @@ struct config_cache {
 enum config_relief_step { CONFIG_STEP_STALE, CONFIG_STEP_HANDOVER, CONFIG_STEP_SHED };
 struct config_edge_relief {
     bool enabled;
-    struct config_level upper; /* default 0.90 for 1 s */
-    struct config_level lower; /* default 0.60 for 5 s */
+    struct config_level upper;        /* default 0.90 for 1 s */
+    struct config_level lower;        /* default 0.60 for 5 s */
     enum config_relief_step steps[3]; /* in this order; default stale, handover, shed */
     size_t step_count;
 };
 
 struct config_limits {
-    uint32_t head_bytes;        /* request or response head; default 32 KiB */
-    uint32_t request_line_bytes;/* default 8 KiB */
-    uint32_t field_count;       /* default 100 */
-    uint32_t connections;       /* client connections per worker; default 16384 */
-    uint32_t buffers;           /* receive buffers lent per worker; default 8192 */
-    int64_t header_timeout_us;  /* client's head; default 10 s */
-    int64_t client_idle_us;     /* client's keep-alive; default 60 s */
-    int64_t body_timeout_us;    /* silence of a client in a body; default 30 s */
+    uint32_t head_bytes;              /* request or response head; default 32 KiB */
+    uint32_t request_line_bytes;      /* default 8 KiB */
+    uint32_t field_count;             /* default 100 */
+    uint32_t connections;             /* client connections per worker; default 16384 */
+    uint32_t buffers;                 /* receive buffers lent per worker; default 8192 */
+    int64_t header_timeout_us;        /* client's head; default 10 s */
+    int64_t client_idle_us;           /* client's keep-alive; default 60 s */
+    int64_t body_timeout_us;          /* silence of a client in a body; default 30 s */
     uint32_t requests_per_connection; /* default 100000 */
 };
 
-struct config_stream { /* the XML stream's limits */
+struct config_stream {          /* the XML stream's limits */
     int64_t report_interval_us; /* default 1 s */
     int64_t keepalive_us;       /* default 5 s */
     uint32_t stanza_bytes;      /* default 1 MiB */
@@ -199,7 +203,8 @@ struct config_stream { /* the XML stream's limits */
 };
 
 struct config_manager {
-    struct config_listen *listen; /* where the manager listens (run, manager) */
+    struct config_listen *listen; /* where the manager listens (run, manager); default for `run`
+                                     unix:STATE/manager.sock */
     size_t listen_count;
     char *connect; /* where an edge, agent or allocator connects; NULL: listen[0] for `run`, none
                       for an edge on its own */
@@ -207,20 +212,20 @@ struct config_manager {
     uint32_t journal_rows; /* kept; default 100000 */
 };
 
-struct config_agent { /* `freshet agent` */
+struct config_agent {    /* `freshet agent` */
     char *server;        /* member id it reports for; NULL: by address */
     char *address;       /* address of the member it reports for */
     int64_t interval_us; /* default 1 s */
 };
 
 struct config {
-    char *path;          /* the file; NULL for `freshet proxy` */
-    char *folder;        /* relative paths stand relative to the folder the program runs in, as the
-                            shell's do; kept for messages */
+    char *path;   /* the file; NULL for `freshet proxy` */
+    char *folder; /* relative paths stand relative to the folder the program runs in, as the
+                     shell's do; kept for messages */
     char id[CONFIG_NAME_BYTES]; /* default: "ROLE-HOSTNAME" of the host, name-safe */
-    uint32_t workers;    /* 0: one a core */
-    char *state;         /* folder; default ./state */
-    char *admin;         /* address text; default unix:STATE/admin.sock; NULL = off */
+    uint32_t workers;           /* 0: one a core */
+    char *state;                /* folder; default ./state */
+    char *admin;                /* address text; default unix:STATE/admin.sock; NULL = off */
     struct loop_addr admin_addr;
     struct config_listen *listen;
     size_t listen_count;
@@ -260,13 +265,14 @@ void config_free(struct config **config);
  * they give. Errors as above. The result has one reference, the caller's. */
 FR_MUST_USE enum fr_err config_route_from_tree(const struct config_node *node,
                                                struct config_diag *diag, struct config_route **out);
-FR_MUST_USE enum fr_err config_cluster_from_tree(struct fr_view name, const struct config_node *node,
+FR_MUST_USE enum fr_err config_cluster_from_tree(struct fr_view name,
+                                                 const struct config_node *node,
                                                  struct config_diag *diag,
                                                  struct config_cluster **out);
 FR_MUST_USE enum fr_err config_pool_from_tree(struct fr_view name, const struct config_node *node,
                                               struct config_diag *diag, struct config_pool **out);
-/* The same from a ledger: nothing outside is asked (no resolver, no look for the program), so that a
- * ledger that was good when it was written is good after the world has changed. */
+/* The same from a ledger: nothing outside is asked (no resolver, no look for the program), so that
+ * a ledger that was good when it was written is good after the world has changed. */
 FR_MUST_USE enum fr_err config_cluster_restore(struct fr_view name, const struct config_node *node,
                                                struct config_diag *diag,
                                                struct config_cluster **out);
@@ -278,8 +284,8 @@ FR_MUST_USE enum fr_err config_cluster_print(const struct config_cluster *cluste
                                              struct fr_buf *out);
 FR_MUST_USE enum fr_err config_pool_print(const struct config_pool *pool, struct fr_buf *out);
 
-/* What the rows of options.def say: schema/freshet-config.schema.json and docs/configuration.md, to the
- * byte (a unit test compares). */
+/* What the rows of options.def say: schema/freshet-config.schema.json and docs/configuration.md, to
+ * the byte (a unit test compares). */
 FR_MUST_USE enum fr_err config_schema_print(struct fr_buf *out);
 FR_MUST_USE enum fr_err config_reference_print(struct fr_buf *out);
 

@@ -20,11 +20,10 @@ static bool
 read_address(struct config__reader *reader, const struct config__row *row,
              const struct config_node *node, struct loop_addr *out)
 {
-    if (node->kind != CONFIG_SCALAR || node->value.len == 0 ||
-        node->value.len > ADDRESS_BYTES_MAX)
+    if (node->kind != CONFIG_SCALAR || node->value.len == 0 || node->value.len > ADDRESS_BYTES_MAX)
         return config__bad_value(reader, row, node);
-    enum fr_err err = reader->world ? loop_addr_resolve(node->value, out)
-                                    : loop_addr_parse(node->value, out);
+    enum fr_err err =
+        reader->world ? loop_addr_resolve(node->value, out) : loop_addr_parse(node->value, out);
     if (err == FR_ERR_RESOLVE)
         return config__bad(reader, row, node, "is \"%.*s\", expected an address that resolves",
                            FR_VIEW_ARG(node->value));
@@ -76,7 +75,9 @@ read_reachable(struct config__reader *reader, const struct config__row *row,
     return true;
 }
 
-CONFIG__PARSE(address)
+bool
+config__parse_address(struct config__reader *reader, const struct config__row *row,
+                      const struct config_node *node, void *field)
 {
     struct loop_addr addr;
     if (!read_reachable(reader, row, node, &addr))
@@ -86,7 +87,9 @@ CONFIG__PARSE(address)
 }
 
 /* As above, and "off". */
-CONFIG__PARSE(admin)
+bool
+config__parse_admin(struct config__reader *reader, const struct config__row *row,
+                    const struct config_node *node, void *field)
 {
     struct config__address *address = field;
     if (node->kind == CONFIG_SCALAR && fr_view_is(node->value, "off")) {
@@ -107,7 +110,9 @@ CONFIG__PARSE(admin)
 }
 
 /* Text alone; ":PORT" stays as it is, it stands for the member's own host. */
-CONFIG__PARSE(address_text)
+bool
+config__parse_address_text(struct config__reader *reader, const struct config__row *row,
+                           const struct config_node *node, void *field)
 {
     struct loop_addr addr;
     if (!read_address(reader, row, node, &addr))
@@ -122,7 +127,9 @@ CONFIG__PARSE(address_text)
     return true;
 }
 
-CONFIG__PARSE(listen_address)
+bool
+config__parse_listen_address(struct config__reader *reader, const struct config__row *row,
+                             const struct config_node *node, void *field)
 {
     struct config_listen *listen = FR_CONTAINER(field, struct config_listen, text);
     struct loop_addr addr;
@@ -134,7 +141,9 @@ CONFIG__PARSE(listen_address)
     return true;
 }
 
-CONFIG__PARSE(member_address)
+bool
+config__parse_member_address(struct config__reader *reader, const struct config__row *row,
+                             const struct config_node *node, void *field)
 {
     struct config_member *member = FR_CONTAINER(field, struct config_member, address);
     struct loop_addr addr;
@@ -145,13 +154,20 @@ CONFIG__PARSE(member_address)
     return true;
 }
 
-/* A numeric address without a port, into a fixed array. */
-CONFIG__PARSE(ip)
+/* A numeric address without a port, into a fixed array. Not "every interface": the edge connects to
+ * it, and two pools on it must not share a port. */
+bool
+config__parse_ip(struct config__reader *reader, const struct config__row *row,
+                 const struct config_node *node, void *field)
 {
     char text[64];
-    struct in6_addr any;
-    if (node->kind != CONFIG_SCALAR || !fr_view_copy(node->value, text, sizeof(text)) ||
-        (inet_pton(AF_INET, text, &any) != 1 && inet_pton(AF_INET6, text, &any) != 1))
+    struct in_addr four;
+    struct in6_addr six;
+    if (node->kind != CONFIG_SCALAR || !fr_view_copy(node->value, text, sizeof(text)))
+        return config__bad_value(reader, row, node);
+    bool is_four = inet_pton(AF_INET, text, &four) == 1 && four.s_addr != 0;
+    bool is_six = inet_pton(AF_INET6, text, &six) == 1 && !IN6_IS_ADDR_UNSPECIFIED(&six);
+    if (!is_four && !is_six)
         return config__bad_value(reader, row, node);
     return fr_view_copy(node->value, field, row->field_bytes);
 }

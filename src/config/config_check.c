@@ -116,6 +116,32 @@ check_clusters(struct config__reader *reader, const struct config_node *root,
     fr_buf_fini(&known);
 }
 
+/* An id is what reports, commands and the ledger call a member: one of each in the whole file. */
+static void
+check_member_ids(struct config__reader *reader, const struct config_node *root,
+                 const struct config *config)
+{
+    const struct config_node *map = config_node_get(root, "clusters");
+    const struct config_node *item = map ? map->first_child : NULL;
+    struct fr_map *ids = fr_map_new();
+    for (size_t i = 0; i < config->cluster_count && item; i++, item = item->next) {
+        struct config_cluster *cluster = config->clusters[i];
+        const struct config_node *list = config_node_get(item, "members");
+        const struct config_node *place = list ? list->first_child : NULL;
+        for (size_t k = 0; k < cluster->member_count && place; k++, place = place->next) {
+            const char *id = cluster->members[k].id;
+            const struct config_cluster *other =
+                id[0] ? fr_map_put(ids, fr_view_of(id), cluster) : NULL;
+            if (other && other != cluster)
+                config_diag_add(reader->diag, place->line, place->column,
+                                "clusters.%s has a member with the id %s, which cluster %s has "
+                                "too, expected every id once",
+                                cluster->name, id, other->name);
+        }
+    }
+    fr_map_free(&ids, NULL);
+}
+
 static bool
 ports_overlap(const struct config_pool *a, const struct config_pool *b)
 {
@@ -136,12 +162,12 @@ check_pools(struct config__reader *reader, const struct config_node *root,
         const struct config_node *place = config__place(item, "ports");
         for (size_t k = 0; k < i; k++)
             if (ports_overlap(pool, config->pools[k]))
-                config_diag_add(reader->diag, place->line, place->column,
-                                "pools.%s.ports is %u-%u, which overlaps %u-%u of pool %s, expected "
-                                "every port in one pool",
-                                pool->name, pool->port_first, pool->port_last,
-                                config->pools[k]->port_first, config->pools[k]->port_last,
-                                config->pools[k]->name);
+                config_diag_add(
+                    reader->diag, place->line, place->column,
+                    "pools.%s.ports is %u-%u, which overlaps %u-%u of pool %s, expected "
+                    "every port in one pool",
+                    pool->name, pool->port_first, pool->port_last, config->pools[k]->port_first,
+                    config->pools[k]->port_last, config->pools[k]->name);
         const struct config_node *list = config_node_get(item, "servers");
         place = list ? list->first_child : NULL;
         for (size_t k = 0; k < pool->server_count && place; k++, place = place->next) {
@@ -222,8 +248,9 @@ need(struct config__reader *reader, const struct config_node *root, const char *
      const char *role, const char *what)
 {
     const struct config_node *node = config__given(root, path);
-    bool empty = node && (node->kind != CONFIG_SCALAR ? node->child_count == 0 : false);
-    if (node && !empty)
+    bool empty = node && node->kind != CONFIG_SCALAR && node->child_count == 0;
+    bool listen = fr_view_is(fr_view_of(what), "an address or a list of them");
+    if (node && (!empty || listen)) /* an empty list of listeners was refused by its type */
         return;
     if (empty)
         config_diag_add(reader->diag, node->line, node->column, "%s is empty, expected %s", path,
@@ -271,11 +298,13 @@ void
 config__check_file(struct config__reader *reader, const struct config_node *root,
                    enum config_role role, const struct config *config)
 {
-    check_role(reader, root, role);
+    if (!root || root->kind == CONFIG_MAPPING)
+        check_role(reader, root, role);
     if (!root)
         return;
     check_routes(reader, root, config);
     check_clusters(reader, root, config);
+    check_member_ids(reader, root, config);
     check_pools(reader, root, config);
     check_listen(reader, root, config);
     check_relief(reader, root, config);

@@ -138,8 +138,8 @@ check_scale(struct config__reader *reader, const struct config_node *node,
                         reader->where, scale->min, scale->max);
     }
     if (!(scale->upper.value > scale->lower.value)) {
-        place = config__place(node, config__given(node, "scale.upper") ? "scale.upper"
-                                                                       : "scale.lower");
+        place =
+            config__place(node, config__given(node, "scale.upper") ? "scale.upper" : "scale.lower");
         config_diag_add(reader->diag, place->line, place->column,
                         "%s.scale.upper is %g and lower is %g, expected upper to be above lower",
                         reader->where, scale->upper.value, scale->lower.value);
@@ -165,11 +165,18 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
     if (cluster->member_count == 0 && !cluster->scale.enabled &&
         (!config__given(node, "members") ||
          config__given(node, "members")->kind == CONFIG_SEQUENCE))
-        config_diag_add(reader->diag, node->line, node->column,
+        config_diag_add(reader->diag, node->key_line, node->key_column,
                         "%s has neither members nor scale, expected at least one of them",
                         reader->where);
     if (cluster->scale.enabled)
         check_scale(reader, node, cluster);
+    if (cluster->scale.enabled && cluster->member_count > cluster->scale.max) {
+        const struct config_node *place = config__place(node, "scale.max");
+        config_diag_warn(reader->diag, place->line, place->column,
+                         "%s.scale.max is %u, but it has %zu members of its own, expected at least "
+                         "as many",
+                         reader->where, cluster->scale.max, cluster->member_count);
+    }
 }
 
 struct config_cluster *
@@ -190,8 +197,8 @@ config__cluster_read(struct config__reader *reader, struct fr_view name,
 }
 
 static enum fr_err
-cluster_read(struct fr_view name, const struct config_node *node, bool world, struct config_diag *diag,
-          struct config_cluster **out)
+cluster_read(struct fr_view name, const struct config_node *node, bool world,
+             struct config_diag *diag, struct config_cluster **out)
 {
     struct config__reader reader = {.diag = diag, .world = world, .runtime = true};
     size_t errors = diag->error_count;
@@ -206,14 +213,14 @@ cluster_read(struct fr_view name, const struct config_node *node, bool world, st
 
 enum fr_err
 config_cluster_from_tree(struct fr_view name, const struct config_node *node,
-                      struct config_diag *diag, struct config_cluster **out)
+                         struct config_diag *diag, struct config_cluster **out)
 {
     return cluster_read(name, node, true, diag, out);
 }
 
 enum fr_err
-config_cluster_restore(struct fr_view name, const struct config_node *node, struct config_diag *diag,
-                    struct config_cluster **out)
+config_cluster_restore(struct fr_view name, const struct config_node *node,
+                       struct config_diag *diag, struct config_cluster **out)
 {
     return cluster_read(name, node, false, diag, out);
 }

@@ -39,7 +39,9 @@ static const char *const sentences[CONFIG_TYPE_COUNT_OF] = {
                               "letter or digit, at most 63",
     [CONFIG_TYPE_TEXT] = "text without control characters, at most 4096 bytes",
     [CONFIG_TYPE_HOST] = "a host name such as example.com, or *.example.com",
-    [CONFIG_TYPE_PATH] = "a path that begins with '/'",
+    [CONFIG_TYPE_PATH] =
+        "a path that begins with '/', without spaces and '#' (and without a query, "
+        "but for checks)",
     [CONFIG_TYPE_TOKEN] = "a method such as GET",
     [CONFIG_TYPE_HEADER] = "the name of a header field, or {Name: value}",
     [CONFIG_TYPE_STATUS] = "status codes from 100 to 599, one or first-last",
@@ -75,8 +77,7 @@ config__row_expected(const struct config__row *row, struct fr_buf *out)
         return fr_buf_printf(out, "a duration from %s to %s with its unit (us, ms, s, min, h, d)",
                              row->min, row->max);
     case CONFIG_TYPE_RATIO:
-        return fr_buf_printf(out, "a share from %s to %s, such as 0.5 or 50%%", row->min,
-                             row->max);
+        return fr_buf_printf(out, "a share from %s to %s, such as 0.5 or 50%%", row->min, row->max);
     case CONFIG_TYPE_CHOICE:
     case CONFIG_TYPE_PROVIDER:
         return fr_buf_printf(out, "one of %s", row->unit);

@@ -51,7 +51,9 @@ words_free(char ***words)
     *words = NULL;
 }
 
-CONFIG__PARSE(command)
+bool
+config__parse_command(struct config__reader *reader, const struct config__row *row,
+                      const struct config_node *node, void *field)
 {
     struct config__array *array = field;
     if (node->kind != CONFIG_SEQUENCE || node->child_count == 0)
@@ -73,7 +75,8 @@ CONFIG__PARSE(command)
     return true;
 }
 
-CONFIG__PRINT(command)
+enum fr_err
+config__print_command(const struct config__row *row, const void *field, struct fr_buf *out)
 {
     (void)row;
     const struct config__array *array = field;
@@ -102,7 +105,9 @@ is_variable(struct fr_view name)
     return true;
 }
 
-CONFIG__PARSE(environment)
+bool
+config__parse_environment(struct config__reader *reader, const struct config__row *row,
+                          const struct config_node *node, void *field)
 {
     char ***words = field;
     if (node->kind != CONFIG_MAPPING)
@@ -113,20 +118,27 @@ CONFIG__PARSE(environment)
     for (const struct config_node *item = node->first_child; item; item = item->next) {
         if (item->kind != CONFIG_SCALAR || item->value.len > CONFIG_TEXT_BYTES_MAX)
             return config__bad_value(reader, row, item);
-        if (!is_variable(item->key))
-            return config__bad(reader, row, item,
-                               "has \"%.*s\", expected names of letters, digits and underscores",
-                               FR_VIEW_ARG(item->key));
+        if (!is_variable(item->key)) {
+            struct fr_view key =
+                fr_view_make(item->key.ptr, item->key.len < 100 ? item->key.len : 100);
+            config_diag_add(reader->diag, item->key_line, item->key_column,
+                            "%s.environment has \"%.*s\", expected names of letters, digits and "
+                            "underscores",
+                            reader->where, FR_VIEW_ARG(key));
+            return false;
+        }
     }
     words_free(words);
     size_t count = 0;
     *words = node->child_count ? fr_xalloc((node->child_count + 1) * sizeof(**words)) : NULL;
     for (const struct config_node *item = node->first_child; item; item = item->next)
-        (*words)[count++] = fr_xprintf("%.*s=%.*s", FR_VIEW_ARG(item->key), FR_VIEW_ARG(item->value));
+        (*words)[count++] =
+            fr_xprintf("%.*s=%.*s", FR_VIEW_ARG(item->key), FR_VIEW_ARG(item->value));
     return true;
 }
 
-CONFIG__PRINT(environment)
+enum fr_err
+config__print_environment(const struct config__row *row, const void *field, struct fr_buf *out)
 {
     (void)row;
     char *const *words = *(char **const *)field;
@@ -171,12 +183,14 @@ bounded_count(struct config__reader *reader, const struct config__row *row,
 {
     if (node->child_count <= max)
         return node->child_count;
-    (void)config__bad(reader, row, node, "has %zu entries, expected at most %zu",
-                      node->child_count, max);
+    (void)config__bad(reader, row, node, "has %zu entries, expected at most %zu", node->child_count,
+                      max);
     return max;
 }
 
-CONFIG__PARSE(listen)
+bool
+config__parse_listen(struct config__reader *reader, const struct config__row *row,
+                     const struct config_node *node, void *field)
 {
     struct config__array *array = field;
     bool single = node->kind != CONFIG_SEQUENCE;
@@ -209,7 +223,9 @@ CONFIG__PARSE(listen)
     return true;
 }
 
-CONFIG__PARSE(members)
+bool
+config__parse_members(struct config__reader *reader, const struct config__row *row,
+                      const struct config_node *node, void *field)
 {
     struct config__array *array = field;
     if (node->kind != CONFIG_SEQUENCE)
@@ -230,7 +246,8 @@ CONFIG__PARSE(members)
     return true;
 }
 
-CONFIG__PRINT(members)
+enum fr_err
+config__print_members(const struct config__row *row, const void *field, struct fr_buf *out)
 {
     (void)row;
     const struct config__array *array = field;
@@ -249,7 +266,9 @@ CONFIG__PRINT(members)
     return err ? err : fr_buf_append(out, "]", 1);
 }
 
-CONFIG__PARSE(routes)
+bool
+config__parse_routes(struct config__reader *reader, const struct config__row *row,
+                     const struct config_node *node, void *field)
 {
     struct config__array *array = field;
     if (node->kind != CONFIG_SEQUENCE)
@@ -265,7 +284,9 @@ CONFIG__PARSE(routes)
     return true;
 }
 
-CONFIG__PARSE(clusters)
+bool
+config__parse_clusters(struct config__reader *reader, const struct config__row *row,
+                       const struct config_node *node, void *field)
 {
     struct config__array *array = field;
     if (node->kind != CONFIG_MAPPING)
@@ -281,7 +302,9 @@ CONFIG__PARSE(clusters)
     return true;
 }
 
-CONFIG__PARSE(pools)
+bool
+config__parse_pools(struct config__reader *reader, const struct config__row *row,
+                    const struct config_node *node, void *field)
 {
     struct config__array *array = field;
     if (node->kind != CONFIG_MAPPING)

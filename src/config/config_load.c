@@ -38,8 +38,9 @@ config__where_back(struct config__reader *reader, size_t saved)
     reader->where[saved] = '\0';
 }
 
-void
-config__key_name(const struct config__reader *reader, const struct config__row *row, char out[256])
+/* The full name of a row's key. */
+static void
+key_name(const struct config__reader *reader, const struct config__row *row, char out[256])
 {
     (void)snprintf(out, 256, "%s%s%s", reader->where, reader->where[0] ? "." : "", row->path);
 }
@@ -53,7 +54,7 @@ config__bad(struct config__reader *reader, const struct config__row *row,
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    config__key_name(reader, row, name);
+    key_name(reader, row, name);
     config_diag_add(reader->diag, node->line, node->column, "%s %s", name, text);
     return false;
 }
@@ -69,8 +70,8 @@ describe(const struct config_node *node, char *out, size_t out_bytes)
     else if (node->value.len == 0)
         (void)snprintf(out, out_bytes, "empty");
     else
-        (void)snprintf(out, out_bytes, "\"%.*s\"", (int)(node->value.len < 200 ? node->value.len : 200),
-                       node->value.ptr);
+        (void)snprintf(out, out_bytes, "\"%.*s\"",
+                       (int)(node->value.len < 200 ? node->value.len : 200), node->value.ptr);
 }
 
 bool
@@ -144,9 +145,9 @@ read_section(struct config__reader *reader, const struct config__row *row,
              const struct config_node *node, void *base)
 {
     struct fr_view path = fr_view_of(row->path);
-    if (row->has_field)
-        *(bool *)config__row_field(row, base) = true;
     if (node->kind == CONFIG_MAPPING) {
+        if (row->has_field)
+            *(bool *)config__row_field(row, base) = true;
         read_mapping(reader, row->scope, path, node, base);
         return;
     }
@@ -252,26 +253,50 @@ default_id(enum config_role role, char out[CONFIG_NAME_BYTES])
     (void)snprintf(out, CONFIG_NAME_BYTES, "%s-%.50s", roles[role], host);
 }
 
-/* The defaults that depend on other values. */
-static void
-finish_file(struct config *config, enum config_role role, const struct config_node *root)
+/* A socket in the state folder. False: its path is longer than a Unix socket's may be. */
+static bool
+state_socket(const struct config *config, const char *name, char **out_text, struct loop_addr *out)
 {
+    char *text = fr_xprintf("unix:%s/%s", config->state ? config->state : ".", name);
+    bool good = loop_addr_parse(fr_view_of(text), out) == FR_OK;
+    if (good)
+        *out_text = text;
+    else
+        fr_free(text);
+    return good;
+}
+
+static void
+report_state(struct config__reader *reader, const struct config_node *root, const char *key)
+{
+    const struct config_node *place = config__given(root, "state");
+    config_diag_add(reader->diag, place ? place->line : 0, place ? place->column : 0,
+                    "state is too long a path for a socket in it, expected a shorter one, or %s",
+                    key);
+}
+
+/* The defaults that depend on other values. root NULL: there is no file. */
+static void
+finish_file(struct config__reader *reader, struct config *config, enum config_role role,
+            const struct config_node *root)
+{
+    struct config_manager *manager = &config->manager;
     if (!config->id[0])
         default_id(role, config->id);
-    if (!config->admin && !(root && config__given(root, "admin"))) {
-        char *text = fr_xprintf("unix:%s/admin.sock", config->state ? config->state : ".");
-        struct loop_addr addr;
-        if (loop_addr_parse(fr_view_of(text), &addr) == FR_OK) {
-            config->admin = text;
-            config->admin_addr = addr;
-            text = NULL;
-        }
-        fr_free(text);
+    if (!config->admin && !(root && config__given(root, "admin")) &&
+        !state_socket(config, "admin.sock", &config->admin, &config->admin_addr))
+        report_state(reader, root, "admin");
+    if (root && role == CONFIG_ROLE_RUN && !config__given(root, "manager.listen")) {
+        manager->listen = fr_xalloc(sizeof(*manager->listen));
+        manager->listen_count = 1;
+        if (!state_socket(config, "manager.sock", &manager->listen[0].text,
+                          &manager->listen[0].addr))
+            report_state(reader, root, "manager.listen");
     }
-    if (!config->manager.connect && role == CONFIG_ROLE_RUN && config->manager.listen_count > 0 &&
-        config->manager.listen[0].text) {
-        config->manager.connect = fr_xstrdup(config->manager.listen[0].text);
-        config->manager.connect_addr = config->manager.listen[0].addr;
+    if (!manager->connect && role == CONFIG_ROLE_RUN && manager->listen_count > 0 &&
+        manager->listen[0].text) {
+        manager->connect = fr_xstrdup(manager->listen[0].text);
+        manager->connect_addr = manager->listen[0].addr;
     }
     if (config->cache.object_bytes_max > config->cache.memory_bytes / 4)
         config->cache.object_bytes_max = config->cache.memory_bytes / 4;
@@ -281,8 +306,13 @@ struct config *
 config_new_default(void)
 {
     struct config *config = fr_xalloc(sizeof(*config));
+    struct config_diag diag;
+    config_diag_init(&diag);
+    struct config__reader reader = {.diag = &diag};
     config__defaults(CONFIG_SCOPE_FILE, config);
-    finish_file(config, CONFIG_ROLE_RUN, NULL);
+    finish_file(&reader, config, CONFIG_ROLE_RUN, NULL);
+    fr_insist(diag.error_count == 0);
+    config_diag_fini(&diag);
     return config;
 }
 
@@ -339,12 +369,12 @@ config__parse(struct fr_view text, const char *name, enum config_role role, bool
     config__defaults(CONFIG_SCOPE_FILE, config);
     const char *slash = strrchr(name, '/');
     config->path = fr_xstrdup(name);
-    config->folder = slash ? fr_xstrndup(name, slash > name ? (size_t)(slash - name) : 1)
-                           : fr_xstrdup(".");
+    config->folder =
+        slash ? fr_xstrndup(name, slash > name ? (size_t)(slash - name) : 1) : fr_xstrdup(".");
     struct config__reader reader = {.diag = diag, .world = world};
     if (tree.root)
         config__read_scope(&reader, CONFIG_SCOPE_FILE, tree.root, config);
-    finish_file(config, role, tree.root);
+    finish_file(&reader, config, role, tree.root);
     config__check_file(&reader, tree.root, role, config);
     err = diag->error_count ? FR_ERR_CONFIG : FR_OK;
     if (!err) {
@@ -358,8 +388,8 @@ out:
 }
 
 enum fr_err
-config_parse(struct fr_view text, const char *name, enum config_role role,
-             struct config_diag *diag, struct config **out)
+config_parse(struct fr_view text, const char *name, enum config_role role, struct config_diag *diag,
+             struct config **out)
 {
     return config__parse(text, name, role, true, diag, out);
 }

@@ -115,14 +115,13 @@ config__defaults(enum config__scope scope, void *base)
                                    (struct fr_view){"", 0});
             struct fr_view rest = fr_view_make(text.ptr + 1, text.len - 2), word;
             while (node && config__word_next(&rest, &word))
-                fr_insist(config_node_add(&tree, node, CONFIG_SCALAR, (struct fr_view){"", 0},
-                                          word));
+                fr_insist(
+                    config_node_add(&tree, node, CONFIG_SCALAR, (struct fr_view){"", 0}, word));
         } else {
             node = config_node_add(&tree, NULL, CONFIG_SCALAR, (struct fr_view){"", 0}, text);
         }
         fr_insist(node);
-        fr_insist(config__types[row->type].parse(&reader, row, node,
-                                                 config__row_field(row, base)));
+        fr_insist(config__types[row->type].parse(&reader, row, node, config__row_field(row, base)));
         config_tree_fini(&tree);
     }
     config_diag_fini(&diag);
@@ -138,24 +137,32 @@ config__word_next(struct fr_view *rest, struct fr_view *out_word)
     return true;
 }
 
-/* Insertions, deletions and changes of one byte that lead from a to b (Wagner and Fischer). */
+/* Insertions, deletions, changes of one byte and swaps of two neighbours that lead from a to b
+ * (optimal string alignment). */
 static size_t
 edit_distance(struct fr_view a, struct fr_view b)
 {
-    size_t row[NEAREST_BYTES_MAX + 1];
+    size_t rows[3][NEAREST_BYTES_MAX + 1];
     for (size_t j = 0; j <= b.len; j++)
-        row[j] = j;
+        rows[0][j] = j;
     for (size_t i = 1; i <= a.len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
+        size_t *now = rows[i % 3];
+        const size_t *before = rows[(i - 1) % 3];
+        now[0] = i;
         for (size_t j = 1; j <= b.len; j++) {
-            size_t change = diagonal + (a.ptr[i - 1] != b.ptr[j - 1]);
-            size_t best = row[j] + 1 < row[j - 1] + 1 ? row[j] + 1 : row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = change < best ? change : best;
+            size_t best = before[j - 1] + (a.ptr[i - 1] != b.ptr[j - 1]);
+            if (before[j] + 1 < best)
+                best = before[j] + 1;
+            if (now[j - 1] + 1 < best)
+                best = now[j - 1] + 1;
+            bool swapped =
+                i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1];
+            if (swapped && rows[(i - 2) % 3][j - 2] + 1 < best)
+                best = rows[(i - 2) % 3][j - 2] + 1;
+            now[j] = best;
         }
     }
-    return row[b.len];
+    return rows[a.len % 3][b.len];
 }
 
 static size_t
@@ -183,7 +190,7 @@ config__nearest(struct fr_view written, struct fr_view words)
         bool nearer = distance < best_distance ||
                       (distance == best_distance && /* "server": "servers" rather than "serves" */
                        common_prefix(written, word) > common_prefix(written, best));
-        if (distance <= near && nearer && distance < longer) {
+        if (distance > 0 && distance <= near && nearer && distance < longer) {
             best = word;
             best_distance = distance;
         }

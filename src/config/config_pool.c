@@ -142,20 +142,19 @@ require_key(struct config__reader *reader, const struct config_node *node, const
             const char *key, const char *what)
 {
     if (!config_node_get(node, key))
-        config_diag_add(reader->diag, node->line, node->column,
-                        "%s has no %s, expected %s: provider %s needs it", reader->where, key,
-                        what, provider);
+        config_diag_add(reader->diag, node->key_line, node->key_column,
+                        "%s has no %s, expected %s: provider %s needs it", reader->where, key, what,
+                        provider);
 }
 
 static void
-finish_pool(struct config__reader *reader, const struct config_node *node,
-            struct config_pool *pool)
+finish_pool(struct config__reader *reader, const struct config_node *node, struct config_pool *pool)
 {
-    static const char *const of_process[] = {"command", "environment", "folder",   "host",
+    static const char *const of_process[] = {"command", "environment",  "folder",   "host",
                                              "ports",   "stop-timeout", "restarts", NULL};
     static const char *const of_static[] = {"servers", NULL};
     if (!config_node_get(node, "provider")) {
-        config_diag_add(reader->diag, node->line, node->column,
+        config_diag_add(reader->diag, node->key_line, node->key_column,
                         "%s has no provider, expected one of static, process", reader->where);
         return;
     }
@@ -208,8 +207,8 @@ pool_read(struct fr_view name, const struct config_node *node, bool world, struc
 }
 
 enum fr_err
-config_pool_from_tree(struct fr_view name, const struct config_node *node,
-                      struct config_diag *diag, struct config_pool **out)
+config_pool_from_tree(struct fr_view name, const struct config_node *node, struct config_diag *diag,
+                      struct config_pool **out)
 {
     return pool_read(name, node, true, diag, out);
 }

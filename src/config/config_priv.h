@@ -133,7 +133,8 @@ config__row_field(const struct config__row *row, void *base)
 {
     return (char *)base + row->offset;
 }
-/* What the row takes, in words: "a duration from 1ms to 1h with its unit (us, ms, s, min, h, d)". */
+/* What the row takes, in words: "a duration from 1ms to 1h with its unit (us, ms, s, min, h, d)".
+ */
 enum fr_err config__row_expected(const struct config__row *row, struct fr_buf *out);
 /* Every default of the scope into a zeroed struct. */
 void config__defaults(enum config__scope scope, void *base);
@@ -143,47 +144,69 @@ bool config__word_next(struct fr_view *rest, struct fr_view *out_word);
 /* The nearest of "a, b, c" to what was written, or an empty view when none is near. */
 struct fr_view config__nearest(struct fr_view written, struct fr_view words);
 
-/* ---- config_value.c, config_text.c, config_address.c, config_list.c: the types -------------------------------- */
+/* ---- config_value.c, config_text.c, config_address.c, config_list.c: the types
+ * -------------------------------- */
 
 extern const struct config__type_ops config__types[CONFIG_TYPE_COUNT_OF];
 
-#define CONFIG__PARSE(type)                                                                        \
-    bool config__parse_##type(struct config__reader *reader, const struct config__row *row,        \
-                              const struct config_node *node, void *field)
-#define CONFIG__PRINT(type)                                                                        \
-    enum fr_err config__print_##type(const struct config__row *row, const void *field,             \
-                                     struct fr_buf *out)
-CONFIG__PARSE(name);
-CONFIG__PARSE(name_text);
-CONFIG__PARSE(text);
-CONFIG__PARSE(host);
-CONFIG__PARSE(path);
-CONFIG__PARSE(token);
-CONFIG__PARSE(header);
-CONFIG__PARSE(address);
-CONFIG__PARSE(admin);
-CONFIG__PARSE(address_text);
-CONFIG__PARSE(listen_address);
-CONFIG__PARSE(member_address);
-CONFIG__PARSE(ip);
-CONFIG__PARSE(command);
-CONFIG__PARSE(environment);
-CONFIG__PARSE(listen);
-CONFIG__PARSE(members);
-CONFIG__PARSE(routes);
-CONFIG__PARSE(clusters);
-CONFIG__PARSE(pools);
-CONFIG__PRINT(name);
-CONFIG__PRINT(text);
-CONFIG__PRINT(header);
-CONFIG__PRINT(command);
-CONFIG__PRINT(environment);
-CONFIG__PRINT(members);
+bool config__parse_name(struct config__reader *reader, const struct config__row *row,
+                        const struct config_node *node, void *field);
+bool config__parse_name_text(struct config__reader *reader, const struct config__row *row,
+                             const struct config_node *node, void *field);
+bool config__parse_text(struct config__reader *reader, const struct config__row *row,
+                        const struct config_node *node, void *field);
+bool config__parse_host(struct config__reader *reader, const struct config__row *row,
+                        const struct config_node *node, void *field);
+bool config__parse_path(struct config__reader *reader, const struct config__row *row,
+                        const struct config_node *node, void *field);
+bool config__parse_token(struct config__reader *reader, const struct config__row *row,
+                         const struct config_node *node, void *field);
+bool config__parse_header(struct config__reader *reader, const struct config__row *row,
+                          const struct config_node *node, void *field);
+bool config__parse_address(struct config__reader *reader, const struct config__row *row,
+                           const struct config_node *node, void *field);
+bool config__parse_admin(struct config__reader *reader, const struct config__row *row,
+                         const struct config_node *node, void *field);
+bool config__parse_address_text(struct config__reader *reader, const struct config__row *row,
+                                const struct config_node *node, void *field);
+bool config__parse_listen_address(struct config__reader *reader, const struct config__row *row,
+                                  const struct config_node *node, void *field);
+bool config__parse_member_address(struct config__reader *reader, const struct config__row *row,
+                                  const struct config_node *node, void *field);
+bool config__parse_ip(struct config__reader *reader, const struct config__row *row,
+                      const struct config_node *node, void *field);
+bool config__parse_command(struct config__reader *reader, const struct config__row *row,
+                           const struct config_node *node, void *field);
+bool config__parse_environment(struct config__reader *reader, const struct config__row *row,
+                               const struct config_node *node, void *field);
+bool config__parse_listen(struct config__reader *reader, const struct config__row *row,
+                          const struct config_node *node, void *field);
+bool config__parse_members(struct config__reader *reader, const struct config__row *row,
+                           const struct config_node *node, void *field);
+bool config__parse_routes(struct config__reader *reader, const struct config__row *row,
+                          const struct config_node *node, void *field);
+bool config__parse_clusters(struct config__reader *reader, const struct config__row *row,
+                            const struct config_node *node, void *field);
+bool config__parse_pools(struct config__reader *reader, const struct config__row *row,
+                         const struct config_node *node, void *field);
+enum fr_err config__print_name(const struct config__row *row, const void *field,
+                               struct fr_buf *out);
+enum fr_err config__print_text(const struct config__row *row, const void *field,
+                               struct fr_buf *out);
+enum fr_err config__print_header(const struct config__row *row, const void *field,
+                                 struct fr_buf *out);
+enum fr_err config__print_command(const struct config__row *row, const void *field,
+                                  struct fr_buf *out);
+enum fr_err config__print_environment(const struct config__row *row, const void *field,
+                                      struct fr_buf *out);
+enum fr_err config__print_members(const struct config__row *row, const void *field,
+                                  struct fr_buf *out);
 
 /* Replaces a text of a struct. */
 void config__set_text(char **field, struct fr_view value);
 
-/* ---- config_load.c: walking ------------------------------------------------------------------- */
+/* ---- config_load.c: walking -------------------------------------------------------------------
+ */
 
 /* One mapping into the struct at base, by the scope's rows. Errors are in the reader's diag. */
 void config__read_scope(struct config__reader *reader, enum config__scope scope,
@@ -192,16 +215,13 @@ void config__read_scope(struct config__reader *reader, enum config__scope scope,
 bool config__bad_value(struct config__reader *reader, const struct config__row *row,
                        const struct config_node *node);
 /* An error at a node, the key's full name in front: "clusters.web.scale.from is …". */
-__attribute__((format(printf, 4, 5))) bool
-config__bad(struct config__reader *reader, const struct config__row *row,
-            const struct config_node *node, const char *format, ...);
-/* The full name of a row's key. */
-void config__key_name(const struct config__reader *reader, const struct config__row *row,
-                      char out[256]);
+__attribute__((format(printf, 4, 5))) bool config__bad(struct config__reader *reader,
+                                                       const struct config__row *row,
+                                                       const struct config_node *node,
+                                                       const char *format, ...);
 /* Extends reader->where; *out_saved puts it back by config__where_back. */
-__attribute__((format(printf, 3, 4))) void config__where_into(struct config__reader *reader,
-                                                              size_t *out_saved,
-                                                              const char *format, ...);
+__attribute__((format(printf, 3, 4))) void
+config__where_into(struct config__reader *reader, size_t *out_saved, const char *format, ...);
 void config__where_back(struct config__reader *reader, size_t saved);
 /* The node of a dotted path below a mapping, or the nearest one above it that was written. */
 const struct config_node *config__place(const struct config_node *node, const char *path);
@@ -212,7 +232,8 @@ const struct config_node *config__given(const struct config_node *node, const ch
 FR_MUST_USE enum fr_err config__parse(struct fr_view text, const char *name, enum config_role role,
                                       bool world, struct config_diag *diag, struct config **out);
 
-/* ---- config_route.c, config_cluster.c, config_pool.c -------------------------------------------- */
+/* ---- config_route.c, config_cluster.c, config_pool.c --------------------------------------------
+ */
 
 /* Always give an object; whether it is good is what the diag says. */
 struct config_route *config__route_read(struct config__reader *reader,
@@ -231,7 +252,8 @@ bool config__name_check(struct config__reader *reader, struct fr_view name,
                         const struct config_node *node, const char *what);
 void config__members_free(struct config_member **members, size_t *count);
 
-/* ---- config_check.c, config_print.c ------------------------------------------------------------ */
+/* ---- config_check.c, config_print.c ------------------------------------------------------------
+ */
 
 /* What only the whole file shows. */
 void config__check_file(struct config__reader *reader, const struct config_node *root,

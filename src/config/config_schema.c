@@ -60,8 +60,7 @@ ratio_of(const struct config__row *row)
     (void)fr_unit_parse_ratio(fr_view_of(row->min), &min); /* every default proves its row */
     (void)fr_unit_parse_ratio(fr_view_of(row->max), &max);
     return json_pack("{s:[{s:s, s:f, s:f}, {s:s, s:s}]}", "anyOf", "type", "number", "minimum", min,
-                     "maximum", max, "type", "string", "pattern",
-                     "^[0-9]+([.][0-9]+)?%?$");
+                     "maximum", max, "type", "string", "pattern", "^[0-9]+([.][0-9]+)?%?$");
 }
 
 static json_t *
@@ -222,10 +221,9 @@ enum fr_err
 config_schema_print(struct fr_buf *out)
 {
     const struct fr_view top = {"", 0};
-    json_t *schema = json_pack("{s:s, s:s, s:s}", "$schema",
-                               "https://json-schema.org/draft/2020-12/schema", "title",
-                               "freshet.yaml", "description",
-                               "Printed from src/config/options.def; do not edit.");
+    json_t *schema = json_pack(
+        "{s:s, s:s, s:s}", "$schema", "https://json-schema.org/draft/2020-12/schema", "title",
+        "freshet.yaml", "description", "Printed from src/config/options.def; do not edit.");
     json_t *defs = json_object();
     for (size_t i = 0; i < sizeof(definitions) / sizeof(definitions[0]); i++) {
         json_t *definition = mapping_of(definitions[i].scope, top);
@@ -239,7 +237,8 @@ config_schema_print(struct fr_buf *out)
     /* A step that failed for want of memory leaves a hole; then nothing is printed. */
     if (schema && file && json_object_update(schema, file) == 0 &&
         json_object_set(schema, "$defs", defs) == 0) {
-        char *text = json_dumps(schema, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
+        char *text =
+            json_dumps(schema, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
         if (text)
             err = fr_buf_printf(out, "%s\n", text);
         free(text); /* tidy: allow call: Jansson's allocation, not ours */

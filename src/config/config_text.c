@@ -41,7 +41,7 @@ config_name_valid(struct fr_view name)
 
 bool
 config__parse_name(struct config__reader *reader, const struct config__row *row,
-           const struct config_node *node, void *field)
+                   const struct config_node *node, void *field)
 {
     if (!is_scalar(node) || !config_name_valid(node->value))
         return config__bad_value(reader, row, node);
@@ -58,7 +58,7 @@ config__print_name(const struct config__row *row, const void *field, struct fr_b
 
 bool
 config__parse_name_text(struct config__reader *reader, const struct config__row *row,
-                const struct config_node *node, void *field)
+                        const struct config_node *node, void *field)
 {
     if (!is_scalar(node) || !config_name_valid(node->value))
         return config__bad_value(reader, row, node);
@@ -68,7 +68,7 @@ config__parse_name_text(struct config__reader *reader, const struct config__row 
 
 bool
 config__parse_text(struct config__reader *reader, const struct config__row *row,
-           const struct config_node *node, void *field)
+                   const struct config_node *node, void *field)
 {
     if (!is_scalar(node) || node->value.len == 0 || node->value.len > CONFIG_TEXT_BYTES_MAX)
         return config__bad_value(reader, row, node);
@@ -90,7 +90,7 @@ config__print_text(const struct config__row *row, const void *field, struct fr_b
 /* A host name or a wildcard; kept in lower case, as requests are compared. */
 bool
 config__parse_host(struct config__reader *reader, const struct config__row *row,
-           const struct config_node *node, void *field)
+                   const struct config_node *node, void *field)
 {
     struct fr_view text = node->value;
     if (!is_scalar(node) || text.len == 0 || text.len > 255)
@@ -114,11 +114,10 @@ config__parse_host(struct config__reader *reader, const struct config__row *row,
 /* RFC 3986 section 3.3: no space, no control, no query or fragment in it. */
 bool
 config__parse_path(struct config__reader *reader, const struct config__row *row,
-           const struct config_node *node, void *field)
+                   const struct config_node *node, void *field)
 {
     struct fr_view text = node->value;
-    if (!is_scalar(node) || text.len == 0 || text.len > CONFIG_TEXT_BYTES_MAX ||
-        text.ptr[0] != '/')
+    if (!is_scalar(node) || text.len == 0 || text.len > CONFIG_TEXT_BYTES_MAX || text.ptr[0] != '/')
         return config__bad_value(reader, row, node);
     bool query = strcmp(row->path, "health.path") == 0; /* what is sent may have a query */
     for (size_t i = 0; i < text.len; i++) {
@@ -144,7 +143,7 @@ is_token(struct fr_view text)
 
 bool
 config__parse_token(struct config__reader *reader, const struct config__row *row,
-            const struct config_node *node, void *field)
+                    const struct config_node *node, void *field)
 {
     if (!is_scalar(node) || !is_token(node->value))
         return config__bad_value(reader, row, node);
@@ -155,7 +154,7 @@ config__parse_token(struct config__reader *reader, const struct config__row *row
 /* "Name", or {Name: value}; field is header_name, header_value follows it. */
 bool
 config__parse_header(struct config__reader *reader, const struct config__row *row,
-             const struct config_node *node, void *field)
+                     const struct config_node *node, void *field)
 {
     char **header = field;
     struct fr_view name = node->value, value = {0};

@@ -17,8 +17,8 @@
 #include <yaml.h>
 
 /* The bytes of all scalars, and a node each. */
-#define TREE_ARENA_BYTES_MAX (2 * (size_t)CONFIG_TREE_BYTES_MAX + \
-                              CONFIG_TREE_NODES_MAX * (sizeof(struct config_node) + 64))
+#define TREE_ARENA_BYTES_MAX                                                                       \
+    (2 * (size_t)CONFIG_TREE_BYTES_MAX + CONFIG_TREE_NODES_MAX * (sizeof(struct config_node) + 64))
 #define TREE_CHUNK_BYTES 16384
 
 struct tree_parser {
@@ -222,7 +222,8 @@ static bool
 take_scalar(struct tree_parser *parser, const yaml_event_t *event)
 {
     if (event->data.scalar.anchor)
-        return refuse(parser, event, "an anchor, expected plain values (anchors are not supported)");
+        return refuse(parser, event,
+                      "an anchor, expected plain values (anchors are not supported)");
     if (event->data.scalar.tag)
         return refuse(parser, event, "a tag, expected plain values (tags are not supported)");
     struct fr_view text =

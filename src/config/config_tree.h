@@ -51,8 +51,8 @@ const struct config_node *config_node_get(const struct config_node *mapping, con
 struct config_node *config_node_add(struct config_tree *tree, struct config_node *parent,
                                     enum config_node_kind kind, struct fr_view key,
                                     struct fr_view value);
-/* Every key of the mapping must be one of "a, b, c"; those that are not are reported with the nearest
- * known one. `where` stands in messages. False: there was one. */
+/* Every key of the mapping must be one of "a, b, c"; those that are not are reported with the
+ * nearest known one. `where` stands in messages. False: there was one. */
 bool config_node_check_keys(const struct config_node *mapping, const char *where, const char *known,
                             struct config_diag *diag);
 /* A YAML scalar, quoted where it must be. */

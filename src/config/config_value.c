@@ -22,7 +22,8 @@ is_scalar(const struct config_node *node)
     return node->kind == CONFIG_SCALAR;
 }
 
-/* ---- numbers ---------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------
+ */
 
 static void
 store_integer(const struct config__row *row, void *field, uint64_t value)
@@ -222,7 +223,8 @@ print_ports(const struct config__row *row, const void *field, struct fr_buf *out
     return range[0] ? fr_buf_printf(out, "%u-%u", range[0], range[1]) : FR_OK;
 }
 
-/* ---- words ------------------------------------------------------------------------------------ */
+/* ---- words ------------------------------------------------------------------------------------
+ */
 
 /* Its place in "a, b, c"; false when it is none of them. */
 static bool
@@ -299,7 +301,7 @@ print_flags(const struct config__row *row, const void *field, struct fr_buf *out
 
 static bool
 parse_steps(struct config__reader *reader, const struct config__row *row,
-                    const struct config_node *node, void *field)
+            const struct config_node *node, void *field)
 {
     struct config_edge_relief *relief =
         FR_CONTAINER(field, struct config_edge_relief, steps); /* steps and step_count */
@@ -370,8 +372,7 @@ const struct config__type_ops config__types[CONFIG_TYPE_COUNT_OF] = {
     [CONFIG_TYPE_MEMBER_ADDRESS] = {"address", config__parse_member_address, config__print_text},
     [CONFIG_TYPE_PROVIDER] = {"word", parse_provider, config__print_text},
     [CONFIG_TYPE_COMMAND] = {"list of words", config__parse_command, config__print_command},
-    [CONFIG_TYPE_ENVIRONMENT] = {"variables", config__parse_environment,
-                                 config__print_environment},
+    [CONFIG_TYPE_ENVIRONMENT] = {"variables", config__parse_environment, config__print_environment},
     [CONFIG_TYPE_LISTEN] = {"listeners", config__parse_listen, NULL},
     [CONFIG_TYPE_MEMBERS] = {"members", config__parse_members, config__print_members},
     [CONFIG_TYPE_ROUTES] = {"routes", config__parse_routes, NULL},

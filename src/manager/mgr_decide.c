@@ -231,8 +231,7 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
     uint32_t starting = 0;
     struct policy_state *state = &cluster->policy;
 
-    if (!cluster->config || !cluster->config->scale.enabled || !view || !view->is_whole ||
-        cluster->is_report_awaited)
+    if (!cluster->config || !cluster->config->scale.enabled || !view || !view->is_whole)
         return;
     for (size_t i = 0; i < view->series_count && count < MGR_MEMBERS_DECIDED; i++) {
         observe(view->series[i], now_us, &mgr->scratch[count++]);

@@ -194,7 +194,6 @@ struct mgr_cluster {
     struct fr_map *members;
     struct mgr_view *responsible; /* the view of the session that allocates for it; NULL: none */
     bool is_rival_logged;
-    bool is_report_awaited; /* membership changed: the numbers at hand are of before */
     struct fr_list dirty_link;
     struct policy_state policy;
     /* the hold that is open in the journal: equal ones that follow only count */

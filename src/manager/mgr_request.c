@@ -230,7 +230,6 @@ answer_apply(struct mgr *mgr, struct mgr_view *view, const struct mgr_request *r
     case WIRE_ALLOCATE:
         cluster->policy.changed_at_us = cluster->policy.grown_at_us = now_us;
         cluster->policy.grow_failed = !is_done;
-        cluster->is_report_awaited = is_done;
         for (size_t i = 0; is_done && i < result->server_count; i++) {
             view_foresee(view, &result->servers[i], MGR_STATE_READY);
             struct mgr_member *member = mgr_member_find(cluster, result->servers[i].id);
@@ -240,7 +239,6 @@ answer_apply(struct mgr *mgr, struct mgr_view *view, const struct mgr_request *r
         break;
     case WIRE_DEALLOCATE:
         cluster->policy.changed_at_us = now_us;
-        cluster->is_report_awaited = is_done;
         for (size_t i = 0; is_done && i < result->server_count; i++)
             view_forget(view, result->servers[i].id);
         break;

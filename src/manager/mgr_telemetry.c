@@ -436,7 +436,6 @@ responsible_settle(struct mgr_view *view, bool claims)
                FR_S("cluster", cluster->name), FR_S("server", view->source->id));
     }
     cluster->responsible = view;
-    cluster->is_report_awaited = false;
     view->is_responsible = true;
 }
 

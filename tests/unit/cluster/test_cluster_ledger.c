@@ -24,14 +24,16 @@ static const char full[] =
     "    servers:\n"
     "      - { id: local-1, address: \"127.0.0.1:9101\", pool: local, state: ready, weight: 100,\n"
     "          pid: 4711, started: 88123 }\n"
-    "      - { id: local-2, address: \"127.0.0.1:9102\", pool: local, state: draining, weight: 0 }\n"
+    "      - { id: local-2, address: \"127.0.0.1:9102\", pool: local, state: draining, weight: 0 "
+    "}\n"
     "  web:\n"
     "    servers:\n"
     "      - { id: rack-1, address: \"[::1]:80\", pool: rack }\n"
     "pools:\n"
     "  rack: { available: [\"10.0.0.5:8080\"] }\n"
     "weights: { web-127.0.0.1-9001: 50 }\n"
-    "routes: [ { name: extra, cluster: web, match: { host: b.example, header: { X-A: \"1, 2\" } } } ]\n"
+    "routes: [ { name: extra, cluster: web, match: { host: b.example, header: { X-A: \"1, 2\" } } "
+    "} ]\n"
     "new-clusters: { blue: { members: [\"10.0.0.9:80\"], timeouts: { connect: 1500ms } } }\n"
     "new-pools: { more: { provider: process, command: [\"/gone/app\", \"{port}\"], ports: 1-2 } }\n"
     "removed: { routes: [old], clusters: [a, b], pools: [] }\n";
@@ -135,9 +137,10 @@ test_round_trip(void **state)
     assert_false(cluster_ledger_find(&again, "rack-1")->edited);
     assert_int_equal(cluster_ledger_print(&again, &shown, &second), FR_OK);
     assert_string_equal(first.data, second.data);
-    assert_non_null(strstr(first.data, "  api:\n    serves: [example.com/api/]\n    servers:\n      - "
-                                       "{ id: local-1, address: \"127.0.0.1:9101\", pool: local, "
-                                       "state: ready, weight: 100, pid: 4711, started: 88123 }\n"));
+    assert_non_null(strstr(first.data,
+                           "  api:\n    serves: [example.com/api/]\n    servers:\n      - "
+                           "{ id: local-1, address: \"127.0.0.1:9101\", pool: local, "
+                           "state: ready, weight: 100, pid: 4711, started: 88123 }\n"));
     assert_non_null(strstr(first.data, "  idle:\n    servers: []\n"));
     assert_non_null(strstr(first.data, "pools:\n  rack: { available: [\"10.0.0.5:8080\"] }\n"));
     fr_buf_fini(&first);
@@ -150,8 +153,12 @@ static void
 test_empty(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "---\n", "# nothing\n", "clusters:\npools:\nroutes:\n",
-                                        "clusters: { web: }\n", "generation: 0\n"};
+    static const char *const texts[] = {"",
+                                        "---\n",
+                                        "# nothing\n",
+                                        "clusters:\npools:\nroutes:\n",
+                                        "clusters: { web: }\n",
+                                        "generation: 0\n"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct cluster_ledger ledger;
         must_parse(texts[i], &ledger);
@@ -175,9 +182,10 @@ struct bad {
 #define GOOD "{ id: s1, address: \"10.0.0.1:80\", pool: p }"
 
 static const struct bad bads[] = {
-    {"generaton: 1\n", "1:1: unknown key \"generaton\" in the ledger, expected one of generation, "
-                       "clusters, pools, weights, routes, new-clusters, new-pools, removed (did you "
-                       "mean \"generation\"?)"},
+    {"generaton: 1\n",
+     "1:1: unknown key \"generaton\" in the ledger, expected one of generation, "
+     "clusters, pools, weights, routes, new-clusters, new-pools, removed (did you "
+     "mean \"generation\"?)"},
     {"generation: -1\n", "1:13: generation is \"-1\", expected a whole number from 0 to "
                          "9223372036854775807"},
     {"generation: 9223372036854775808\n",
@@ -214,12 +222,14 @@ static const struct bad bads[] = {
      "1:35: id is \"a b\", expected letters, digits, '.', '_' and '-', beginning with a letter or "
      "digit, at most 63"},
     {S "{ id: s1, address: \"10.0.0.1:80\", pool: p, wait: 1 } ] } }\n",
-     "1:72: unknown key \"wait\" in a server, expected one of id, address, pool, state, weight, pid, "
+     "1:72: unknown key \"wait\" in a server, expected one of id, address, pool, state, weight, "
+     "pid, "
      "started"},
     {"clusters: { a: { server: [] } }\n",
      "1:18: unknown key \"server\" in a cluster, expected one of serves, servers (did you mean "
      "\"servers\"?)"},
-    {"clusters: { a: { servers: {} } }\n", "1:27: servers is a mapping, expected a list of servers"},
+    {"clusters: { a: { servers: {} } }\n",
+     "1:27: servers is a mapping, expected a list of servers"},
     {"weights: { a: 65536 }\n", "1:15: a is \"65536\", expected a whole number from 0 to 65535"},
     {"routes: [ { cluster: a } ]\n",
      "1:11: a route without a name, expected one: run-time changes need it"},

@@ -96,7 +96,8 @@ test_three_lines(void **state)
     assert_int_equal(config->listen_count, 1);
     assert_int_equal(config->clusters[0]->member_count, 1);
     assert_string_equal(config->admin, "unix:./state/admin.sock");
-    assert_null(config->manager.connect);
+    assert_int_equal(config->manager.listen_count, 1);
+    assert_string_equal(config->manager.connect, "unix:./state/manager.sock");
     assert_false(config->cache.enabled);
     config_free(&config);
     config_diag_fini(&diag);

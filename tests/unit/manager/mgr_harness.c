@@ -57,7 +57,7 @@ harness_start(struct harness *harness, const char *tail)
     if (err != FR_OK) {
         struct fr_buf words;
         fr_buf_init(&words, 65536);
-        assert_int_equal(config_diag_print(&diag, &words), FR_OK);
+        (void)config_diag_print(&diag, &words); /* what fits is enough */
         fail_msg("%s", words.data ? words.data : "?");
     }
     config_diag_fini(&diag);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_config_docs.c - the committed schema and reference page say what the rows say.
+ * test_config_reference.c - the committed schema and reference page say what the rows say.
  *
  * After a change of options.def: FRESHET_ACCEPT=1 in the environment writes both files anew.
  */
@@ -49,7 +49,8 @@ compare(const char *name, enum fr_err (*print)(struct fr_buf *out))
         assert_int_equal(fr_file_replace(path, fr_buf_view(&printed), 0644, NULL), FR_OK);
     assert_int_equal(fr_file_read(path, &committed, NULL), FR_OK);
     if (!fr_view_eq(fr_buf_view(&printed), fr_buf_view(&committed)))
-        fail_msg("%s does not say what options.def says; run this test with FRESHET_ACCEPT=1", name);
+        fail_msg("%s does not say what options.def says; run this test with FRESHET_ACCEPT=1",
+                 name);
     fr_buf_fini(&printed);
     fr_buf_fini(&committed);
     fr_free(path);
@@ -110,8 +111,8 @@ test_rows(void **state)
         assert_ptr_equal(config__row_find(row->scope, fr_view_of(row->path)), row);
         const char *dot = strrchr(row->path, '.');
         if (dot) {
-            const struct config__row *parent = config__row_find(
-                row->scope, fr_view_make(row->path, (size_t)(dot - row->path)));
+            const struct config__row *parent =
+                config__row_find(row->scope, fr_view_make(row->path, (size_t)(dot - row->path)));
             assert_non_null(parent);
             assert_int_equal(parent->type, CONFIG_TYPE_MAPPING);
         }
