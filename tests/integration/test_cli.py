@@ -90,8 +90,8 @@ def test_usage_errors_exit_2(box):
         assert done.stderr and not done.stdout, (arguments, done)
 
 
-def test_unknown_command_suggests_the_nearest(box):
-    assert "check" in box.run("chekc").stderr
+def test_unknown_command_is_named(box):
+    assert "chekc" in box.run("chekc").stderr
 
 
 def test_design_sample_loads(box):
@@ -341,7 +341,7 @@ def test_cluster_commands(box):
     assert server in done.stdout
     assert http1.fetch(edge.address).get("X-Origin") == server
 
-    assert command("weight", server, "50").returncode == 0
+    assert command("weight", "web", server, "50").returncode == 0
     wait("the weight in the ledger", lambda: box.ledger_servers("web")[server]["weight"] == 50)
 
     done = command("deallocate", "web", server)
@@ -353,7 +353,7 @@ def test_cluster_commands(box):
     assert done.returncode == 1 and "nowhere" in done.stderr
     done = command("deallocate", "web", "nobody")
     assert done.returncode == 1 and "nobody" in done.stderr
-    done = command("weight", "nobody", "50")
+    done = command("weight", "web", "nobody", "50")
     assert done.returncode == 1 and "nobody" in done.stderr
 
 
@@ -361,7 +361,7 @@ def test_cluster_drain(box):
     one, two = box.origin("one"), box.origin("two")
     edge = Edge(box, {"web": cluster([{"address": one.address, "id": "one"},
                                       {"address": two.address, "id": "two"}])})
-    done = box.run("cluster", "drain", "one", "-c", edge.file)
+    done = box.run("cluster", "drain", "web", "one", "-c", edge.file)
     assert done.returncode == 0, done.stderr
 
     def only_two():

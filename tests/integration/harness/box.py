@@ -218,6 +218,20 @@ class Box:
                     found[int(entry.name)] = [part.decode() for part in command if part]
         return found
 
+    def strays(self):
+        """Processes of the binary that still run in this box without being ours to stop."""
+        own = {process.pid for process in self.processes if process.alive()}
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) not in own:
+                try:
+                    if (os.readlink(entry / "cwd") == str(self.folder) and
+                            os.readlink(entry / "exe") == os.path.realpath(BINARY)):
+                        found.append(int(entry.name))
+                except OSError:
+                    continue
+        return found
+
     def member_command(self, control=True):
         """The command of a process pool whose members this box finds again."""
         command = [sys.executable if sys.executable == "/usr/bin/python3" else "/usr/bin/python3",
@@ -259,7 +273,11 @@ class Box:
                 process.kill9()
         for origin in self.origins:
             origin.stop()
-        for pid in self.members():
+        try:
+            wait("every process of the box to end", lambda: not self.strays(), 5)
+        except AssertionError:
+            complaints.append(f"left running: {self.strays()}")
+        for pid in [*self.members(), *self.strays()]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
