@@ -106,7 +106,7 @@ def test_head(box):
     edge, member = simple(box)
     with http1.Client(edge.address) as client:
         response = client.request("HEAD", "/x")
-        assert response.status == 200 and response.get("Content-Length") == "9"
+        assert response.status == 200 and response.get("Content-Length") == "10"
         assert client.request("GET", "/y").text == "m GET /y\n"
     assert [r.method for r in member.requests] == ["HEAD", "GET"]
 
@@ -480,11 +480,11 @@ def test_active_health_check_takes_out_and_brings_back(box):
 def test_tcp_health_check(box):
     one, two = box.origin("one"), box.origin("two")
     edge = Edge(box, {"web": cluster([one, two], health={"type": "tcp", "interval": "50ms"},
-                                     eject={"failures": 0})})
+                                     eject={"failures": 0}, **{"retry-budget": 0})})
     one.stop()
 
     def settled():
-        return {http1.fetch(edge.address).status for _ in range(10)} == {200}
+        return {http1.fetch(edge.address).status for _ in range(20)} == {200}
     wait("the dead member to be left out", settled)
     with Load(edge.address, 2) as load:
         load.wait_done(100)
