@@ -330,7 +330,7 @@ set_handlers(struct wire_decoder *decoder)
     (void)XML_SetBillionLaughsAttackProtectionMaximumAmplification(parser, 2.0f);
     (void)XML_SetBillionLaughsAttackProtectionActivationThreshold(parser, 1 << 20);
 #endif
-#if XML_MAJOR_VERSION > 2 || (XML_MAJOR_VERSION == 2 && XML_MINOR_VERSION >= 6)
+#ifdef FR_EXPAT_CAN_DEFER
     /* WIRE_TAG_BYTES bounds what deferring guards against; a stanza must not wait for the next. */
     (void)XML_SetReparseDeferralEnabled(parser, XML_FALSE);
 #endif
