@@ -93,7 +93,7 @@ def test_editing_in_place(box):
     (lambda text: text.replace("pool: rack", "pool: rock"), "rock"),
     (lambda text: "just words", ""),
     (lambda text: re.sub(r"address: \"?127[^,]*", "address: nowhere", text), "nowhere"),
-])
+], ids=range(7))
 def test_bad_edits_are_refused_with_line_and_column(box, change, words):
     system = System(box)
     wait("requests on both", lambda: system.origins() == {"base", system.first_name})

@@ -11,6 +11,7 @@ from harness.setup import Obedient, base, cluster, scale, static_pool
 from harness.stream import NAMESPACE, RawPeer, Reader, Validator, opening
 
 REPORT = ('<report xmlns="{ns}" seq="1" at="2026-01-01T12:00:00.000Z">'
+          '<server id="probe" role="agent"/>'
           '<cluster name="web" requests="10" waiting="0"><server id="m" address="127.0.0.1:9" '
           'state="ready" weight="100" utilization="{utilization}" requests="10" errors="0" '
           'in-flight="3" p50-ms="1.0" p99-ms="2.0"/></cluster></report>')
@@ -129,7 +130,7 @@ NOT_OURS = "urn:other"
     (b"<report seq='one'/>", {"invalid"}),
     (b"<report seq='-1' at='2026-01-01T12:00:00.000Z'/>", {"invalid"}),
     (b"<result id='nonsense' status='done'/>", {"invalid"}),
-])
+], ids=range(13))
 def test_bad_stanzas_end_the_stream_with_a_reason(box, data, codes):
     manager = Manager(box)
     said = ended_with(manager, data, finish=codes is None)
@@ -153,7 +154,7 @@ def test_bad_stanzas_end_the_stream_with_a_reason(box, data, codes):
     (b'<other xmlns="urn:freshet:stream:1" version="1" role="edge" id="e">', {"namespace"}),
     (opening("emperor", "e"), {"invalid"}),
     (b'<stream xmlns="urn:freshet:stream:1" version="1" role="edge">', {"invalid"}),
-])
+], ids=range(8))
 def test_bad_openings_end_the_stream_with_a_reason(box, start, codes):
     manager = Manager(box)
     assert code(ended_with(manager, start, start=False)) in codes
@@ -240,7 +241,7 @@ def test_post_report(box, tcp):
     REPORT.format(ns=NAMESPACE, utilization="0.5") + "<second/>",
     f'<report xmlns="{NAMESPACE}" seq="1" at="2026-01-01T12:00:00.000Z">' + "<a>" * 50 + "</a>" * 50
     + "</report>",
-])
+], ids=range(9))
 def test_bad_reports_get_400_with_the_reason(box, body):
     manager = Manager(box)
     response = post(manager, body)
