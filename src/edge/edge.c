@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * edge.c - builds a responsible server out of its rooms, and takes it down again.
+ *
+ * Order:    ledger, membership, workers, listeners, admin, manager: an edge that listens can serve.
+ * Threads:  control loop.
+ */
+#include "edge/edge_priv.h"
+
+#include "base/fr_check.h"
+#include "base/fr_file.h"
+#include "base/fr_hash.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* Two processes on one ledger would undo each other's work. */
+static enum fr_err
+lock_state(struct edge *edge, char **out_why)
+{
+    int error = 0;
+    const char *state = edge->config->state;
+    if (fr_file_make_folder(state, &error) != FR_OK) {
+        *out_why = fr_xprintf("state folder %s: %s", state, strerror(error));
+        return FR_ERR_IO;
+    }
+    char *path = fr_xprintf("%s/%s.lock", state, wire_role_name(edge->role));
+    enum fr_err err = FR_OK;
+    edge->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (edge->lock_fd < 0 || flock(edge->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        *out_why = errno == EWOULDBLOCK
+                       ? fr_xprintf("state folder %s is in use by another %s: stop it, or give this "
+                                    "one a state folder of its own",
+                                    state, wire_role_name(edge->role))
+                       : fr_xprintf("%s: %s", path, strerror(errno));
+        err = FR_ERR_IO;
+    }
+    fr_free(path);
+    return err;
+}
+
+static uint32_t
+cores(void)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online < 1 ? 1 : online > 256 ? 256 : (uint32_t)online;
+}
+
+static enum fr_err
+make_data_plane(struct edge *edge, char **out_why)
+{
+    const struct config *config = edge->config;
+    enum fr_err err = FR_OK;
+    if (config->cache.enabled) {
+        const struct cache_options options = {.memory_bytes = config->cache.memory_bytes,
+                                              .object_bytes_max = config->cache.object_bytes_max};
+        err = cache_store_new(&options, &edge->cache);
+    }
+    const struct proxy_options options = {
+        .worker_count = edge->worker_count,
+        .limits = &config->limits,
+        .cache = edge->cache,
+        .via = "freshet",
+        .control = edge->loop,
+    };
+    if (err == FR_OK)
+        err = proxy_new(&options, &edge->proxy);
+    if (err != FR_OK)
+        *out_why = fr_xprintf("workers or cache: %s", fr_err_words(err));
+    return err;
+}
+
+static enum fr_err
+make_allocator(struct edge *edge, struct config_diag *diag, char **out_why)
+{
+    const struct config *config = edge->config;
+    struct allocator_events events = *edge_allocator_events();
+    events.ctx = edge;
+    struct allocator_options options = {
+        .state_folder = config->state,
+        .needs_release = edge->role == WIRE_ROLE_ALLOCATOR,
+    };
+    edge_settings_shown(edge, &options.shown);
+    enum fr_err err = allocator_new(edge->loop, &options, config->clusters, config->cluster_count,
+                                    config->pools, config->pool_count, &events, diag,
+                                    &edge->allocator);
+    if (err != FR_OK && err != FR_ERR_CONFIG)
+        *out_why = fr_xprintf("ledger or pools in %s: %s", config->state, fr_err_words(err));
+    return err;
+}
+
+enum fr_err
+edge_new(struct loop *loop, struct config *config, enum wire_role role, struct config_diag *diag,
+         struct edge **out, char **out_why)
+{
+    struct edge *edge = fr_xalloc(sizeof(*edge));
+    struct fr_hash_key boot;
+    edge->loop = loop;
+    edge->config = config;
+    edge->role = role;
+    edge->lock_fd = -1;
+    edge->worker_count = role == WIRE_ROLE_ALLOCATOR ? 1
+                         : config->workers           ? config->workers
+                                                     : cores();
+    edge->worker_cpu_us = fr_xalloc(edge->worker_count * sizeof(*edge->worker_cpu_us));
+    edge->worker_cpu_share = fr_xalloc(edge->worker_count * sizeof(*edge->worker_cpu_share));
+    edge->clusters = fr_map_new();
+    edge->slots = cluster_slots_new();
+    fr_list_init(&edge->leaving);
+    fr_list_init(&edge->requests);
+    fr_hash_key_random(&boot);
+    (void)snprintf(edge->boot, sizeof(edge->boot), "%016llx", (unsigned long long)boot.k0);
+    enum fr_err err = lock_state(edge, out_why);
+    if (err == FR_OK && role == WIRE_ROLE_EDGE)
+        err = make_data_plane(edge, out_why);
+    if (err == FR_OK)
+        err = make_allocator(edge, diag, out_why);
+    if (err != FR_OK) {
+        edge_free(&edge);
+        return err;
+    }
+    edge_settings_apply(edge);
+    *out = edge;
+    return FR_OK;
+}
+
+/* ---- listeners ------------------------------------------------------------------------------ */
+
+static enum fr_err
+listen_on(struct edge *edge, const struct config_listen *wanted, char **out_why)
+{
+    struct loop_addr bound;
+    char text[LOOP_ADDR_TEXT_BYTES];
+    int error = 0;
+    if (wanted->tls) {
+        fr_log(FR_LOG_WARN, "edge", "listener left closed: TLS is not available yet",
+               FR_S("address", wanted->text));
+        return FR_OK;
+    }
+    enum fr_err err = proxy_listen(edge->proxy, &wanted->addr, &bound, &error);
+    if (err != FR_OK) {
+        *out_why = fr_xprintf("listen %s: %s", wanted->text,
+                              error ? strerror(error) : fr_err_words(err));
+        return err;
+    }
+    fr_xgrow((void **)&edge->listeners, &edge->listener_cap, edge->listener_count + 1,
+             sizeof(*edge->listeners));
+    edge->listeners[edge->listener_count++] =
+        (struct edge_listener){.wanted = wanted->addr, .bound = bound, .kept = true};
+    loop_addr_format(&bound, text);
+    fr_log(FR_LOG_INFO, "edge", "listening", FR_S("address", text),
+           FR_I("workers", edge->worker_count));
+    return FR_OK;
+}
+
+static struct edge_listener *
+find_listener(struct edge *edge, const struct loop_addr *wanted)
+{
+    for (size_t i = 0; i < edge->listener_count; i++)
+        if (loop_addr_equal(&edge->listeners[i].wanted, wanted))
+            return &edge->listeners[i];
+    return NULL;
+}
+
+static void
+close_unkept_listeners(struct edge *edge)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < edge->listener_count; i++) {
+        if (edge->listeners[i].kept)
+            edge->listeners[kept++] = edge->listeners[i];
+        else
+            proxy_unlisten(edge->proxy, &edge->listeners[i].bound);
+    }
+    edge->listener_count = kept;
+}
+
+/* Those that are new are opened first; only when all stand are the old ones closed. */
+static enum fr_err
+sync_listeners(struct edge *edge, const struct config *config, char **out_why)
+{
+    size_t before = edge->listener_count;
+    enum fr_err err = FR_OK;
+    for (size_t i = 0; i < before; i++)
+        edge->listeners[i].kept = false;
+    for (size_t i = 0; i < config->listen_count && err == FR_OK; i++) {
+        struct edge_listener *there = find_listener(edge, &config->listen[i].addr);
+        if (there != NULL)
+            there->kept = true;
+        else
+            err = listen_on(edge, &config->listen[i], out_why);
+    }
+    if (err != FR_OK)
+        for (size_t i = 0; i < edge->listener_count; i++)
+            edge->listeners[i].kept = i < before;
+    close_unkept_listeners(edge);
+    return err;
+}
+
+enum fr_err
+edge_start(struct edge *edge, char **out_why)
+{
+    enum fr_err err = edge_admin_start(edge, out_why);
+    if (err != FR_OK)
+        return err;
+    edge->started = true;
+    edge_publish(edge);
+    if (edge->proxy != NULL) {
+        err = sync_listeners(edge, edge->config, out_why);
+        if (err != FR_OK)
+            return err;
+        err = proxy_start(edge->proxy);
+        if (err != FR_OK) {
+            *out_why = fr_xprintf("worker threads: %s", fr_err_words(err));
+            return err;
+        }
+    }
+    edge_measure_start(edge);
+    err = edge_stream_start(edge);
+    if (err != FR_OK)
+        *out_why = fr_xprintf("manager %s: %s", edge->config->manager.connect, fr_err_words(err));
+    return err;
+}
+
+/* ---- reload --------------------------------------------------------------------------------- */
+
+static void
+warn_of_restart_keys(const struct config *old, const struct config *new)
+{
+    if (old->workers != new->workers || strcmp(old->state, new->state) != 0 ||
+        old->cache.enabled != new->cache.enabled ||
+        old->cache.memory_bytes != new->cache.memory_bytes)
+        fr_log(FR_LOG_WARN, "edge",
+               "workers, state and cache change with a restart only; the rest is in force");
+}
+
+enum fr_err
+edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, char **out_why)
+{
+    (void)diag; /* the file's own errors were found by config_load */
+    enum fr_err err = FR_OK;
+    if (edge->proxy != NULL)
+        err = sync_listeners(edge, config, out_why);
+    if (err == FR_OK) {
+        err = allocator_reload(edge->allocator, config->clusters, config->cluster_count,
+                               config->pools, config->pool_count);
+        if (err != FR_OK) {
+            *out_why = fr_xprintf("pools: %s", fr_err_words(err));
+            char *ignored = NULL;
+            if (edge->proxy != NULL && sync_listeners(edge, edge->config, &ignored) != FR_OK)
+                fr_log(FR_LOG_ERROR, "edge", "a listener was lost", FR_S("why", ignored));
+            fr_free(ignored);
+        }
+    }
+    if (err != FR_OK) {
+        config_free(&config);
+        return err;
+    }
+    struct config *old = edge->config;
+    warn_of_restart_keys(old, config);
+    edge->config = config;
+    edge_settings_apply(edge);
+    config_free(&old);
+    return FR_OK;
+}
+
+/* ---- end ------------------------------------------------------------------------------------ */
+
+static void
+on_proxy_drained(void *ctx)
+{
+    struct edge *edge = ctx;
+    edge->stop_fn(edge->stop_ctx);
+}
+
+void
+edge_stop(struct edge *edge, int64_t deadline_us, loop_fn fn, void *ctx)
+{
+    fr_require(!edge->stopping);
+    edge->stopping = true;
+    edge->stop_fn = fn;
+    edge->stop_ctx = ctx;
+    fr_log(FR_LOG_INFO, "edge", "stopping, finishing what is under way");
+    if (edge->stream != NULL)
+        stream_session_close(edge->stream);
+    edge_measure_stop(edge);
+    if (edge->proxy != NULL)
+        proxy_drain(edge->proxy, deadline_us, on_proxy_drained, edge);
+    else
+        loop_timer_start(edge->loop, &edge->sample_timer, 0, on_proxy_drained, edge);
+}
+
+static void
+free_members(struct fr_list *list)
+{
+    FR_LIST_EACH_SAFE(list, node)
+        edge_member_free(FR_CONTAINER(node, struct edge_member, link));
+}
+
+void
+edge_free(struct edge **out)
+{
+    struct edge *edge = *out;
+    if (edge == NULL)
+        return;
+    edge_measure_stop(edge);
+    loop_defer_cancel(&edge->publish_task);
+    loop_defer_cancel(&edge->report_task);
+    stream_session_free(&edge->stream);
+    admin_free(&edge->admin);
+    proxy_free(&edge->proxy);
+    allocator_free(&edge->allocator, false);
+    free_members(&edge->leaving);
+    size_t cursor = 0;
+    void *value = NULL;
+    while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
+        struct edge_cluster *cluster = value;
+        free_members(&cluster->members);
+        edge_cluster_free(cluster);
+    }
+    fr_map_free(&edge->clusters, NULL);
+    edge_requests_free(edge);
+    edge_settings_free(edge);
+    cache_store_free(&edge->cache);
+    cluster_slots_free(&edge->slots);
+    fr_free(edge->listeners);
+    fr_free(edge->worker_cpu_us);
+    fr_free(edge->worker_cpu_share);
+    config_free(&edge->config);
+    if (edge->lock_fd >= 0)
+        (void)close(edge->lock_fd); /* gives up the lock */
+    fr_free(edge);
+    *out = NULL;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * edge_admin.c - the admin socket: what it is asked, and what it changes.
+ *
+ *     GET  /metrics                              Prometheus text
+ *     GET  /status                               JSON
+ *     POST /clusters/NAME/allocate?count=&server=
+ *     POST /clusters/NAME/deallocate?server=     no server: the least loaded
+ *     POST /clusters/NAME/drain?server=          weight 0: stays a member, takes nothing new
+ *     POST /clusters/NAME/weight?server=&weight=
+ *
+ * A call that changes something answers when it is done. Access is by the socket file's mode.
+ * Threads:  control loop.
+ */
+#include "edge/edge_priv.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+#define STATUS_BYTES_MAX ((size_t)64 << 20)
+
+static void
+answer_print(struct admin_exchange *exchange, struct edge *edge, const char *type,
+             enum fr_err (*print)(struct edge *edge, struct fr_buf *out))
+{
+    struct fr_buf out;
+    fr_buf_init(&out, STATUS_BYTES_MAX);
+    enum fr_err err = print(edge, &out);
+    if (err == FR_OK)
+        admin_answer(exchange, 200, type, fr_buf_view(&out));
+    else
+        admin_answer_error(exchange, 500, "%s", fr_err_words(err));
+    fr_buf_fini(&out);
+}
+
+static void
+get_metrics(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    (void)request; /* takes no parameters */
+    answer_print(exchange, ctx, "text/plain; version=0.0.4; charset=utf-8", edge_metrics_print);
+}
+
+static void
+get_status(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    (void)request; /* takes no parameters */
+    answer_print(exchange, ctx, "application/json", edge_status_print);
+}
+
+static int
+status_of(enum fr_err err)
+{
+    switch (err) {
+    case FR_ERR_NOT_FOUND:
+        return 404;
+    case FR_ERR_RANGE:
+    case FR_ERR_SYNTAX:
+    case FR_ERR_CONFIG:
+        return 400;
+    case FR_ERR_POOL_EMPTY:
+    case FR_ERR_AT_MAX:
+    case FR_ERR_AT_MIN:
+    case FR_ERR_STATE:
+    case FR_ERR_EXISTS:
+        return 409;
+    default:
+        return 500;
+    }
+}
+
+static void
+answer_servers(struct admin_exchange *exchange, const struct allocator_answer *answer)
+{
+    json_t *servers = json_array();
+    for (size_t i = 0; i < answer->server_count; i++)
+        json_array_append_new(servers,
+                              json_pack("{s:s, s:s}", "id", answer->servers[i].id, "address",
+                                        answer->servers[i].address));
+    json_t *root = json_pack("{s:s, s:I, s:o}", "status", "done", "generation",
+                             (json_int_t)answer->generation, "servers", servers);
+    char *text = json_dumps(root, 0);
+    admin_answer(exchange, 200, NULL, fr_view_of(text ? text : "{}"));
+    free(text); /* Jansson's, so its allocator's */
+    json_decref(root);
+}
+
+static void
+on_done(void *ctx, const struct allocator_answer *answer)
+{
+    struct admin_exchange *exchange = ctx;
+    if (answer->err != FR_OK)
+        admin_answer_error(exchange, status_of(answer->err), "%s",
+                           answer->why ? answer->why : fr_err_words(answer->err));
+    else
+        answer_servers(exchange, answer);
+}
+
+static void
+answer_err(struct admin_exchange *exchange, enum fr_err err)
+{
+    if (err == FR_OK)
+        admin_answer(exchange, 200, NULL, FR_VIEW("{\"status\": \"done\"}\n"));
+    else
+        admin_answer_error(exchange, status_of(err), "%s", fr_err_words(err));
+}
+
+static void
+post_allocate(struct edge *edge, struct edge_cluster *cluster, struct admin_exchange *exchange,
+              struct fr_view query)
+{
+    char count_text[16], server[LOOP_ADDR_TEXT_BYTES];
+    uint64_t count = 1;
+    if (admin_query(query, "count", count_text, sizeof(count_text)) &&
+        (!fr_view_u64(fr_view_of(count_text), &count) || count < 1 || count > 1000)) {
+        admin_answer_error(exchange, 400, "count: expected a number from 1 to 1000, found \"%s\"",
+                           count_text);
+        return;
+    }
+    bool wanted = admin_query(query, "server", server, sizeof(server));
+    allocator_allocate(edge->allocator, fr_view_of(cluster->config->name), (uint32_t)count,
+                       wanted ? fr_view_of(server) : (struct fr_view){NULL, 0}, on_done, exchange);
+}
+
+/* The member that ?server= names, by id or address; answers when there is none. */
+static struct edge_member *
+named_member(struct edge_cluster *cluster, struct admin_exchange *exchange, struct fr_view query)
+{
+    char name[LOOP_ADDR_TEXT_BYTES];
+    if (!admin_query(query, "server", name, sizeof(name))) {
+        admin_answer_error(exchange, 400, "which server? give ?server=ID or its address");
+        return NULL;
+    }
+    FR_LIST_EACH(&cluster->members, node) {
+        struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
+        if (strcmp(member->shared->id, name) == 0 || strcmp(member->shared->address, name) == 0)
+            return member;
+    }
+    admin_answer_error(exchange, 404, "no server \"%s\" in cluster %s", name,
+                       cluster->config->name);
+    return NULL;
+}
+
+static void
+post_deallocate(struct edge *edge, struct edge_cluster *cluster, struct admin_exchange *exchange,
+                struct fr_view query)
+{
+    char ignored[LOOP_ADDR_TEXT_BYTES];
+    bool named = admin_query(query, "server", ignored, sizeof(ignored));
+    struct edge_member *victim =
+        named ? named_member(cluster, exchange, query) : edge_pick_victim(cluster);
+    if (victim == NULL) {
+        if (!named)
+            admin_answer_error(exchange, 409, "no server of cluster %s came from a pool",
+                               cluster->config->name);
+        return;
+    }
+    struct fr_view id = fr_view_of(victim->shared->id);
+    allocator_deallocate(edge->allocator, fr_view_of(cluster->config->name), &id, 1, on_done,
+                         exchange);
+}
+
+static void
+set_weight(struct edge *edge, struct edge_member *member, struct admin_exchange *exchange,
+           uint32_t weight)
+{
+    enum fr_err err = FR_OK;
+    if (member->origin != EDGE_FROM_MANAGER)
+        err = allocator_weight(edge->allocator, fr_view_of(member->shared->id), weight);
+    if (err == FR_OK)
+        edge_member_weight(member, weight);
+    answer_err(exchange, err);
+}
+
+static void
+post_drain(struct edge *edge, struct edge_cluster *cluster, struct admin_exchange *exchange,
+           struct fr_view query)
+{
+    struct edge_member *member = named_member(cluster, exchange, query);
+    if (member != NULL)
+        set_weight(edge, member, exchange, 0);
+}
+
+static void
+post_weight(struct edge *edge, struct edge_cluster *cluster, struct admin_exchange *exchange,
+            struct fr_view query)
+{
+    char text[16];
+    uint64_t weight = 0;
+    if (!admin_query(query, "weight", text, sizeof(text)) ||
+        !fr_view_u64(fr_view_of(text), &weight) || weight > 65535) {
+        admin_answer_error(exchange, 400, "weight: expected a number from 0 to 65535");
+        return;
+    }
+    struct edge_member *member = named_member(cluster, exchange, query);
+    if (member != NULL)
+        set_weight(edge, member, exchange, (uint32_t)weight);
+}
+
+static void
+post_cluster(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    static const struct {
+        const char *verb;
+        void (*fn)(struct edge *, struct edge_cluster *, struct admin_exchange *, struct fr_view);
+    } verbs[] = {{"allocate", post_allocate},
+                 {"deallocate", post_deallocate},
+                 {"drain", post_drain},
+                 {"weight", post_weight}};
+    struct edge *edge = ctx;
+    struct fr_view rest = request->path, name;
+    (void)fr_view_split(&rest, '/', &name); /* before the first slash: nothing */
+    (void)fr_view_split(&rest, '/', &name); /* "clusters", or we would not be here */
+    if (!fr_view_split(&rest, '/', &name) || name.len == 0 || rest.ptr == NULL) {
+        admin_answer_error(exchange, 404, "expected /clusters/NAME/VERB");
+        return;
+    }
+    struct edge_cluster *cluster = edge_cluster_find(edge, name);
+    if (cluster == NULL) {
+        admin_answer_error(exchange, 404, "unknown cluster \"%.*s\"", FR_VIEW_ARG(name));
+        return;
+    }
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (fr_view_is(rest, verbs[i].verb)) {
+            verbs[i].fn(edge, cluster, exchange, request->query);
+            return;
+        }
+    }
+    admin_answer_error(exchange, 404,
+                       "unknown verb \"%.*s\", expected allocate, deallocate, drain or weight",
+                       FR_VIEW_ARG(rest));
+}
+
+static const struct admin_route edge_routes[] = {
+    {"GET", "/metrics", get_metrics},
+    {"GET", "/status", get_status},
+    {"POST", "/clusters/", post_cluster},
+    {NULL, NULL, NULL},
+};
+
+enum fr_err
+edge_admin_start(struct edge *edge, char **out_why)
+{
+    const struct config *config = edge->config;
+    int fd = -1, error = 0;
+    if (config->admin == NULL)
+        return FR_OK;
+    enum fr_err err = loop_bind(&config->admin_addr, false, &fd, &error);
+    if (err == FR_OK)
+        err = admin_new(edge->loop, fd, edge_routes, EDGE_ADMIN_BODY_BYTES_MAX, edge,
+                        &edge->admin);
+    if (err != FR_OK)
+        *out_why = fr_xprintf("admin %s: %s", config->admin,
+                              error ? strerror(error) : fr_err_words(err));
+    return err;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * edge_metrics.c - GET /metrics: the counters in Prometheus' text exposition format.
+ *
+ * Names:    freshet_ + what + unit; _total for what only grows.
+ * Threads:  control loop; reads the workers' counters.
+ */
+#include "edge/edge_priv.h"
+
+#include <math.h>
+
+struct metrics {
+    struct fr_buf *out;
+    enum fr_err err; /* the first one; afterwards nothing is written */
+};
+
+__attribute__((format(printf, 2, 3))) static void
+put(struct metrics *metrics, const char *format, ...)
+{
+    va_list args;
+    if (metrics->err != FR_OK)
+        return;
+    va_start(args, format);
+    metrics->err = fr_buf_vprintf(metrics->out, format, args);
+    va_end(args);
+}
+
+static bool
+is_now(const char *help)
+{
+    size_t len = strlen(help);
+    return len > 4 && strcmp(help + len - 4, " now") == 0;
+}
+
+static void
+put_worker_counters(struct metrics *metrics, struct edge *edge)
+{
+    struct proxy_counters *all = fr_xalloc(edge->worker_count * sizeof(*all) + FR_CACHE_LINE);
+    for (uint32_t i = 0; i < edge->worker_count; i++)
+        proxy_read_counters(edge->proxy, i, &all[i]);
+#define PROXY_COUNTER_ROW(name, help)                                                              \
+    put(metrics, "# HELP freshet_%s%s %s\n# TYPE freshet_%s%s %s\n", #name,                        \
+        is_now(help) ? "" : "_total", help, #name, is_now(help) ? "" : "_total",                   \
+        is_now(help) ? "gauge" : "counter");                                                       \
+    for (uint32_t i = 0; i < edge->worker_count; i++)                                              \
+        put(metrics, "freshet_%s%s{worker=\"%u\"} %llu\n", #name, is_now(help) ? "" : "_total", i, \
+            (unsigned long long)all[i].name);
+#include "proxy/proxy_counters.def"
+#undef PROXY_COUNTER_ROW
+    fr_free(all);
+    put(metrics, "# HELP freshet_worker_cpu_ratio Share of a core a worker used since the last "
+                 "report\n# TYPE freshet_worker_cpu_ratio gauge\n");
+    for (uint32_t i = 0; i < edge->worker_count; i++)
+        put(metrics, "freshet_worker_cpu_ratio{worker=\"%u\"} %.4f\n", i,
+            edge->worker_cpu_share[i]);
+}
+
+static void
+put_cache(struct metrics *metrics, const struct edge *edge)
+{
+    struct cache_counters cache;
+    if (edge->cache == NULL)
+        return;
+    cache_store_counters(edge->cache, &cache);
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"cache_bytes", "gauge", "Memory the cache holds", cache.bytes},
+        {"cache_entries", "gauge", "Responses the cache holds", cache.entries},
+        {"cache_stored_total", "counter", "Responses stored", cache.stored},
+        {"cache_evicted_total", "counter", "Responses evicted to make room", cache.evicted},
+        {"cache_refused_full_total", "counter", "Responses not stored: no room",
+         cache.refused_full},
+        {"cache_refused_large_total", "counter", "Responses not stored: too large",
+         cache.refused_large},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        put(metrics, "# HELP freshet_%s %s\n# TYPE freshet_%s %s\nfreshet_%s %llu\n", rows[i].name,
+            rows[i].help, rows[i].name, rows[i].type, rows[i].name,
+            (unsigned long long)rows[i].value);
+}
+
+typedef double (*member_value_fn)(const struct edge_member *member,
+                                  const struct cluster_member_stats *sum);
+
+#define MEMBER_COUNTER(field)                                                                      \
+    static double value_##field(const struct edge_member *member,                                  \
+                                const struct cluster_member_stats *sum)                            \
+    {                                                                                              \
+        (void)member;                                                                              \
+        return (double)sum->field;                                                                 \
+    }
+MEMBER_COUNTER(in_flight)
+MEMBER_COUNTER(connections)
+MEMBER_COUNTER(requests)
+MEMBER_COUNTER(errors)
+MEMBER_COUNTER(connect_failures)
+MEMBER_COUNTER(retries)
+MEMBER_COUNTER(ejections)
+MEMBER_COUNTER(bytes_in)
+MEMBER_COUNTER(bytes_out)
+
+static double
+value_utilization(const struct edge_member *member, const struct cluster_member_stats *sum)
+{
+    (void)sum;
+    return edge_member_utilization(member);
+}
+
+static double
+value_weight(const struct edge_member *member, const struct cluster_member_stats *sum)
+{
+    (void)sum;
+    return member->weight;
+}
+
+static double
+value_healthy(const struct edge_member *member, const struct cluster_member_stats *sum)
+{
+    (void)sum;
+    return member->healthy;
+}
+
+static const struct {
+    const char *name, *type, *help;
+    member_value_fn value;
+} member_rows[] = {
+    {"utilization_ratio", "gauge", "0..1: how much of what it can do it is doing",
+     value_utilization},
+    {"in_flight", "gauge", "Requests under way", value_in_flight},
+    {"connections", "gauge", "Connections open, idle ones included", value_connections},
+    {"weight", "gauge", "Weight in force", value_weight},
+    {"healthy", "gauge", "1 while its checks pass", value_healthy},
+    {"requests_total", "counter", "Requests finished", value_requests},
+    {"errors_total", "counter", "Failed requests", value_errors},
+    {"connect_failures_total", "counter", "Connections that failed", value_connect_failures},
+    {"retries_total", "counter", "Requests taken to another member", value_retries},
+    {"ejections_total", "counter", "Times it was taken out of the choice", value_ejections},
+    {"received_bytes_total", "counter", "Bytes from it", value_bytes_in},
+    {"sent_bytes_total", "counter", "Bytes to it", value_bytes_out},
+};
+
+static void
+put_members(struct metrics *metrics, struct edge *edge)
+{
+    int64_t now_us = loop_now_us(edge->loop);
+    for (size_t row = 0; row < sizeof(member_rows) / sizeof(member_rows[0]); row++) {
+        size_t cursor = 0;
+        void *value = NULL;
+        put(metrics, "# HELP freshet_member_%s %s\n# TYPE freshet_member_%s %s\n",
+            member_rows[row].name, member_rows[row].help, member_rows[row].name,
+            member_rows[row].type);
+        while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
+            struct edge_cluster *cluster = value;
+            FR_LIST_EACH(&cluster->members, node) {
+                struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
+                struct cluster_member_stats sum;
+                cluster_member_sum(member->shared, now_us, &sum);
+                double number = member_rows[row].value(member, &sum);
+                if (!isnan(number))
+                    put(metrics, "freshet_member_%s{cluster=\"%s\",member=\"%s\"} %.17g\n",
+                        member_rows[row].name, member->cluster_name, member->shared->id, number);
+            }
+        }
+    }
+}
+
+static void
+put_latency(struct metrics *metrics, struct edge *edge)
+{
+    static const double quantiles[] = {0.5, 0.9, 0.99};
+    size_t cursor = 0;
+    void *value = NULL;
+    put(metrics, "# HELP freshet_member_latency_seconds Request sent to last response byte, since "
+                 "the member joined\n# TYPE freshet_member_latency_seconds summary\n");
+    while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
+        struct edge_cluster *cluster = value;
+        FR_LIST_EACH(&cluster->members, node) {
+            struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
+            struct fr_hist hist;
+            cluster_member_latency(member->shared, &hist);
+            for (size_t i = 0; i < 3 && fr_hist_count(&hist) > 0; i++)
+                put(metrics,
+                    "freshet_member_latency_seconds{cluster=\"%s\",member=\"%s\",quantile=\"%g\"} "
+                    "%.6f\n",
+                    member->cluster_name, member->shared->id, quantiles[i],
+                    (double)fr_hist_quantile_us(&hist, quantiles[i]) / 1e6);
+            put(metrics,
+                "freshet_member_latency_seconds_count{cluster=\"%s\",member=\"%s\"} %llu\n",
+                member->cluster_name, member->shared->id,
+                (unsigned long long)fr_hist_count(&hist));
+        }
+    }
+}
+
+static void
+put_control(struct metrics *metrics, struct edge *edge)
+{
+    put(metrics,
+        "# HELP freshet_build_info Version\n# TYPE freshet_build_info gauge\n"
+        "freshet_build_info{version=\"%s\",role=\"%s\"} 1\n"
+        "# HELP freshet_cpu_ratio Cores used by the process since the last report\n"
+        "# TYPE freshet_cpu_ratio gauge\nfreshet_cpu_ratio %.4f\n"
+        "# HELP freshet_relief_step Relief step in force, 0 = none\n"
+        "# TYPE freshet_relief_step gauge\nfreshet_relief_step %u\n"
+        "# HELP freshet_generation Snapshots published\n"
+        "# TYPE freshet_generation gauge\nfreshet_generation %llu\n"
+        "# HELP freshet_manager_connected 1 while a stream to the manager is open\n"
+        "# TYPE freshet_manager_connected gauge\nfreshet_manager_connected %d\n",
+        FRESHET_VERSION, wire_role_name(edge->role), edge->process_cpu_share, edge->relief_step,
+        (unsigned long long)edge->generation,
+        edge->stream != NULL && stream_session_is_open(edge->stream));
+    put(metrics,
+        "# HELP freshet_allocations_total Servers of pools that joined a cluster\n"
+        "# TYPE freshet_allocations_total counter\nfreshet_allocations_total %llu\n"
+        "# HELP freshet_deallocations_total Servers of pools that left a cluster\n"
+        "# TYPE freshet_deallocations_total counter\nfreshet_deallocations_total %llu\n",
+        (unsigned long long)edge->allocations, (unsigned long long)edge->deallocations);
+    struct allocator_pool pool;
+    put(metrics, "# HELP freshet_pool_available Servers that can be allocated\n"
+                 "# TYPE freshet_pool_available gauge\n");
+    for (size_t i = 0; allocator_pool_at(edge->allocator, i, &pool); i++)
+        put(metrics, "freshet_pool_available{pool=\"%s\"} %llu\n", pool.name,
+            (unsigned long long)pool.available);
+    put(metrics, "# HELP freshet_pool_allocated Servers in clusters\n"
+                 "# TYPE freshet_pool_allocated gauge\n");
+    for (size_t i = 0; allocator_pool_at(edge->allocator, i, &pool); i++)
+        put(metrics, "freshet_pool_allocated{pool=\"%s\"} %llu\n", pool.name,
+            (unsigned long long)pool.allocated);
+}
+
+enum fr_err
+edge_metrics_print(struct edge *edge, struct fr_buf *out)
+{
+    struct metrics metrics = {.out = out};
+    put_control(&metrics, edge);
+    if (edge->proxy != NULL) {
+        put_worker_counters(&metrics, edge);
+        put_cache(&metrics, edge);
+        put_members(&metrics, edge);
+        put_latency(&metrics, edge);
+    }
+    return metrics.err;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * edge_priv.h - what the files of this room share.
+ *
+ * How a change travels:  edge_members.c or edge_settings.c changes what the control thread knows and
+ * calls edge_publish_soon; at the end of the turn edge_publish.c builds one snapshot of everything
+ * that changed and hands it to the workers.
+ */
+#ifndef EDGE_PRIV_H
+#define EDGE_PRIV_H
+
+#include "admin/admin.h"
+#include "allocator/allocator.h"
+#include "base/fr_list.h"
+#include "base/fr_log.h"
+#include "base/fr_map.h"
+#include "base/fr_mem.h"
+#include "base/fr_time.h"
+#include "cache/cache.h"
+#include "cluster/cluster_health.h"
+#include "cluster/cluster_snapshot.h"
+#include "cluster/cluster_utilization.h"
+#include "edge/edge.h"
+#include "proxy/proxy.h"
+#include "stream/stream_session.h"
+
+#define EDGE_SAMPLE_US (50 * FR_US_PER_MS) /* how often levels are looked at */
+#define EDGE_RESULTS_KEPT 1024             /* answers remembered for repeated requests */
+#define EDGE_ADMIN_BODY_BYTES_MAX ((size_t)1 << 20)
+
+/* Where a member came from, and so who may take it away. */
+enum edge_origin {
+    EDGE_FROM_FILE,    /* freshet.yaml */
+    EDGE_FROM_POOL,    /* the allocator of this process */
+    EDGE_FROM_MANAGER, /* another server is responsible; the manager told us to join it */
+};
+
+struct edge_cluster {
+    struct edge *edge;
+    struct config_cluster *config; /* referenced */
+    uint32_t slot;                 /* never used again: counters of a slot belong to one cluster */
+    struct fr_list members;        /* of edge_member.link */
+    size_t member_count;
+    struct cluster_view *view;     /* as published; NULL before */
+    bool dirty;                    /* the view no longer shows what is */
+    double upper, lower;           /* levels in force; < 0: none */
+};
+
+struct edge_member {
+    struct fr_list link; /* in its cluster's members, or in edge.leaving */
+    struct edge *edge;
+    struct edge_cluster *cluster; /* NULL while leaving */
+    char cluster_name[CONFIG_NAME_BYTES];
+    struct cluster_member *shared;
+    enum edge_origin origin;
+    uint32_t weight;        /* in force */
+    uint32_t weight_normal; /* as configured */
+    int64_t ramp_from_us;
+    bool healthy;
+    bool told_to_drain; /* by its agent-check */
+    struct cluster_health *health;
+    struct cluster_agent_check *agent;
+    /* measuring */
+    struct cluster_utilization utilization;
+    bool above_upper;        /* as last reported */
+    bool below_lower;
+    struct fr_hist last_latency;
+    uint64_t last_ejections;
+    int64_t ejected_at_us;   /* when the counter last grew; 0 = never */
+    int64_t unhealthy_since_us;
+    /* leaving */
+    bool drain_watched;
+    struct loop_timer drain_timer;
+    bool answer_leave; /* a <leave> of the manager waits for it */
+    struct wire_request_id leave_id;
+};
+
+/* A request of the manager that was, or is being, carried out. */
+struct edge_request {
+    struct fr_list link; /* newest last */
+    struct edge *edge;
+    struct wire_request_id id;
+    bool answered;
+    enum wire_operation operation;
+    enum fr_err err;
+    char *why;
+    uint64_t generation;
+    struct edge_request_server {
+        char id[CONFIG_NAME_BYTES];
+        char address[LOOP_ADDR_TEXT_BYTES];
+    } *servers;
+    size_t server_count;
+};
+
+struct edge_listener {
+    struct loop_addr wanted, bound;
+    bool kept; /* scratch of a reload */
+};
+
+struct edge {
+    /* set once */
+    struct loop *loop;
+    enum wire_role role;
+    bool embedded; /* no manager configured */
+    char boot[40];
+    int lock_fd;
+    char *ledger_path;
+    /* owner */
+    struct config *config;
+    struct cache_store *cache; /* NULL = none */
+    struct proxy *proxy;       /* NULL for the allocator role */
+    struct allocator *allocator;
+    struct admin *admin;
+    struct stream_session *stream;
+    struct cluster_slots *slots;
+    uint32_t worker_count;
+    struct fr_map *clusters; /* name -> struct edge_cluster */
+    uint32_t cluster_slot_next;
+    struct config_route **routes; /* in force; referenced */
+    size_t route_count;
+    struct fr_list leaving; /* of edge_member.link */
+    uint64_t generation;
+    struct loop_task publish_task, report_task;
+    uint32_t relief_step;
+    uint64_t allocations, deallocations; /* servers of pools that joined and left */
+    struct edge_listener *listeners;
+    size_t listener_count, listener_cap;
+    /* measuring */
+    struct loop_timer sample_timer, report_timer;
+    int64_t *worker_cpu_us;   /* at the last report */
+    double *worker_cpu_share;
+    int64_t process_cpu_us, measured_at_us;
+    double process_cpu_share, self_utilization;
+    bool self_above;
+    uint64_t report_seq;
+    bool report_crossing; /* why report_task was queued */
+    /* requests */
+    struct fr_list requests;
+    size_t request_count;
+    uint64_t manager_epoch; /* the newest one obeyed */
+    /* ends */
+    bool started, stopping;
+    loop_fn stop_fn;
+    void *stop_ctx;
+    /* scratch of what the ledger shows */
+    char **serves_texts;
+    size_t serves_count, serves_cap;
+};
+
+/* edge_members.c */
+struct edge_cluster *edge_cluster_find(struct edge *edge, struct fr_view name);
+struct edge_cluster *edge_cluster_put(struct edge *edge, struct config_cluster *config);
+void edge_cluster_remove(struct edge *edge, struct edge_cluster *cluster);
+void edge_cluster_free(struct edge_cluster *cluster);
+struct edge_member *edge_member_find(struct edge_cluster *cluster, struct fr_view id);
+struct edge_member *edge_member_find_any(struct edge *edge, struct fr_view id);
+struct edge_member_init {
+    struct fr_view id, pool;
+    const struct loop_addr *addr;
+    enum edge_origin origin;
+    uint32_t weight, weight_normal;
+    bool ramp;
+};
+/* NULL (logged) when there is no room for it. */
+struct edge_member *edge_member_join(struct edge_cluster *cluster,
+                                     const struct edge_member_init *init);
+/* Out of the cluster; freed once drained, which is told to whom it concerns. */
+void edge_member_leave(struct edge_member *member);
+void edge_member_weight(struct edge_member *member, uint32_t weight);
+void edge_member_watch_drained(struct edge_member *member);
+void edge_member_free(struct edge_member *member);
+const struct allocator_events *edge_allocator_events(void);
+
+/* edge_publish.c */
+void edge_publish_soon(struct edge *edge);
+/* Now; for the start. */
+void edge_publish(void *ctx);
+
+/* edge_settings.c: routes and clusters in force = the file's, less what was removed or replaced at
+ * run time, plus what was introduced. */
+void edge_settings_apply(struct edge *edge);
+void edge_settings_shown(struct edge *edge, struct cluster_ledger_shown *out);
+/* Words (fr_free) when the settings that would result contradict themselves; NULL when fine. */
+char *edge_settings_conflict(struct edge *edge, const struct config_route *new_route,
+                             struct fr_view removed_cluster);
+void edge_settings_free(struct edge *edge);
+
+/* edge_measure.c */
+void edge_measure_start(struct edge *edge);
+void edge_measure_stop(struct edge *edge);
+void edge_measure_self(struct edge *edge);
+double edge_member_utilization(const struct edge_member *member);
+const char *edge_member_state(const struct edge_member *member);
+
+/* edge_report.c */
+void edge_report_soon(struct edge *edge, bool crossing);
+void edge_report_start(struct edge *edge);
+
+/* edge_requests.c, edge_reconfigure.c */
+void edge_reconfigure(struct edge *edge, const struct wire_reconfigure *request);
+void edge_request_answer(struct edge_request *request, enum fr_err err, const char *why);
+void edge_request_add_server(struct edge_request *request, const char *id, const char *address);
+void edge_requests_free(struct edge *edge);
+/* The request remembered under an id; NULL when it is new. */
+struct edge_request *edge_request_find(struct edge *edge, struct wire_request_id id);
+struct edge_request *edge_request_new(struct edge *edge, const struct wire_reconfigure *from);
+void edge_request_send(struct edge_request *request);
+void edge_set_relief(struct edge *edge, uint32_t step);
+/* "The least loaded" that may be given back; NULL when there is none. */
+struct edge_member *edge_pick_victim(struct edge_cluster *cluster);
+
+/* edge_stream.c */
+FR_MUST_USE enum fr_err edge_stream_start(struct edge *edge);
+
+/* edge_admin.c, edge_metrics.c, edge_status.c */
+FR_MUST_USE enum fr_err edge_admin_start(struct edge *edge, char **out_why);
+FR_MUST_USE enum fr_err edge_metrics_print(struct edge *edge, struct fr_buf *out);
+FR_MUST_USE enum fr_err edge_status_print(struct edge *edge, struct fr_buf *out);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * edge_publish.c - one snapshot a turn of everything that changed in it.
+ *
+ * Order:    members that left are watched for their end only once the snapshot without them is out.
+ * Threads:  control loop.
+ */
+#include "edge/edge_priv.h"
+
+#include "base/fr_check.h"
+
+void
+edge_publish_soon(struct edge *edge)
+{
+    if (edge->started)
+        loop_defer(edge->loop, &edge->publish_task, edge_publish, edge);
+}
+
+static void
+refresh_view(struct edge_cluster *cluster)
+{
+    struct cluster_endpoint *endpoints =
+        fr_xalloc((cluster->member_count + 1) * sizeof(*endpoints));
+    uint32_t count = 0;
+    FR_LIST_EACH(&cluster->members, node) {
+        const struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
+        endpoints[count++] = (struct cluster_endpoint){
+            .member = member->shared,
+            .weight = member->told_to_drain ? 0 : member->weight,
+            .healthy = member->healthy,
+            .ramp_from_us = member->ramp_from_us,
+        };
+    }
+    fr_insist(count == cluster->member_count);
+    cluster_view_unref(&cluster->view);
+    cluster->view = cluster_view_new(cluster->slot, cluster->config, endpoints, count);
+    cluster->dirty = false;
+    fr_free(endpoints);
+}
+
+/* Relief steps 1..n of the configured ladder are in force. */
+static unsigned
+relief_set(const struct edge *edge)
+{
+    unsigned set = 0;
+    for (size_t i = 0; i < edge->config->relief.step_count && i < edge->relief_step; i++)
+        set |= 1u << edge->config->relief.steps[i];
+    return set;
+}
+
+static struct cluster_snapshot *
+build_snapshot(struct edge *edge)
+{
+    size_t count = 0, cursor = 0;
+    void *value = NULL;
+    struct cluster_view **views =
+        fr_xalloc((fr_map_count(edge->clusters) + 1) * sizeof(struct cluster_view *));
+    while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
+        struct edge_cluster *cluster = value;
+        if (cluster->dirty || cluster->view == NULL)
+            refresh_view(cluster);
+        views[count++] = cluster->view;
+    }
+    struct cluster_snapshot *snapshot = NULL;
+    const struct config_route *bad = NULL;
+    enum fr_err err = cluster_snapshot_new(++edge->generation, views, count, edge->routes,
+                                           edge->route_count, relief_set(edge), &snapshot, &bad);
+    fr_free(views);
+    if (err == FR_OK)
+        return snapshot;
+    /* Settings are checked before they come into force; if one slips through, what stands goes on. */
+    fr_log(FR_LOG_ERROR, "edge", "snapshot not built, the one before stays in force",
+           FR_S("error", fr_err_words(err)), FR_S("route", bad ? bad->name : ""));
+    return NULL;
+}
+
+void
+edge_publish(void *ctx)
+{
+    struct edge *edge = ctx;
+    if (edge->proxy != NULL) {
+        struct cluster_snapshot *snapshot = build_snapshot(edge);
+        if (snapshot == NULL)
+            return;
+        proxy_publish(edge->proxy, snapshot);
+        cluster_snapshot_unref(&snapshot);
+    } else {
+        edge->generation++;
+    }
+    FR_LIST_EACH_SAFE(&edge->leaving, node) {
+        struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
+        if (!member->drain_watched)
+            edge_member_watch_drained(member);
+    }
+}

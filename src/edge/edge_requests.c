@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * edge_requests.c - remembers what the manager asked for and what came of it, so that doing a request
+ * twice is the same as doing it once.
+ *
+ * Memory:   the last EDGE_RESULTS_KEPT answered requests; unanswered ones are never forgotten.
+ * Threads:  control loop.
+ */
+#include "edge/edge_priv.h"
+
+#include "base/fr_check.h"
+
+#include <ctype.h>
+
+static void
+free_request(struct edge_request *request)
+{
+    fr_list_remove(&request->link);
+    request->edge->request_count--;
+    fr_free(request->why);
+    fr_free(request->servers);
+    fr_free(request);
+}
+
+void
+edge_requests_free(struct edge *edge)
+{
+    FR_LIST_EACH_SAFE(&edge->requests, node)
+        free_request(FR_CONTAINER(node, struct edge_request, link));
+}
+
+struct edge_request *
+edge_request_find(struct edge *edge, struct wire_request_id id)
+{
+    FR_LIST_EACH(&edge->requests, node) {
+        struct edge_request *request = FR_CONTAINER(node, struct edge_request, link);
+        if (request->id.epoch == id.epoch && request->id.sequence == id.sequence)
+            return request;
+    }
+    return NULL;
+}
+
+static void
+forget_oldest_answered(struct edge *edge)
+{
+    FR_LIST_EACH_SAFE(&edge->requests, node) {
+        struct edge_request *request = FR_CONTAINER(node, struct edge_request, link);
+        if (edge->request_count <= EDGE_RESULTS_KEPT)
+            return;
+        if (request->answered)
+            free_request(request);
+    }
+}
+
+struct edge_request *
+edge_request_new(struct edge *edge, const struct wire_reconfigure *from)
+{
+    struct edge_request *request = fr_xalloc(sizeof(*request));
+    request->edge = edge;
+    request->id = from->id;
+    request->operation = from->operation;
+    fr_list_push_back(&edge->requests, &request->link);
+    edge->request_count++;
+    forget_oldest_answered(edge);
+    return request;
+}
+
+void
+edge_request_add_server(struct edge_request *request, const char *id, const char *address)
+{
+    size_t count = request->server_count++;
+    request->servers =
+        fr_xrealloc(request->servers, request->server_count * sizeof(*request->servers));
+    /* Both come from structs of these very sizes. */
+    (void)fr_view_copy(fr_view_of(id), request->servers[count].id,
+                       sizeof(request->servers[count].id));
+    (void)fr_view_copy(fr_view_of(address), request->servers[count].address,
+                       sizeof(request->servers[count].address));
+}
+
+/* "POOL_EMPTY" goes out as "pool-empty". */
+static void
+code_of(enum fr_err err, char *out, size_t out_bytes)
+{
+    (void)fr_view_copy(fr_view_of(fr_err_name(err)), out, out_bytes); /* names are short */
+    for (char *c = out; *c != '\0'; c++)
+        *c = *c == '_' ? '-' : (char)tolower((unsigned char)*c);
+}
+
+/* A result that finds no open stream is sent when the manager asks again. */
+void
+edge_request_send(struct edge_request *request)
+{
+    struct edge *edge = request->edge;
+    char code[64];
+    if (edge->stream == NULL || !stream_session_is_open(edge->stream))
+        return;
+    struct wire_server *servers = fr_xalloc((request->server_count + 1) * sizeof(*servers));
+    for (size_t i = 0; i < request->server_count; i++) {
+        servers[i] = wire_server_none();
+        servers[i].id = fr_view_of(request->servers[i].id);
+        servers[i].address = fr_view_of(request->servers[i].address);
+    }
+    struct wire_result result = {
+        .id = request->id,
+        .status = request->err == FR_OK ? WIRE_DONE : WIRE_REFUSED,
+        .generation = request->generation,
+        .servers = servers,
+        .server_count = request->server_count,
+    };
+    if (request->err != FR_OK) {
+        code_of(request->err, code, sizeof(code));
+        result.code = fr_view_of(code);
+        result.reason = fr_view_of(request->why);
+    }
+    enum fr_err err = stream_session_send_result(edge->stream, &result);
+    if (err != FR_OK)
+        fr_log(FR_LOG_WARN, "edge", "result not sent, it goes out when the request is repeated",
+               FR_S("error", fr_err_words(err)));
+    fr_free(servers);
+}
+
+void
+edge_request_answer(struct edge_request *request, enum fr_err err, const char *why)
+{
+    char id[WIRE_REQUEST_ID_BYTES];
+    fr_require(!request->answered);
+    request->answered = true;
+    request->err = err;
+    request->why = err == FR_OK ? NULL : fr_xstrdup(why != NULL ? why : fr_err_words(err));
+    request->generation = allocator_ledger(request->edge->allocator)->generation;
+    wire_request_id_format(request->id, id);
+    fr_log(err == FR_OK ? FR_LOG_INFO : FR_LOG_WARN, "edge",
+           err == FR_OK ? "request done" : "request refused", FR_S("id", id),
+           FR_S("operation", wire_operation_name(request->operation)),
+           FR_S("why", err == FR_OK ? "" : request->why));
+    edge_request_send(request);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * edge_settings.c - routes and clusters in force: the file's, less what was removed or replaced at
+ * run time, plus what was introduced; and the members that the file names.
+ *
+ * Threads:  control loop.
+ */
+#include "edge/edge_priv.h"
+
+static bool
+is_removed(char (*names)[CONFIG_NAME_BYTES], size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool
+route_replaced(const struct cluster_ledger *ledger, const char *name)
+{
+    for (size_t i = 0; i < ledger->route_count; i++)
+        if (strcmp(ledger->routes[i]->name, name) == 0)
+            return true;
+    return is_removed(ledger->removed_routes, ledger->removed_route_count, name);
+}
+
+static bool
+cluster_replaced(const struct cluster_ledger *ledger, const char *name)
+{
+    for (size_t i = 0; i < ledger->cluster_count; i++)
+        if (strcmp(ledger->clusters[i]->name, name) == 0)
+            return true;
+    return is_removed(ledger->removed_clusters, ledger->removed_cluster_count, name);
+}
+
+static void
+free_routes(struct edge *edge)
+{
+    for (size_t i = 0; i < edge->route_count; i++)
+        config_route_unref(&edge->routes[i]);
+    fr_free(edge->routes);
+    edge->routes = NULL;
+    edge->route_count = 0;
+}
+
+static void
+apply_routes(struct edge *edge, const struct cluster_ledger *ledger)
+{
+    const struct config *config = edge->config;
+    free_routes(edge);
+    edge->routes = fr_xalloc((config->route_count + ledger->route_count + 1) *
+                             sizeof(struct config_route *));
+    for (size_t i = 0; i < config->route_count; i++)
+        if (!route_replaced(ledger, config->routes[i]->name))
+            edge->routes[edge->route_count++] = config_route_ref(config->routes[i]);
+    for (size_t i = 0; i < ledger->route_count; i++)
+        edge->routes[edge->route_count++] = config_route_ref(ledger->routes[i]);
+}
+
+static uint32_t
+ledger_weight(const struct cluster_ledger *ledger, const struct config_member *member)
+{
+    for (size_t i = 0; i < ledger->weight_count; i++)
+        if (strcmp(ledger->weights[i].id, member->id) == 0)
+            return ledger->weights[i].weight;
+    return member->weight;
+}
+
+static const struct config_member *
+find_configured(const struct config_cluster *config, const struct edge_member *member)
+{
+    for (size_t i = 0; i < config->member_count; i++)
+        if (strcmp(config->members[i].id, member->shared->id) == 0 &&
+            loop_addr_equal(&config->members[i].addr, &member->shared->addr))
+            return &config->members[i];
+    return NULL;
+}
+
+/* Members that the file (or a cluster introduced at run time) names. */
+static void
+sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
+{
+    const struct config_cluster *config = cluster->config;
+    FR_LIST_EACH_SAFE(&cluster->members, node) {
+        struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
+        if (member->origin == EDGE_FROM_FILE && find_configured(config, member) == NULL)
+            edge_member_leave(member);
+    }
+    for (size_t i = 0; i < config->member_count; i++) {
+        const struct config_member *wanted = &config->members[i];
+        uint32_t weight = ledger_weight(ledger, wanted);
+        struct edge_member *member = edge_member_find(cluster, fr_view_of(wanted->id));
+        if (member != NULL) {
+            member->weight_normal = wanted->weight;
+            edge_member_weight(member, weight);
+            continue;
+        }
+        (void)edge_member_join(cluster, &(struct edge_member_init){
+                                            .id = fr_view_of(wanted->id),
+                                            .addr = &wanted->addr,
+                                            .origin = EDGE_FROM_FILE,
+                                            .weight = weight,
+                                            .weight_normal = wanted->weight,
+                                            .ramp = cluster->edge->started,
+                                        }); /* logged when it fails */
+    }
+}
+
+static bool
+in_force(const struct edge *edge, const struct cluster_ledger *ledger, const char *name)
+{
+    for (size_t i = 0; i < ledger->cluster_count; i++)
+        if (strcmp(ledger->clusters[i]->name, name) == 0)
+            return true;
+    return config_find_cluster(edge->config, fr_view_of(name)) != NULL &&
+           !is_removed(ledger->removed_clusters, ledger->removed_cluster_count, name);
+}
+
+void
+edge_settings_apply(struct edge *edge)
+{
+    const struct cluster_ledger *ledger = allocator_ledger(edge->allocator);
+    const struct config *config = edge->config;
+    apply_routes(edge, ledger);
+    for (size_t i = 0; i < config->cluster_count; i++)
+        if (!cluster_replaced(ledger, config->clusters[i]->name))
+            sync_members(edge_cluster_put(edge, config->clusters[i]), ledger);
+    for (size_t i = 0; i < ledger->cluster_count; i++)
+        sync_members(edge_cluster_put(edge, ledger->clusters[i]), ledger);
+    size_t cursor = 0;
+    void *value = NULL;
+    while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
+        struct edge_cluster *cluster = value;
+        if (!in_force(edge, ledger, cluster->config->name))
+            edge_cluster_remove(edge, cluster);
+    }
+    edge_publish_soon(edge);
+    edge_report_soon(edge, true);
+}
+
+char *
+edge_settings_conflict(struct edge *edge, const struct config_route *new_route,
+                       struct fr_view removed_cluster)
+{
+    if (new_route != NULL && edge_cluster_find(edge, fr_view_of(new_route->cluster)) == NULL)
+        return fr_xprintf("route %s names an unknown cluster: %s", new_route->name,
+                          new_route->cluster);
+    if (new_route != NULL && new_route->handover[0] != '\0' &&
+        edge_cluster_find(edge, fr_view_of(new_route->handover)) == NULL)
+        return fr_xprintf("route %s hands over to an unknown cluster: %s", new_route->name,
+                          new_route->handover);
+    for (size_t i = 0; removed_cluster.len && i < edge->route_count; i++)
+        if (fr_view_is(removed_cluster, edge->routes[i]->cluster) ||
+            fr_view_is(removed_cluster, edge->routes[i]->handover))
+            return fr_xprintf("route %s still names the cluster", edge->routes[i]->name);
+    return NULL;
+}
+
+/* ---- what the ledger shows besides ------------------------------------------------------- */
+
+static void
+forget_serves(struct edge *edge)
+{
+    for (size_t i = 0; i < edge->serves_count; i++)
+        fr_free(edge->serves_texts[i]);
+    edge->serves_count = 0;
+}
+
+static void
+add_serves(struct edge *edge, char *text)
+{
+    fr_xgrow((void **)&edge->serves_texts, &edge->serves_cap, edge->serves_count + 2,
+             sizeof(*edge->serves_texts));
+    edge->serves_texts[edge->serves_count++] = text;
+    edge->serves_texts[edge->serves_count] = NULL;
+}
+
+/* "POST example.com/api/ x-tenant: blue": a type of request in one line. */
+static char *
+route_words(const struct config_route *route)
+{
+    const char *host = route->host != NULL && *route->host ? route->host : "*";
+    const char *path = route->path != NULL && *route->path ? route->path : "/";
+    const char *method = route->method != NULL ? route->method : "";
+    const char *name = route->header_name != NULL ? route->header_name : "";
+    const char *value = route->header_value != NULL ? route->header_value : "";
+    return fr_xprintf("%s%s%s%s%s%s%s%s", method, *method ? " " : "", host, path,
+                      *name ? " " : "", name, *value ? ": " : "", value);
+}
+
+static const char *const *
+shown_serves(void *ctx, const char *cluster)
+{
+    struct edge *edge = ctx;
+    forget_serves(edge);
+    for (size_t i = 0; i < edge->route_count; i++)
+        if (strcmp(edge->routes[i]->cluster, cluster) == 0)
+            add_serves(edge, route_words(edge->routes[i]));
+    return edge->serves_count ? (const char *const *)edge->serves_texts : NULL;
+}
+
+void
+edge_settings_shown(struct edge *edge, struct cluster_ledger_shown *out)
+{
+    *out = (struct cluster_ledger_shown){.serves = shown_serves, .ctx = edge};
+}
+
+void
+edge_settings_free(struct edge *edge)
+{
+    free_routes(edge);
+    forget_serves(edge);
+    fr_free(edge->serves_texts);
+}
