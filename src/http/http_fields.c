@@ -373,8 +373,6 @@ hop_mark_always(struct http_head *head)
 static void
 hop_mark_named(struct http_head *head, struct fr_view name)
 {
-    if (http_known_of(name) != HTTP_UNKNOWN)
-        return;
     for (size_t i = 0; i < head->field_count; i++)
         if (!head->fields[i].known && fr_view_ieq(head->fields[i].name, name))
             head->fields[i].hop = true;

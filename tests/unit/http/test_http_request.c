@@ -390,6 +390,27 @@ limits(void **state)
     assert_int_equal(err.status, 431);
 }
 
+/* A later piece that breaks a rule at a line end is refused with it, not when the head ends. */
+static void
+bare_lf_in_a_later_piece(void **state)
+{
+    (void)state;
+    static const char text[] = "GET / HTTP/1.1\r\nHost: a\nX: b";
+    struct http_head h;
+    struct http_err err;
+    size_t lf = sizeof("GET / HTTP/1.1\r\nHost: a") - 1;
+    for (size_t cut = 1; cut <= lf; cut++) {
+        size_t scanned = 0;
+        struct fr_view first = fr_view_make(text, cut);
+        struct fr_view more = fr_view_make(text, lf + 1);
+        assert_int_equal(http_request_parse(first, &http_limits_default, &scanned, &h, &err),
+                         HTTP_MORE);
+        assert_int_equal(http_request_parse(more, &http_limits_default, &scanned, &h, &err),
+                         HTTP_BAD);
+        assert_int_equal(err.offset, lf);
+    }
+}
+
 /* An endless line is refused at its limit although its end never comes. */
 static void
 limits_without_end(void **state)
@@ -461,6 +482,7 @@ main(void)
         cmocka_unit_test(connection_options),
         cmocka_unit_test(limits),
         cmocka_unit_test(limits_without_end),
+        cmocka_unit_test(bare_lf_in_a_later_piece),
         cmocka_unit_test(reuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
