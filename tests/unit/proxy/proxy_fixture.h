@@ -351,7 +351,7 @@ struct answer {
     int status;
     char head[16384];
     char *body; /* malloc'ed; NUL-terminated */
-    size_t body_len;
+    size_t body_len, body_cap;
     bool whole; /* framed to its proper end */
 };
 
@@ -365,7 +365,10 @@ answer_free(struct answer *answer)
 static inline void
 answer_body_add(struct answer *answer, const char *bytes, size_t len)
 {
-    answer->body = realloc(answer->body, answer->body_len + len + 1);
+    if (answer->body_len + len + 1 > answer->body_cap) {
+        answer->body_cap = 2 * (answer->body_len + len + 1);
+        answer->body = realloc(answer->body, answer->body_cap);
+    }
     memcpy(answer->body + answer->body_len, bytes, len);
     answer->body_len += len;
     answer->body[answer->body_len] = '\0';
