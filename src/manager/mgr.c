@@ -212,6 +212,7 @@ mgr_new(struct loop *loop, const struct config *config, const int *fds, size_t f
     mgr->sources = fr_map_new();
     mgr->clusters = fr_map_new();
     mgr->pools = fr_map_new();
+    mgr->requests_by_key = fr_map_new();
     mgr->hosts_by_id = fr_map_new();
     mgr->hosts_by_address = fr_map_new();
     mgr->scratch = fr_xalloc(MGR_MEMBERS_DECIDED * sizeof(mgr->scratch[0]));
@@ -288,6 +289,7 @@ mgr_free(struct mgr **mgr)
     mgr_request_free_all(old);
     mgr_journal_close(&old->journal);
     config_drop(old);
+    fr_map_free(&old->requests_by_key, NULL);
     fr_map_free(&old->hosts_by_id, NULL);
     fr_map_free(&old->hosts_by_address, NULL);
     fr_map_free(&old->sources, NULL);

@@ -104,7 +104,7 @@ mgr_series_new(struct mgr_view *view, struct fr_view id)
     fr_xgrow((void **)&member->sights, &member->sight_capacity, member->sight_count + 1,
              sizeof(member->sights[0]));
     member->sights[member->sight_count++] =
-        (struct mgr_sight){.series = series, .utilization = (double)NAN};
+        (struct mgr_sight){.series = series, .view = view, .utilization = (double)NAN};
     fr_xgrow((void **)&view->series, &view->series_capacity, view->series_count + 1,
              sizeof(view->series[0]));
     view->series[view->series_count++] = series;
@@ -147,9 +147,16 @@ struct mgr_series *
 mgr_view_series(const struct mgr_view *view, const struct mgr_member *member)
 {
     for (size_t i = 0; i < member->sight_count; i++)
-        if (member->sights[i].series->view == view)
+        if (member->sights[i].view == view)
             return member->sights[i].series;
     return NULL;
+}
+
+/* fmax, which no compiler may inline, for numbers that may be NaN. */
+static double
+higher(double a, double b)
+{
+    return a >= b || isnan(b) ? a : b;
 }
 
 /* The word of an agent on the member's host, by the member's id or by its address. */
@@ -163,7 +170,7 @@ host_utilization(const struct mgr *mgr, const struct mgr_member *member, int64_t
         source = fr_map_get(mgr->hosts_by_address, fr_view_of(member->address));
     if (!source || mgr_source_is_stale(source, now_us))
         return (double)NAN;
-    return fmax(source->self.cpu, source->self.utilization); /* fmax passes over a NaN */
+    return higher(source->self.cpu, source->self.utilization);
 }
 
 struct mgr_load
@@ -181,16 +188,16 @@ mgr_member_load(const struct mgr_member *member, int64_t now_us)
         }
         fresh++;
         load.in_flight += sight->in_flight;
-        load.utilization = fmax(load.utilization, sight->utilization);
+        load.utilization = higher(load.utilization, sight->utilization);
     }
     load.is_stale = fresh == 0;
     /* One edge averages its requests in flight over a window, which is better than the moment's
      * count; only the sum over several tells what none of them can know. */
     if (fresh > 1 && config && config->utilization.limit > 0)
         load.utilization =
-            fmax(load.utilization, (double)load.in_flight / config->utilization.limit);
+            higher(load.utilization, (double)load.in_flight / config->utilization.limit);
     if (config && config->utilization.host_cpu)
         load.utilization =
-            fmax(load.utilization, host_utilization(member->cluster->mgr, member, now_us));
+            higher(load.utilization, host_utilization(member->cluster->mgr, member, now_us));
     return load;
 }

@@ -169,7 +169,7 @@ ask_weight(struct mgr_cluster *cluster, struct mgr_member *member, uint32_t weig
 
     member->weight_ordered = weight;
     for (size_t i = 0; i < member->sight_count; i++) {
-        struct mgr_view *view = member->sights[i].series->view;
+        struct mgr_view *view = member->sights[i].view;
         struct mgr_ask ask = {
             .operation = WIRE_WEIGHT,
             .cluster = cluster,

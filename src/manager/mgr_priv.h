@@ -113,6 +113,7 @@ static_assert(sizeof(struct mgr_series) <= 1088, "a series has outgrown its budg
  * because deciding reads nothing else. */
 struct mgr_sight {
     struct mgr_series *series;
+    struct mgr_view *view; /* series->view, at hand */
     int64_t fresh_until_us;
     double utilization; /* NaN: none */
     uint64_t in_flight;
@@ -243,6 +244,8 @@ struct mgr {
     size_t series_count;
     struct fr_list requests; /* mgr_request.link, oldest first */
     size_t request_count;
+    size_t request_counts[WIRE_OPERATION_COUNT]; /* of each kind: nearly always all are 0 */
+    struct fr_map *requests_by_key; /* those that follow from reports; see mgr_request.c */
     struct mgr_journal *journal;
     struct fr_list dirty; /* clusters a report of this turn concerned */
     struct loop_task decide_task;

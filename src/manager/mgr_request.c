@@ -27,11 +27,43 @@ operation_lasts(enum wire_operation operation)
     return operation == WIRE_ALLOCATE || operation == WIRE_DEALLOCATE;
 }
 
+/* "OPERATION TARGET CLUSTER SERVER", by which mgr_sync asks whether it has asked already. A weight for
+ * each member of many edges can be under way at once, which no list should be walked for. */
+#define KEY_BYTES (4 * MGR_ID_BYTES)
+
+static struct fr_view
+key_make(char out[KEY_BYTES], enum wire_operation operation, const char *target,
+         const char *cluster, const char *server)
+{
+    const char *parts[] = {target, cluster, server};
+    size_t used = 0;
+
+    out[used++] = (char)operation;
+    for (unsigned i = 0; i < 3; i++) {
+        size_t len = strnlen(parts[i], MGR_ID_BYTES - 1);
+        memcpy(out + used, parts[i], len);
+        used += len;
+        out[used++] = '\n';
+    }
+    return fr_view_make(out, used);
+}
+
+static struct fr_view
+key_of(char out[KEY_BYTES], const struct mgr_request *request)
+{
+    return key_make(out, request->operation, request->target, request->cluster, request->server);
+}
+
 static void
 request_free(struct mgr *mgr, struct mgr_request *request)
 {
     fr_list_remove(&request->link);
     mgr->request_count--;
+    mgr->request_counts[request->operation]--;
+    char key[KEY_BYTES];
+    struct fr_view found = key_of(key, request);
+    if (fr_map_get(mgr->requests_by_key, found) == request) /* not a newer one of the same key */
+        (void)fr_map_remove(mgr->requests_by_key, found);
     fr_free(request);
 }
 
@@ -48,6 +80,10 @@ request_add(struct mgr *mgr, struct mgr_request *request)
     fr_list_init(&request->link);
     fr_list_push_back(&mgr->requests, &request->link);
     mgr->request_count++;
+    mgr->request_counts[request->operation]++;
+    char key[KEY_BYTES];
+    if (!operation_lasts(request->operation)) /* the target of those that last may change */
+        (void)fr_map_put(mgr->requests_by_key, key_of(key, request), request); /* the newest */
 }
 
 static bool
@@ -135,6 +171,13 @@ mgr_request_pending(const struct mgr *mgr, const struct mgr_source *target,
                     const struct mgr_cluster *cluster, enum wire_operation operation,
                     const char *server)
 {
+    if (mgr->request_counts[operation] == 0)
+        return NULL;
+    if (target && cluster && server && !operation_lasts(operation)) {
+        char key[KEY_BYTES];
+        return fr_map_get(mgr->requests_by_key,
+                          key_make(key, operation, target->id, cluster->name, server));
+    }
     FR_LIST_EACH (&mgr->requests, node) {
         struct mgr_request *request = FR_CONTAINER(node, struct mgr_request, link);
         if (request->operation == operation &&
@@ -153,6 +196,9 @@ mgr_request_count(const struct mgr *mgr, const struct mgr_cluster *cluster, uint
     uint32_t up = 0;
     uint32_t down = 0;
 
+    *out_up = *out_down = 0;
+    if (mgr->request_counts[WIRE_ALLOCATE] + mgr->request_counts[WIRE_DEALLOCATE] == 0)
+        return;
     FR_LIST_EACH (&mgr->requests, node) {
         const struct mgr_request *request = FR_CONTAINER(node, struct mgr_request, link);
         uint32_t count = request->count ? request->count : 1;

@@ -60,6 +60,15 @@ ask_follower(struct mgr_view *follower, struct mgr_series *series, const struct 
         series->synced_at_us = now_us;
 }
 
+/* What `view` shows of the member; it nearly always stands where the other view has it. */
+static struct mgr_series *
+shown_by(const struct mgr_view *view, size_t position, const struct mgr_member *member)
+{
+    if (position < view->series_count && view->series[position]->member == member)
+        return view->series[position];
+    return mgr_view_series(view, member);
+}
+
 static void
 sync_follower(struct mgr_view *leader, struct mgr_view *follower)
 {
@@ -69,7 +78,7 @@ sync_follower(struct mgr_view *leader, struct mgr_view *follower)
     for (size_t i = 0; i < leader->series_count; i++) {
         const struct mgr_series *truth = leader->series[i];
         struct mgr_member *member = truth->member;
-        struct mgr_series *shown = mgr_view_series(follower, member);
+        struct mgr_series *shown = shown_by(follower, i, member);
         uint32_t weight = truth->weight == UINT32_MAX ? 100 : truth->weight;
         if (truth->state == MGR_STATE_READY && !shown && member->address[0])
             ask_follower(follower, NULL, member, WIRE_JOIN, weight,
@@ -86,7 +95,7 @@ sync_follower(struct mgr_view *leader, struct mgr_view *follower)
         return;
     for (size_t i = 0; i < follower->series_count; i++) {
         struct mgr_series *shown = follower->series[i];
-        if (shown->member->pool[0] && !mgr_view_series(leader, shown->member))
+        if (shown->member->pool[0] && !shown_by(leader, i, shown->member))
             ask_follower(follower, shown, shown->member, WIRE_LEAVE, 0,
                          "the responsible server has it no more");
     }
@@ -103,7 +112,7 @@ is_held(const struct mgr_member *member, int64_t now_us)
     if (now_us < mgr->grace_until_us)
         return true;
     for (size_t i = 0; i < member->sight_count; i++) {
-        const struct mgr_view *view = member->sights[i].series->view;
+        const struct mgr_view *view = member->sights[i].view;
         if (!is_follower(view))
             continue;
         if (view->source->session || now_us - view->source->last_at_us <= drain_us)
