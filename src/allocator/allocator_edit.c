@@ -10,6 +10,9 @@
  * drained and given back), added (allocated, checked, joined), moved to another cluster, its
  * weight, its state to draining; weights of members; routes, clusters and pools. A refused edit
  * stands in the file, untouched, until our own next write, which keeps it as ledger.yaml.refused.
+ *
+ * While somebody edits, servers come and go. The generation in the file tells what he had before
+ * him: a server that came later is not missing, and one that has gone since is not new.
  */
 #include "allocator/allocator_priv.h"
 
@@ -25,6 +28,7 @@ struct edit {
     struct cluster_ledger ledger;
     struct allocator__settings settings; /* as they would be */
     struct config_diag diag;
+    uint64_t seen; /* the generation that the editor had before him */
 };
 
 static bool
@@ -125,6 +129,14 @@ pool_offers(const struct config_pool *pool, const char *address)
            loop_addr_parse(fr_view_of(text), &host) == FR_OK && loop_addr_equal(&addr, &host);
 }
 
+/* A line of ours (it has a state) for a server that went back after the editor had read it. */
+static bool
+row_is_past(const struct edit *edit, const struct cluster_ledger_server *row)
+{
+    return !row->edited && edit->seen < edit->allocator->ledger.generation &&
+           !allocator__server_find(edit->allocator, fr_view_of(row->id));
+}
+
 static void
 check_new(struct edit *edit, const struct cluster_ledger_server *row)
 {
@@ -163,7 +175,7 @@ check_sizes(struct edit *edit)
         for (size_t k = 0; k < edit->ledger.server_count; k++) {
             const struct cluster_ledger_server *row = &edit->ledger.servers[k];
             if (strcmp(row->cluster, cluster->name) != 0 || row->state == CLUSTER_SERVER_DRAINING ||
-                row->state == CLUSTER_SERVER_STOPPING)
+                row->state == CLUSTER_SERVER_STOPPING || row_is_past(edit, row))
                 continue;
             size++;
             if (!allocator__server_find(edit->allocator, fr_view_of(row->id)))
@@ -186,6 +198,8 @@ edit_check(struct edit *edit)
         const struct cluster_ledger_server *row = &edit->ledger.servers[i];
         const struct allocator__server *server =
             allocator__server_find(allocator, fr_view_of(row->id));
+        if (row_is_past(edit, row))
+            continue;
         if (server)
             check_known(edit, row, server);
         else
@@ -262,13 +276,15 @@ apply_servers(struct edit *edit)
     FR_LIST_EACH(&allocator->servers, node)
     {
         struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
-        if (server->state != CLUSTER_SERVER_AVAILABLE &&
-            !cluster_ledger_find(&edit->ledger, server->provided.id))
+        bool was_there = server->born && server->born <= edit->seen;
+        if (was_there && !cluster_ledger_find(&edit->ledger, server->provided.id))
             (void)allocator__event(server, ALLOCATOR_GIVE_BACK, false);
     }
     for (size_t i = 0; i < edit->ledger.server_count; i++) {
         const struct cluster_ledger_server *row = &edit->ledger.servers[i];
         struct allocator__server *server = allocator__server_find(allocator, fr_view_of(row->id));
+        if (row_is_past(edit, row))
+            continue;
         if (server)
             apply_known(allocator, row, server);
         else
@@ -335,6 +351,8 @@ edit_read(struct allocator *allocator, struct fr_view text)
                         allocator->server_count);
     } else if (cluster_ledger_parse(text, allocator->ledger_path, &edit.diag, &edit.ledger) ==
                FR_OK) {
+        uint64_t now = allocator->ledger.generation, seen = edit.ledger.generation;
+        edit.seen = seen && seen < now ? seen : now; /* without one: what there is now */
         allocator__settings_make(&allocator->file, &edit.ledger, &edit.settings);
         edit_check(&edit);
         applied = edit.diag.error_count == 0 && edit_apply(&edit);

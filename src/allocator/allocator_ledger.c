@@ -104,9 +104,11 @@ allocator__servers_print(struct allocator *allocator, struct cluster_ledger *led
     ledger->server_count = 0;
     FR_LIST_EACH(&allocator->servers, node)
     {
-        const struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
+        struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
         if (server->state == CLUSTER_SERVER_AVAILABLE)
             continue;
+        if (server->born == 0)
+            server->born = ledger->generation;
         struct cluster_ledger_server *row = cluster_ledger_add(ledger, server->provided.id);
         memcpy(row->cluster, server->provided.cluster, sizeof(row->cluster));
         memcpy(row->pool, server->pool->name, sizeof(row->pool));

@@ -86,6 +86,7 @@ struct allocator__server {
     enum cluster_server_state state; /* written by state_write alone */
     uint32_t weight;
     int64_t since_us;
+    uint64_t born; /* the ledger's generation that first named it; 0: none yet */
     struct allocator__request *request; /* the one that waits for it; NULL: none */
     struct cluster_health *health;      /* while starting */
     struct loop_timer timer;            /* start timeout, or drain deadline */

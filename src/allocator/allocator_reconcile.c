@@ -124,6 +124,7 @@ server_restore(struct allocator *allocator, const struct cluster_ledger_server *
     server->provided.pid = row->pid;
     server->provided.started = row->started;
     server->weight = row->weight;
+    server->born = allocator->ledger.generation;
     return FR_OK;
 }
 

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_allocator_settings.c - routes, clusters and pools at run time, reloads, and weights.
+ */
+#include "allocator_fixture.h"
+
+static struct config_pool *
+spare_make(const char *name)
+{
+    struct config_pool *pool = config_pool_new(fr_view_of(name));
+    fr_free(pool->provider);
+    pool->provider = fr_xstrdup("static");
+    pool->servers = fr_xalloc(sizeof(struct config_member));
+    pool->server_count = 1;
+    (void)snprintf(pool->servers[0].id, CONFIG_NAME_BYTES, "spare-at");
+    pool->servers[0].address = fr_xstrdup("127.0.0.1:77");
+    pool->servers[0].weight = 100;
+    assert_int_equal(loop_addr_parse(FR_VIEW("127.0.0.1:77"), &pool->servers[0].addr), FR_OK);
+    return pool;
+}
+
+static bool
+until_settings(struct fixture *fix)
+{
+    return fix->settings >= fix->wanted;
+}
+
+static void
+settings_told(struct fixture *fix)
+{
+    fix->wanted = fix->settings + 1;
+    fixture_run(fix, until_settings);
+}
+
+static void
+introduced_used_and_removed(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct cluster_ledger ledger;
+    fixture_make(&fix);
+    fixture_open(&fix);
+    struct config_pool *spare = spare_make("spare");
+    struct config_cluster *extra = config_cluster_new(FR_VIEW("extra"));
+    struct config_route *route = config_route_new();
+    extra->health.kind = CONFIG_HEALTH_NONE;
+    extra->scale.enabled = true;
+    extra->scale.min = 0;
+    (void)snprintf(extra->scale.from, CONFIG_NAME_BYTES, "spare");
+    (void)snprintf(route->name, CONFIG_NAME_BYTES, "to-extra");
+    (void)snprintf(route->cluster, CONFIG_NAME_BYTES, "extra");
+    assert_int_equal(allocator_put_cluster(fix.allocator, extra), FR_ERR_NOT_FOUND); /* its pool */
+    assert_int_equal(allocator_put_pool(fix.allocator, spare), FR_OK);
+    settings_told(&fix);
+    assert_int_equal(allocator_put_route(fix.allocator, route), FR_ERR_NOT_FOUND);
+    assert_int_equal(allocator_put_cluster(fix.allocator, extra), FR_OK);
+    assert_int_equal(allocator_put_route(fix.allocator, route), FR_OK);
+    settings_told(&fix);
+    fixture_ledger(&fix, &ledger);
+    assert_int_equal(ledger.cluster_count, 1);
+    assert_int_equal(ledger.pool_count, 1);
+    assert_int_equal(ledger.route_count, 1);
+    cluster_ledger_fini(&ledger);
+    fixture_allocate(&fix, "extra", 1);
+    assert_int_equal(fix.err, FR_OK);
+    assert_int_equal(allocator_remove_cluster(fix.allocator, FR_VIEW("extra")), FR_ERR_STATE);
+    assert_int_equal(allocator_remove_pool(fix.allocator, FR_VIEW("spare")), FR_ERR_STATE);
+    fixture_deallocate(&fix, "spare-1");
+    assert_int_equal(fix.err, FR_OK);
+    assert_int_equal(allocator_remove_pool(fix.allocator, FR_VIEW("spare")), FR_ERR_STATE);
+    assert_int_equal(allocator_remove_route(fix.allocator, FR_VIEW("to-extra")), FR_OK);
+    assert_int_equal(allocator_remove_route(fix.allocator, FR_VIEW("to-extra")), FR_ERR_NOT_FOUND);
+    assert_int_equal(allocator_remove_cluster(fix.allocator, FR_VIEW("extra")), FR_OK);
+    assert_int_equal(allocator_remove_cluster(fix.allocator, FR_VIEW("extra")), FR_ERR_NOT_FOUND);
+    assert_int_equal(allocator_remove_pool(fix.allocator, FR_VIEW("spare")), FR_OK);
+    assert_int_equal(allocator_remove_cluster(fix.allocator, FR_VIEW("web")),
+                     FR_OK); /* the file's */
+    fixture_ledger(&fix, &ledger);
+    assert_int_equal(ledger.cluster_count + ledger.pool_count + ledger.route_count, 0);
+    assert_int_equal(ledger.removed_cluster_count, 1);
+    assert_string_equal(ledger.removed_clusters[0], "web");
+    cluster_ledger_fini(&ledger);
+    fixture_allocate(&fix, "web", 1);
+    assert_int_equal(fix.err, FR_ERR_NOT_FOUND);
+    config_route_unref(&route);
+    config_cluster_unref(&extra);
+    config_pool_unref(&spare);
+    fixture_close(&fix);
+}
+
+static void
+unknown_provider_is_refused(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    fixture_make(&fix);
+    fixture_open(&fix);
+    struct config_pool *pool = spare_make("cloud");
+    fr_free(pool->provider);
+    pool->provider = fr_xstrdup("clouds");
+    assert_int_equal(allocator_put_pool(fix.allocator, pool), FR_ERR_CONFIG);
+    assert_string_equal(fix.note, "-: pool cloud: provider is \"clouds\", expected one of static, "
+                                  "process");
+    assert_int_equal(allocator_pool_count(fix.allocator), 2);
+    config_pool_unref(&pool);
+    /* The kind of a pool can't change under its servers. */
+    fixture_allocate(&fix, "api", 1);
+    pool = spare_make("local");
+    assert_int_equal(allocator_put_pool(fix.allocator, pool), FR_ERR_STATE);
+    config_pool_unref(&pool);
+    fixture_close(&fix);
+}
+
+static bool
+until_none(struct fixture *fix)
+{
+    return allocator_server_count(fix->allocator) == 0;
+}
+
+static void
+reload_without_a_pool_keeps_its_servers_till_they_go(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct allocator_pool pool;
+    fixture_make(&fix);
+    fixture_open(&fix);
+    fixture_allocate(&fix, "api", 1);
+    assert_int_equal(allocator_reload(fix.allocator, &fix.api, 1, &fix.rack, 1), FR_OK);
+    assert_int_equal(allocator_pool_count(fix.allocator), 2);
+    assert_true(allocator_pool_at(fix.allocator, 0, &pool));
+    assert_string_equal(pool.name, "local");
+    assert_int_equal(pool.available, 0);
+    assert_int_equal(pool.allocated, 1);
+    fixture_allocate(&fix, "api", 1);
+    assert_int_equal(fix.err, FR_ERR_STATE);
+    fixture_deallocate(&fix, "local-1");
+    assert_int_equal(fix.err, FR_OK);
+    assert_int_equal(allocator_pool_count(fix.allocator), 1);
+    fixture_close(&fix);
+}
+
+static void
+reload_without_a_cluster_gives_its_servers_back(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct config_pool *pools[2];
+    fixture_make(&fix);
+    fixture_open(&fix);
+    fixture_allocate(&fix, "api", 1);
+    pools[0] = fix.local;
+    pools[1] = fix.rack;
+    assert_int_equal(allocator_reload(fix.allocator, &fix.web, 1, pools, 2), FR_OK);
+    fixture_run(&fix, until_none);
+    assert_true(fixture_has_seen(&fix, "leave local-1"));
+    fixture_close(&fix);
+}
+
+static void
+weights_are_kept_and_told(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct cluster_ledger ledger;
+    fixture_make(&fix);
+    fix.api->members = fr_xalloc(sizeof(struct config_member));
+    fix.api->member_count = 1;
+    (void)snprintf(fix.api->members[0].id, CONFIG_NAME_BYTES, "api-file");
+    fix.api->members[0].address = fr_xstrdup("127.0.0.1:7");
+    fix.api->members[0].weight = 100;
+    assert_int_equal(loop_addr_parse(FR_VIEW("127.0.0.1:7"), &fix.api->members[0].addr), FR_OK);
+    fixture_open(&fix);
+    fixture_allocate(&fix, "api", 1);
+    assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("local-1"), 30), FR_OK);
+    assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("api-file"), 40), FR_OK);
+    assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("nobody"), 40), FR_ERR_NOT_FOUND);
+    assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("local-1"), 65536), FR_ERR_RANGE);
+    assert_true(fixture_has_seen(&fix, "weight local-1 30"));
+    assert_true(fixture_has_seen(&fix, "weight api-file 40"));
+    fixture_ledger(&fix, &ledger);
+    assert_int_equal(ledger.servers[0].weight, 30);
+    assert_int_equal(ledger.weight_count, 1);
+    assert_int_equal(ledger.weights[0].weight, 40);
+    cluster_ledger_fini(&ledger);
+    assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("api-file"), 100), FR_OK);
+    fixture_ledger(&fix, &ledger);
+    assert_int_equal(ledger.weight_count, 0); /* as the file has it */
+    cluster_ledger_fini(&ledger);
+    fixture_close(&fix);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(introduced_used_and_removed),
+        cmocka_unit_test(unknown_provider_is_refused),
+        cmocka_unit_test(reload_without_a_pool_keeps_its_servers_till_they_go),
+        cmocka_unit_test(reload_without_a_cluster_gives_its_servers_back),
+        cmocka_unit_test(weights_are_kept_and_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
