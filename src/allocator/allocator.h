@@ -35,14 +35,15 @@ struct allocator_server { /* as others see it; borrowed until the next call */
 struct allocator_events {
     /* Its health check passed and the ledger says ready: put it into the cluster. */
     void (*join)(void *ctx, const struct allocator_server *server);
-    /* Take it out of the cluster (after a restart possibly without a join before it); call allocator_drained once nothing is on it any more. The drain
-     * deadline is the allocator's own: after it the server is stopped anyway. */
+    /* Take it out of the cluster (after a restart possibly without a join before it); call
+     * allocator_drained once nothing is on it any more. The drain deadline is the allocator's own:
+     * after it the server is stopped anyway, unless a release is missing. */
     void (*leave)(void *ctx, const struct allocator_server *server);
     void (*weight)(void *ctx, const struct allocator_server *server);
     /* Something to report or to show changed (states, pools). */
     void (*changed)(void *ctx);
-    /* Routes, clusters or pools in force changed, by a hand edit of the ledger or by the calls below:
-     * rebuild. */
+    /* Routes, clusters or pools in force changed, by a hand edit of the ledger or by the calls
+     * below: rebuild. */
     void (*settings)(void *ctx);
     /* A hand edit of the ledger was refused as a whole: the content in force stays. The user's file
      * is left alone until the allocator's own next write, which first keeps it as
@@ -82,8 +83,8 @@ struct allocator_answer {
 };
 typedef void (*allocator_done_fn)(void *ctx, const struct allocator_answer *answer);
 
-/* count servers for the cluster; done when every one is ready (in the cluster) or the request failed
- * as a whole. All or nothing: each joins as soon as it is ready; when a later one fails, those that
+/* count servers for the cluster; done when every one is ready (in the cluster) or the request
+ * failed as a whole. All or nothing: each joins as soon as it is ready; when a later one fails, those that
  * joined leave by the ordinary drain. wanted: a given server's address. */
 void allocator_allocate(struct allocator *allocator, struct fr_view cluster, uint32_t count,
                         struct fr_view wanted, allocator_done_fn fn, void *ctx);

@@ -104,6 +104,71 @@ server_of_a_pool_that_is_gone_can_be_stopped(void **state)
     fixture_close(&fix);
 }
 
+static bool
+until_left_local_1(struct fixture *fix)
+{
+    return fixture_has_seen(fix, "leave local-1");
+}
+
+static bool
+until_none(struct fixture *fix)
+{
+    return allocator_server_count(fix->allocator) == 0;
+}
+
+static void
+draining_is_released_again_after_a_start(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct fr_view ids[] = {FR_VIEW("local-1")};
+    fixture_make(&fix);
+    fix.keeps = fix.needs_release = true;
+    fixture_open(&fix);
+    fixture_allocate(&fix, "api", 1);
+    allocator_deallocate(fix.allocator, FR_VIEW("api"), ids, 1, fixture_done, &fix);
+    fixture_run(&fix, until_left_local_1);
+    allocator_free(&fix.allocator, true);
+    assert_int_equal(fix.err, FR_ERR_CANCELLED);
+    fix.seen_count = 0;
+    fixture_open(&fix);
+    fixture_run(&fix, until_left_local_1); /* other edges may still use it */
+    allocator_drained(fix.allocator, ids[0]);
+    assert_int_equal(allocator_server_count(fix.allocator), 1);
+    allocator_release(fix.allocator, ids[0]);
+    fixture_run(&fix, until_none);
+    fixture_close(&fix);
+}
+
+static bool
+until_none_runs(struct fixture *fix)
+{
+    struct fixture_census census;
+    fixture_census_take(fix, &census);
+    return census.leaders == 0;
+}
+
+static void
+servers_without_a_ledger_are_orphans(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    char path[128];
+    fixture_make(&fix);
+    fixture_open(&fix);
+    fixture_allocate(&fix, "api", 2);
+    allocator_free(&fix.allocator, true);
+    (void)snprintf(path, sizeof(path), "%s/ledger.yaml", fix.folder);
+    assert_int_equal(unlink(path), 0);
+    assert_false(until_none_runs(&fix));
+    fixture_open(&fix);
+    assert_string_equal(fix.note,
+                        "-: pool local: 2 servers of an earlier life that the ledger does "
+                        "not know are stopped");
+    fixture_run(&fix, until_none_runs);
+    fixture_close(&fix);
+}
+
 /* ---- death at every fault point -----------------------------------------------------------------
  */
 
@@ -246,6 +311,8 @@ main(void)
         cmocka_unit_test(servers_go_on_and_are_adopted),
         cmocka_unit_test(ended_servers_are_started_again),
         cmocka_unit_test(bad_ledger_touches_nothing),
+        cmocka_unit_test(draining_is_released_again_after_a_start),
+        cmocka_unit_test(servers_without_a_ledger_are_orphans),
         cmocka_unit_test(server_of_a_pool_that_is_gone_can_be_stopped),
 #ifdef FR_FAULT_POINTS
         cmocka_unit_test(death_at_every_fault_point),
