@@ -322,6 +322,8 @@ static void
 wait_for_client(struct proxy_exchange *x)
 {
     proxy_client_want(x->client);
+    if (!x->expecting)
+        proxy_client_timer(x->client, x->worker->limits.body_timeout_us);
     if (x->head_ready)
         return; /* the response's own timer runs */
     /* A client that waits for a 100 waits for the member; any other keeps the member waiting. */
