@@ -4,8 +4,8 @@
  *
  * May touch:  base, config. Never: sockets, files.
  * Threads:    the manager's loop.
- * Memory:     one mgr_series and one mgr_sight a source and server (MGR_SERIES_MAX in all); a member
- *             lives while at least one source shows it.
+ * Memory:     one mgr_series and one mgr_sight a source and server (MGR_SERIES_MAX in all); a
+ *             member lives while at least one source shows it.
  * When full:  the newcomer is left out and counted.
  */
 #include "manager/mgr_priv.h"
@@ -41,8 +41,9 @@ mgr_cluster_get(struct mgr *mgr, struct fr_view name)
     return cluster;
 }
 
-void
-mgr_cluster_free(struct mgr_cluster *cluster)
+/* Without members and views by then. */
+static void
+cluster_free(struct mgr_cluster *cluster)
 {
     fr_insist(fr_map_count(cluster->members) == 0);
     fr_list_remove(&cluster->dirty_link);
@@ -57,7 +58,7 @@ mgr_cluster_release(struct mgr_cluster *cluster)
     if (cluster->config || !fr_list_empty(&cluster->views))
         return;
     (void)fr_map_remove(cluster->mgr->clusters, fr_view_of(cluster->name));
-    mgr_cluster_free(cluster);
+    cluster_free(cluster);
 }
 
 void

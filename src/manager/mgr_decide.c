@@ -231,7 +231,8 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
     uint32_t starting = 0;
     struct policy_state *state = &cluster->policy;
 
-    if (!cluster->config || !cluster->config->scale.enabled || !view || !view->is_whole)
+    if (!cluster->config || !cluster->config->scale.enabled || !view || !view->is_whole ||
+        cluster->is_report_awaited)
         return;
     for (size_t i = 0; i < view->series_count && count < MGR_MEMBERS_DECIDED; i++) {
         observe(view->series[i], now_us, &mgr->scratch[count++]);
@@ -323,7 +324,8 @@ mgr_decide_relief(struct mgr_source *source)
         .operation = WIRE_RELIEVE, .target = source, .step = step, .reason = sentence};
     (void)mgr_request_send(mgr, &ask, &id); /* if not, the row says so: it has no request */
     mgr->counters.decisions++;
-    struct policy_decision numbers = {.mean = utilization, .highest = utilization, .after = (double)NAN};
+    struct policy_decision numbers = {
+        .mean = utilization, .highest = utilization, .after = (double)NAN};
     struct mgr_journal_decision row = {
         .cluster = source->id,
         .verdict = "relieve",

@@ -79,9 +79,9 @@ static const char *const statement_text[ST_COUNT] = {
     [ST_COMMIT] = "COMMIT",
     [ST_EPOCH] = "INSERT OR IGNORE INTO epochs(epoch, started_at, version) VALUES(?1, ?2, ?3)",
     [ST_DECISION] =
-        "INSERT INTO decisions(at, last_at, cluster, verdict, rule, sentence, member, weight, count,"
-        " mean, highest, highest_id, after, upper, lower, ready, starting, draining, stale, needed,"
-        " wait_us, epoch, sequence)"
+        "INSERT INTO decisions(at, last_at, cluster, verdict, rule, sentence, member, weight,"
+        " count, mean, highest, highest_id, after, upper, lower, ready, starting, draining, stale,"
+        " needed, wait_us, epoch, sequence)"
         " VALUES(?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
         " ?18, ?19, ?20, ?21, ?22)",
     [ST_REPEAT] = "UPDATE decisions SET repeats = ?2, last_at = ?3, mean = ?4, highest = ?5,"

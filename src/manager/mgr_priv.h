@@ -4,12 +4,12 @@
  *
  * Shape:
  *
- *     mgr ── sources (by id) ── source ── views ──┐        a source: who reports
- *      │                          └ session       │        a view:   one cluster as one source shows it
+ *     mgr ── sources (by id) ── source ── views ──┐      a source: who reports
+ *      │                          └ session       │        a view: a cluster as one source shows it
  *      ├── clusters (by name) ── cluster ── views ┘
  *      │                            └ members (by id) ── sights ── series
- *      │                                                   a sight:  a member's newest numbers there
- *      ├── requests: asked for, not answered yet           a series: the ring behind a sight
+ *      │                                                   a sight: a member's newest numbers
+ *      ├── requests: asked for, not answered yet           a series: the ring behind it
  *      └── journal
  *
  * Threads:  one loop.
@@ -47,10 +47,11 @@
 #define MGR_MEMBERS_DECIDED 4096  /* of one cluster that are looked at in one decision */
 #define MGR_EPOCH_MAX (1ULL << 40)/* a peer cannot push ours past this */
 
-#define MGR_TICK_US 250000LL               /* durations, cooldowns, staleness, the journal's commit */
+#define MGR_TICK_US 250000LL               /* durations, cooldowns, silence, the journal */
 #define MGR_STALE_INTERVALS 3              /* silent for so many report intervals: stale */
-#define MGR_INTERVALS_OBSERVED_MAX 10      /* a slow source's own pace counts up to so many of ours */
-#define MGR_FORGET_US 60000000LL            /* a source without a stream; twice the longest drain if more */
+#define MGR_INTERVALS_OBSERVED_MAX 10      /* a slow source's pace counts, up to this */
+/* A source without a stream is forgotten after this, or twice the longest drain if that is more. */
+#define MGR_FORGET_US 60000000LL
 #define MGR_GIVE_UP_US 600000000LL         /* a request unanswered on an open stream */
 #define MGR_AGAIN_US 5000000LL             /* least time between two equal requests of mgr_sync */
 #define MGR_WEIGHT_REST_US 1000000LL       /* from a weight's answer until the next is thought of */
@@ -195,6 +196,7 @@ struct mgr_cluster {
     struct fr_map *members;
     struct mgr_view *responsible; /* the view of the session that allocates for it; NULL: none */
     bool is_rival_logged;
+    bool is_report_awaited; /* membership changed: the numbers at hand are of before */
     struct fr_list dirty_link;
     struct policy_state policy;
     /* the hold that is open in the journal: equal ones that follow only count */
@@ -277,7 +279,6 @@ void mgr_ring_summary(const struct mgr_ring *ring, double *out_mean, double *out
 struct mgr_cluster *mgr_cluster_get(struct mgr *mgr, struct fr_view name); /* NULL when full */
 struct mgr_cluster *mgr_cluster_find(const struct mgr *mgr, struct fr_view name);
 void mgr_cluster_mark(struct mgr_cluster *cluster);
-void mgr_cluster_free(struct mgr_cluster *cluster); /* without members and views by then */
 /* Drops it when nobody configures or reports it. */
 void mgr_cluster_release(struct mgr_cluster *cluster);
 struct mgr_member *mgr_member_find(const struct mgr_cluster *cluster, struct fr_view id);
@@ -373,7 +374,7 @@ void mgr_decide_flush(struct mgr_cluster *cluster); /* the open hold's count, to
 void mgr_decide_relief(struct mgr_source *source);
 /* Tells followers what the responsible server shows, and the responsible server who has let go. */
 void mgr_sync_cluster(struct mgr_cluster *cluster);
-/* Only the second half: also when nobody reports, because followers that are gone have a deadline. */
+/* Only the second half: also when nobody reports, because who is gone has a deadline. */
 void mgr_sync_release(struct mgr_cluster *cluster);
 
 /* ---- the journal (mgr_journal.c) ------------------------------------------------------------ */

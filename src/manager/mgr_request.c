@@ -27,8 +27,8 @@ operation_lasts(enum wire_operation operation)
     return operation == WIRE_ALLOCATE || operation == WIRE_DEALLOCATE;
 }
 
-/* "OPERATION TARGET CLUSTER SERVER", by which mgr_sync asks whether it has asked already. A weight for
- * each member of many edges can be under way at once, which no list should be walked for. */
+/* "OPERATION TARGET CLUSTER SERVER", by which mgr_sync asks whether it has asked already. A weight
+ * for each member of many edges can be under way at once: no list should be walked for that. */
 #define KEY_BYTES (4 * MGR_ID_BYTES)
 
 static struct fr_view
@@ -276,6 +276,7 @@ answer_apply(struct mgr *mgr, struct mgr_view *view, const struct mgr_request *r
     case WIRE_ALLOCATE:
         cluster->policy.changed_at_us = cluster->policy.grown_at_us = now_us;
         cluster->policy.grow_failed = !is_done;
+        cluster->is_report_awaited = is_done;
         for (size_t i = 0; is_done && i < result->server_count; i++) {
             view_foresee(view, &result->servers[i], MGR_STATE_READY);
             struct mgr_member *member = mgr_member_find(cluster, result->servers[i].id);
@@ -285,6 +286,7 @@ answer_apply(struct mgr *mgr, struct mgr_view *view, const struct mgr_request *r
         break;
     case WIRE_DEALLOCATE:
         cluster->policy.changed_at_us = now_us;
+        cluster->is_report_awaited = is_done;
         for (size_t i = 0; is_done && i < result->server_count; i++)
             view_forget(view, result->servers[i].id);
         break;

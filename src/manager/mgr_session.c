@@ -6,12 +6,12 @@
  * Threads:    the manager's loop.
  * Memory:     one session and its stream (stream_session.h); stream.sessions of them.
  * When full:  the newcomer's stream ends with <error code="full">.
- * Trusts:     nothing: an id must be a name, a role one that reports; a peer that sends a reconfigure
- *             is sent away, because only the manager commands.
+ * Trusts:     nothing: an id must be a name, a role one that reports; a peer that sends a
+ *             reconfigure is sent away, because only the manager commands.
  *
  * Life:   accepted --opened--> known --report claims a cluster--> responsible --ended--> gone
- *         A second stream with the id of a living one ends the older: a restarted edge must not wait
- *         until its dead stream is noticed.
+ *         A second stream with the id of a living one ends the older: a restarted edge must not
+ *         wait until its dead stream is noticed.
  */
 #include "manager/mgr_priv.h"
 
@@ -75,7 +75,8 @@ on_opened(void *ctx, const struct wire_open *open)
 
     fr_insist(session->magic == MGR_SESSION_MAGIC);
     if (open->role == WIRE_ROLE_MANAGER) {
-        stream_session_fail(session->stream, "invalid", "this is a manager; another has no say here");
+        stream_session_fail(session->stream, "invalid",
+                            "this is a manager; another has no say here");
         return;
     }
     if (!config_name_valid(open->id)) {

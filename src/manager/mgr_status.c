@@ -206,8 +206,8 @@ put_request(struct writer *writer, const struct mgr_request *request, int64_t no
     put_string(writer, "server", request->server);
     put_count(writer, "count", request->count);
     put_count(writer, "sends", request->sends);
-    put(writer, ",\"waiting_ms\":%" PRId64,
-        request->sent_at_us ? (int64_t)((now_us - request->sent_at_us) / FR_US_PER_MS) : (int64_t)0);
+    int64_t waiting_us = request->sent_at_us ? now_us - request->sent_at_us : 0;
+    put(writer, ",\"waiting_ms\":%" PRId64, (int64_t)(waiting_us / FR_US_PER_MS));
     put(writer, ",");
     put_string(writer, "reason", request->reason);
     put(writer, "}");
@@ -248,7 +248,8 @@ mgr_status_json(struct mgr *mgr, struct fr_buf *out)
     put_string(&writer, "id", mgr->id);
     put(&writer, ",\"role\":\"manager\",\"version\":\"%s\"", FRESHET_VERSION);
     put_count(&writer, "epoch", mgr->epoch);
-    put(&writer, ",\"uptime_ms\":%" PRId64, (int64_t)((now_us - mgr->started_at_us) / FR_US_PER_MS));
+    put(&writer, ",\"uptime_ms\":%" PRId64,
+        (int64_t)((now_us - mgr->started_at_us) / FR_US_PER_MS));
     put(&writer, ",\"journal\":{");
     put_string(&writer, "path", mgr_journal_on_disk(mgr->journal) ? mgr->journal_path : "");
     put_count(&writer, "rows", mgr_journal_rows(mgr->journal));

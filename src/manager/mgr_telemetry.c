@@ -423,7 +423,7 @@ responsible_settle(struct mgr_view *view, bool claims)
     }
     if (cluster->responsible && cluster->responsible != view) {
         if (!cluster->is_rival_logged)
-            fr_log(FR_LOG_WARN, "manager", "two servers say they are responsible: keeping the first",
+            fr_log(FR_LOG_WARN, "manager", "a second server says it is responsible: ignored",
                    FR_S("cluster", cluster->name),
                    FR_S("first", cluster->responsible->source->id),
                    FR_S("second", view->source->id));
@@ -436,6 +436,7 @@ responsible_settle(struct mgr_view *view, bool claims)
                FR_S("cluster", cluster->name), FR_S("server", view->source->id));
     }
     cluster->responsible = view;
+    cluster->is_report_awaited = false;
     view->is_responsible = true;
 }
 

@@ -61,7 +61,8 @@ open_journal(const char *path, uint32_t rows, uint64_t *out_epoch)
 static int64_t
 decide(struct mgr_journal *journal, const char *cluster, const char *sentence, uint64_t sequence)
 {
-    struct policy_decision numbers = {.mean = 0.5, .highest = 0.93, .after = (double)NAN, .ready = 3};
+    struct policy_decision numbers = {
+        .mean = 0.5, .highest = 0.93, .after = (double)NAN, .ready = 3};
     struct mgr_journal_decision decision = {
         .cluster = cluster,
         .verdict = sequence ? "allocate" : "hold",
