@@ -84,8 +84,8 @@ struct allocator_answer {
 typedef void (*allocator_done_fn)(void *ctx, const struct allocator_answer *answer);
 
 /* count servers for the cluster; done when every one is ready (in the cluster) or the request
- * failed as a whole. All or nothing: each joins as soon as it is ready; when a later one fails, those that
- * joined leave by the ordinary drain. wanted: a given server's address. */
+ * failed as a whole. All or nothing: each joins as soon as it is ready; when a later one fails,
+ * those that joined leave by the ordinary drain. wanted: a given server's address. */
 void allocator_allocate(struct allocator *allocator, struct fr_view cluster, uint32_t count,
                         struct fr_view wanted, allocator_done_fn fn, void *ctx);
 /* Named servers; done when every one is back in its pool. */
