@@ -27,6 +27,7 @@
 /* ---- tables --------------------------------------------------------------------------------- */
 
 static const struct wire__attr open_rows[] = {
+    {"version", WIRE__VERSION, true, 0, 0},
     ROW(struct wire_open, role, "role", WIRE__ROLE, true, 0),
     ROW(struct wire_open, id, "id", WIRE__NAME, true, 0),
     ROW(struct wire_open, epoch, "epoch", WIRE__EPOCH, false, U64_MAX),
@@ -310,6 +311,9 @@ out_attr(struct wire__out *out, const struct wire__attr *attr, const void *field
     case WIRE__STATUS:
         out_words(out, attr, wire__status_name(*(const enum wire_status *)field));
         break;
+    case WIRE__VERSION:
+        out_words(out, attr, "1");
+        break;
     }
 }
 
@@ -427,6 +431,9 @@ wire__attr_decode(const struct wire__attr *attr, const char *value, void *object
     case WIRE__STATUS:
         good = wire__status_parse(text, field);
         *out_expected = "done or refused";
+        break;
+    case WIRE__VERSION:
+        good = true; /* it was looked at before all else */
         break;
     }
     return good ? WIRE__ATTR_OK : WIRE__ATTR_BAD;

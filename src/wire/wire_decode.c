@@ -331,8 +331,9 @@ set_handlers(struct wire_decoder *decoder)
     (void)XML_SetBillionLaughsAttackProtectionActivationThreshold(parser, 1 << 20);
 #endif
 #ifdef FR_EXPAT_CAN_DEFER
-    /* WIRE_TAG_BYTES bounds what deferring guards against; a stanza must not wait for the next. */
-    (void)XML_SetReparseDeferralEnabled(parser, XML_FALSE);
+    /* Since 2.6 (and in Debian's 2.5) Expat may keep a whole tag for later when it came in pieces:
+     * a stanza would wait for the next one. WIRE_TAG_BYTES bounds what this guards against. */
+    (void)XML_SetReparseDeferralEnabled(parser, XML_FALSE); /* fails only on a NULL parser */
 #endif
     /* Not a secret of ours to keep, but the peer must not know how Expat's tables are keyed. */
     (void)XML_SetHashSalt(parser, (unsigned long)decoder->hash_key.k1 | 1);

@@ -100,7 +100,7 @@ wire_put_open(struct fr_buf *buf, const struct wire_open *open)
 {
     struct wire__out out;
     wire__out_begin(&out, buf);
-    wire__out_str(&out, "<stream xmlns=\"" WIRE_NAMESPACE "\" version=\"1\"");
+    wire__out_str(&out, "<stream xmlns=\"" WIRE_NAMESPACE "\"");
     wire__out_attrs(&out, &wire__open_table, open);
     wire__out_str(&out, ">\n");
     return wire__out_end(&out);
@@ -124,7 +124,7 @@ static void
 put_setting_text(struct wire__out *out, struct fr_view value)
 {
     /* Changing a setting silently would be worse than refusing it. */
-    if (value.len > WIRE__VALUE_BYTES || wire__text_cut(value, SIZE_MAX).len != value.len)
+    if (value.len > WIRE__VALUE_BYTES || !wire__text_is_good(value))
         wire__out_fail(out, FR_ERR_SYNTAX);
     wire__out_escaped(out, value);
 }

@@ -31,6 +31,7 @@ enum wire__kind {
     WIRE__ID,     /* struct wire_request_id */
     WIRE__ROLE,   /* enum wire_role */
     WIRE__STATUS, /* enum wire_status */
+    WIRE__VERSION, /* no field: always WIRE_VERSION; the decoder looks at it before all else */
 };
 
 struct wire__attr {
@@ -71,6 +72,8 @@ bool wire__status_parse(struct fr_view text, enum wire_status *out);
 /* ---- text and numbers (wire_text.c) --------------------------------------------------------- */
 
 bool wire__text_has_control(struct fr_view text);
+/* UTF-8 of characters that XML can carry, and nothing else. */
+bool wire__text_is_good(struct fr_view text);
 /* The longest beginning that takes at most max_bytes where it arrives; never half a character. */
 struct fr_view wire__text_cut(struct fr_view text, size_t max_bytes);
 /* Digits only; false on anything else and above max. */

@@ -142,6 +142,18 @@ character_bytes(const unsigned char *ptr, size_t len)
     return need;
 }
 
+bool
+wire__text_is_good(struct fr_view text)
+{
+    for (size_t i = 0; i < text.len;) {
+        size_t bytes = character_bytes((const unsigned char *)text.ptr + i, text.len - i);
+        if (bytes == 0)
+            return false;
+        i += bytes;
+    }
+    return true;
+}
+
 struct fr_view
 wire__text_cut(struct fr_view text, size_t max_bytes)
 {
