@@ -10,7 +10,7 @@
 static int64_t
 clock_us(clockid_t id)
 {
-    struct timespec ts;
+    struct timespec ts = {0};
     (void)clock_gettime(id, &ts); /* fails only for unknown ids */
     return (int64_t)ts.tv_sec * FR_US_PER_S + ts.tv_nsec / 1000;
 }
@@ -25,6 +25,12 @@ int64_t
 fr_clock_wall_us(void)
 {
     return clock_us(CLOCK_REALTIME);
+}
+
+int64_t
+fr_clock_cpu_us(clockid_t id)
+{
+    return clock_us(id);
 }
 
 int64_t

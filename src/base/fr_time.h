@@ -9,11 +9,14 @@
 
 #include "base/fr_view.h"
 
+#include <sys/types.h>
+
 #define FR_US_PER_MS 1000LL
 #define FR_US_PER_S 1000000LL
 
 int64_t fr_clock_mono_us(void); /* monotonic, since some start */
 int64_t fr_clock_wall_us(void); /* since 1970-01-01 UTC */
+int64_t fr_clock_cpu_us(clockid_t id); /* a thread's CPU clock (pthread_getcpuclockid); 0: gone */
 int64_t fr_clock_process_cpu_us(void); /* CPU time of all threads of this process */
 
 /* "2026-01-01T12:00:00.000Z"; 25 bytes with the NUL. */

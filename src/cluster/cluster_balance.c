@@ -12,8 +12,8 @@
 
 #include "base/fr_check.h"
 
-#define RAMP_FLOOR_PERCENT 10   /* slow start begins here; weight 100 begins at 10 */
-#define SAMPLE_TRIES_MAX 16     /* of rejection sampling, before a scan settles it */
+#define RAMP_FLOOR_PERCENT 10    /* slow start begins here; weight 100 begins at 10 */
+#define SAMPLE_TRIES_MAX 16      /* of rejection sampling, before a scan settles it */
 #define EJECTIONS_COUNTED_MAX 30 /* the ejection time grows up to this many times */
 
 uint32_t
@@ -63,8 +63,7 @@ choice_weight(const struct choice *choice, const struct cluster_endpoint *endpoi
     if (endpoint->weight == 0 || is_avoided(pick, endpoint->member))
         return 0;
     if (!choice->panic &&
-        (!endpoint->healthy ||
-         is_ejected(&pick->judgements[endpoint->member->slot], pick->now_us)))
+        (!endpoint->healthy || is_ejected(&pick->judgements[endpoint->member->slot], pick->now_us)))
         return 0;
     return cluster_endpoint_weight(choice->view, endpoint, pick->now_us);
 }

@@ -112,9 +112,9 @@ cluster_member_unref(struct cluster_member **member)
 
 /* Brings the integral forward and changes in_flight as one step: readers on another thread must not
  * see the new sum with the old time, or a level would be crossed that nobody crossed. `sequence` is
- * odd while the three are being written; fields are released one by one because a fence is invisible
- * to the thread sanitizer (Boehm, "Can seqlocks get along with programming language memory models?",
- * 2012). */
+ * odd while the three are being written; fields are released one by one because a fence is
+ * invisible to the thread sanitizer (Boehm, "Can seqlocks get along with programming language
+ * memory models?", 2012). */
 static void
 stats_move(struct cluster_member_stats *stats, int64_t now_us, int64_t change)
 {

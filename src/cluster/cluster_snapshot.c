@@ -221,7 +221,8 @@ route_matches(const struct config_route *route, const struct cluster_request *re
     if (text_len(route->header_name) == 0)
         return true;
     struct fr_view value;
-    if (!request->field || !request->field(request->field_ctx, fr_view_of(route->header_name), &value))
+    if (!request->field ||
+        !request->field(request->field_ctx, fr_view_of(route->header_name), &value))
         return false;
     return !route->header_value || fr_view_is(value, route->header_value);
 }

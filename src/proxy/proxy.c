@@ -4,13 +4,12 @@
  *
  * May touch:  base, loop, cluster, config.
  * Threads:    every function is the control thread's, but the readers, which are anybody's.
- * Order:      a worker sees listeners, snapshots, watches and cuts in the order they were asked for.
+ * Order:      a worker sees listeners, snapshots, watches and cuts in the order they were asked.
  */
 #include "proxy/proxy_priv.h"
 
 #include <signal.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 struct proxy {
@@ -120,7 +119,7 @@ proxy_free(struct proxy **proxy)
     for (uint32_t i = 0; i < p->worker_count; i++) {
         struct proxy_worker *worker = p->workers[i];
         if (worker->running)
-            (void)pthread_join(worker->thread, NULL); /* fails only for a thread that is not there */
+            (void)pthread_join(worker->thread, NULL); /* fails only for no thread */
         worker->stopping = true;
         if (worker->loop)
             loop_drain_posts(worker->loop); /* snapshots and legs that came too late */
@@ -266,12 +265,9 @@ proxy_worker_cpu_us(const struct proxy *proxy, uint32_t worker)
     fr_require(worker < proxy->worker_count);
     const struct proxy_worker *w = proxy->workers[worker];
     clockid_t clock_id;
-    struct timespec used;
-    /* Not the time of day: no loop can know what another thread has used. */
-    if (!w->running || pthread_getcpuclockid(w->thread, &clock_id) != 0 ||
-        clock_gettime(clock_id, &used) != 0)
+    if (!w->running || pthread_getcpuclockid(w->thread, &clock_id) != 0)
         return 0;
-    return (int64_t)used.tv_sec * FR_US_PER_S + used.tv_nsec / 1000;
+    return fr_clock_cpu_us(clock_id);
 }
 
 void
@@ -282,9 +278,9 @@ proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
     if (cluster_slot >= PROXY_CLUSTER_BLOCK * PROXY_CLUSTER_BLOCKS)
         return;
     for (uint32_t i = 0; i < proxy->worker_count; i++) {
-        const struct proxy_cluster_state *block = __atomic_load_n(
-            &proxy->workers[i]->cluster_blocks[cluster_slot / PROXY_CLUSTER_BLOCK],
-            __ATOMIC_ACQUIRE);
+        const struct proxy_cluster_state *block =
+            __atomic_load_n(&proxy->workers[i]->cluster_blocks[cluster_slot / PROXY_CLUSTER_BLOCK],
+                            __ATOMIC_ACQUIRE);
         if (!block)
             continue;
         const struct proxy_cluster_counters *from =

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proxy_cached.c - the exchange and the cache: answers from it, fills it, tells it what is no longer
- * valid.
+ * proxy_cached.c - the exchange and the cache: answers from it, fills it, tells it what is no
+ * longer valid.
  *
  * May touch:  base, http, cache.
  * Memory:     stored bodies go out by reference; the entry is held until the kernel took the last
@@ -85,8 +85,13 @@ static bool
 belongs_in_304(struct fr_view line)
 {
     static const struct fr_view names[] = {
-        {"cache-control:", 14}, {"content-location:", 17}, {"date:", 5}, {"etag:", 5},
-        {"expires:", 8},        {"vary:", 5},              {"via:", 4},
+        {"cache-control:", 14},
+        {"content-location:", 17},
+        {"date:", 5},
+        {"etag:", 5},
+        {"expires:", 8},
+        {"vary:", 5},
+        {"via:", 4},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (fr_view_istarts(line, names[i]))
@@ -118,8 +123,8 @@ print_own_fields(const struct proxy_exchange *x, bool modified, struct fr_buf *o
     enum fr_err err = fr_buf_printf(out, "Age: %" PRId64 "\r\nVia: 1.1 %.*s\r\n",
                                     age_s > 0 ? age_s : 0, FR_VIEW_ARG(x->worker->via));
     if (!err && modified && x->status != 204)
-        err = fr_buf_printf(out, "Content-Length: %" PRIu64 "\r\n",
-                            cache_entry_body_bytes(x->entry));
+        err =
+            fr_buf_printf(out, "Content-Length: %" PRIu64 "\r\n", cache_entry_body_bytes(x->entry));
     if (!err)
         err = fr_buf_append_view(out, connection);
     if (!err)
@@ -133,14 +138,12 @@ gather_body(struct proxy_exchange *x, struct iovec *iov, int count)
 {
     size_t room = PROXY_SEND_BYTES_MAX;
     struct fr_view part;
-    while (count < LOOP_IOV_MAX && room > 0 &&
-           cache_entry_body(x->entry, x->part_index, &part)) {
+    while (count < LOOP_IOV_MAX && room > 0 && cache_entry_body(x->entry, x->part_index, &part)) {
         size_t bytes = part.len - x->part_offset;
         if (bytes > room)
             bytes = room;
         if (bytes > 0)
-            iov[count++] =
-                (struct iovec){(char *)(uintptr_t)part.ptr + x->part_offset, bytes};
+            iov[count++] = (struct iovec){(char *)(uintptr_t)part.ptr + x->part_offset, bytes};
         room -= bytes;
         x->part_offset += bytes;
         if (x->part_offset == part.len) {

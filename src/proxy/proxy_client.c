@@ -205,9 +205,8 @@ process(struct proxy_client *client)
     struct proxy_worker *worker = client->worker;
     struct fr_view raw;
     struct http_err err;
-    enum http_step step =
-        proxy_input_head(&client->in, &client->partial, http_request_parse, &worker->http_limits,
-                         &worker->request_head, &raw, &err);
+    enum http_step step = proxy_input_head(&client->in, &client->partial, http_request_parse,
+                                           &worker->http_limits, &worker->request_head, &raw, &err);
     if (step == HTTP_DONE) {
         client->state = PROXY_CLIENT_BUSY;
         client->requests++;

@@ -3,10 +3,10 @@
  * proxy_drain.c - leaving: of one member (watch, cut), and of the whole edge (drain).
  *
  * May touch:  base, loop, cluster.
- * Shape:      the control thread sends each worker a leg; the worker holds it until its condition is
- *             met and sends it back; when every leg is back the callback runs on the control loop.
- *             Messages of one sender arrive in order, so a leg always meets the snapshot that was
- *             published before it.
+ * Shape:      the control thread sends each worker a leg; the worker holds it until its condition
+ *             is met and sends it back; when every leg is back the callback runs on the control
+ *             loop. Messages of one sender arrive in order, so a leg always meets the snapshot that
+ *             was published before it.
  */
 #include "proxy/proxy_priv.h"
 
@@ -59,8 +59,7 @@ proxy_watch_settled(struct proxy_pool *pool)
 static struct proxy_pool *
 pool_of(struct proxy_worker *worker, const struct cluster_member *member)
 {
-    struct proxy_pool *pool =
-        member->slot < worker->slot_cap ? worker->pools[member->slot] : NULL;
+    struct proxy_pool *pool = member->slot < worker->slot_cap ? worker->pools[member->slot] : NULL;
     return pool && pool->member == member ? pool : NULL;
 }
 

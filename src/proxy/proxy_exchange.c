@@ -4,8 +4,8 @@
  *
  * May touch:  base, http, cluster, config.
  * Life:       begin (or refuse) -> cached answer | local answer | forward ... -> exactly one of
- *             reply (all of the answer is out), fail (an error is answered, or what was begun is cut
- *             off visibly), drop (nobody is there to answer).
+ *             reply (all of the answer is out), fail (an error is answered, or what was begun is
+ *             cut off visibly), drop (nobody is there to answer).
  * Memory:     from the worker's free list, with buffers that keep their size.
  */
 #include "proxy/proxy_priv.h"

@@ -3,13 +3,12 @@
  * proxy_head.c - heads as they go on: the request to a member, the response to the client.
  *
  * May touch:  base, http, cluster (addresses).
- * Memory:     written into a buffer of the exchange that is reserved once, for the most there can be.
+ * Memory:     written into a buffer of the exchange that is reserved once, for the most needed.
  * Trusts:     the parser: names are tokens, values hold no line end, so copying them is safe.
  * Cost:       one pass over the fields, one copy.
  * Follows:    RFC 9110 sections 6.6.1, 7.6, 7.7 and 7.8; RFC 9112 sections 3.2 and 6.
  */
 #include "proxy/proxy_priv.h"
-
 
 #define HEAD_SLACK_BYTES 1024 /* the lines that are ours, names and numbers */
 #define NUMBER_BYTES 21

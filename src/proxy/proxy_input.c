@@ -9,7 +9,7 @@
  *
  *            pos
  *     buf[0] ..xxxxxxxx      read from here, and sent from here without a copy
- *     buf[1] xxxxxxxxxx      received while buf[0] was being sent; when it is there, receiving waits
+ *     buf[1] xxxxxxxxxx      received while buf[0] was being sent; then receiving waits
  */
 #include "proxy/proxy_priv.h"
 

@@ -34,16 +34,16 @@
 #define PROXY_EXCHANGE_MAGIC 0x70657863u
 #define PROXY_UPSTREAM_MAGIC 0x70757073u
 
-#define PROXY_ATTEMPTS_MAX 3           /* members tried for one request, refused connections included */
-#define PROXY_INTERIM_MAX 16           /* 1xx responses to one request; past it the member is broken */
-#define PROXY_LINGER_US 2000000        /* how long a closed connection is still read from */
-#define PROXY_LINGER_BYTES_MAX 1048576 /* how much, so that the client sees the answer, not a reset */
-#define PROXY_SEND_BYTES_MAX 131072    /* one send of a stored body: progress is judged by sends */
-#define PROXY_KEPT_BUF_BYTES 16384     /* a free-listed buffer that grew larger is let go */
-#define PROXY_FREE_MAX 1024            /* objects kept on one free list */
-#define PROXY_BUDGET_HALF_US 5000000   /* the retry budget looks at the last two of these */
-#define PROXY_BUDGET_FLOOR 30          /* retries that are always allowed in them: 3 a second */
-#define PROXY_CLUSTER_BLOCK 64         /* clusters a block of counters */
+#define PROXY_ATTEMPTS_MAX 3    /* members tried for one request, refused connections included */
+#define PROXY_INTERIM_MAX 16    /* 1xx responses to one request; past it the member is broken */
+#define PROXY_LINGER_US 2000000 /* how long a closed connection is still read from */
+#define PROXY_LINGER_BYTES_MAX 1048576 /* how much: the client must see the answer, not a reset */
+#define PROXY_SEND_BYTES_MAX 131072  /* one send of a stored body: progress is judged by sends */
+#define PROXY_KEPT_BUF_BYTES 16384   /* a free-listed buffer that grew larger is let go */
+#define PROXY_FREE_MAX 1024          /* objects kept on one free list */
+#define PROXY_BUDGET_HALF_US 5000000 /* the retry budget looks at the last two of these */
+#define PROXY_BUDGET_FLOOR 30        /* retries that are always allowed in them: 3 a second */
+#define PROXY_CLUSTER_BLOCK 64       /* clusters a block of counters */
 #define PROXY_CLUSTER_BLOCKS 64
 
 /* Received bytes, in order: buf[0] is read from (and sent from), buf[1] waits behind it. Receiving
@@ -59,7 +59,7 @@ struct proxy_partial {
     size_t scanned;
 };
 
-/* ---- a cluster as a worker knows it ----------------------------------------------------------- */
+/* ---- a cluster as a worker knows it ---------------------------------------------------------- */
 
 struct proxy_cluster_state { /* outlives versions of the view; by view slot */
     /* shared, atomic: read by any thread */
@@ -85,7 +85,7 @@ struct proxy_pool { /* one member's connections on one worker */
     uint32_t idle_count;
     uint32_t connection_count;
     uint32_t in_flight;
-    uint64_t shown_in; /* worker->epoch of the last snapshot that shows it */
+    uint64_t shown_in;      /* worker->epoch of the last snapshot that shows it */
     struct fr_list watches; /* of proxy_watch_leg */
 };
 
@@ -114,7 +114,7 @@ struct proxy_upstream {
     bool send_failed;
 };
 
-/* ---- clients ---------------------------------------------------------------------------------- */
+/* ---- clients --------------------------------------------------------------------------------- */
 
 enum proxy_client_state {
     PROXY_CLIENT_IDLE,   /* between requests, nothing of the next one has come */
@@ -140,7 +140,7 @@ struct proxy_client {
     char address[LOOP_ADDR_TEXT_BYTES]; /* for X-Forwarded-For; "" when there is none */
 };
 
-/* ---- exchanges -------------------------------------------------------------------------------- */
+/* ---- exchanges ------------------------------------------------------------------------------- */
 
 enum proxy_attempt_end { /* how a try on a member ended */
     PROXY_ATTEMPT_OK,
@@ -149,9 +149,9 @@ enum proxy_attempt_end { /* how a try on a member ended */
     PROXY_ATTEMPT_CLOSED,          /* closed before the first response byte */
     PROXY_ATTEMPT_BAD,             /* what came is no response, or broke off in the head */
     PROXY_ATTEMPT_TIMEOUT,
-    PROXY_ATTEMPT_CUT,      /* the body broke off */
-    PROXY_ATTEMPT_DROPPED,  /* our client went away: says nothing about the member */
-    PROXY_ATTEMPT_WITHDRAWN /* the drain deadline of the member passed */
+    PROXY_ATTEMPT_CUT,       /* the body broke off */
+    PROXY_ATTEMPT_DROPPED,   /* our client went away: not the member's doing */
+    PROXY_ATTEMPT_WITHDRAWN, /* the drain deadline of the member passed */
 };
 
 struct proxy_exchange {
@@ -165,11 +165,11 @@ struct proxy_exchange {
     bool http10;
     bool keep_alive;    /* towards the client, after this */
     bool client_closes; /* the client itself asked for the close */
-    bool expecting;  /* Expect: 100-continue, and nothing of the body has come */
-    bool request_done; /* decoded to its end */
-    bool request_sent; /* ... and taken by the kernel */
-    bool hold;         /* the first buffer of the body is kept, in case of a second try */
-    bool replayable;   /* ... and the body stands whole in it, from replay_pos on */
+    bool expecting;     /* Expect: 100-continue, and nothing of the body has come */
+    bool request_done;  /* decoded to its end */
+    bool request_sent;  /* ... and taken by the kernel */
+    bool hold;          /* the first buffer of the body is kept, in case of a second try */
+    bool replayable;    /* ... and the body stands whole in it, from replay_pos on */
     uint32_t replay_pos;
     enum http_framing request_framing;
     uint64_t request_length;
@@ -201,19 +201,19 @@ struct proxy_exchange {
     bool head_ready; /* down_head holds a final head */
     bool begun;      /* a byte of the final response went to the client */
     bool response_done;
-    bool interim;    /* what is being sent is a 1xx */
+    bool interim; /* what is being sent is a 1xx */
     unsigned interim_count;
     struct loop_buf *tail; /* the last receive buffer, taken off the upstream */
     char down_chunk[HTTP_CHUNK_HEAD_BYTES];
     size_t down_sending_bytes;
     void (*after)(struct proxy_exchange *x); /* of the send under way */
-    int fail_status;        /* to be answered once the 1xx under way is out; 0: none */
+    int fail_status; /* to be answered once the 1xx under way is out; 0: none */
     const char *fail_words;
-    bool response_keep;     /* the member's connection may be used again after this response */
+    bool response_keep; /* the member's connection may be used again after this response */
 
     /* the cache */
-    bool storing;  /* a MISS: the response may be stored */
-    bool unsafe;   /* success invalidates what is stored for the target */
+    bool storing;           /* a MISS: the response may be stored */
+    bool unsafe;            /* success invalidates what is stored for the target */
     struct fr_buf raw_head; /* the request's own bytes, for the two above */
     size_t host_len;
     char host[256];
@@ -223,7 +223,7 @@ struct proxy_exchange {
     size_t part_index, part_offset; /* of the entry's body, next to send */
 };
 
-/* ---- workers ---------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 struct proxy_listener {
     struct fr_list link;
@@ -251,7 +251,7 @@ struct proxy_worker {
 
     /* owner */
     struct cluster_snapshot *snapshot;
-    uint64_t epoch; /* snapshots adopted */
+    uint64_t epoch;                  /* snapshots adopted */
     struct proxy_cluster **clusters; /* by view slot */
     size_t cluster_cap;
     struct proxy_pool **pools; /* by member slot */
@@ -329,7 +329,8 @@ void proxy_worker_pause(struct proxy_worker *worker); /* at the limit of connect
 /* proxy_adopt.c */
 void proxy_adopt(struct proxy_worker *worker, struct cluster_snapshot *take_snapshot);
 void proxy_adopt_none(struct proxy_worker *worker); /* lets go of everything; at the end */
-struct proxy_cluster *proxy_cluster_of(struct proxy_worker *worker, const struct cluster_view *view);
+struct proxy_cluster *proxy_cluster_of(struct proxy_worker *worker,
+                                       const struct cluster_view *view);
 /* The current version of the cluster that `cluster` is a version of; NULL when it is gone. */
 struct proxy_cluster *proxy_cluster_current(struct proxy_worker *worker,
                                             const struct proxy_cluster *cluster);
@@ -337,7 +338,7 @@ void proxy_cluster_use(struct proxy_cluster *cluster);
 void proxy_cluster_unuse(struct proxy_cluster **cluster);
 bool proxy_budget_allows(struct proxy_cluster *cluster, int64_t now_us);
 void proxy_budget_request(struct proxy_cluster *cluster, int64_t now_us);
-void proxy_pool_settle(struct proxy_pool *pool); /* frees it and reports, if nothing is left on it */
+void proxy_pool_settle(struct proxy_pool *pool); /* frees it and reports, if nothing is left */
 
 /* proxy_client.c */
 void proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer);

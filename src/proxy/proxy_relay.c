@@ -34,7 +34,7 @@ static bool
 relay_interim(struct proxy_exchange *x, const struct http_head *response)
 {
     x->interim_count++;
-    /* 101 would be consent to an Upgrade that was not asked for: it is hop-by-hop and was dropped. */
+    /* 101 would be consent to an Upgrade that was not asked for: Upgrade is dropped here. */
     if (response->status == 101 || x->interim_count > PROXY_INTERIM_MAX) {
         proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
         return false;

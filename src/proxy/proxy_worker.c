@@ -200,7 +200,7 @@ void
 proxy_worker_unlisten_all(struct proxy_worker *worker)
 {
     FR_LIST_EACH_SAFE(&worker->listeners, link)
-        listener_free(FR_CONTAINER(link, struct proxy_listener, link));
+    listener_free(FR_CONTAINER(link, struct proxy_listener, link));
 }
 
 void
@@ -211,7 +211,7 @@ proxy_worker_pause(struct proxy_worker *worker)
         return;
     worker->paused = full;
     FR_LIST_EACH(&worker->listeners, link)
-        loop_listener_pause(&FR_CONTAINER(link, struct proxy_listener, link)->listener, full);
+    loop_listener_pause(&FR_CONTAINER(link, struct proxy_listener, link)->listener, full);
 }
 
 struct fr_view

@@ -27,8 +27,8 @@ bench_init(struct bench *b, uint32_t members, enum config_balance balance)
     b->f.config->balance = balance;
     fr_rand_init(&b->rand, SEED);
     print_message("seed %d\n", SEED);
-    b->pick = (struct cluster_pick){
-        .now_us = 1000000, .rand = &b->rand, .judgements = b->judgements};
+    b->pick =
+        (struct cluster_pick){.now_us = 1000000, .rand = &b->rand, .judgements = b->judgements};
 }
 
 static void
@@ -69,8 +69,8 @@ assert_share(const struct bench *b, uint32_t i, double share, double within)
         fail_msg("endpoint %u got %.4f, expected %.4f +- %.4f", i, got, share, within);
 }
 
-static const enum config_balance all_balancers[] = {
-    CONFIG_BALANCE_P2C, CONFIG_BALANCE_ROUND_ROBIN, CONFIG_BALANCE_LEAST_REQUEST};
+static const enum config_balance all_balancers[] = {CONFIG_BALANCE_P2C, CONFIG_BALANCE_ROUND_ROBIN,
+                                                    CONFIG_BALANCE_LEAST_REQUEST};
 #define EACH_BALANCER(i) for (size_t i = 0; i < 3; i++)
 
 static void
@@ -257,7 +257,8 @@ failures_in_a_row_eject_longer_each_time(void **state)
     (void)state;
     struct bench b;
     bench_init(&b, 2, CONFIG_BALANCE_P2C);
-    b.f.config->ejection = (struct config_ejection){.failures = 3, .time_us = 10000, .max_share = 0.5};
+    b.f.config->ejection =
+        (struct config_ejection){.failures = 3, .time_us = 10000, .max_share = 0.5};
     bench_view(&b);
     const struct cluster_endpoint *bad = &b.view->endpoints[0];
     struct cluster_judgement *j = &b.judgements[bad->member->slot];
@@ -287,7 +288,8 @@ no_more_than_the_share_is_ejected(void **state)
     (void)state;
     struct bench b;
     bench_init(&b, 4, CONFIG_BALANCE_P2C);
-    b.f.config->ejection = (struct config_ejection){.failures = 1, .time_us = 10000, .max_share = 0.5};
+    b.f.config->ejection =
+        (struct config_ejection){.failures = 1, .time_us = 10000, .max_share = 0.5};
     bench_view(&b);
     assert_true(cluster_judge(b.view, &b.view->endpoints[0], b.judgements, 1, true));
     assert_true(cluster_judge(b.view, &b.view->endpoints[1], b.judgements, 1, true));

@@ -38,7 +38,8 @@ a_name_one_byte_too_long_is_refused(void **state)
     char name[CONFIG_NAME_BYTES];
     memset(name, 'a', sizeof(name));
     struct loop_addr *addr = &f.members[0]->addr;
-    assert_null(cluster_member_new(f.slots, fr_view_make(name, sizeof(name)), FR_VIEW(""), addr, 1));
+    assert_null(
+        cluster_member_new(f.slots, fr_view_make(name, sizeof(name)), FR_VIEW(""), addr, 1));
     struct cluster_member *fits =
         cluster_member_new(f.slots, fr_view_make(name, sizeof(name) - 1), FR_VIEW(""), addr, 1);
     assert_non_null(fits);
@@ -119,7 +120,8 @@ worker_main(void *ctx)
 }
 
 /* The reader must never see a torn triple: at a fixed time far ahead, what it computes is the sum
- * so far plus in_flight times the rest, which a mixed reading would miss by microseconds times 2^20. */
+ * so far plus in_flight times the rest, which a mixed reading would miss by microseconds times
+ * 2^20. */
 static void
 a_reader_never_sees_half_a_change(void **state)
 {

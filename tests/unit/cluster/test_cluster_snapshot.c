@@ -40,8 +40,8 @@ static void
 world_build(struct world *w)
 {
     const struct config_route *bad = NULL;
-    assert_int_equal(cluster_snapshot_new(7, &w->view, 1, w->routes, w->count, 0, &w->snapshot, &bad),
-                     FR_OK);
+    assert_int_equal(
+        cluster_snapshot_new(7, &w->view, 1, w->routes, w->count, 0, &w->snapshot, &bad), FR_OK);
 }
 
 static void

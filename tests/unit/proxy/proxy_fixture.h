@@ -256,9 +256,9 @@ fixture_publish(struct fixture *f, unsigned shown)
     struct cluster_snapshot *snapshot = NULL;
     const struct config_route *bad = NULL;
     f->generation++;
-    assert_int_equal(cluster_snapshot_new(f->generation, &view, 1, &f->route, 1, f->relief,
-                                          &snapshot, &bad),
-                     FR_OK);
+    assert_int_equal(
+        cluster_snapshot_new(f->generation, &view, 1, &f->route, 1, f->relief, &snapshot, &bad),
+        FR_OK);
     proxy_publish(f->proxy, snapshot);
     cluster_snapshot_unref(&snapshot);
     cluster_view_unref(&view);

@@ -172,7 +172,7 @@ snapshots_change_while_requests_run(void **state)
         origin_free(origins[i]);
 }
 
-/* ---- the deadline of a member ----------------------------------------------------------------- */
+/* ---- the deadline of a member ---------------------------------------------------------------- */
 
 static void
 hang(struct origin *origin, int fd)
@@ -237,7 +237,7 @@ the_deadline_cuts_what_is_left(void **state)
     }
 }
 
-/* ---- the edge's own end ----------------------------------------------------------------------- */
+/* ---- the edge's own end ---------------------------------------------------------------------- */
 
 struct end {
     struct loop_msg msg;
@@ -287,7 +287,8 @@ draining_answers_what_is_under_way(void **state)
     struct origin *origin = origin_new(serve_at_gate, &gate);
     (void)fixture_member(&f, origin);
     fixture_start(&f);
-    int idle = sock_connect(&f.bound), busy = sock_connect(&f.bound), young = sock_connect(&f.bound);
+    int idle = sock_connect(&f.bound), busy = sock_connect(&f.bound),
+        young = sock_connect(&f.bound);
     assert_true(sock_text(idle, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
     answer_read(idle, "GET", &answer);
     assert_int_equal(answer.status, 200);
@@ -389,7 +390,8 @@ at_the_limit_connections_wait_their_turn(void **state)
         int fds[4];
         for (int k = 0; k < 4; k++) {
             fds[k] = sock_connect(&f.bound);
-            assert_true(sock_text(fds[k], "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+            assert_true(
+                sock_text(fds[k], "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
         }
         for (int k = 0; k < 4; k++) {
             answer_read(fds[k], "GET", &answer);

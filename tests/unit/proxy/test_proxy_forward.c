@@ -40,7 +40,7 @@ echo(struct origin *origin, int fd)
         (void)snprintf(line, sizeof(line), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n",
                        strlen(head) + body_len);
         if (!sock_text(fd, line) || (strncmp(head, "HEAD ", 5) != 0 &&
-            (!sock_text(fd, head) || !sock_write(fd, body, body_len))))
+                                     (!sock_text(fd, head) || !sock_write(fd, body, body_len))))
             break;
     }
     free(head);
@@ -75,9 +75,11 @@ a_request_goes_through(void **state)
     struct world w;
     struct answer answer;
     world_start(&w, echo, NULL);
-    ask(&w.f, "GET /a?b=c HTTP/1.1\r\nHost: Example.com:81\r\nX-One: 1\r\nConnection: X-Hop\r\n"
-              "X-Hop: no\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: spoof\r\n"
-              "Via: 1.0 before\r\nTE: trailers\r\n\r\n", &answer);
+    ask(&w.f,
+        "GET /a?b=c HTTP/1.1\r\nHost: Example.com:81\r\nX-One: 1\r\nConnection: X-Hop\r\n"
+        "X-Hop: no\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: spoof\r\n"
+        "Via: 1.0 before\r\nTE: trailers\r\n\r\n",
+        &answer);
     assert_int_equal(answer.status, 200);
     assert_true(answer.whole);
     assert_string_equal(answer.body,
@@ -131,7 +133,8 @@ pipelined_requests_are_answered_in_order(void **state)
     size_t len = 0;
     world_start(&w, echo, NULL);
     for (int i = 0; i < 200; i++)
-        len += (size_t)sprintf(text + len, "POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", i);
+        len += (size_t)sprintf(text + len,
+                               "POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", i);
     int fd = sock_connect(&w.f.bound);
     assert_true(sock_write(fd, text, len));
     for (int i = 0; i < 200; i++) {
@@ -244,12 +247,15 @@ response_framings(void **state)
         {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01", "23456", "789"}, true};
     static const struct script chunked = {
         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r", "\n01234\r\n", "5;q=\"x\"\r\n",
-         "56789\r\n0\r\n", "\r\n"}, true};
+         "56789\r\n0\r\n", "\r\n"},
+        true};
     static const struct script to_close = {{"HTTP/1.1 200 OK\r\n\r\n01", "23456", "789"}, false};
-    static const struct script old = {{"HTTP/1.0 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"}, false};
+    static const struct script old = {{"HTTP/1.0 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"},
+                                      false};
     static const struct script empty = {{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}, true};
     static const struct script none = {{"HTTP/1.1 204 No Content\r\n\r\n"}, true};
-    static const struct script same = {{"HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n"}, true};
+    static const struct script same = {{"HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n"},
+                                       true};
     play_and_expect(&length, "GET", 200, "0123456789", true);
     play_and_expect(&chunked, "GET", 200, "0123456789", true);
     play_and_expect(&to_close, "GET", 200, "0123456789", false);

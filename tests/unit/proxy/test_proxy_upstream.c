@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_proxy_retry.c - members that refuse, vanish or are slow; what is tried again and what never.
+ * test_proxy_upstream.c - members that refuse, vanish or are slow; what is tried again and what
+ * never.
  */
 #include "proxy_fixture.h"
 
@@ -185,7 +186,7 @@ the_budget_ends_retries(void **state)
     world_fini(&w);
 }
 
-/* ---- connections that died while they were kept ----------------------------------------------- */
+/* ---- connections that died while they were kept ---------------------------------------------- */
 
 /* Serves one request on a connection; on the second it closes without a word. */
 static void

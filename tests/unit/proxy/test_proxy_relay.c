@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_proxy_body.c - large bodies under back-pressure, bodies that break off, interim and early
+ * test_proxy_relay.c - large bodies under back-pressure, bodies that break off, interim and early
  * responses.
  */
 #include "proxy_fixture.h"
@@ -43,7 +43,7 @@ read_head(int fd, char *head, size_t cap)
     return strstr(head, "\r\n\r\n") != NULL;
 }
 
-/* ---- large responses to a slow client --------------------------------------------------------- */
+/* ---- large responses to a slow client -------------------------------------------------------- */
 
 static void
 send_large(struct origin *origin, int fd)
@@ -112,7 +112,7 @@ a_slow_reader_holds_the_member_back(void **state)
     }
 }
 
-/* ---- large requests to a slow member ---------------------------------------------------------- */
+/* ---- large requests to a slow member --------------------------------------------------------- */
 
 struct gate { /* the member reads on when the test says so */
     _Atomic bool open;
@@ -131,8 +131,8 @@ take_large(struct origin *origin, int fd)
     fixture_until(gate->open);
     struct answer body = {0};
     body.body = calloc(1, 1);
-    bool ok = gate->chunked ? answer_read_chunked(fd, &body)
-                            : answer_read_bytes(fd, &body, LARGE_BYTES);
+    bool ok =
+        gate->chunked ? answer_read_chunked(fd, &body) : answer_read_bytes(fd, &body, LARGE_BYTES);
     char *block = malloc(65536);
     gate->got = body.body_len;
     gate->right = ok && body.body_len == LARGE_BYTES;
@@ -181,11 +181,10 @@ a_slow_member_holds_the_client_back(void **state)
         struct gate gate = {.chunked = chunked};
         world_start(&w, take_large, &gate);
         int fd = sock_connect(&w.f.bound);
-        assert_true(sock_text(fd, chunked
-                                      ? "POST / HTTP/1.1\r\nHost: a\r\n"
-                                        "Transfer-Encoding: chunked\r\n\r\n"
-                                      : "POST / HTTP/1.1\r\nHost: a\r\n"
-                                        "Content-Length: 25165824\r\n\r\n"));
+        assert_true(sock_text(fd, chunked ? "POST / HTTP/1.1\r\nHost: a\r\n"
+                                            "Transfer-Encoding: chunked\r\n\r\n"
+                                          : "POST / HTTP/1.1\r\nHost: a\r\n"
+                                            "Content-Length: 25165824\r\n\r\n"));
         struct upload upload = {.fd = fd, .chunked = chunked};
         pthread_t thread;
         assert_int_equal(pthread_create(&thread, NULL, upload_main, &upload), 0);
@@ -211,7 +210,7 @@ a_slow_member_holds_the_client_back(void **state)
     }
 }
 
-/* ---- bodies that break off -------------------------------------------------------------------- */
+/* ---- bodies that break off ------------------------------------------------------------------- */
 
 static void
 say_and_close(struct origin *origin, int fd)
@@ -333,7 +332,8 @@ say_100(struct origin *origin, int fd)
     (void)origin;
     if (!read_head(fd, head, sizeof(head)) || !strcasestr(head, "\r\nExpect: 100-continue\r\n"))
         return;
-    if (!sock_text(fd, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"))
+    if (!sock_text(fd,
+                   "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"))
         return;
     if (sock_read(fd, body, sizeof(body), NULL, 5) == 5)
         (void)sock_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
