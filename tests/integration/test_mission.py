@@ -12,7 +12,7 @@ from harness.host import Host
 from harness.load import Load
 from harness.origin import Answer
 from harness.setup import (Edge, Managed, Obedient, base, cluster, process_pool, ready, scale,
-                           static_pool)
+                           serves, static_pool)
 from harness.stream import Tap, local
 
 
@@ -69,7 +69,7 @@ def test_c23_ledger_lists_allocated(box):
     system, member, spare = managed_pair(box)
     assert box.ledger_servers("web") == {}
     with push(system) as load:
-        result = system.tap.wait("result")
+        result = system.tap.wait_result(system.tap.wait_request("allocate").get("id"))
         assert result.get("status") == "done"
         servers = ready(box, "web", 1)
     load.assert_clean()
@@ -286,12 +286,13 @@ def test_c28_edge_relieved(box):
 
 
 def test_c29_handle_or_forward(box):
-    first, second = box.origin("first"), box.origin("second")
-    for origin in (first, second):
+    first, second, third = box.origin("first"), box.origin("second"), box.origin("third")
+    for origin in (first, second, third):
         origin.answer = lambda request, o=origin: Answer(
             200, f"{o.name} {request.path}\n",
             [("Cache-Control", "max-age=60" if request.path == "/keep" else "no-store")])
-    edge = Edge(box, {"web": cluster([first]), "api": cluster([second])}, cache={"memory": "8MiB"},
+    web = cluster([first, {"address": third.address, "weight": 0}])
+    edge = Edge(box, {"web": web, "api": cluster([second])}, cache={"memory": "8MiB"},
                 routes=[{"cluster": "web"}, {"match": {"path": "/api/"}, "cluster": "api"}])
     # It has the data: it answers itself. It has not: it forwards to one that serves this type.
     assert http1.fetch(edge.address, "/keep").text == "first /keep\n"
@@ -302,12 +303,13 @@ def test_c29_handle_or_forward(box):
         assert http1.fetch(edge.address, "/api/x").text == "second /api/x\n"
     assert first.count("/other") == 3 and second.count("/api/x") == 3
     assert first.count("/api/x") == 0 and second.count("/other") == 0
-    # A member that is not available is not asked: what is in the cache is still answered.
+    # A member that is not available is not asked: another one of its type is.
     first.healthy = False
-    wait("the edge to see that no member is available",
-         lambda: http1.fetch(edge.address, "/other").status == 503)
+    wait("the edge to see it", lambda: {http1.fetch(edge.address, "/other").get("X-Origin")
+                                        for _ in range(12)} == {"third"})
     asked = first.count()
-    assert http1.fetch(edge.address, "/other").status == 503
+    for _ in range(12):
+        assert http1.fetch(edge.address, "/other").text == "third /other\n"
     assert first.count() == asked
     assert http1.fetch(edge.address, "/keep").text == "first /keep\n"
     assert http1.fetch(edge.address, "/api/x").status == 200
@@ -360,6 +362,7 @@ def test_c31_edge_allocates(box):
                 pools={"local": process_pool(box)}, role="run")
     first = ready(box, "web", 1)
     assert len(box.members()) == 1
+    serves(edge.address)
     with Load(edge.address, 6) as load:
         wait("a second server in the ledger",
              lambda: len(box.ledger_servers("web", only="ready")) >= 2)
@@ -378,6 +381,7 @@ def test_c32_edge_deallocates(box):
     edge = Edge(box, {"web": cluster(limit=4, scale=scale("local"))},
                 pools={"local": process_pool(box)}, role="run")
     ready(box, "web", 1)
+    serves(edge.address)
     with Load(edge.address, 6) as load:
         wait("a second server", lambda: len(box.ledger_servers("web", only="ready")) >= 2)
     load.assert_clean()

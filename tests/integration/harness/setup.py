@@ -2,6 +2,7 @@
 """The usual cast: an edge, a manager, a tapped stream between them, members that stand by."""
 import re
 
+from . import http1
 from .box import wait
 from .stream import FakeManager, Tap
 
@@ -91,7 +92,8 @@ class Managed:
             self.listen = f"unix:{box.folder}/manager.sock"
             tap = f"unix:{box.folder}/tap.sock"
         self.settings = base(routes, clusters, pools, state="./manager-state",
-                             manager={"listen": self.listen})
+                             manager={"listen": self.listen},
+                             **{key: more[key] for key in ("edge", "stream") if key in more})
         box.config(self.settings, "manager.yaml")
         self.manager = None
         self.start_manager()
@@ -131,6 +133,11 @@ class Obedient:
         if code:
             assert result.get("code") == code, result
         return result
+
+
+def serves(address, path="/"):
+    """Waits for the first answer that is not the edge's own "nobody is there (yet)"."""
+    return wait(f"{path} to be served", lambda: http1.fetch(address, path).status < 500)
 
 
 def ready(box, cluster_name, count, state="state"):

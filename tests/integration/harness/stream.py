@@ -244,10 +244,17 @@ class Tap(Recorder):
 
 
 class FakeManager(Recorder):
-    """A manager made by hand: an edge or allocator connects to it and obeys it."""
+    """A manager made by hand: an edge or allocator connects to it and obeys it.
+
+    It keeps its stream alive and, as there is no other edge that would have to confirm, releases a
+    draining server as soon as it is reported (releasing = False: it never does).
+    """
 
     def __init__(self, address, epoch=7, role="manager"):
         super().__init__()
+        self.releasing = True
+        self.released = {}
+        self.send_lock = threading.Lock()
         self.address, self.epoch, self.role = address, epoch, role
         self.sequence = 0
         self.sock = None
@@ -256,6 +263,34 @@ class FakeManager(Recorder):
         self.stopped = False
         self.listener = listen(address)
         threading.Thread(target=self.accept, daemon=True).start()
+        threading.Thread(target=self.keep_alive, daemon=True).start()
+
+    def keep_alive(self):
+        while not self.stopped:
+            time.sleep(0.3)
+            self.put(b"<alive/>")
+
+    def put(self, data):
+        """Sends; False when there is nobody."""
+        with self.send_lock:
+            try:
+                if self.sock is not None and self.peer is not None:
+                    self.sock.sendall(data)
+                    return True
+            except OSError:
+                pass
+            return False
+
+    def release(self, report):
+        for cluster in report.find("cluster"):
+            draining = [s.get("id") for s in cluster if s.get("state") == "draining"]
+            for server in draining:
+                key = (cluster.get("name"), server)
+                if time.monotonic() - self.released.get(key, -9) > 0.5:
+                    self.released[key] = time.monotonic()
+                    self.put(f'<reconfigure id="{self.next_id()}" '
+                             f'cluster="{key[0]}"><release server="{server}"/>'
+                             "</reconfigure>".encode())
 
     def accept(self):
         while not self.stopped:
@@ -263,6 +298,7 @@ class FakeManager(Recorder):
                 sock, _ = self.listener.accept()
             except OSError:
                 return
+            self.peer = None
             self.sock = sock
             self.connections += 1
             try:
@@ -278,10 +314,14 @@ class FakeManager(Recorder):
                 data = sock.recv(65536)
                 if not data:
                     break
-                for element in reader.feed(data):
-                    self.note(Stanza(element, reader.root, "client", time.monotonic()))
+                stanzas = list(reader.feed(data))
                 if reader.root is not None:
                     self.peer = dict(reader.root.attrib)
+                for element in stanzas:
+                    stanza = Stanza(element, reader.root, "client", time.monotonic())
+                    self.note(stanza)
+                    if self.releasing and stanza.name == "report":
+                        self.release(stanza)
         except (OSError, etree.XMLSyntaxError):
             pass
 
@@ -290,16 +330,18 @@ class FakeManager(Recorder):
         return self.peer
 
     def next_id(self):
-        self.sequence += 1
-        return f"{self.epoch}:{self.sequence}"
+        with self.send_lock:
+            self.sequence += 1
+            return f"{self.epoch}:{self.sequence}"
 
     def send(self, operation, cluster=None, request_id=None, reason=None):
         """operation: the element's text. Returns the id."""
         request_id = request_id or self.next_id()
         attributes = f' cluster="{cluster}"' if cluster else ""
         attributes += f' reason="{reason}"' if reason else ""
-        self.sock.sendall(f'<reconfigure id="{request_id}"{attributes}>{operation}'
-                          "</reconfigure>".encode())
+        data = f'<reconfigure id="{request_id}"{attributes}>{operation}</reconfigure>'.encode()
+        with self.send_lock:
+            self.sock.sendall(data)
         return request_id
 
     def ask(self, operation, cluster=None, request_id=None, timeout=20.0):
