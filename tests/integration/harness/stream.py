@@ -2,7 +2,6 @@
 """The XML stream from the outside: a tap between two processes, and peers made by hand."""
 import copy
 import os
-import pathlib
 import socket
 import threading
 import time
@@ -10,9 +9,9 @@ import time
 from lxml import etree
 
 from . import http1
+from .grammar import Validator  # noqa: F401
 
 NAMESPACE = "urn:freshet:stream:1"
-SCHEMA = pathlib.Path(__file__).resolve().parents[3] / "schema/freshet-stream.rng"
 
 
 def tag(name):
@@ -27,22 +26,6 @@ def opening(role, name, epoch=0, version="1", boot="b1", namespace=NAMESPACE):
     return (f'<?xml version="1.0" encoding="UTF-8"?>\n<stream xmlns="{namespace}" '
             f'version="{version}" role="{role}" id="{name}" epoch="{epoch}" '
             f'boot="{boot}">').encode()
-
-
-class Validator:
-    def __init__(self):
-        self.schema = etree.RelaxNG(etree.parse(str(SCHEMA)))
-
-    def problem(self, element):
-        """None when the document under this root is valid, else the words."""
-        document = etree.fromstring(etree.tostring(element))
-        return None if self.schema.validate(document) else str(self.schema.error_log)
-
-    def stanza_problem(self, root, stanza):
-        """A stanza inside a stream with the attributes that its stream has."""
-        stream = etree.Element(root.tag, attrib=root.attrib, nsmap={None: NAMESPACE})
-        stream.append(copy.deepcopy(stanza))
-        return self.problem(stream)
 
 
 class Reader:
