@@ -244,8 +244,8 @@ def test_c28_edge_relieved(box):
                  "handover": "away"},
                 {"name": "rest", "cluster": "web", "stale": "1h"}],
         cache={"memory": "16MiB"},
-        edge={"relief": {"upper": {"level": "4%", "for": "100ms"},
-                         "lower": {"level": "2%", "for": "500ms"},
+        edge={"relief": {"upper": {"level": "8%", "for": "100ms"},
+                         "lower": {"level": "5%", "for": "300ms"},
                          "steps": ["stale", "handover", "shed"]}})
     address = system.edge.address
 
@@ -271,6 +271,7 @@ def test_c28_edge_relieved(box):
         assert stale.status == 200 and stale.text == "own /cached\n"
         assert int(stale.get("Age")) >= 1 and own.count("/cached") == served
         assert origin_of("/movable") == "other"
+        mark = system.tap.mark()
         shed = http1.fetch(address, "/low")
         assert shed.status == 503 and shed.get("Retry-After")
     load.assert_clean()
@@ -279,10 +280,12 @@ def test_c28_edge_relieved(box):
     def own_level(report):
         server = next((s for s in report.element if local(s) == "server"), None)
         return float(server.get("utilization") or 0) if server is not None else 0
-    assert any(own_level(r) >= 0.04 for r in system.tap.all("report") if r.at <= before.at)
+    assert any(own_level(r) >= 0.08 for r in system.tap.all("report") if r.at <= before.at)
     # The load is gone: it takes the steps back, one by one.
+    system.tap.wait_request("relieve", after=mark, timeout=30,
+                            match=lambda s: s.child().get("step") == "0")
     wait("the routes to be as before", lambda: origin_of("/movable") == "own" and
-         http1.fetch(address, "/low").status == 200, 30)
+         http1.fetch(address, "/low").status == 200)
 
 
 def test_c29_handle_or_forward(box):
