@@ -128,12 +128,27 @@ shown_serves(void *ctx, const char *cluster)
     return allocator->shown.serves ? allocator->shown.serves(allocator->shown.ctx, cluster) : NULL;
 }
 
+/* A server that this very write makes available is still listed until the write stands. */
+static bool
+taken_after_this_write(void *ctx, const char *address)
+{
+    struct allocator *allocator = ctx;
+    FR_LIST_EACH(&allocator->servers, node)
+    {
+        struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
+        if (server->state == CLUSTER_SERVER_AVAILABLE &&
+            strcmp(server->provided.address, address) == 0)
+            return false;
+    }
+    return allocator__address_taken(allocator, address);
+}
+
 static const char *const *
 shown_available(void *ctx, const char *name)
 {
     struct allocator *allocator = ctx;
     struct allocator__pool *pool = allocator__pool_find(allocator, name);
-    return pool ? pool->ops->list(pool->provider, allocator__address_taken, allocator) : NULL;
+    return pool ? pool->ops->list(pool->provider, taken_after_this_write, allocator) : NULL;
 }
 
 static void

@@ -185,11 +185,12 @@ pick_p2c(const struct choice *choice)
     const struct cluster_endpoint *b = sample(choice, a);
     if (!b)
         return a;
-    int order = load_compare(in_flight_of(choice, a) + 1, choice_weight(choice, a),
-                             in_flight_of(choice, b) + 1, choice_weight(choice, b));
-    if (order == 0)
-        return fr_rand_below(choice->pick->rand, 2) == 0 ? a : b;
-    return order < 0 ? a : b;
+    /* What is under way now, not counting the request in hand: counting it would never give an idle
+     * member of a tenth of the weight anything while the other is idle too. The first of a tie was
+     * drawn in proportion to the weights, so it is the fair one. */
+    int order = load_compare(in_flight_of(choice, a), choice_weight(choice, a),
+                             in_flight_of(choice, b), choice_weight(choice, b));
+    return order <= 0 ? a : b;
 }
 
 static const struct balancer balancers[] = {

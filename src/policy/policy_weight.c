@@ -37,12 +37,21 @@ relieved_weight(const struct policy_settings *settings, const struct policy__sur
     return weight < member->weight ? (uint32_t)weight : member->weight;
 }
 
+/* A member that was relieved may get no request at all any more, so that nobody says how it does:
+ * with nothing under way on it, it counts as cool, or it would never come back. */
+static bool
+is_silent(const struct policy_member *member)
+{
+    return isnan(member->utilization) && member->in_flight == 0 && !member->stale &&
+           member->healthy && !member->starting && !member->draining;
+}
+
 static uint32_t
 restored_weight(const struct policy_settings *settings, const struct policy__survey *survey,
                 const struct policy_member *member)
 {
     double lower = settings->lower >= 0 && settings->lower < settings->upper ? settings->lower : 0;
-    double utilization = member->utilization;
+    double utilization = is_silent(member) ? 0 : member->utilization;
     bool cool = utilization < (lower + settings->upper) / 2;
     bool even = fabs(utilization - survey->mean) <= NEAR_SHARE * survey->mean;
     if (member->weight >= member->weight_normal || utilization >= settings->upper ||
@@ -70,11 +79,12 @@ policy__weights(const struct policy_settings *settings, const struct policy__sur
         max = POLICY_WEIGHTS_MAX;
     for (size_t i = 0; i < count && made < max; i++) {
         const struct policy_member *member = &members[i];
-        if (!policy__is_usable(member) || !policy__can_name(member) || member->weight == 0 ||
+        bool usable = policy__is_usable(member);
+        if (!(usable || is_silent(member)) || !policy__can_name(member) || member->weight == 0 ||
             member->weight_normal == 0)
             continue;
         uint32_t weight = member->weight;
-        if (held)
+        if (held && usable)
             weight = relieved_weight(settings, survey, member);
         bool relief = weight != member->weight;
         if (!relief)
