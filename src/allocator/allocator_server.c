@@ -263,7 +263,8 @@ allocator__drain_check(struct allocator__server *server)
         return;
     if (!server->drained && !server->deadline_passed)
         return;
-    if (server->allocator->needs_release && !server->released)
+    /* One that moves is not stopped, so nobody's late request can be lost with it. */
+    if (server->allocator->needs_release && !server->released && !server->move_to[0])
         return;
     loop_timer_stop(&server->timer);
     if (server->move_to[0] &&

@@ -37,7 +37,7 @@ cluster_endpoint_weight(const struct cluster_view *view, const struct cluster_en
 struct choice { /* one picking: what the balancers are given */
     const struct cluster_view *view;
     const struct cluster_pick *pick;
-    bool panic; /* no endpoint is in good standing: all of them may be picked */
+    bool panic; /* none is left but ejected ones: they may be picked */
 };
 
 static bool
@@ -60,10 +60,9 @@ static uint32_t
 choice_weight(const struct choice *choice, const struct cluster_endpoint *endpoint)
 {
     const struct cluster_pick *pick = choice->pick;
-    if (endpoint->weight == 0 || is_avoided(pick, endpoint->member))
+    if (endpoint->weight == 0 || !endpoint->healthy || is_avoided(pick, endpoint->member))
         return 0;
-    if (!choice->panic &&
-        (!endpoint->healthy || is_ejected(&pick->judgements[endpoint->member->slot], pick->now_us)))
+    if (!choice->panic && is_ejected(&pick->judgements[endpoint->member->slot], pick->now_us))
         return 0;
     return cluster_endpoint_weight(choice->view, endpoint, pick->now_us);
 }

@@ -34,9 +34,9 @@ struct cluster_pick {
 uint32_t cluster_endpoint_weight(const struct cluster_view *view,
                                  const struct cluster_endpoint *endpoint, int64_t now_us);
 
-/* NULL when no endpoint can take a request. Unhealthy and ejected ones are passed over; when every
- * endpoint of non-zero weight is, the choice is among all of them (panic: better a doubtful member
- * than a sure 503). */
+/* NULL when no endpoint can take a request. An endpoint whose active check failed is never picked:
+ * the check asked, and got its answer. An ejected one is passed over as long as there is another:
+ * ejection is a guess from traffic, and a doubtful member is better than a sure 503. */
 const struct cluster_endpoint *cluster_balance_pick(const struct cluster_view *view,
                                                     const struct cluster_pick *pick);
 

@@ -248,7 +248,7 @@ add_setting(struct config_tree *tree, struct config_node *parent, struct fr_view
     return true;
 }
 
-/* `settings` is the list of what stands inside the element. */
+/* `settings` is the <route>, <cluster> or <pool> element; its name has a place of its own. */
 static bool
 tree_from_settings(struct config_tree *tree, const struct wire_setting *settings)
 {
@@ -257,7 +257,9 @@ tree_from_settings(struct config_tree *tree, const struct wire_setting *settings
     struct config_node *root = config_node_add(tree, NULL, CONFIG_MAPPING, none, none);
     if (root == NULL)
         return false;
-    for (const struct wire_setting *at = settings; at != NULL; at = at->next)
+    if (settings == NULL)
+        return true;
+    for (const struct wire_setting *at = settings->first_child; at != NULL; at = at->next)
         if (!fr_view_is(at->name, "name") && !add_setting(tree, root, at->name, at, 0))
             return false;
     return true;

@@ -19,9 +19,13 @@
 #define WEIGHT_DEFAULT 100
 
 static struct policy_settings
-settings_of(const struct config_scale *scale)
+settings_of(const struct mgr *mgr, const struct config_scale *scale)
 {
+    const struct mgr_pool *pool = fr_map_get(mgr->pools, fr_view_of(scale->from));
+
     return (struct policy_settings){
+        .available_known = pool && pool->available != WIRE_NONE,
+        .available = pool ? pool->available : 0,
         .upper = scale->upper.value,
         .lower = scale->lower.value,
         .upper_for_us = scale->upper.for_us,
@@ -101,7 +105,7 @@ mgr_decide_flush(struct mgr_cluster *cluster)
 
     if (!cluster->is_hold_dirty || !cluster->config)
         return;
-    struct policy_settings settings = settings_of(&cluster->config->scale);
+    struct policy_settings settings = settings_of(cluster->mgr, &cluster->config->scale);
     policy_sentence(&settings, &cluster->hold, sentence, sizeof(sentence));
     mgr_journal_repeat(cluster->mgr->journal, cluster->hold_row, cluster->hold_repeats,
                        cluster->hold_last_wall_us, &cluster->hold, sentence);
@@ -238,7 +242,7 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
         observe(view->series[i], now_us, &mgr->scratch[count++]);
         starting += view->series[i]->state == MGR_STATE_STARTING;
     }
-    struct policy_settings settings = settings_of(&cluster->config->scale);
+    struct policy_settings settings = settings_of(cluster->mgr, &cluster->config->scale);
     mgr_request_count(mgr, cluster, &state->pending_up, &state->pending_down);
     /* What was asked for and is shown as starting already is counted among the members. */
     state->pending_up = state->pending_up > starting ? state->pending_up - starting : 0;

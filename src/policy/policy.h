@@ -34,6 +34,8 @@ struct policy_settings {
     int64_t cooldown_up_us, cooldown_down_us;
     bool relieve_by_weight, allocate;
     bool single; /* no pool: weights only */
+    bool available_known;         /* the pool's owner said how many servers it has left */
+    uint64_t available;
 };
 
 /* What must be remembered from one call to the next; the caller keeps it, zero-initialised. The

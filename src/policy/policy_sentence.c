@@ -191,6 +191,13 @@ say_reason(struct words *words, const struct policy_settings *settings,
         }
         say_upper(words, settings, decision);
         break;
+    case POLICY_RULE_POOL_EMPTY:
+        if (isnan(decision->highest) || decision->highest < settings->upper)
+            say(words, "fewer than the minimum of %u", settings->min);
+        else
+            say_highest(words, settings, decision);
+        say(words, ", but the pool has no server left");
+        break;
     case POLICY_RULE_UPPER:
     case POLICY_RULE_UPPER_WAIT:
     case POLICY_RULE_UPPER_PENDING:

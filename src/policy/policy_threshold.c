@@ -153,6 +153,15 @@ count_needed(const struct policy_settings *settings, const struct policy__survey
     return needed < (double)UINT32_MAX ? (uint32_t)needed : UINT32_MAX;
 }
 
+/* What the pool can still give, less what was asked of it already. */
+static uint64_t
+left_in_pool(const struct policy_settings *settings, const struct policy_state *state)
+{
+    if (!settings->available_known)
+        return UINT64_MAX;
+    return settings->available > state->pending_up ? settings->available - state->pending_up : 0;
+}
+
 /* How many more the maximum allows. */
 static uint64_t
 room_below_max(const struct policy_settings *settings, const struct policy_state *state,
@@ -187,7 +196,13 @@ decide_below_min(const struct policy_settings *settings, const struct policy_sta
         hold(out, POLICY_RULE_UPPER_COOLDOWN, wait_us);
         return true;
     }
+    uint64_t left = left_in_pool(settings, state);
+    if (left == 0) {
+        hold(out, POLICY_RULE_POOL_EMPTY, 0);
+        return true;
+    }
     uint64_t lacking = settings->min - have;
+    room = room < left ? room : left;
     allocate(out, POLICY_RULE_BELOW_MIN, lacking < room ? lacking : room);
     return true;
 }
@@ -217,6 +232,11 @@ decide_upper(const struct policy_settings *settings, const struct policy_state *
         hold(out, POLICY_RULE_UPPER_MAX, 0);
         return;
     }
+    uint64_t left = left_in_pool(settings, state);
+    if (left == 0) {
+        hold(out, POLICY_RULE_POOL_EMPTY, 0);
+        return;
+    }
     wait_us = remaining(state->grown_at_us, settings->cooldown_up_us, now_us);
     if (wait_us > 0) {
         hold(out, POLICY_RULE_UPPER_COOLDOWN, wait_us);
@@ -226,6 +246,7 @@ decide_upper(const struct policy_settings *settings, const struct policy_state *
     uint64_t step = settings->step_max > 0 ? settings->step_max : 1;
     if (count > step)
         count = step;
+    room = room < left ? room : left;
     allocate(out, POLICY_RULE_UPPER, count < room ? count : room);
 }
 
