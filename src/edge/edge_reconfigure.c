@@ -248,9 +248,10 @@ add_setting(struct config_tree *tree, struct config_node *parent, struct fr_view
     return true;
 }
 
-/* `settings` is the <route>, <cluster> or <pool> element; its name has a place of its own. */
+/* `settings` is the <route>, <cluster> or <pool> element. A route's name is one of its settings, those
+ * of the others are the keys they stand under. */
 static bool
-tree_from_settings(struct config_tree *tree, const struct wire_setting *settings)
+tree_from_settings(struct config_tree *tree, const struct wire_setting *settings, bool with_name)
 {
     struct fr_view none = {NULL, 0};
     config_tree_init(tree);
@@ -260,7 +261,8 @@ tree_from_settings(struct config_tree *tree, const struct wire_setting *settings
     if (settings == NULL)
         return true;
     for (const struct wire_setting *at = settings->first_child; at != NULL; at = at->next)
-        if (!fr_view_is(at->name, "name") && !add_setting(tree, root, at->name, at, 0))
+        if ((with_name || !fr_view_is(at->name, "name")) &&
+            !add_setting(tree, root, at->name, at, 0))
             return false;
     return true;
 }
@@ -278,21 +280,15 @@ answer_diag(struct edge_request *request, const struct config_diag *diag)
 }
 
 static enum fr_err
-put_route(struct edge_request *request, const struct config_node *root, struct fr_view name,
-          struct config_diag *diag)
+put_route(struct edge_request *request, const struct config_node *root, struct config_diag *diag)
 {
     struct edge *edge = request->edge;
     struct config_route *route = NULL;
     enum fr_err err = config_route_from_tree(root, diag, &route);
     if (err != FR_OK)
         return err;
-    char *conflict = NULL;
-    if (name.len && !fr_view_copy(name, route->name, sizeof(route->name)))
-        err = FR_ERR_RANGE;
-    else if ((conflict = edge_settings_conflict(edge, route, (struct fr_view){NULL, 0})) != NULL)
-        err = FR_ERR_NOT_FOUND;
-    else
-        err = allocator_put_route(edge->allocator, route);
+    char *conflict = edge_settings_conflict(edge, route, (struct fr_view){NULL, 0});
+    err = conflict ? FR_ERR_NOT_FOUND : allocator_put_route(edge->allocator, route);
     edge_request_answer(request, err, conflict);
     fr_free(conflict);
     config_route_unref(&route);
@@ -335,10 +331,10 @@ do_put(struct edge_request *request, const struct wire_reconfigure *from,
     (void)cluster; /* what is put may be the cluster itself */
     config_diag_init(&diag);
     config_diag_source(&diag, "request", FR_VIEW(""));
-    if (!tree_from_settings(&tree, from->settings))
+    if (!tree_from_settings(&tree, from->settings, from->operation == WIRE_PUT_ROUTE))
         edge_request_answer(request, FR_ERR_RANGE, "settings too deep or too many");
     else if (from->operation == WIRE_PUT_ROUTE)
-        err = put_route(request, tree.root, from->name, &diag);
+        err = put_route(request, tree.root, &diag);
     else if (from->operation == WIRE_PUT_CLUSTER)
         err = put_cluster(request, tree.root, from->name, &diag);
     else
@@ -405,6 +401,8 @@ edge_reconfigure(struct edge *edge, const struct wire_reconfigure *from)
         from->cluster.len ? edge_cluster_find(edge, from->cluster) : NULL;
     if (edge->stopping)
         edge_request_answer(request, FR_ERR_STATE, "this server is stopping");
+    else if (from->id.epoch < edge->manager_epoch) /* a newer manager has decided since */
+        edge_request_answer(request, FR_ERR_STATE, "the request is of an older epoch");
     else if (row->needs_cluster && cluster == NULL)
         refuse(request, FR_ERR_NOT_FOUND, "unknown cluster", from->cluster);
     else
