@@ -142,10 +142,8 @@ allocator_free(struct allocator **allocator_ref, bool leave_running)
     allocator__changes_drop(allocator);
     allocator__pools_free(allocator, leave_running);
     servers_free(allocator);
-    /* Stopped for good: what the next life finds is a ledger without them. If it can't be written,
-     * that life finds them gone all the same. */
-    if (!leave_running && allocator__write(allocator, &allocator->ledger))
-        allocator__note(allocator, NULL, "servers were stopped that the ledger still names");
+    /* The ledger is left as it is: the next life takes up the same membership, whether its servers
+     * still run or have to be started again. */
     allocator__settings_fini(&allocator->settings);
     allocator__settings_fini(&allocator->file);
     cluster_ledger_fini(&allocator->ledger);

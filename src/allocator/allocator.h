@@ -69,7 +69,8 @@ FR_MUST_USE enum fr_err allocator_new(struct loop *loop, const struct allocator_
                                       struct config_pool *const *pools, size_t pool_count,
                                       const struct allocator_events *events,
                                       struct config_diag *diag, struct allocator **out);
-/* leave_running: servers go on, to be adopted by the next life. */
+/* leave_running: servers go on, to be adopted by the next life. Otherwise processes are stopped; the
+ * ledger goes on naming them, and the next life starts them again. */
 void allocator_free(struct allocator **allocator, bool leave_running);
 
 /* The answer to a request, exactly once, possibly from inside the call (a refusal) or from

@@ -44,6 +44,7 @@ struct edge_cluster {
     struct cluster_view *view;     /* as published; NULL before */
     bool dirty;                    /* the view no longer shows what is */
     double upper, lower;           /* levels in force; < 0: none */
+    uint64_t followers;            /* other edges that serve it, as the manager said */
 };
 
 struct edge_member {
@@ -205,6 +206,7 @@ void edge_requests_free(struct edge *edge);
 struct edge_request *edge_request_find(struct edge *edge, struct wire_request_id id);
 struct edge_request *edge_request_new(struct edge *edge, const struct wire_reconfigure *from);
 void edge_request_send(struct edge_request *request);
+void edge_update_release(struct edge *edge);
 void edge_set_relief(struct edge *edge, uint32_t step);
 /* "The least loaded" that may be given back; NULL when there is none. */
 struct edge_member *edge_pick_victim(struct edge_cluster *cluster);

@@ -189,12 +189,27 @@ do_release(struct edge_request *request, const struct wire_reconfigure *from,
     edge_request_answer(request, FR_OK, NULL);
 }
 
+/* Where other edges serve the same servers, one that leaves is stopped only after the manager said that
+ * all of them let go of it. An allocator sees no traffic at all: it always waits for that. */
+void
+edge_update_release(struct edge *edge)
+{
+    bool needed = edge->role == WIRE_ROLE_ALLOCATOR;
+    size_t cursor = 0;
+    void *value = NULL;
+    while (fr_map_next(edge->clusters, &cursor, NULL, &value))
+        needed |= ((const struct edge_cluster *)value)->followers > 0;
+    allocator_set_needs_release(edge->allocator, needed);
+}
+
 static void
 do_levels(struct edge_request *request, const struct wire_reconfigure *from,
           struct edge_cluster *cluster)
 {
     cluster->upper = from->upper;
     cluster->lower = from->lower;
+    cluster->followers = from->followers == WIRE_NONE ? 0 : from->followers;
+    edge_update_release(request->edge);
     edge_request_answer(request, FR_OK, NULL);
 }
 
@@ -248,21 +263,22 @@ add_setting(struct config_tree *tree, struct config_node *parent, struct fr_view
     return true;
 }
 
-/* `settings` is the <route>, <cluster> or <pool> element. A route's name is one of its settings, those
- * of the others are the keys they stand under. */
+/* `settings` is the <route>, <cluster> or <pool> element; a route's name is one of its settings, those of
+ * the others are the keys they stand under (empty here). */
 static bool
-tree_from_settings(struct config_tree *tree, const struct wire_setting *settings, bool with_name)
+tree_from_settings(struct config_tree *tree, const struct wire_setting *settings, struct fr_view name)
 {
     struct fr_view none = {NULL, 0};
     config_tree_init(tree);
     struct config_node *root = config_node_add(tree, NULL, CONFIG_MAPPING, none, none);
     if (root == NULL)
         return false;
+    if (name.len && !config_node_add(tree, root, CONFIG_SCALAR, FR_VIEW("name"), name))
+        return false;
     if (settings == NULL)
         return true;
     for (const struct wire_setting *at = settings->first_child; at != NULL; at = at->next)
-        if ((with_name || !fr_view_is(at->name, "name")) &&
-            !add_setting(tree, root, at->name, at, 0))
+        if (!fr_view_is(at->name, "name") && !add_setting(tree, root, at->name, at, 0))
             return false;
     return true;
 }
@@ -331,7 +347,8 @@ do_put(struct edge_request *request, const struct wire_reconfigure *from,
     (void)cluster; /* what is put may be the cluster itself */
     config_diag_init(&diag);
     config_diag_source(&diag, "request", FR_VIEW(""));
-    if (!tree_from_settings(&tree, from->settings, from->operation == WIRE_PUT_ROUTE))
+    struct fr_view name = from->operation == WIRE_PUT_ROUTE ? from->name : FR_VIEW("");
+    if (!tree_from_settings(&tree, from->settings, name))
         edge_request_answer(request, FR_ERR_RANGE, "settings too deep or too many");
     else if (from->operation == WIRE_PUT_ROUTE)
         err = put_route(request, tree.root, &diag);
@@ -396,15 +413,16 @@ edge_reconfigure(struct edge *edge, const struct wire_reconfigure *from)
         return;
     }
     request = edge_request_new(edge, from);
-    const struct operation_row *row = &operations[from->operation];
     struct edge_cluster *cluster =
         from->cluster.len ? edge_cluster_find(edge, from->cluster) : NULL;
     if (edge->stopping)
         edge_request_answer(request, FR_ERR_STATE, "this server is stopping");
+    else if (from->operation >= WIRE_OPERATION_COUNT) /* of a newer manager */
+        edge_request_answer(request, FR_ERR_UNSUPPORTED, "this version knows no such operation");
     else if (from->id.epoch < edge->manager_epoch) /* a newer manager has decided since */
         edge_request_answer(request, FR_ERR_STATE, "the request is of an older epoch");
-    else if (row->needs_cluster && cluster == NULL)
+    else if (operations[from->operation].needs_cluster && cluster == NULL)
         refuse(request, FR_ERR_NOT_FOUND, "unknown cluster", from->cluster);
     else
-        row->fn(request, from, cluster);
+        operations[from->operation].fn(request, from, cluster);
 }

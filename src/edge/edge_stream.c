@@ -26,7 +26,6 @@ on_opened(void *ctx, const struct wire_open *open)
     stream_session_set_epoch(edge->stream, open->epoch);
     fr_log(FR_LOG_INFO, "edge", "manager connected", FR_V("manager", open->id),
            FR_I("epoch", open->epoch));
-    allocator_set_needs_release(edge->allocator, true);
     edge_report_start(edge);
 }
 
@@ -48,10 +47,8 @@ on_ended(void *ctx, const char *why)
         return;
     fr_log(FR_LOG_WARN, "edge", "no stream to the manager, going on with what the ledger says",
            FR_S("why", why));
-    /* An edge on its own knows its own traffic; an allocator cannot know that of the edges, so it
-     * keeps waiting for the manager's word. */
-    if (edge->role == WIRE_ROLE_EDGE)
-        allocator_set_needs_release(edge->allocator, false);
+    /* Whoever followed still does: a server that they may use is not stopped behind their backs, it
+     * waits until the manager is back. */
     if (edge->relief_step != 0)
         edge_set_relief(edge, 0); /* nobody would ever take it back */
 }

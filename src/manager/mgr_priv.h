@@ -144,6 +144,7 @@ struct mgr_view {
     bool is_dirty;     /* reported since followers were last looked at */
     int64_t join_refused_at_us;
     double levels_upper, levels_lower; /* as sent on this stream; NaN: not sent */
+    uint64_t followers_sent;
     uint64_t requests, waiting, generation;
     uint32_t serial;
     uint64_t shown_in; /* source->reports of the last report that showed it */
@@ -328,7 +329,7 @@ struct mgr_request {
     char server[MGR_ID_BYTES], address[MGR_ADDRESS_BYTES], pool[MGR_ID_BYTES];
     uint32_t count, weight;
     double upper, lower;
-    uint64_t step;
+    uint64_t step, followers;
     char reason[MGR_SENTENCE_BYTES];
     int64_t sent_at_us; /* on the stream open now; 0: on none */
     uint32_t sends;
@@ -342,7 +343,7 @@ struct mgr_ask {
     const char *server, *address, *pool; /* NULL: none */
     uint32_t count, weight;
     double upper, lower;
-    uint64_t step;
+    uint64_t step, followers;
     const char *reason;
 };
 /* Journals, then sends. False: nothing was asked for (limit, no stream). *out_id may be NULL. */
@@ -373,6 +374,7 @@ void mgr_decide_cluster(struct mgr_cluster *cluster);
 void mgr_decide_flush(struct mgr_cluster *cluster); /* the open hold's count, to the journal */
 void mgr_decide_relief(struct mgr_source *source);
 /* Tells followers what the responsible server shows, and the responsible server who has let go. */
+uint64_t mgr_sync_followers(const struct mgr_cluster *cluster);
 void mgr_sync_cluster(struct mgr_cluster *cluster);
 /* Only the second half: also when nobody reports, because who is gone has a deadline. */
 void mgr_sync_release(struct mgr_cluster *cluster);

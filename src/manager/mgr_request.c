@@ -102,6 +102,7 @@ transmit(struct mgr *mgr, struct mgr_source *target, struct mgr_request *request
         .upper = request->upper,
         .lower = request->lower,
         .step = request->step,
+        .followers = request->followers,
     };
 
     if (!target->session)
@@ -143,6 +144,7 @@ mgr_request_send(struct mgr *mgr, const struct mgr_ask *ask, struct wire_request
     request->upper = ask->upper;
     request->lower = ask->lower;
     request->step = ask->step;
+    request->followers = ask->followers;
     request_copy(request->cluster, sizeof(request->cluster),
                  ask->cluster ? ask->cluster->name : NULL);
     request_copy(request->target, sizeof(request->target), ask->target->id);

@@ -117,8 +117,11 @@ mgr_session_send_levels(struct mgr_source *source)
             continue;
         double upper = config->scale.upper.value;
         double lower = config->scale.lower.value;
+        bool is_leader = view == view->cluster->responsible;
+        uint64_t followers = is_leader ? mgr_sync_followers(view->cluster) : 0;
         /* NaN compares unequal to itself: levels that were never sent go out. */
-        if (view->levels_upper == upper && view->levels_lower == lower)
+        if (view->levels_upper == upper && view->levels_lower == lower &&
+            view->followers_sent == followers)
             continue;
         struct mgr_ask ask = {
             .operation = WIRE_LEVELS,
@@ -126,11 +129,13 @@ mgr_session_send_levels(struct mgr_source *source)
             .target = source,
             .upper = upper >= 0 ? upper : (double)NAN,
             .lower = lower >= 0 ? lower : (double)NAN,
+            .followers = followers,
             .reason = "report at once when a member crosses",
         };
         if (mgr_request_send(source->mgr, &ask, NULL)) {
             view->levels_upper = upper;
             view->levels_lower = lower;
+            view->followers_sent = followers;
         }
     }
 }
@@ -143,6 +148,12 @@ on_report(struct mgr_session *session, const struct wire_report *report)
 
     mgr_source_store(mgr, source, report);
     mgr_session_send_levels(source);
+    /* Who follows concerns the one that is responsible. */
+    for (size_t i = 0; i < source->view_count; i++) {
+        const struct mgr_view *leader = source->views[i]->cluster->responsible;
+        if (leader && leader->source != source)
+            mgr_session_send_levels(leader->source);
+    }
     for (size_t i = 0; i < source->view_count; i++)
         if (source->views[i]->is_responsible && !source->views[i]->is_resent)
             mgr_request_resend(mgr, source->views[i]);

@@ -33,6 +33,18 @@ is_follower(const struct mgr_view *view)
            source->role == WIRE_ROLE_EDGE;
 }
 
+uint64_t
+mgr_sync_followers(const struct mgr_cluster *cluster)
+{
+    uint64_t count = 0;
+
+    FR_LIST_EACH (&cluster->views, node) {
+        const struct mgr_view *view = FR_CONTAINER(node, struct mgr_view, cluster_link);
+        count += is_follower(view) && view->source->session;
+    }
+    return count;
+}
+
 /* series: what the follower shows of it; NULL for a join. */
 static void
 ask_follower(struct mgr_view *follower, struct mgr_series *series, const struct mgr_member *member,

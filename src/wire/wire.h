@@ -119,7 +119,9 @@ enum wire_operation {
     WIRE_JOIN,           /* follower edges: server, address, weight, pool: a member that exists */
     WIRE_LEAVE,          /* follower edges: server: done once 0 in flight and 0 idle there */
     WIRE_RELEASE,        /* responsible server: every other edge confirmed; server may be stopped */
-    WIRE_LEVELS,         /* report at once when a member crosses: upper, lower */
+    WIRE_LEVELS,         /* report at once when a member crosses: upper, lower; followers: how many
+                            other edges serve the cluster, so that a deallocation waits for their
+                            release */
     WIRE_RELIEVE,        /* an edge's own relief: step (0 = none) */
     WIRE_PUT_ROUTE,      /* settings (add or replace by name) */
     WIRE_REMOVE_ROUTE,   /* name */
@@ -151,6 +153,7 @@ struct wire_reconfigure {
     uint64_t weight;
     double upper, lower;
     uint64_t step;
+    uint64_t followers;
     struct wire_setting *settings; /* puts: the <route>, <cluster> or <pool> itself; its attribute
                                       `name` is only in name above. Encoding: NULL says nothing */
 };

@@ -147,6 +147,7 @@ static const struct wire__attr server_only_rows[] = {
 static const struct wire__attr levels_rows[] = {
     REQUEST(upper, "upper", WIRE__F64, false, WIRE__UTILIZATION_MAX),
     REQUEST(lower, "lower", WIRE__F64, false, WIRE__UTILIZATION_MAX),
+    REQUEST(followers, "followers", WIRE__U64, false, U64_MAX),
     REASON,
 };
 static const struct wire__attr relieve_rows[] = {
