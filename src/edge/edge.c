@@ -111,6 +111,7 @@ edge_new(struct loop *loop, struct config *config, enum wire_role role, struct c
     edge->slots = cluster_slots_new();
     fr_list_init(&edge->leaving);
     fr_list_init(&edge->requests);
+    fr_list_init(&edge->waiters);
     fr_hash_key_random(&boot);
     (void)snprintf(edge->boot, sizeof(edge->boot), "%016llx", (unsigned long long)boot.k0);
     enum fr_err err = lock_state(edge, out_why);
@@ -309,10 +310,12 @@ edge_free(struct edge **out)
     edge_measure_stop(edge);
     loop_defer_cancel(&edge->publish_task);
     loop_defer_cancel(&edge->report_task);
+    edge_waiters_free(edge);
+    proxy_free(&edge->proxy);
+    /* It answers whoever still waits, so those who asked have to be there. */
+    allocator_free(&edge->allocator, false);
     stream_session_free(&edge->stream);
     admin_free(&edge->admin);
-    proxy_free(&edge->proxy);
-    allocator_free(&edge->allocator, false);
     free_members(&edge->leaving);
     size_t cursor = 0;
     void *value = NULL;

@@ -69,9 +69,53 @@ status_of(enum fr_err err)
     }
 }
 
+/* An answer that waits until what it says is in force. */
+struct pending_answer {
+    struct admin_exchange *exchange;
+    char *text;
+};
+
 static void
-answer_servers(struct admin_exchange *exchange, const struct allocator_answer *answer)
+send_pending(void *ctx)
 {
+    struct pending_answer *pending = ctx;
+    admin_answer(pending->exchange, 200, NULL, fr_view_of(pending->text));
+    fr_free(pending->text);
+    fr_free(pending);
+}
+
+static void
+answer_when_in_force(struct edge *edge, struct admin_exchange *exchange, const char *text)
+{
+    struct pending_answer *pending = fr_xalloc(sizeof(*pending));
+    pending->exchange = exchange;
+    pending->text = fr_xstrdup(text);
+    edge_when_in_force(edge, send_pending, pending);
+}
+
+struct pending_change {
+    struct edge *edge;
+    struct admin_exchange *exchange;
+};
+
+static struct pending_change *
+change_new(struct edge *edge, struct admin_exchange *exchange)
+{
+    struct pending_change *change = fr_xalloc(sizeof(*change));
+    *change = (struct pending_change){edge, exchange};
+    return change;
+}
+
+static void
+on_done(void *ctx, const struct allocator_answer *answer)
+{
+    struct pending_change *change = ctx;
+    if (answer->err != FR_OK) {
+        admin_answer_error(change->exchange, status_of(answer->err), "%s",
+                           answer->why ? answer->why : fr_err_words(answer->err));
+        fr_free(change);
+        return;
+    }
     json_t *servers = json_array();
     for (size_t i = 0; i < answer->server_count; i++)
         json_array_append_new(servers,
@@ -80,27 +124,17 @@ answer_servers(struct admin_exchange *exchange, const struct allocator_answer *a
     json_t *root = json_pack("{s:s, s:I, s:o}", "status", "done", "generation",
                              (json_int_t)answer->generation, "servers", servers);
     char *text = json_dumps(root, 0);
-    admin_answer(exchange, 200, NULL, fr_view_of(text ? text : "{}"));
+    answer_when_in_force(change->edge, change->exchange, text ? text : "{}");
     free(text); /* Jansson's, so its allocator's */
     json_decref(root);
+    fr_free(change);
 }
 
 static void
-on_done(void *ctx, const struct allocator_answer *answer)
-{
-    struct admin_exchange *exchange = ctx;
-    if (answer->err != FR_OK)
-        admin_answer_error(exchange, status_of(answer->err), "%s",
-                           answer->why ? answer->why : fr_err_words(answer->err));
-    else
-        answer_servers(exchange, answer);
-}
-
-static void
-answer_err(struct admin_exchange *exchange, enum fr_err err)
+answer_err(struct edge *edge, struct admin_exchange *exchange, enum fr_err err)
 {
     if (err == FR_OK)
-        admin_answer(exchange, 200, NULL, FR_VIEW("{\"status\": \"done\"}\n"));
+        answer_when_in_force(edge, exchange, "{\"status\": \"done\"}\n");
     else
         admin_answer_error(exchange, status_of(err), "%s", fr_err_words(err));
 }
@@ -119,7 +153,8 @@ post_allocate(struct edge *edge, struct edge_cluster *cluster, struct admin_exch
     }
     bool wanted = admin_query(query, "server", server, sizeof(server));
     allocator_allocate(edge->allocator, fr_view_of(cluster->config->name), (uint32_t)count,
-                       wanted ? fr_view_of(server) : (struct fr_view){NULL, 0}, on_done, exchange);
+                       wanted ? fr_view_of(server) : (struct fr_view){NULL, 0}, on_done,
+                       change_new(edge, exchange));
 }
 
 /* The member that ?server= names, by id or address; answers when there is none. */
@@ -157,7 +192,7 @@ post_deallocate(struct edge *edge, struct edge_cluster *cluster, struct admin_ex
     }
     struct fr_view id = fr_view_of(victim->shared->id);
     allocator_deallocate(edge->allocator, fr_view_of(cluster->config->name), &id, 1, on_done,
-                         exchange);
+                         change_new(edge, exchange));
 }
 
 static void
@@ -169,7 +204,7 @@ set_weight(struct edge *edge, struct edge_member *member, struct admin_exchange 
         err = allocator_weight(edge->allocator, fr_view_of(member->shared->id), weight);
     if (err == FR_OK)
         edge_member_weight(member, weight);
-    answer_err(exchange, err);
+    answer_err(edge, exchange, err);
 }
 
 static void

@@ -121,7 +121,9 @@ struct edge {
     size_t route_count;
     struct fr_list leaving; /* of edge_member.link */
     uint64_t generation;
-    struct loop_task publish_task, report_task;
+    struct loop_task publish_task, report_task, settle_task;
+    struct loop_timer settle_timer;
+    struct fr_list waiters; /* of edge_publish.c */
     uint32_t relief_step;
     uint64_t allocations, deallocations; /* servers of pools that joined and left */
     struct edge_listener *listeners;
@@ -176,10 +178,14 @@ const struct allocator_events *edge_allocator_events(void);
 void edge_publish_soon(struct edge *edge);
 /* Now; for the start. */
 void edge_publish(void *ctx);
+/* Runs fn once every worker routes by what is known now: whoever was told "done" can rely on it. */
+void edge_when_in_force(struct edge *edge, loop_fn fn, void *ctx);
+void edge_waiters_free(struct edge *edge);
 
 /* edge_settings.c: routes and clusters in force = the file's, less what was removed or replaced at
  * run time, plus what was introduced. */
 void edge_settings_apply(struct edge *edge);
+bool edge_settings_has_route(const struct edge *edge, struct fr_view name);
 void edge_settings_shown(struct edge *edge, struct cluster_ledger_shown *out);
 /* Words (fr_free) when the settings that would result contradict themselves; NULL when fine. */
 char *edge_settings_conflict(struct edge *edge, const struct config_route *new_route,

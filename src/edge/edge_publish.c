@@ -74,6 +74,62 @@ build_snapshot(struct edge *edge)
     return NULL;
 }
 
+/* ---- what waits until a change is in force -------------------------------------------------- */
+
+struct waiter {
+    struct fr_list link;
+    loop_fn fn;
+    void *ctx;
+};
+
+static void
+run_waiters(struct edge *edge)
+{
+    struct fr_list waiting; /* those of now: a waiter's function may bring another */
+    fr_list_init(&waiting);
+    for (struct fr_list *node; (node = fr_list_pop_front(&edge->waiters)) != NULL;)
+        fr_list_push_back(&waiting, node);
+    for (struct fr_list *node; (node = fr_list_pop_front(&waiting)) != NULL;) {
+        struct waiter *waiter = FR_CONTAINER(node, struct waiter, link);
+        waiter->fn(waiter->ctx);
+        fr_free(waiter);
+    }
+}
+
+static void
+on_settle(void *ctx)
+{
+    struct edge *edge = ctx;
+    if (edge->publish_task.queued) {
+        loop_defer_cancel(&edge->publish_task);
+        edge_publish(edge);
+    }
+    if (edge->proxy != NULL && !edge->stopping &&
+        proxy_generation(edge->proxy) < edge->generation) {
+        loop_timer_start(edge->loop, &edge->settle_timer, FR_US_PER_MS, on_settle, edge);
+        return;
+    }
+    run_waiters(edge);
+}
+
+void
+edge_when_in_force(struct edge *edge, loop_fn fn, void *ctx)
+{
+    struct waiter *waiter = fr_xalloc(sizeof(*waiter));
+    waiter->fn = fn;
+    waiter->ctx = ctx;
+    fr_list_push_back(&edge->waiters, &waiter->link);
+    loop_defer(edge->loop, &edge->settle_task, on_settle, edge);
+}
+
+void
+edge_waiters_free(struct edge *edge)
+{
+    loop_defer_cancel(&edge->settle_task);
+    loop_timer_stop(&edge->settle_timer);
+    run_waiters(edge);
+}
+
 void
 edge_publish(void *ctx)
 {

@@ -305,6 +305,8 @@ put_route(struct edge_request *request, const struct config_node *root, struct c
         return err;
     char *conflict = edge_settings_conflict(edge, route, (struct fr_view){NULL, 0});
     err = conflict ? FR_ERR_NOT_FOUND : allocator_put_route(edge->allocator, route);
+    if (err == FR_OK)
+        edge_settings_apply(edge);
     edge_request_answer(request, err, conflict);
     fr_free(conflict);
     config_route_unref(&route);
@@ -319,7 +321,10 @@ put_cluster(struct edge_request *request, const struct config_node *root, struct
     enum fr_err err = config_cluster_from_tree(name, root, diag, &cluster);
     if (err != FR_OK)
         return err;
-    edge_request_answer(request, allocator_put_cluster(request->edge->allocator, cluster), NULL);
+    err = allocator_put_cluster(request->edge->allocator, cluster);
+    if (err == FR_OK)
+        edge_settings_apply(request->edge);
+    edge_request_answer(request, err, NULL);
     config_cluster_unref(&cluster);
     return FR_OK;
 }
@@ -371,13 +376,17 @@ do_remove(struct edge_request *request, const struct wire_reconfigure *from,
     enum fr_err err = FR_OK;
     (void)cluster; /* named by `name` */
     if (from->operation == WIRE_REMOVE_ROUTE) {
-        err = allocator_remove_route(edge->allocator, from->name);
+        err = edge_settings_has_route(edge, from->name)
+                  ? allocator_remove_route(edge->allocator, from->name)
+                  : FR_ERR_NOT_FOUND;
     } else if (from->operation == WIRE_REMOVE_POOL) {
         err = allocator_remove_pool(edge->allocator, from->name);
     } else {
         conflict = edge_settings_conflict(edge, NULL, from->name);
         err = conflict ? FR_ERR_STATE : allocator_remove_cluster(edge->allocator, from->name);
     }
+    if (err == FR_OK)
+        edge_settings_apply(edge);
     edge_request_answer(request, err, conflict);
     fr_free(conflict);
 }

@@ -120,19 +120,29 @@ edge_request_send(struct edge_request *request)
     fr_free(servers);
 }
 
+static void
+finish(void *ctx)
+{
+    struct edge_request *request = ctx;
+    char id[WIRE_REQUEST_ID_BYTES];
+    bool done = request->err == FR_OK;
+    request->answered = true;
+    request->generation = allocator_ledger(request->edge->allocator)->generation;
+    wire_request_id_format(request->id, id);
+    fr_log(done ? FR_LOG_INFO : FR_LOG_WARN, "edge", done ? "request done" : "request refused",
+           FR_S("id", id), FR_S("operation", wire_operation_name(request->operation)),
+           FR_S("why", done ? "" : request->why));
+    edge_request_send(request);
+}
+
 void
 edge_request_answer(struct edge_request *request, enum fr_err err, const char *why)
 {
-    char id[WIRE_REQUEST_ID_BYTES];
     fr_require(!request->answered);
-    request->answered = true;
     request->err = err;
     request->why = err == FR_OK ? NULL : fr_xstrdup(why != NULL ? why : fr_err_words(err));
-    request->generation = allocator_ledger(request->edge->allocator)->generation;
-    wire_request_id_format(request->id, id);
-    fr_log(err == FR_OK ? FR_LOG_INFO : FR_LOG_WARN, "edge",
-           err == FR_OK ? "request done" : "request refused", FR_S("id", id),
-           FR_S("operation", wire_operation_name(request->operation)),
-           FR_S("why", err == FR_OK ? "" : request->why));
-    edge_request_send(request);
+    if (err == FR_OK)
+        edge_when_in_force(request->edge, finish, request);
+    else
+        finish(request);
 }
