@@ -61,7 +61,9 @@ restored_weight(const struct policy_settings *settings, const struct policy__sur
     double weight = ceil(member->weight * RESTORE_FACTOR);
     double least = member->weight + ceil(LEAST_SHARE * member->weight_normal);
     weight = weight > least ? weight : least;
-    weight = weight < member->weight_normal ? weight : member->weight_normal;
+    /* What would be left to go is less than the smallest change: then all of it, now. */
+    if (weight > member->weight_normal - ceil(LEAST_SHARE * member->weight_normal))
+        weight = member->weight_normal;
     if (!(utilization * (weight / member->weight) < settings->upper))
         return member->weight;
     return (uint32_t)weight;

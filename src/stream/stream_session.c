@@ -483,6 +483,13 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
             loop_recv(&session->sock, on_recv, session);
     } else if (session->state == CLOSING && status == 0 && !session->all_sent) {
         session->peer_done = true; /* flush ends it when our goodbye is out */
+    } else if (status == 0 && (session->state == OPEN || session->state == OPENING)) {
+        /* It sent all it will, in the middle of its stream; it may still read why that is wrong. */
+        enum wire_error error = wire_decoder_finish(session->decoder);
+        set_why(session, true, "the peer cut the stream");
+        session->peer_done = true;
+        begin_closing(session, error == WIRE_OK ? NULL : wire_error_code(error),
+                      wire_decoder_words(session->decoder));
     } else {
         if (status == 0)
             set_why(session, true, "the peer cut the stream");

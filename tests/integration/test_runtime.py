@@ -269,7 +269,7 @@ def test_deallocating_waits_for_requests_under_way(box):
     wait("requests on it", lambda: "s0" in origins(system.edge.address))
     one.hold()
     clients = []
-    while one.in_flight == 0:
+    while not one.count("/hang"):
         client = http1.Client(system.edge.address)
         client.send(http1.head("GET", "/hang"))
         clients.append(client)
