@@ -11,8 +11,11 @@
  */
 #include "wire/wire_priv.h"
 
-#define SETTINGS_ATTRIBUTES_MAX 60 /* the decoder's limit is 64 by default, name included */
-#define SETTINGS_DEPTH_MAX 12 /* below <reconfigure>; the decoder's depth is 16 by default */
+/* What the decoder takes by default: 64 attributes with the name, and a depth of 16, three of which
+ * are <stream>, <reconfigure> and the setting itself. */
+#define SETTINGS_ATTRIBUTES_MAX 63
+#define SETTINGS_DEPTH_MAX 13
+#define SETTINGS_TAG_BYTES (WIRE_TAG_BYTES - 2048) /* its name, and the request's, take the rest */
 
 static void
 open_tag(struct wire__out *out, const struct wire__table *table, const void *object)
@@ -169,7 +172,10 @@ put_setting(struct wire__out *out, struct fr_view element, const struct wire_set
     const struct wire_setting *first = setting != NULL ? setting->first_child : NULL;
     if (depth > SETTINGS_DEPTH_MAX)
         wire__out_fail(out, FR_ERR_RANGE);
+    size_t before = out->buf->len;
     bool has_elements = put_setting_attributes(out, first, depth == 0);
+    if (out->buf->len - before > SETTINGS_TAG_BYTES)
+        wire__out_fail(out, FR_ERR_RANGE);
     bool content = has_elements || (setting != NULL && setting->value.len > 0);
     if (!content || out->err != FR_OK) {
         wire__out_str(out, "/>");

@@ -170,6 +170,11 @@ add_setting(struct wire_decoder *decoder, struct fr_view name, struct fr_view va
                            name.ptr, WIRE__VALUE_BYTES);
         return NULL;
     }
+    if (!wire__setting_name_good(name)) {
+        wire__decoder_fail(decoder, WIRE_INVALID, "\"%.40s\" cannot be the name of a setting",
+                           name.ptr);
+        return NULL;
+    }
     struct wire_setting *setting = fr_arena_alloc(&decoder->arena, sizeof(*setting));
     char *name_copy = fr_arena_dup(&decoder->arena, name);
     char *value_copy = fr_arena_dup(&decoder->arena, value);

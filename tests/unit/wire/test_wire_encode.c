@@ -380,11 +380,11 @@ test_settings_that_cannot_be_written(void **state)
     struct wire_setting deep[20] = {{.name = FR_VIEW("d")}};
     for (int i = 1; i < 20; i++)
         deep[i] = (struct wire_setting){.name = FR_VIEW("d"), .first_child = &deep[i - 1]};
-    root.first_child = &deep[11];
+    root.first_child = &deep[12];
     assert_int_equal(wire_put_reconfigure(&buf, &request), FR_OK);
     expect_valid_and_stable(&buf); /* the decoder takes as deep as the encoder gives */
     fr_buf_clear(&buf);
-    root.first_child = &deep[12];
+    root.first_child = &deep[13];
     assert_int_equal(wire_put_reconfigure(&buf, &request), FR_ERR_RANGE);
     assert_int_equal(buf.len, 0);
     fr_buf_fini(&buf);

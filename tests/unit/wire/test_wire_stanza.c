@@ -311,6 +311,8 @@ test_requests_that_are_nonsense(void **state)
         {"<remove-pool name=''/>", "name"},
         {"<pool name='p'>text<x/></pool>", "text beside elements"},
         {"<pool name='p'><x/>text</pool>", "text beside elements"},
+        {"<pool name='p'><\xc3\xa9/></pool>", "cannot be the name"},
+        {"<pool name='p' xmlx=''/>", "cannot be the name"},
     };
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
         char text[256];
