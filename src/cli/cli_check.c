@@ -34,8 +34,11 @@ role_of_file(const char *file)
     enum config_role role = CONFIG_ROLE_RUN;
     fr_buf_init(&text, (size_t)4 << 20);
     config_diag_init(&diag);
-    if (fr_file_read(file, &text, NULL) == FR_OK &&
-        config_tree_parse(fr_buf_view(&text), &diag, &tree) == FR_OK) {
+    config_tree_init(&tree);
+    /* A file with mistakes tells what it is for as well, as long as it makes a tree. */
+    if (fr_file_read(file, &text, NULL) == FR_OK)
+        (void)config_tree_parse(fr_buf_view(&text), &diag, &tree); /* config_load says them */
+    if (tree.root != NULL) {
         if (has_section(&tree, "listen"))
             role = CONFIG_ROLE_RUN;
         else if (has_section(&tree, "agent"))
@@ -46,8 +49,8 @@ role_of_file(const char *file)
                        : CONFIG_ROLE_MANAGER;
         else if (has_section(&tree, "manager"))
             role = CONFIG_ROLE_MANAGER;
-        config_tree_fini(&tree);
     }
+    config_tree_fini(&tree);
     config_diag_fini(&diag);
     fr_buf_fini(&text);
     return role;
