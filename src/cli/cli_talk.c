@@ -93,7 +93,7 @@ cli_call(const char *address, const char *method, const char *path, int64_t time
     enum fr_err err = cli_http(address, method, path, FR_VIEW(""), timeout_us, &status, out, why,
                                sizeof(why));
     if (err != FR_OK) {
-        fprintf(stderr, "freshet: %s: %s\nis it running?\n", address, why);
+        fprintf(stderr, "freshet: %s\nis it running?\n", why);
         return false;
     }
     if (status < 200 || status > 299) {

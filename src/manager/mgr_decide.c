@@ -78,8 +78,14 @@ observe(const struct mgr_series *series, int64_t now_us, struct policy_member *o
     /* One source's silence hides load, which matters to whoever would shrink. It does not make
      * what the others see at the upper level less true. */
     bool is_over = scale->upper.value >= 0 && load.utilization >= scale->upper.value;
-    /* Utilization that was measured under the old weight would shift the load twice. */
-    bool is_resting = asked || now_us < member->weight_rest_until_us;
+    if (!is_over)
+        member->over_since_us = 0;
+    else if (member->over_since_us == 0)
+        member->over_since_us = now_us;
+    /* Utilization that was measured under the old weight would shift the load twice; and a burst that
+     * the balancer spreads by itself is over before a weight could help. */
+    bool is_resting = asked || now_us < member->weight_rest_until_us ||
+                      (is_over && now_us - member->over_since_us < MGR_RELIEVE_AFTER_US);
 
     *out = (struct policy_member){
         .id = member->id,
