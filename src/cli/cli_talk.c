@@ -56,8 +56,13 @@ cli_manager_address(const char *manager, const char *file, char *out, size_t out
 {
     if (manager != NULL)
         return fr_view_copy(fr_view_of(manager), out, out_bytes);
-    struct config *config = load_for_address(file);
+    /* As an edge's: `freshet run` would put a manager of its own where the file names none. */
+    struct config *config = quiet_load(file, CONFIG_ROLE_EDGE);
     const char *found = NULL;
+    if (config == NULL || (config->manager.listen_count == 0 && config->manager.connect == NULL)) {
+        config_free(&config);
+        config = load_for_address(file);
+    }
     if (config != NULL && config->manager.listen_count > 0)
         found = config->manager.listen[0].text;
     else if (config != NULL)

@@ -162,9 +162,9 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
     }
     config__members_finish(reader, cluster->name, config_node_get(node, "members"),
                            cluster->members, cluster->member_count);
+    const struct config_node *members = config__given(node, "members");
     if (cluster->member_count == 0 && !cluster->scale.enabled &&
-        (!config__given(node, "members") ||
-         config__given(node, "members")->kind == CONFIG_SEQUENCE))
+        (!members || (members->kind == CONFIG_SEQUENCE && !reader->managed)))
         config_diag_add(reader->diag, node->key_line, node->key_column,
                         "%s has neither members nor scale, expected at least one of them",
                         reader->where);

@@ -371,7 +371,11 @@ config__parse(struct fr_view text, const char *name, enum config_role role, bool
     config->path = fr_xstrdup(name);
     config->folder =
         slash ? fr_xstrndup(name, slash > name ? (size_t)(slash - name) : 1) : fr_xstrdup(".");
-    struct config__reader reader = {.diag = diag, .world = world};
+    struct config__reader reader = {
+        .diag = diag,
+        .world = world,
+        .managed = config__given(tree.root, "manager.connect") != NULL,
+    };
     if (tree.root)
         config__read_scope(&reader, CONFIG_SCOPE_FILE, tree.root, config);
     finish_file(&reader, config, role, tree.root);

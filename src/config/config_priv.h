@@ -91,6 +91,7 @@ struct config__reader {
     struct config_diag *diag;
     bool world;      /* may ask the resolver and look for programs; a fuzzer may not */
     bool runtime;    /* marks what it makes */
+    bool managed;    /* a manager elsewhere may fill a cluster that says `members: []` */
     char where[192]; /* "clusters.web", in front of keys in messages; "" at the top of a file */
 };
 

@@ -388,6 +388,14 @@ def test_why_says_what_was_decided_and_why(box):
     assert done.returncode == 1 and "nowhere" in done.stderr
 
 
+def test_why_finds_the_manager_that_an_edge_connects_to(box):
+    port = box.port()
+    box.write("edge.yaml", f"manager: {{ connect: '127.0.0.1:{port}' }}\n" +
+              SMALLEST.format(port=1, member="127.0.0.1:1"))
+    done = box.run("why", "web", "-c", "edge.yaml")  # nobody is there, but that is where it asks
+    assert done.returncode == 1 and f"127.0.0.1:{port}" in done.stderr, done
+
+
 def test_admin_socket(box):
     member = box.origin("m")
     edge = Edge(box, {"web": cluster([{"address": member.address, "id": "first"}])},

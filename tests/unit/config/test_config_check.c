@@ -131,6 +131,23 @@ test_empty_file_says_what_is_needed(void **state)
     config_diag_fini(&diag);
 }
 
+/* Nobody but a manager could fill it: config_error_rows.def has the refusal without one. */
+static void
+test_manager_fills_an_empty_cluster(void **state)
+{
+    (void)state;
+    struct config_diag diag;
+    struct config *config = NULL;
+    config_diag_init(&diag);
+    assert_int_equal(config_parse(FR_VIEW("manager: { connect: 127.0.0.1:7400 }\n" LISTEN ROUTES
+                                          "clusters: { web: { members: [] } }\n"),
+                                  "freshet.yaml", CONFIG_ROLE_EDGE, &diag, &config),
+                     FR_OK);
+    assert_int_equal(config->clusters[0]->member_count, 0);
+    config_free(&config);
+    config_diag_fini(&diag);
+}
+
 /* Warnings are shown, and the file loads. */
 static void
 test_warnings(void **state)
@@ -195,6 +212,7 @@ main(void)
         cmocka_unit_test(test_each),
         cmocka_unit_test(test_all_in_one_run),
         cmocka_unit_test(test_empty_file_says_what_is_needed),
+        cmocka_unit_test(test_manager_fills_an_empty_cluster),
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_unreadable_file),
     };
