@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_fr_time.c - times in text, cut at every place.
+ */
+#include "base/fr_time.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void
+times(void **state)
+{
+    (void)state;
+    char text[FR_TIME_ISO_BYTES];
+    int64_t us = 0;
+    fr_time_format_iso(1767268800123000, text);
+    assert_string_equal(text, "2026-01-01T12:00:00.123Z");
+    assert_true(fr_time_parse_iso(fr_view_of(text), &us) && us == 1767268800123000);
+    assert_true(fr_time_parse_iso(FR_VIEW("2026-01-01T12:00:00Z"), &us));
+    assert_false(fr_time_parse_iso(FR_VIEW("2026-02-30T12:00:00Z"), &us));
+    assert_false(fr_time_parse_iso(FR_VIEW("2026-01-01T12:00:00"), &us));
+    assert_false(fr_time_parse_iso(FR_VIEW("2026-01-01T12:00:00.Z"), &us));
+    assert_false(fr_time_parse_iso(FR_VIEW("2026-01-01T12:00:60Z"), &us));
+    for (size_t cut = 0; cut < 20; cut++)
+        assert_false(fr_time_parse_iso(fr_view_make("2026-01-01T12:00:00Z", cut), &us));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(times),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

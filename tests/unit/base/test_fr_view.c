@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_fr_view.c - views: numbers within their bounds, text taken apart.
+ */
+#include "base/fr_view.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void
+view_numbers(void **state)
+{
+    (void)state;
+    uint64_t u = 7;
+    assert_true(fr_view_u64(FR_VIEW("18446744073709551615"), &u) && u == UINT64_MAX);
+    assert_false(fr_view_u64(FR_VIEW("18446744073709551616"), &u));
+    assert_false(fr_view_u64(FR_VIEW(""), &u));
+    assert_false(fr_view_u64(FR_VIEW("-1"), &u));
+    assert_false(fr_view_u64(FR_VIEW("1 "), &u));
+    double f = 0;
+    assert_true(fr_view_f64(FR_VIEW("0.83"), &f) && f > 0.8299 && f < 0.8301);
+    assert_true(fr_view_f64(FR_VIEW("-2"), &f) && f < -1.99);
+    assert_false(fr_view_f64(FR_VIEW("nan"), &f));
+    assert_false(fr_view_f64(FR_VIEW("1e9"), &f));
+    assert_false(fr_view_f64(FR_VIEW("."), &f));
+    assert_false(fr_view_f64(FR_VIEW("0x10"), &f));
+}
+
+static void
+view_text(void **state)
+{
+    (void)state;
+    struct fr_view rest = FR_VIEW("a,,b"), head;
+    assert_true(fr_view_split(&rest, ',', &head) && fr_view_is(head, "a"));
+    assert_true(fr_view_split(&rest, ',', &head) && head.len == 0);
+    assert_true(fr_view_split(&rest, ',', &head) && fr_view_is(head, "b"));
+    assert_false(fr_view_split(&rest, ',', &head));
+    assert_true(fr_view_ieq(FR_VIEW("Content-Length"), FR_VIEW("content-LENGTH")));
+    assert_false(fr_view_ieq(FR_VIEW("a["), FR_VIEW("a{")));
+    assert_true(fr_view_is(fr_view_trim(FR_VIEW(" \t x y\t ")), "x y"));
+    char small[3];
+    assert_true(fr_view_copy(FR_VIEW("ab"), small, sizeof(small)));
+    assert_false(fr_view_copy(FR_VIEW("abc"), small, sizeof(small)));
+    assert_string_equal(small, "");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(view_numbers),
+        cmocka_unit_test(view_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
