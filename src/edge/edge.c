@@ -307,6 +307,7 @@ edge_free(struct edge **out)
     struct edge *edge = *out;
     if (edge == NULL)
         return;
+    edge->started = false; /* what ends from here on publishes and reports nothing any more */
     edge_measure_stop(edge);
     loop_defer_cancel(&edge->publish_task);
     loop_defer_cancel(&edge->report_task);

@@ -115,6 +115,10 @@ on_settle(void *ctx)
 void
 edge_when_in_force(struct edge *edge, loop_fn fn, void *ctx)
 {
+    if (!edge->started) { /* nobody routes by it yet, or any more */
+        fn(ctx);
+        return;
+    }
     struct waiter *waiter = fr_xalloc(sizeof(*waiter));
     waiter->fn = fn;
     waiter->ctx = ctx;

@@ -63,7 +63,8 @@ def test_followers_join_and_let_go(box):
         origin.delay = 0.0
     loads = system.loads(1, pause=0.01)
     try:
-        ready(box, "web", 0, "allocator-state")
+        wait("both to be back in the pool",
+             lambda: box.ledger_servers("web", "allocator-state") == {}, 40)
         for origin in system.spares:
             count = origin.count()
             for load in loads:
