@@ -106,11 +106,12 @@ void allocator_set_needs_release(struct allocator *allocator, bool needs_release
 void allocator_unhealthy(struct allocator *allocator, struct fr_view id, const char *why);
 
 /* Run-time settings: in the ledger before they are in force. References are taken.
- * put replaces by name. remove: FR_ERR_NOT_FOUND; FR_ERR_STATE while servers are allocated from the
+ * put replaces by name; FR_ERR_FULL past CONFIG_ROUTES_MAX and the like. remove: FR_ERR_NOT_FOUND; FR_ERR_STATE while servers are allocated from the
  * pool or to the cluster, or (checked by the caller) a route still names the cluster. */
 FR_MUST_USE enum fr_err allocator_put_route(struct allocator *allocator,
                                             struct config_route *route);
-FR_MUST_USE enum fr_err allocator_remove_route(struct allocator *allocator, struct fr_view name);
+FR_MUST_USE enum fr_err allocator_remove_route(struct allocator *allocator, struct fr_view name,
+                                               bool in_file);
 FR_MUST_USE enum fr_err allocator_put_cluster(struct allocator *allocator,
                                               struct config_cluster *cluster);
 FR_MUST_USE enum fr_err allocator_remove_cluster(struct allocator *allocator, struct fr_view name);

@@ -468,6 +468,14 @@ ledger_take(struct allocator *allocator, struct cluster_ledger *next)
     return err;
 }
 
+/* A ledger with more would be refused when it is read again. */
+static enum fr_err
+ledger_full(struct cluster_ledger *next)
+{
+    cluster_ledger_fini(next);
+    return FR_ERR_FULL;
+}
+
 /* ---- introduced and removed at run time
  * ---------------------------------------------------------- */
 
@@ -479,13 +487,15 @@ allocator_put_route(struct allocator *allocator, struct config_route *route)
         return FR_ERR_NOT_FOUND;
     allocator__ledger_copy(&allocator->ledger, &next);
     (void)ledger_drop_route(&next, route->name); /* put replaces */
+    if (next.route_count >= CONFIG_ROUTES_MAX)
+        return ledger_full(&next);
     names_remove(next.removed_routes, &next.removed_route_count, route->name);
     ledger_add_route(&next, route);
     return ledger_take(allocator, &next);
 }
 
 enum fr_err
-allocator_remove_route(struct allocator *allocator, struct fr_view name_view)
+allocator_remove_route(struct allocator *allocator, struct fr_view name_view, bool in_file)
 {
     struct cluster_ledger next;
     char name[CONFIG_NAME_BYTES];
@@ -493,12 +503,15 @@ allocator_remove_route(struct allocator *allocator, struct fr_view name_view)
         return FR_ERR_NOT_FOUND;
     allocator__ledger_copy(&allocator->ledger, &next);
     bool ours = ledger_drop_route(&next, name);
-    if (!ours && names_have(next.removed_routes, next.removed_route_count, name)) {
+    if (!ours &&
+        (!in_file || names_have(next.removed_routes, next.removed_route_count, name))) {
         cluster_ledger_fini(&next);
         return FR_ERR_NOT_FOUND;
     }
-    /* The file's routes are the caller's: one of that name there is covered too. */
-    names_add(&next.removed_routes, &next.removed_route_count, &next.removed_route_cap, name);
+    /* The file's routes are the caller's: one of that name there is covered too. Only then, or the
+     * ledger would grow with every route that ever came and went. */
+    if (in_file)
+        names_add(&next.removed_routes, &next.removed_route_count, &next.removed_route_cap, name);
     return ledger_take(allocator, &next);
 }
 
@@ -511,6 +524,8 @@ allocator_put_cluster(struct allocator *allocator, struct config_cluster *cluste
         return FR_ERR_NOT_FOUND;
     allocator__ledger_copy(&allocator->ledger, &next);
     ledger_drop_cluster(&next, cluster->name);
+    if (next.cluster_count >= CONFIG_CLUSTERS_MAX)
+        return ledger_full(&next);
     names_remove(next.removed_clusters, &next.removed_cluster_count, cluster->name);
     ledger_add_cluster(&next, cluster);
     return ledger_take(allocator, &next);
@@ -552,6 +567,8 @@ allocator_put_pool(struct allocator *allocator, struct config_pool *pool)
     struct cluster_ledger next;
     allocator__ledger_copy(&allocator->ledger, &next);
     ledger_drop_pool(&next, pool->name);
+    if (next.pool_count >= CONFIG_POOLS_MAX)
+        return ledger_full(&next);
     names_remove(next.removed_pools, &next.removed_pool_count, pool->name);
     ledger_add_pool(&next, pool);
     return ledger_take(allocator, &next);

@@ -325,11 +325,21 @@ read_weights(struct ledger_reader *reader, const struct config_node *weights)
 }
 
 static void
+expect_at_most(struct ledger_reader *reader, const struct config_node *node, const char *what,
+               size_t max)
+{
+    if (node->child_count > max)
+        config_diag_add(reader->diag, node->line, node->column,
+                        "%s has %zu entries, expected at most %zu", what, node->child_count, max);
+}
+
+static void
 read_routes(struct ledger_reader *reader, const struct config_node *routes)
 {
     struct cluster_ledger *ledger = reader->ledger;
     if (!routes || !expect(reader, routes, CONFIG_SEQUENCE, "routes", "a list of routes"))
         return;
+    expect_at_most(reader, routes, "routes", CONFIG_ROUTES_MAX);
     struct fr_map *names = fr_map_new();
     for (const struct config_node *node = routes->first_child; node; node = node->next) {
         struct config_route *route = NULL;
@@ -355,6 +365,7 @@ read_new_clusters(struct ledger_reader *reader, const struct config_node *cluste
     if (!clusters ||
         !expect(reader, clusters, CONFIG_MAPPING, "new-clusters", "a mapping of names to clusters"))
         return;
+    expect_at_most(reader, clusters, "new-clusters", CONFIG_CLUSTERS_MAX);
     for (const struct config_node *node = clusters->first_child; node; node = node->next) {
         struct config_cluster *cluster = NULL;
         if (config_cluster_restore(node->key, node, reader->diag, &cluster))
@@ -372,6 +383,7 @@ read_new_pools(struct ledger_reader *reader, const struct config_node *pools)
     if (!pools ||
         !expect(reader, pools, CONFIG_MAPPING, "new-pools", "a mapping of names to pools"))
         return;
+    expect_at_most(reader, pools, "new-pools", CONFIG_POOLS_MAX);
     for (const struct config_node *node = pools->first_child; node; node = node->next) {
         struct config_pool *pool = NULL;
         if (config_pool_restore(node->key, node, reader->diag, &pool))

@@ -12,9 +12,6 @@
 #include "config/config.h"
 
 #define CONFIG_LISTEN_MAX 64
-#define CONFIG_ROUTES_MAX 4096
-#define CONFIG_CLUSTERS_MAX 1024
-#define CONFIG_POOLS_MAX 1024
 #define CONFIG_MEMBERS_MAX 4096
 #define CONFIG_COMMAND_MAX 256 /* words of a command, and variables of an environment */
 #define CONFIG_TEXT_BYTES_MAX 4096

@@ -30,6 +30,7 @@ edge_cluster_remove(struct edge *edge, struct edge_cluster *cluster)
     FR_LIST_EACH_SAFE(&cluster->members, node)
         edge_member_leave(FR_CONTAINER(node, struct edge_member, link));
     (void)fr_map_remove(edge->clusters, fr_view_of(cluster->config->name));
+    edge->cluster_slots[cluster->slot] = false;
     edge_cluster_free(cluster);
     edge_publish_soon(edge);
 }
@@ -144,6 +145,21 @@ restart_checks(struct edge_member *member)
     start_checks(member);
 }
 
+/* Round and round: exchanges of the cluster that had a slot last are long done when it is given
+ * again. File and ledger name CONFIG_CLUSTERS_MAX each, so that a free one is always there, even
+ * while a new file's clusters stand beside the old one's. */
+static uint32_t
+take_slot(struct edge *edge)
+{
+    _Static_assert(PROXY_CLUSTERS_MAX > 3 * CONFIG_CLUSTERS_MAX, "clusters without a slot");
+    while (edge->cluster_slots[edge->cluster_slot_next])
+        edge->cluster_slot_next = (edge->cluster_slot_next + 1) % PROXY_CLUSTERS_MAX;
+    uint32_t slot = edge->cluster_slot_next;
+    edge->cluster_slots[slot] = true;
+    edge->cluster_slot_next = (slot + 1) % PROXY_CLUSTERS_MAX;
+    return slot;
+}
+
 /* New settings for a cluster that is there, or a new cluster. */
 struct edge_cluster *
 edge_cluster_put(struct edge *edge, struct config_cluster *config)
@@ -152,7 +168,12 @@ edge_cluster_put(struct edge *edge, struct config_cluster *config)
     if (cluster == NULL) {
         cluster = fr_xalloc(sizeof(*cluster));
         cluster->edge = edge;
-        cluster->slot = edge->cluster_slot_next++;
+        cluster->slot = take_slot(edge);
+        if (edge->proxy != NULL) {
+            struct proxy_cluster_counters counters;
+            proxy_read_cluster(edge->proxy, cluster->slot, &counters);
+            cluster->requests_before = counters.requests;
+        }
         cluster->upper = cluster->lower = -1;
         fr_list_init(&cluster->members);
         fr_map_put(edge->clusters, fr_view_of(config->name), cluster);

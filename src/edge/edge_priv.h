@@ -38,7 +38,8 @@ enum edge_origin {
 struct edge_cluster {
     struct edge *edge;
     struct config_cluster *config; /* referenced */
-    uint32_t slot;                 /* never used again: counters of a slot belong to one cluster */
+    uint32_t slot;                 /* used again once PROXY_CLUSTERS_MAX others were */
+    uint64_t requests_before;      /* of the clusters that had the slot before */
     struct fr_list members;        /* of edge_member.link */
     size_t member_count;
     struct cluster_view *view;     /* as published; NULL before */
@@ -117,6 +118,7 @@ struct edge {
     uint32_t worker_count;
     struct fr_map *clusters; /* name -> struct edge_cluster */
     uint32_t cluster_slot_next;
+    bool cluster_slots[PROXY_CLUSTERS_MAX]; /* those in use */
     struct config_route **routes; /* in force; referenced */
     size_t route_count;
     struct fr_list leaving; /* of edge_member.link */
@@ -186,6 +188,7 @@ void edge_waiters_free(struct edge *edge);
  * run time, plus what was introduced. */
 void edge_settings_apply(struct edge *edge);
 bool edge_settings_has_route(const struct edge *edge, struct fr_view name);
+bool edge_settings_file_has_route(const struct edge *edge, struct fr_view name);
 void edge_settings_shown(struct edge *edge, struct cluster_ledger_shown *out);
 /* Words (fr_free) when the settings that would result contradict themselves; NULL when fine. */
 char *edge_settings_conflict(struct edge *edge, const struct config_route *new_route,

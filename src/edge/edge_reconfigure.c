@@ -376,8 +376,9 @@ do_remove(struct edge_request *request, const struct wire_reconfigure *from,
     enum fr_err err = FR_OK;
     (void)cluster; /* named by `name` */
     if (from->operation == WIRE_REMOVE_ROUTE) {
+        bool in_file = edge_settings_file_has_route(edge, from->name);
         err = edge_settings_has_route(edge, from->name)
-                  ? allocator_remove_route(edge->allocator, from->name)
+                  ? allocator_remove_route(edge->allocator, from->name, in_file)
                   : FR_ERR_NOT_FOUND;
     } else if (from->operation == WIRE_REMOVE_POOL) {
         err = allocator_remove_pool(edge->allocator, from->name);

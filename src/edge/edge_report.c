@@ -196,7 +196,7 @@ fill_cluster(struct report *report, struct edge_cluster *cluster, struct wire_cl
     if (edge->proxy != NULL) {
         struct proxy_cluster_counters counters;
         proxy_read_cluster(edge->proxy, cluster->slot, &counters);
-        out->requests = counters.requests;
+        out->requests = counters.requests - cluster->requests_before;
     }
     out->servers = fr_arena_alloc(&report->arena, (servers_at_most(edge, cluster) + 1) *
                                                       sizeof(*out->servers));

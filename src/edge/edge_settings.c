@@ -148,6 +148,15 @@ edge_settings_has_route(const struct edge *edge, struct fr_view name)
     return false;
 }
 
+bool
+edge_settings_file_has_route(const struct edge *edge, struct fr_view name)
+{
+    for (size_t i = 0; i < edge->config->route_count; i++)
+        if (fr_view_is(name, edge->config->routes[i]->name))
+            return true;
+    return false;
+}
+
 char *
 edge_settings_conflict(struct edge *edge, const struct config_route *new_route,
                        struct fr_view removed_cluster)

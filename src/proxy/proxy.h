@@ -17,6 +17,8 @@
 
 struct proxy;
 
+#define PROXY_CLUSTERS_MAX 4096 /* slots of cluster views: 0 to one less */
+
 /* Rows of proxy_counters.def: name, one line for people. One block a worker. */
 struct proxy_counters {
 #define PROXY_COUNTER_ROW(name, help) uint64_t name;

@@ -44,7 +44,7 @@
 #define PROXY_BUDGET_HALF_US 5000000 /* the retry budget looks at the last two of these */
 #define PROXY_BUDGET_FLOOR 30        /* retries that are always allowed in them: 3 a second */
 #define PROXY_CLUSTER_BLOCK 64       /* clusters a block of counters */
-#define PROXY_CLUSTER_BLOCKS 64
+#define PROXY_CLUSTER_BLOCKS (PROXY_CLUSTERS_MAX / PROXY_CLUSTER_BLOCK)
 
 /* Received bytes, in order: buf[0] is read from (and sent from), buf[1] waits behind it. Receiving
  * goes on only while buf[1] is free, which is the whole of the back-pressure. */

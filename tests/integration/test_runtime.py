@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reconfiguration requests, sent by a manager made by hand: done, refused, repeated."""
+import signal
+
 import pytest
 
 from harness import http1
 from harness.box import hold, wait
 from harness.load import Load
-from harness.setup import Obedient, cluster, process_pool, ready, scale, static_pool
+from harness.setup import Edge, Obedient, cluster, process_pool, ready, scale, static_pool
 from harness.stream import Validator
 
 
@@ -251,6 +253,33 @@ def test_clusters_and_pools_come_and_go(box):
     system.refused('<allocate count="1"/>', "young", "not-found")
 
 
+def test_more_clusters_over_time_than_slots(box):
+    """Reloads that exchange clusters: none is the last, and counters begin anew."""
+    member = box.origin("m")
+    web = cluster([member], health=None)
+    edge = Edge(box, {"web": web})
+    for turn in range(6):
+        edge.settings["clusters"] = {
+            "web": web, **{f"c{turn}-{i}": cluster([member], health=None) for i in range(900)}}
+        edge.settings["routes"] = [{"match": {"path": "/new/"}, "cluster": f"c{turn}-7"},
+                                   {"cluster": "web"}]
+        edge.write()
+        edge.process.signal(signal.SIGHUP)
+        wait("the new file", lambda: sum(
+            e["event"] == "configuration re-read" for e in edge.process.events()) > turn)
+        assert http1.fetch(edge.address, "/new/x").status == 200
+        assert http1.fetch(edge.address).status == 200
+
+
+def test_removed_routes_leave_nothing_behind(box):
+    """A manager that introduces routes and takes them back makes the ledger no longer for good."""
+    system, servers = static_system(box)
+    for turn in range(3):
+        system.done(f'<route name="r{turn}" cluster="web"><match path="/r{turn}/"/></route>')
+        system.done(f'<remove-route name="r{turn}"/>')
+    assert not box.ledger().get("removed"), box.ledger()
+
+
 def test_settings_that_are_wrong_are_refused(box):
     system, servers = static_system(box)
     for operation in ('<cluster name="x" drain="5"/>', '<cluster name="x" nonsense="1"/>',
@@ -307,7 +336,7 @@ def test_drain_deadline(box):
 
 def test_dead_process_is_started_again(box):
     import os
-    import signal
+
     system = Obedient(box, {"web": cluster(scale=scale("local", min=0))},
                       pools={"local": process_pool(box, 3)})
     system.done('<allocate count="2"/>', "web")

@@ -68,8 +68,9 @@ introduced_used_and_removed(void **state)
     fixture_deallocate(&fix, "spare-1");
     assert_int_equal(fix.err, FR_OK);
     assert_int_equal(allocator_remove_pool(fix.allocator, FR_VIEW("spare")), FR_ERR_STATE);
-    assert_int_equal(allocator_remove_route(fix.allocator, FR_VIEW("to-extra")), FR_OK);
-    assert_int_equal(allocator_remove_route(fix.allocator, FR_VIEW("to-extra")), FR_ERR_NOT_FOUND);
+    assert_int_equal(allocator_remove_route(fix.allocator, FR_VIEW("to-extra"), false), FR_OK);
+    assert_int_equal(allocator_remove_route(fix.allocator, FR_VIEW("to-extra"), false),
+                     FR_ERR_NOT_FOUND);
     assert_int_equal(allocator_remove_cluster(fix.allocator, FR_VIEW("extra")), FR_OK);
     assert_int_equal(allocator_remove_cluster(fix.allocator, FR_VIEW("extra")), FR_ERR_NOT_FOUND);
     assert_int_equal(allocator_remove_pool(fix.allocator, FR_VIEW("spare")), FR_OK);
@@ -77,6 +78,7 @@ introduced_used_and_removed(void **state)
                      FR_OK); /* the file's */
     fixture_ledger(&fix, &ledger);
     assert_int_equal(ledger.cluster_count + ledger.pool_count + ledger.route_count, 0);
+    assert_int_equal(ledger.removed_route_count, 0); /* the file had none of that name */
     assert_int_equal(ledger.removed_cluster_count, 1);
     assert_string_equal(ledger.removed_clusters[0], "web");
     cluster_ledger_fini(&ledger);
@@ -85,6 +87,35 @@ introduced_used_and_removed(void **state)
     config_route_unref(&route);
     config_cluster_unref(&extra);
     config_pool_unref(&spare);
+    fixture_close(&fix);
+}
+
+/* One more could be written, but not read again by the next life. */
+static void
+pools_beyond_what_a_ledger_holds_are_refused(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct fr_buf text;
+    fixture_make(&fix);
+    fr_buf_init(&text, 1 << 20);
+    assert_int_equal(fr_buf_printf(&text, "generation: 1\nnew-pools:\n"), FR_OK);
+    for (int i = 0; i < CONFIG_POOLS_MAX; i++)
+        assert_int_equal(fr_buf_printf(&text,
+                                       "  p%d: { provider: static, "
+                                       "servers: [\"127.0.0.1:%d\"] }\n",
+                                       i, i + 1),
+                         FR_OK);
+    fixture_file_write(&fix, "ledger.yaml", text.data);
+    fixture_open(&fix);
+    struct config_pool *more = spare_make("more"), *same = spare_make("p7");
+    assert_int_equal(allocator_put_pool(fix.allocator, more), FR_ERR_FULL);
+    assert_int_equal(allocator_put_pool(fix.allocator, same), FR_OK); /* replaces */
+    assert_int_equal(allocator_remove_pool(fix.allocator, FR_VIEW("p7")), FR_OK);
+    assert_int_equal(allocator_put_pool(fix.allocator, more), FR_OK);
+    config_pool_unref(&more);
+    config_pool_unref(&same);
+    fr_buf_fini(&text);
     fixture_close(&fix);
 }
 
@@ -195,6 +226,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(introduced_used_and_removed),
+        cmocka_unit_test(pools_beyond_what_a_ledger_holds_are_refused),
         cmocka_unit_test(unknown_provider_is_refused),
         cmocka_unit_test(reload_without_a_pool_keeps_its_servers_till_they_go),
         cmocka_unit_test(reload_without_a_cluster_gives_its_servers_back),

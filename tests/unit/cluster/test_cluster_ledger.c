@@ -247,6 +247,24 @@ static const struct bad bads[] = {
 };
 
 static void
+test_too_many(void **state)
+{
+    (void)state;
+    struct cluster_ledger ledger = {.generation = 77};
+    struct config_diag diag;
+    struct fr_buf text;
+    fr_buf_init(&text, 1 << 20);
+    assert_int_equal(fr_buf_printf(&text, "new-clusters:\n"), FR_OK);
+    for (int i = 0; i <= CONFIG_CLUSTERS_MAX; i++)
+        assert_int_equal(fr_buf_printf(&text, "  c%d: { limit: 1 }\n", i), FR_OK);
+    assert_int_equal(parse(text.data, &diag, &ledger), FR_ERR_CONFIG);
+    assert_string_equal(diag.entries[0].text,
+                        "new-clusters has 1025 entries, expected at most 1024");
+    config_diag_fini(&diag);
+    fr_buf_fini(&text);
+}
+
+static void
 test_bad(void **state)
 {
     (void)state;
@@ -348,6 +366,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_bad),        cmocka_unit_test(test_every_error_in_one_run),
         cmocka_unit_test(test_values),     cmocka_unit_test(test_files),
     };
