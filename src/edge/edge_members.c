@@ -66,10 +66,11 @@ changed(struct edge_member *member)
     edge_publish_soon(member->edge);
 }
 
+/* Healthy is who passes its active checks and is not told down by its agent-check. */
 static void
-on_health(void *ctx, bool healthy, const char *why)
+settle_health(struct edge_member *member, const char *why)
 {
-    struct edge_member *member = ctx;
+    bool healthy = member->passes && !member->told_down;
     if (healthy == member->healthy)
         return;
     member->healthy = healthy;
@@ -82,6 +83,14 @@ on_health(void *ctx, bool healthy, const char *why)
     edge_report_soon(member->edge, true);
     if (!healthy && member->origin == EDGE_FROM_POOL)
         allocator_unhealthy(member->edge->allocator, fr_view_of(member->shared->id), why);
+}
+
+static void
+on_health(void *ctx, bool passes, const char *why)
+{
+    struct edge_member *member = ctx;
+    member->passes = passes;
+    settle_health(member, why);
 }
 
 static void
@@ -98,10 +107,9 @@ on_agent_check(void *ctx, double utilization, enum cluster_agent_state state)
         member->told_to_drain = drain;
         changed(member);
     }
-    if (state == CLUSTER_AGENT_DOWN)
-        on_health(member, false, "agent-check says down");
-    else if (state == CLUSTER_AGENT_UP && member->health == NULL)
-        on_health(member, true, "agent-check says up");
+    if (state != CLUSTER_AGENT_NONE)
+        member->told_down = state == CLUSTER_AGENT_DOWN;
+    settle_health(member, member->told_down ? "agent-check says down" : "agent-check says up");
 }
 
 /* ":PORT" is that port on the member's own address. */
@@ -141,7 +149,10 @@ restart_checks(struct edge_member *member)
     cluster_health_free(&member->health);
     cluster_agent_check_free(&member->agent);
     if (member->cluster->config->health.kind == CONFIG_HEALTH_NONE)
-        member->healthy = true;
+        member->passes = true;
+    if (member->cluster->config->utilization.agent_check == NULL)
+        member->told_down = member->told_to_drain = false;
+    settle_health(member, "its checks changed");
     start_checks(member);
 }
 
@@ -213,7 +224,7 @@ edge_member_join(struct edge_cluster *cluster, const struct edge_member_init *in
     member->origin = init->origin;
     member->weight = init->weight;
     member->weight_normal = init->weight_normal;
-    member->healthy = true;
+    member->healthy = member->passes = true;
     member->ramp_from_us = init->ramp ? loop_now_us(edge->loop) : 0;
     fr_list_push_back(&cluster->members, &member->link);
     cluster->member_count++;

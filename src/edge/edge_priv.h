@@ -58,7 +58,9 @@ struct edge_member {
     uint32_t weight;        /* in force */
     uint32_t weight_normal; /* as configured */
     int64_t ramp_from_us;
-    bool healthy;
+    bool healthy;       /* both of the next two */
+    bool passes;        /* its active checks, or has none */
+    bool told_down;     /* by its agent-check */
     bool told_to_drain; /* by its agent-check */
     struct cluster_health *health;
     struct cluster_agent_check *agent;

@@ -492,6 +492,45 @@ def test_tcp_health_check(box):
     load.assert_clean()
 
 
+class AgentCheck(threading.Thread):
+    """Answers every connection with one line, as HAProxy's agent-check has it."""
+
+    def __init__(self, box):
+        super().__init__(daemon=True)
+        self.line = "up 100%"
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        box.closers.append(self.listener.close)
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.sendall((self.line + "\n").encode())
+
+
+def test_agent_check_takes_out_and_brings_back(box):
+    """Beside an active check that passes all the time: its word alone must not be the last one."""
+    one, two, agent = box.origin("one"), box.origin("two"), AgentCheck(box)
+    edge = Edge(box, {
+        "web": cluster([two]),
+        "one": cluster([one], utilization={"agent-check": agent.address,
+                                           "agent-check-interval": "50ms"})},
+                routes=[{"match": {"path": "/one"}, "cluster": "one"}, {"cluster": "web"}])
+    wait("it serves", lambda: http1.fetch(edge.address, "/one").status == 200)
+    for word in ("down#disk full", "drain"):
+        agent.line = word
+        wait(word, lambda: http1.fetch(edge.address, "/one").status == 503)
+        agent.line = "up 75%"
+        wait("up again", lambda: http1.fetch(edge.address, "/one").status == 200)
+    assert re.search(r'^freshet_member_utilization_ratio{cluster="one".*} 0.25$',
+                     http1.fetch(edge.admin(), "/metrics").text, re.M)
+
+
 def test_passive_ejection(box):
     bad = box.origin("bad", answer=lambda request: Answer(503, "bad"))
     good = box.origin("good")
