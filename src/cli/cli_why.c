@@ -32,7 +32,7 @@ cli_why(int argc, char **argv)
         return cli_usage("why", "which cluster? one name is needed");
     if (!config_name_valid(fr_view_of(argv[1])))
         return cli_usage("why", "\"%s\" is not a cluster's name", argv[1]);
-    if (!cli_number("why", "--last", count, 1, 10000, &rows))
+    if (!cli_number("why", "--last", count, 1, 1000, &rows))
         return CLI_USAGE;
     if (!cli_manager_address(manager, file, address, sizeof(address)))
         return CLI_FAILED;

@@ -123,7 +123,7 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
         fr_hist_record(&stats->latency, (uint64_t)(now_us - x->sent_us));
     if (end == PROXY_ATTEMPT_REFUSED || end == PROXY_ATTEMPT_CONNECT_TIMEOUT) {
         cluster_count_add(&stats->connect_failures, 1);
-        PROXY_COUNT(worker, member_connect_failures);
+        PROXY_COUNT(worker, member_connects_failed);
     }
     if (end == PROXY_ATTEMPT_BAD)
         PROXY_COUNT(worker, member_bad_responses);
