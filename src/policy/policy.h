@@ -18,23 +18,23 @@
 
 struct policy_member {
     const char *id;
-    double utilization;   /* NaN: unknown */
+    double utilization; /* NaN: unknown */
     uint64_t in_flight;
     uint32_t weight, weight_normal; /* in force, and the configured one; 0: left alone */
-    bool stale;           /* its source fell silent */
+    bool stale;                     /* its source fell silent */
     bool starting, draining, healthy;
-    bool allocated;       /* from a pool: may be given back */
-    int64_t age_us;       /* since it became ready */
+    bool allocated; /* from a pool: may be given back */
+    int64_t age_us; /* since it became ready */
 };
 
 struct policy_settings {
-    double upper, lower;          /* < 0: not set */
+    double upper, lower; /* < 0: not set */
     int64_t upper_for_us, lower_for_us;
     uint32_t min, max, step_max;
     int64_t cooldown_up_us, cooldown_down_us;
     bool relieve_by_weight, allocate;
-    bool single; /* no pool: weights only */
-    bool available_known;         /* the pool's owner said how many servers it has left */
+    bool single;          /* no pool: weights only */
+    bool available_known; /* the pool's owner said how many servers it has left */
     uint64_t available;
 };
 
@@ -42,8 +42,8 @@ struct policy_settings {
  * functions here write only the two `since`; all else is the caller's to say. */
 struct policy_state {
     int64_t upper_since_us, lower_since_us; /* 0: not the case */
-    int64_t changed_at_us;      /* last change of membership that finished or failed */
-    int64_t grown_at_us;        /* last allocation that finished or failed */
+    int64_t changed_at_us;                  /* last change of membership that finished or failed */
+    int64_t grown_at_us;                    /* last allocation that finished or failed */
     /* Asked for and not answered yet. A server that is among the members as starting already is
      * counted there and not here. */
     uint32_t pending_up, pending_down;
@@ -81,9 +81,9 @@ struct policy_decision {
     uint32_t ready, starting, draining, stale;
     double mean, highest; /* utilization over ready members with a number; NaN if none */
     char highest_id[POLICY_ID_BYTES];
-    double after;         /* mean after the removal that was considered; NaN if none */
-    uint32_t needed;      /* members that the load needs at the target level */
-    int64_t wait_us;      /* how long until a wait or cooldown ends */
+    double after;    /* mean after the removal that was considered; NaN if none */
+    uint32_t needed; /* members that the load needs at the target level */
+    int64_t wait_us; /* how long until a wait or cooldown ends */
 };
 
 /* Up to `max_decisions` decisions (weights first, then at most one allocate or deallocate); at
@@ -108,8 +108,8 @@ struct policy_relief_state {
     uint32_t step;
 };
 /* True when the step must change; *out_step is the new one, and state->step too. What cannot be
- * used as a number holds the step. Steps are at least POLICY_RELIEF_SETTLE_US apart, since the effect of
- * one must be seen before the next. */
+ * used as a number holds the step. Steps are at least POLICY_RELIEF_SETTLE_US apart, since the
+ * effect of one must be seen before the next. */
 #define POLICY_RELIEF_SETTLE_US 1000000LL
 bool policy_relief(const struct policy_relief_settings *settings, struct policy_relief_state *state,
                    double utilization, bool stale, int64_t now_us, uint32_t *out_step);

@@ -9,10 +9,10 @@
 
 /* The members, counted and added up. Usable: ready, healthy, not stale, with a number. */
 struct policy__survey {
-    uint32_t total;    /* all but the draining */
-    uint32_t ready;    /* healthy ones that are not starting */
+    uint32_t total; /* all but the draining */
+    uint32_t ready; /* healthy ones that are not starting */
     uint32_t starting, draining;
-    uint32_t stale;    /* of the ready: without a usable number */
+    uint32_t stale; /* of the ready: without a usable number */
     uint32_t usable;
     double sum, mean, highest; /* over the usable; mean and highest NaN if there are none */
     const struct policy_member *highest_member;
@@ -23,7 +23,6 @@ bool policy__can_name(const struct policy_member *member);
 void policy__copy_id(const char *id, char out[POLICY_ID_BYTES]);
 void policy__survey(const struct policy_member *members, size_t count, struct policy__survey *out);
 void policy__fill(const struct policy__survey *survey, struct policy_decision *out);
-double policy__target(const struct policy_settings *settings);
 
 /* Weight decisions, at most `max` of them; returns how many. held: the upper level was reached for
  * long enough. */

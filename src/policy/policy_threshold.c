@@ -102,8 +102,8 @@ policy__fill(const struct policy__survey *survey, struct policy_decision *out)
 /* Where growing aims at. Midway between the levels is farthest from both, so that neither ebb nor
  * flood of an ordinary minute crosses one. But with a lower level far down, midway would keep twice
  * the servers that the load needs: six tenths of the upper level leave room enough. */
-double
-policy__target(const struct policy_settings *settings)
+static double
+pick_target(const struct policy_settings *settings)
 {
     double upper = settings->upper >= 0 ? settings->upper : 1.0;
     double lower = settings->lower >= 0 && settings->lower < upper ? settings->lower : 0;
@@ -147,7 +147,7 @@ hold(struct policy_decision *out, enum policy_rule rule, int64_t wait_us)
 static uint32_t
 count_needed(const struct policy_settings *settings, const struct policy__survey *survey)
 {
-    double target = policy__target(settings);
+    double target = pick_target(settings);
     double needed = target > 0 ? ceil(survey->sum / target) : (double)UINT32_MAX;
     /* Utilization is foreign: a sum beyond all servers in the world must not wrap. */
     return needed < (double)UINT32_MAX ? (uint32_t)needed : UINT32_MAX;
@@ -189,9 +189,8 @@ decide_below_min(const struct policy_settings *settings, const struct policy_sta
     if (settings->single || have >= settings->min || room == 0)
         return false;
     out->needed = settings->min;
-    int64_t wait_us = state->grow_failed
-                          ? remaining(state->grown_at_us, settings->cooldown_up_us, now_us)
-                          : 0;
+    int64_t wait_us =
+        state->grow_failed ? remaining(state->grown_at_us, settings->cooldown_up_us, now_us) : 0;
     if (wait_us > 0) {
         hold(out, POLICY_RULE_UPPER_COOLDOWN, wait_us);
         return true;
@@ -304,7 +303,7 @@ decide_lower(const struct policy_settings *settings, struct policy_state *state,
     /* The last one is never given back: there would be nobody to see the load return. */
     if (survey->usable > 1)
         out->after = survey->sum / (survey->usable - 1);
-    if (!(out->after <= policy__target(settings))) {
+    if (!(out->after <= pick_target(settings))) {
         hold(out, POLICY_RULE_LOWER_WOULD_CROSS, 0);
         return;
     }
@@ -359,8 +358,8 @@ policy_threshold(const struct policy_settings *settings, struct policy_state *st
     }
 
     bool held = up && remaining(state->upper_since_us, settings->upper_for_us, now_us) == 0;
-    size_t count = policy__weights(settings, &survey, members, member_count, held, out,
-                                   max_decisions - 1);
+    size_t count =
+        policy__weights(settings, &survey, members, member_count, held, out, max_decisions - 1);
     if (count == 0 || scale.verdict != POLICY_HOLD)
         out[count++] = scale;
     return count;

@@ -35,8 +35,9 @@ void stream_queue_init(struct stream_queue *queue, size_t queue_bytes, size_t st
 void stream_queue_fini(struct stream_queue *queue);
 void stream_queue_clear(struct stream_queue *queue); /* all is gone, uncounted */
 
-/* Encode into queue->buf between these two; `before` is buf.len before, `err` what the encoder said.
- * On failure nothing was queued: FR_ERR_RANGE (more than stanza_bytes), FR_ERR_FULL, FR_ERR_NOMEM. */
+/* Encode into queue->buf between these two; `before` is buf.len before, `err` what the encoder
+ * said. On failure nothing was queued: FR_ERR_RANGE (more than stanza_bytes), FR_ERR_FULL,
+ * FR_ERR_NOMEM. */
 FR_MUST_USE enum fr_err stream_queue_commit(struct stream_queue *queue, size_t before,
                                             enum stream_mark_kind kind, enum fr_err err);
 /* All that waits becomes the content of *out, which is empty; returns how many elements. */

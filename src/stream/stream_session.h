@@ -30,20 +30,20 @@
 #define STREAM_QUEUE_BYTES_DEFAULT ((size_t)4 << 20)
 #define STREAM_STANZA_RATE_DEFAULT 2000u
 #define STREAM_KEEPALIVE_US_DEFAULT 5000000LL
-#define STREAM_SILENT_INTERVALS 3               /* keep-alive intervals without a byte: ended */
-#define STREAM_BACKOFF_MIN_US 100000LL          /* doubles with every failure in a row … */
-#define STREAM_BACKOFF_MAX_US 5000000LL         /* … up to this, each time 75 to 125 % of it */
-#define STREAM_LINGER_US 1000000LL              /* how long a closing end waits for the other */
+#define STREAM_SILENT_INTERVALS 3       /* keep-alive intervals without a byte: ended */
+#define STREAM_BACKOFF_MIN_US 100000LL  /* doubles with every failure in a row … */
+#define STREAM_BACKOFF_MAX_US 5000000LL /* … up to this, each time 75 to 125 % of it */
+#define STREAM_LINGER_US 1000000LL      /* how long a closing end waits for the other */
 
 struct stream_session;
 
-struct stream_options { /* zero in a number: its default */
+struct stream_options {        /* zero in a number: its default */
     struct wire_open open;     /* ours; its texts are copied */
     struct wire_limits limits; /* of what the peer sends */
     uint32_t stanza_rate;      /* stanzas a second the peer may send, with bursts of as many */
     int64_t keepalive_us;      /* silence of ours after which <alive/> is sent */
     size_t queue_bytes;
-    uint64_t seed;             /* of the backoff's jitter; 0: random */
+    uint64_t seed; /* of the backoff's jitter; 0: random */
 };
 
 struct stream_callbacks {

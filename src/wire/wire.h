@@ -10,8 +10,8 @@
  *
  * The stream:   <stream xmlns="urn:freshet:stream:1" version="1" role="edge" id="edge-1" epoch="3">
  *               stanzas …  </stream>          each side opens one, and closes it to say goodbye.
- * Stanzas:      report, reconfigure, result, alive (keep-alive, empty), error (why the stream ends).
- * Counters in reports are cumulative since the sender's start (its `boot` id tells restarts apart).
+ * Stanzas:      report, reconfigure, result, alive (keep-alive, empty), error (why it ends).
+ * Counters:     cumulative since the sender's start; its `boot` id tells restarts apart.
  */
 #ifndef WIRE_H
 #define WIRE_H
@@ -42,19 +42,19 @@ struct wire_open {
 struct wire_server {
     struct fr_view id;
     struct fr_view address;
-    struct fr_view role;   /* "edge", "allocator", "agent"; empty for members */
-    struct fr_view state;  /* starting, ready, draining, unhealthy, ejected */
-    struct fr_view pool;   /* where it came from; empty for those of the configuration */
+    struct fr_view role;  /* "edge", "allocator", "agent"; empty for members */
+    struct fr_view state; /* starting, ready, draining, unhealthy, ejected */
+    struct fr_view pool;  /* where it came from; empty for those of the configuration */
     uint64_t weight;
-    double utilization;    /* 0..1 and above */
-    double cpu;            /* share of the host or process, 0..1 */
+    double utilization; /* 0..1 and above */
+    double cpu;         /* share of the host or process, 0..1 */
     uint64_t requests, errors, connect_failures;
     uint64_t in_flight, connections;
     uint64_t bytes_in, bytes_out;
     double p50_ms, p90_ms, p99_ms;
     uint64_t memory_bytes; /* resident */
     uint64_t cache_hits, cache_misses, cache_bytes;
-    uint64_t relief;       /* an edge's relief step in force, 0 = none */
+    uint64_t relief; /* an edge's relief step in force, 0 = none */
 };
 struct wire_server wire_server_none(void); /* all absent */
 
@@ -163,9 +163,9 @@ enum wire_status { WIRE_DONE, WIRE_REFUSED };
 struct wire_result {
     struct wire_request_id id;
     enum wire_status status;
-    struct fr_view code;   /* refused: an enum fr_err's name in lower case with dashes: pool-empty */
-    struct fr_view reason; /* refused: in words */
-    uint64_t generation;   /* of the ledger; WIRE_NONE: absent */
+    struct fr_view code; /* refused: an enum fr_err's name in lower case with dashes: pool-empty */
+    struct fr_view reason;       /* refused: in words */
+    uint64_t generation;         /* of the ledger; WIRE_NONE: absent */
     struct wire_server *servers; /* those allocated or deallocated */
     size_t server_count;
 };
@@ -190,10 +190,10 @@ FR_MUST_USE enum fr_err wire_put_close(struct fr_buf *out); /* </stream> */
 /* ---- decoding ------------------------------------------------------------------------------- */
 
 struct wire_limits {
-    size_t stanza_bytes;   /* default 1 MiB */
-    size_t depth;          /* default 16 */
-    size_t attributes;     /* of one element; default 64 */
-    size_t servers;        /* in one stanza, and workers, clusters, pools; default 10000 */
+    size_t stanza_bytes; /* default 1 MiB */
+    size_t depth;        /* default 16 */
+    size_t attributes;   /* of one element; default 64 */
+    size_t servers;      /* in one stanza, and workers, clusters, pools; default 10000 */
 };
 extern const struct wire_limits wire_limits_default;
 #define WIRE_TAG_BYTES 65536       /* one tag or comment; Expat holds it until it is whole */
@@ -227,19 +227,19 @@ typedef bool (*wire_event_fn)(void *ctx, const struct wire_event *event);
 
 enum wire_error {
     WIRE_OK,
-    WIRE_STOPPED,        /* by the callback */
+    WIRE_STOPPED, /* by the callback */
     WIRE_NOT_WELL_FORMED,
-    WIRE_DOCTYPE,        /* document type declaration, entity declaration or undeclared entity */
-    WIRE_INSTRUCTION,    /* processing instruction (the XML declaration alone is allowed) */
-    WIRE_NAMESPACE_BAD,  /* root is not stream (or report) of our namespace */
+    WIRE_DOCTYPE,       /* document type declaration, entity declaration or undeclared entity */
+    WIRE_INSTRUCTION,   /* processing instruction (the XML declaration alone is allowed) */
+    WIRE_NAMESPACE_BAD, /* root is not stream (or report) of our namespace */
     WIRE_VERSION_BAD,
     WIRE_TOO_DEEP,
     WIRE_TOO_LARGE,
-    WIRE_TOO_MANY,       /* attributes or servers */
-    WIRE_INVALID,        /* a required attribute is missing, a value is not what it must be */
+    WIRE_TOO_MANY, /* attributes or servers */
+    WIRE_INVALID,  /* a required attribute is missing, a value is not what it must be */
     WIRE_NO_MEMORY,
 };
-const char *wire_error_code(enum wire_error error); /* "doctype", "too-deep", … as in <error code> */
+const char *wire_error_code(enum wire_error error); /* "too-deep", as in <error code="…"> */
 
 enum wire_document { WIRE_STREAM, WIRE_REPORT_DOCUMENT };
 

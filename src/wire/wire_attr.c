@@ -97,8 +97,7 @@ const struct wire__table wire__pool_table = TABLE("pool", pool_rows);
     ROW(struct wire_reconfigure, field, name, kind, required, max)
 #define REASON REQUEST(reason, "reason", WIRE__TEXT, false, 0)
 static const struct wire__attr reconfigure_rows[] = {
-    REQUEST(id, "id", WIRE__ID, true, 0),
-    REQUEST(cluster, "cluster", WIRE__NAME, false, 0),
+    REQUEST(id, "id", WIRE__ID, true, 0), REQUEST(cluster, "cluster", WIRE__NAME, false, 0),
     REASON, /* of a put, whose own attributes are settings */
 };
 const struct wire__table wire__reconfigure_table = TABLE("reconfigure", reconfigure_rows);

@@ -53,9 +53,10 @@ wire__decoder_fail(struct wire_decoder *decoder, enum wire_error error, const ch
     if (decoder->error != WIRE_OK)
         return;
     decoder->error = error;
-    int used = snprintf(decoder->words, sizeof(decoder->words), "line %lu, column %lu: ",
-                        (unsigned long)XML_GetCurrentLineNumber(decoder->parser),
-                        (unsigned long)XML_GetCurrentColumnNumber(decoder->parser) + 1);
+    int used =
+        snprintf(decoder->words, sizeof(decoder->words),
+                 "line %lu, column %lu: ", (unsigned long)XML_GetCurrentLineNumber(decoder->parser),
+                 (unsigned long)XML_GetCurrentColumnNumber(decoder->parser) + 1);
     fr_insist(used > 0 && (size_t)used < sizeof(decoder->words));
     va_list args;
     va_start(args, format);

@@ -88,9 +88,8 @@ struct wire_decoder {
 };
 
 /* Ends the decoding; the first error stays. The words get line and column in front. */
-__attribute__((format(printf, 3, 4))) void wire__decoder_fail(struct wire_decoder *decoder,
-                                                             enum wire_error error,
-                                                             const char *format, ...);
+__attribute__((format(printf, 3, 4))) void
+wire__decoder_fail(struct wire_decoder *decoder, enum wire_error error, const char *format, ...);
 /* Counts a name that this version does not know; false when that ended the decoding. */
 bool wire__decoder_strange(struct wire_decoder *decoder, const char *name, bool prefix);
 /* Gives an event to the callback and drops the stanza. */

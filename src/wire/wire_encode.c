@@ -15,7 +15,8 @@
  * are <stream>, <reconfigure> and the setting itself. */
 #define SETTINGS_ATTRIBUTES_MAX 63
 #define SETTINGS_DEPTH_MAX 13
-#define SETTINGS_TAG_BYTES (WIRE_TAG_BYTES - 2048) /* its name, and the request's, take the rest */
+#define SETTINGS_TAG_BYTES (WIRE_TAG_BYTES - 2048) /* its name, and the request's, take the rest   \
+                                                    */
 
 static void
 open_tag(struct wire__out *out, const struct wire__table *table, const void *object)

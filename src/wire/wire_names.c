@@ -8,7 +8,6 @@
  */
 #include "wire/wire_priv.h"
 
-
 static const char *const role_names[] = {
     [WIRE_ROLE_EDGE] = "edge",
     [WIRE_ROLE_MANAGER] = "manager",
@@ -180,7 +179,7 @@ wire_reconfigure_none(void)
 bool
 wire__setting_name_good(struct fr_view name)
 {
-    if (name.len == 0 || name.len > WIRE__NAME_BYTES )
+    if (name.len == 0 || name.len > WIRE__NAME_BYTES)
         return false;
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];

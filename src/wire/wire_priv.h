@@ -20,17 +20,17 @@
 #define WIRE__AT_US_MAX 253402300799999999LL /* the end of the year 9999 */
 
 enum wire__kind {
-    WIRE__NAME,   /* fr_view: not empty, at most WIRE__NAME_BYTES, no control characters */
-    WIRE__TEXT,   /* fr_view: people's words, at most WIRE__WORDS_BYTES */
-    WIRE__U64,    /* 0..max; WIRE_NONE = absent */
-    WIRE__COUNT,  /* 1..max; absent, or 0 in a struct, means 1 */
-    WIRE__EPOCH,  /* 0..max; absent means 0 */
-    WIRE__F64,    /* 0..max, plain decimal notation; NaN = absent */
-    WIRE__BOOL,   /* absent means false */
-    WIRE__TIME,   /* int64_t of wall microseconds; absent means 0 */
-    WIRE__ID,     /* struct wire_request_id */
-    WIRE__ROLE,   /* enum wire_role */
-    WIRE__STATUS, /* enum wire_status */
+    WIRE__NAME,    /* fr_view: not empty, at most WIRE__NAME_BYTES, no control characters */
+    WIRE__TEXT,    /* fr_view: people's words, at most WIRE__WORDS_BYTES */
+    WIRE__U64,     /* 0..max; WIRE_NONE = absent */
+    WIRE__COUNT,   /* 1..max; absent, or 0 in a struct, means 1 */
+    WIRE__EPOCH,   /* 0..max; absent means 0 */
+    WIRE__F64,     /* 0..max, plain decimal notation; NaN = absent */
+    WIRE__BOOL,    /* absent means false */
+    WIRE__TIME,    /* int64_t of wall microseconds; absent means 0 */
+    WIRE__ID,      /* struct wire_request_id */
+    WIRE__ROLE,    /* enum wire_role */
+    WIRE__STATUS,  /* enum wire_status */
     WIRE__VERSION, /* no field: always WIRE_VERSION; the decoder looks at it before all else */
 };
 

@@ -369,8 +369,7 @@ enter_in_report(struct wire_decoder *decoder, const char *name, const char **att
 static bool
 enter_worker(struct wire_decoder *decoder, const char **atts)
 {
-    struct wire_worker *worker =
-        list_add(decoder, &decoder->workers, sizeof(*worker), "workers");
+    struct wire_worker *worker = list_add(decoder, &decoder->workers, sizeof(*worker), "workers");
     decoder->place = WIRE__PLACE_WORKER;
     if (worker == NULL)
         return false;
@@ -381,8 +380,7 @@ enter_worker(struct wire_decoder *decoder, const char **atts)
 static bool
 enter_server(struct wire_decoder *decoder, const char **atts)
 {
-    struct wire_server *server =
-        list_add(decoder, &decoder->servers, sizeof(*server), "servers");
+    struct wire_server *server = list_add(decoder, &decoder->servers, sizeof(*server), "servers");
     if (server == NULL)
         return false;
     if (decoder->place == WIRE__PLACE_CLUSTER) {
@@ -423,8 +421,7 @@ enter_operation(struct wire_decoder *decoder, const char *name, const char **att
         return read_attributes(decoder, table, atts, request);
     }
     decoder->place = WIRE__PLACE_SETTING;
-    if (!read_attributes(decoder, table, atts, request) ||
-        !open_setting(decoder, name, atts, true))
+    if (!read_attributes(decoder, table, atts, request) || !open_setting(decoder, name, atts, true))
         return false;
     request->settings = decoder->frame->setting;
     return true;
@@ -489,8 +486,8 @@ leave_report(struct wire_decoder *decoder)
 {
     join_report(decoder);
     if (decoder->document == WIRE_STREAM)
-        emit(decoder, (struct wire_event){.kind = WIRE_EVENT_REPORT,
-                                          .as.report = &decoder->report});
+        emit(decoder,
+             (struct wire_event){.kind = WIRE_EVENT_REPORT, .as.report = &decoder->report});
     else
         decoder->place = WIRE__PLACE_NONE; /* wire_decoder_finish gives it */
 }
@@ -543,15 +540,15 @@ wire__stanza_leave(struct wire_decoder *decoder)
     case WIRE__PLACE_RESULT:
         decoder->result.servers = decoder->servers.items;
         decoder->result.server_count = decoder->servers.count;
-        emit(decoder, (struct wire_event){.kind = WIRE_EVENT_RESULT,
-                                          .as.result = &decoder->result});
+        emit(decoder,
+             (struct wire_event){.kind = WIRE_EVENT_RESULT, .as.result = &decoder->result});
         break;
     case WIRE__PLACE_ALIVE:
         emit(decoder, (struct wire_event){.kind = WIRE_EVENT_ALIVE});
         break;
     case WIRE__PLACE_ERROR:
-        emit(decoder, (struct wire_event){.kind = WIRE_EVENT_ERROR,
-                                          .as.error = decoder->peer_error});
+        emit(decoder,
+             (struct wire_event){.kind = WIRE_EVENT_ERROR, .as.error = decoder->peer_error});
         break;
     }
 }

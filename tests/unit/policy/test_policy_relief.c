@@ -2,11 +2,8 @@
 /* test_policy_relief.c - the edge's ladder: one step at a time, and never on nonsense. */
 #include "policy_case.h"
 
-static const struct policy_relief_settings settings = {.upper = 0.9,
-                                                       .lower = 0.6,
-                                                       .upper_for_us = SECOND,
-                                                       .lower_for_us = 5 * SECOND,
-                                                       .steps = 3};
+static const struct policy_relief_settings settings = {
+    .upper = 0.9, .lower = 0.6, .upper_for_us = SECOND, .lower_for_us = 5 * SECOND, .steps = 3};
 
 static void
 test_up_and_down(void **state_)
@@ -43,8 +40,8 @@ test_between_the_levels_holds(void **state_)
     uint32_t step;
     (void)state_;
     for (int i = 0; i < 100; i++)
-        assert_false(policy_relief(&settings, &state, 0.6 + 0.29 * (i % 2), false,
-                                   NOW + i * SECOND, &step));
+        assert_false(
+            policy_relief(&settings, &state, 0.6 + 0.29 * (i % 2), false, NOW + i * SECOND, &step));
 }
 
 static void

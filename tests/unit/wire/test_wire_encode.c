@@ -50,8 +50,10 @@ expect_valid_and_stable(const struct fr_buf *stanzas)
 {
     struct fr_buf whole;
     struct wire_case one;
-    const struct wire_open open = {
-        .role = WIRE_ROLE_MANAGER, .id = FR_VIEW("m & \"n\" <o>"), .epoch = 3, .boot = FR_VIEW("b")};
+    const struct wire_open open = {.role = WIRE_ROLE_MANAGER,
+                                   .id = FR_VIEW("m & \"n\" <o>"),
+                                   .epoch = 3,
+                                   .boot = FR_VIEW("b")};
     fr_buf_init(&whole, (size_t)64 << 20);
     assert_int_equal(wire_put_open(&whole, &open), FR_OK);
     assert_int_equal(fr_buf_append_view(&whole, fr_buf_view(stanzas)), FR_OK);
@@ -322,7 +324,8 @@ test_settings(void **state)
     struct fr_buf buf;
     (void)state;
     struct wire_setting item2 = {.name = FR_VIEW("item"), .value = FR_VIEW("b")};
-    struct wire_setting item1 = {.name = FR_VIEW("item"), .value = FR_VIEW("a<&>\"'"), .next = &item2};
+    struct wire_setting item1 = {
+        .name = FR_VIEW("item"), .value = FR_VIEW("a<&>\"'"), .next = &item2};
     struct wire_setting list = {.name = FR_VIEW("servers"), .first_child = &item1};
     struct wire_setting host = {
         .name = FR_VIEW("host"), .value = FR_VIEW("*.example.com\n"), .is_attribute = true};
@@ -426,8 +429,9 @@ test_results_errors_alive(void **state)
 static struct fr_view
 random_text(struct fr_rand *rand, char *out, size_t max, bool name)
 {
-    static const char *const parts[] = {"a", "-", "7", "\xc3\xa9", "\xf0\x9f\x8c\x8a", "<", "&",
-                                        "\"", "'", " ", "]]>", "&amp;", "\n", "\t"};
+    static const char *const parts[] = {"a",   "-",     "7",  "\xc3\xa9", "\xf0\x9f\x8c\x8a",
+                                        "<",   "&",     "\"", "'",        " ",
+                                        "]]>", "&amp;", "\n", "\t"};
     size_t len = 0, count = 1 + fr_rand_below(rand, 20);
     for (size_t i = 0; i < count; i++) {
         const char *part = parts[fr_rand_below(rand, name ? 12 : 14)];

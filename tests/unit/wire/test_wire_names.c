@@ -39,8 +39,8 @@ test_request_ids(void **state)
     assert_true(wire_request_id_parse(fr_view_of(text), &id));
     assert_true(id.epoch == UINT64_MAX);
     id.epoch = 5;
-    static const char *const bad[] = {"", ":", "3", "3:", ":81", "3:81:1", "-3:81", "3:8 1",
-                                      "3:18446744073709551616", "a:b"};
+    static const char *const bad[] = {
+        "", ":", "3", "3:", ":81", "3:81:1", "-3:81", "3:8 1", "3:18446744073709551616", "a:b"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(wire_request_id_parse(fr_view_of(bad[i]), &id));
     assert_int_equal(id.epoch, 5);
@@ -69,7 +69,8 @@ test_setting_names(void **state)
     (void)state;
     assert_true(wire__setting_name_good(FR_VIEW("slow-start")));
     assert_true(wire__setting_name_good(FR_VIEW("_x.1")));
-    static const char *const bad[] = {"",  "1a", "-a", "a b", "a:b", "a<", "xmlns", "XML", "\xc3\xa9"};
+    static const char *const bad[] = {"",   "1a",    "-a",  "a b",     "a:b",
+                                      "a<", "xmlns", "XML", "\xc3\xa9"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(wire__setting_name_good(fr_view_of(bad[i])));
 }

@@ -192,10 +192,14 @@ test_reports_that_are_nonsense(void **state)
     expect_invalid("<report><cluster name='a&#x85;'/></report>", "name");
     expect_invalid("<report><pool/></report>", "\"name\"");
     static const char *const attributes[] = {
-        "utilization='NaN'", "utilization='-0.1'", "utilization='1e3'", "utilization='1000.1'",
-        "utilization='inf'", "utilization=''",     "cpu='0x1'",         "weight='65536'",
-        "requests='1.5'",    "requests='18446744073709551615'",         "in-flight='-1'",
-        "p50-ms='1000000001'", "relief='1001'",    "state=''",          "pool=''",
+        "utilization='NaN'", "utilization='-0.1'",
+        "utilization='1e3'", "utilization='1000.1'",
+        "utilization='inf'", "utilization=''",
+        "cpu='0x1'",         "weight='65536'",
+        "requests='1.5'",    "requests='18446744073709551615'",
+        "in-flight='-1'",    "p50-ms='1000000001'",
+        "relief='1001'",     "state=''",
+        "pool=''",
     };
     for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) {
         char text[256];
@@ -431,12 +435,12 @@ test_stanzas_are_apart(void **state)
     (void)state;
     assert_int_equal(wire_decoder_new(WIRE_STREAM, NULL, second_is_empty, &reports, &decoder),
                      FR_OK);
-    assert_int_equal(wire_decoder_feed(
-                         decoder, FR_VIEW(OPEN "<report seq='9' crossing='true' full='true'>"
-                                               "<server id='e'><worker index='1'/></server>"
-                                               "<cluster name='c'><server id='s'/></cluster>"
-                                               "<pool name='p'/></report><report/>")),
-                     WIRE_OK);
+    assert_int_equal(
+        wire_decoder_feed(decoder, FR_VIEW(OPEN "<report seq='9' crossing='true' full='true'>"
+                                                "<server id='e'><worker index='1'/></server>"
+                                                "<cluster name='c'><server id='s'/></cluster>"
+                                                "<pool name='p'/></report><report/>")),
+        WIRE_OK);
     wire_decoder_free(&decoder);
     assert_int_equal(reports, 2);
 }
@@ -452,7 +456,8 @@ expect_document(const char *text, enum wire_error expected, unsigned reports)
         enum wire_error error =
             wire_case_run(&one, WIRE_REPORT_DOCUMENT, NULL, fr_view_of(text), 0, step);
         if (error != expected || one.events != reports)
-            fail_msg("%s (%s), %u reports: %s", wire_error_code(error), one.words, one.events, text);
+            fail_msg("%s (%s), %u reports: %s", wire_error_code(error), one.words, one.events,
+                     text);
         wire_case_fini(&one);
     }
 }

@@ -33,9 +33,18 @@ test_whole_numbers(void **state)
     assert_true(value == UINT64_MAX - 1);
     assert_true(u64("0007", 10, &value));
     assert_int_equal(value, 7);
-    static const char *const bad[] = {"",   "-1", "+1", " 1",  "1 ", "1.0", "0x1",
-                                      "1e3", "a",  "18446744073709551615",
-                                      "18446744073709551616", "99999999999999999999999"};
+    static const char *const bad[] = {"",
+                                      "-1",
+                                      "+1",
+                                      " 1",
+                                      "1 ",
+                                      "1.0",
+                                      "0x1",
+                                      "1e3",
+                                      "a",
+                                      "18446744073709551615",
+                                      "18446744073709551616",
+                                      "99999999999999999999999"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(u64(bad[i], UINT64_MAX - 1, &value));
     assert_int_equal(value, 7); /* untouched */
@@ -48,17 +57,20 @@ test_decimal_numbers(void **state)
 {
     double value = -1;
     (void)state;
-    static const char *const good[] = {"0", "0.41", "1", "1000", "12.", "0.000001", "999.999999",
-                                       "0.1234567890123456789", "000.5"};
+    static const char *const good[] = {"0",    "0.41",     "1",          "1000",
+                                       "12.",  "0.000001", "999.999999", "0.1234567890123456789",
+                                       "000.5"};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         assert_true(f64(good[i], &value));
         assert_true(fabs(value - strtod(good[i], NULL)) <= 1e-15 * (value + 1));
     }
     assert_true(f64("0.00000000000000000000000000000000000000000000000001", &value));
     assert_true(value >= 0 && value < 1e-15);
-    static const char *const bad[] = {"",    ".5",  "-0.1", "+1",   "1e3",  "nan",    "NaN",
-                                      "inf", "INF", "1.2.3", "1,5", " 1",   "1000.1", "0x10",
-                                      "9999999999999999999999999999", "1 ", "."};
+    static const char *const bad[] = {
+        "",    ".5",  "-0.1",   "+1",   "1e3",
+        "nan", "NaN", "inf",    "INF",  "1.2.3",
+        "1,5", " 1",  "1000.1", "0x10", "9999999999999999999999999999",
+        "1 ",  "."};
     value = 7;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(f64(bad[i], &value));
@@ -120,12 +132,12 @@ test_what_xml_cannot_carry_is_replaced(void **state)
     expect_escaped(FR_VIEW("a\0b"), "a" BAD "b|");
     expect_escaped(FR_VIEW("\x1b[31m"), BAD "[31m|");
     expect_escaped(FR_VIEW("\xff\xfe"), BAD BAD "|");
-    expect_escaped(FR_VIEW("\xc3"), BAD "|");              /* cut */
-    expect_escaped(FR_VIEW("\xc0\x80"), BAD BAD "|");      /* overlong */
+    expect_escaped(FR_VIEW("\xc3"), BAD "|");         /* cut */
+    expect_escaped(FR_VIEW("\xc0\x80"), BAD BAD "|"); /* overlong */
     expect_escaped(FR_VIEW("\xe0\x80\x80"), BAD BAD BAD "|");
-    expect_escaped(FR_VIEW("\xed\xa0\x80"), BAD BAD BAD "|"); /* a surrogate */
+    expect_escaped(FR_VIEW("\xed\xa0\x80"), BAD BAD BAD "|");         /* a surrogate */
     expect_escaped(FR_VIEW("\xf4\x90\x80\x80"), BAD BAD BAD BAD "|"); /* beyond Unicode */
-    expect_escaped(FR_VIEW("\xef\xbf\xbf"), BAD BAD BAD "|"); /* U+FFFF */
+    expect_escaped(FR_VIEW("\xef\xbf\xbf"), BAD BAD BAD "|");         /* U+FFFF */
     expect_escaped(FR_VIEW("\xef\xbf\xbd"), BAD "|");
 }
 

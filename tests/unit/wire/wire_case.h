@@ -82,7 +82,8 @@ wire_case_event(void *ctx, const struct wire_event *event)
     return one->events != one->stop_at;
 }
 
-/* Decodes text in a piece of `first` bytes (0: none such) and then in pieces of `step`, at least 1. */
+/* Decodes text in a piece of `first` bytes (0: none such) and then in pieces of `step`, at least 1.
+ */
 static inline enum wire_error
 wire_case_run(struct wire_case *one, enum wire_document document, const struct wire_limits *limits,
               struct fr_view text, size_t first, size_t step)
