@@ -11,6 +11,9 @@
  *                                            `--failed--> refusable ones undone, their requests
  *                                                         answered FR_ERR_IO; the others wait and
  *                                                         are tried again each ALLOCATOR_RETRY_US
+ *
+ * A write costs two waits for the disk, whatever it holds. Under a stream of changes the turns of
+ * ALLOCATOR_WRITE_US share one; a few changes after some rest are written without any delay.
  */
 #include "allocator/allocator_priv.h"
 
@@ -189,6 +192,7 @@ allocator__write(struct allocator *allocator, struct cluster_ledger *settings)
     int error = 0;
     fr_buf_init(&text, ALLOCATOR_LEDGER_BYTES_MAX);
     allocator__edit_keep_refused(allocator);
+    fr_pace_take(&allocator->write_pace, loop_now_us(allocator->loop), ALLOCATOR_WRITE_US);
     settings->generation = allocator->ledger.generation + 1;
     allocator__servers_print(allocator, settings);
     shown_fill(allocator, &shown);
@@ -293,6 +297,18 @@ changes_act(struct allocator *allocator, bool written)
     }
 }
 
+/* True when the turn's changes are to share a write with those of turns to come. */
+static bool
+write_waits(struct allocator *allocator)
+{
+    int64_t wait_us = fr_pace_wait_us(&allocator->write_pace, loop_now_us(allocator->loop),
+                                      ALLOCATOR_WRITE_US, ALLOCATOR_WRITE_BURST);
+    if (!allocator->dirty || wait_us == 0)
+        return false;
+    loop_timer_start(allocator->loop, &allocator->retry_timer, wait_us, on_retry, allocator);
+    return true;
+}
+
 static void
 on_flush(void *ctx)
 {
@@ -301,6 +317,8 @@ on_flush(void *ctx)
         return;
     bool written = true;
     loop_timer_stop(&allocator->retry_timer);
+    if (write_waits(allocator))
+        return;
     if (allocator->dirty) {
         /* What people wrote meanwhile comes first: our write would cover it. */
         allocator__edit_check(allocator);

@@ -21,6 +21,8 @@
 #define ALLOCATOR_WHY_BYTES 512
 #define ALLOCATOR_LEDGER_BYTES_MAX CONFIG_TREE_BYTES_MAX
 #define ALLOCATOR_SERVERS_MAX 4096 /* in all pools together; more are refused as FR_ERR_FULL */
+#define ALLOCATOR_WRITE_US (20 * FR_US_PER_MS)    /* between two writes, in the long run */
+#define ALLOCATOR_WRITE_BURST 16                  /* writes that need not wait for that */
 #define ALLOCATOR_RETRY_US (1 * FR_US_PER_S)      /* of a ledger write that must be done */
 #define ALLOCATOR_FILL_RETRY_US (5 * FR_US_PER_S) /* of a cluster below its minimum; doubles */
 #define ALLOCATOR_FILL_RETRY_MAX_US (60 * FR_US_PER_S)
@@ -161,6 +163,7 @@ struct allocator {
     bool dirty; /* something changed that the ledger does not say */
     struct loop_task flush_task;
     struct loop_timer retry_timer;
+    struct fr_pace write_pace;
     bool write_failed; /* told once, until a write succeeds */
     struct loop_task notify_task;
     bool settings_changed;

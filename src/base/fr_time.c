@@ -105,3 +105,19 @@ fr_time_parse_iso(struct fr_view text, int64_t *out_wall_us)
     *out_wall_us = s * FR_US_PER_S + fraction_us;
     return true;
 }
+
+int64_t
+fr_pace_wait_us(const struct fr_pace *pace, int64_t now_us, int64_t gap_us, unsigned burst)
+{
+    int64_t credit_us = burst > 0 ? (int64_t)(burst - 1) * gap_us : 0;
+    int64_t wait_us = pace->due_us - now_us - credit_us;
+    return wait_us > 0 ? wait_us : 0;
+}
+
+void
+fr_pace_take(struct fr_pace *pace, int64_t now_us, int64_t gap_us)
+{
+    if (pace->due_us < now_us)
+        pace->due_us = now_us;
+    pace->due_us += gap_us;
+}

@@ -25,4 +25,12 @@ void fr_time_format_iso(int64_t wall_us, char out[FR_TIME_ISO_BYTES]);
 /* The same notation back, fraction optional, only "Z"; false on anything else. */
 bool fr_time_parse_iso(struct fr_view text, int64_t *out_wall_us);
 
+/* What is done often but costs much: a burst after some rest goes at once, then one every gap. */
+struct fr_pace {
+    int64_t due_us; /* when all so far would be over at one each gap; 0 at the start */
+};
+/* How long the next has to wait; 0: it may go now, and then fr_pace_take counts it. */
+int64_t fr_pace_wait_us(const struct fr_pace *pace, int64_t now_us, int64_t gap_us, unsigned burst);
+void fr_pace_take(struct fr_pace *pace, int64_t now_us, int64_t gap_us);
+
 #endif

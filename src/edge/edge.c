@@ -108,6 +108,7 @@ edge_new(struct loop *loop, struct config *config, enum wire_role role, struct c
     edge->worker_cpu_us = fr_xalloc(edge->worker_count * sizeof(*edge->worker_cpu_us));
     edge->worker_cpu_share = fr_xalloc(edge->worker_count * sizeof(*edge->worker_cpu_share));
     edge->clusters = fr_map_new();
+    edge->requests_by_id = fr_map_new();
     edge->slots = cluster_slots_new();
     fr_list_init(&edge->leaving);
     fr_list_init(&edge->requests);

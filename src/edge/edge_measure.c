@@ -127,4 +127,5 @@ edge_measure_stop(struct edge *edge)
 {
     loop_timer_stop(&edge->sample_timer);
     loop_timer_stop(&edge->report_timer);
+    loop_timer_stop(&edge->report_pace_timer);
 }

@@ -25,6 +25,8 @@
 #include "stream/stream_session.h"
 
 #define EDGE_SAMPLE_US (50 * FR_US_PER_MS) /* how often levels are looked at */
+#define EDGE_REPORT_US (20 * FR_US_PER_MS) /* between two reports of changes, in the long run */
+#define EDGE_REPORT_BURST 16               /* such reports that need not wait for that */
 #define EDGE_RESULTS_KEPT 1024             /* answers remembered for repeated requests */
 #define EDGE_ADMIN_BODY_BYTES_MAX ((size_t)1 << 20)
 
@@ -133,7 +135,8 @@ struct edge {
     struct edge_listener *listeners;
     size_t listener_count, listener_cap;
     /* measuring */
-    struct loop_timer sample_timer, report_timer;
+    struct loop_timer sample_timer, report_timer, report_pace_timer;
+    struct fr_pace report_pace;
     int64_t *worker_cpu_us;   /* at the last report */
     double *worker_cpu_share;
     int64_t process_cpu_us, measured_at_us;
@@ -142,7 +145,8 @@ struct edge {
     uint64_t report_seq;
     bool report_crossing; /* why report_task was queued */
     /* requests */
-    struct fr_list requests;
+    struct fr_list requests; /* oldest first */
+    struct fr_map *requests_by_id;
     size_t request_count;
     uint64_t manager_epoch; /* the newest one obeyed */
     /* ends */

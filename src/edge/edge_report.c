@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * edge_report.c - turns what was measured into a report: at every interval, and at once when a level
- * was crossed or a server changed its state.
+ * was crossed or a server changed its state. Where hundreds of servers come and go in a second, the
+ * changes of EDGE_REPORT_US share a report.
  *
  * Memory:   one arena a report.
  * Threads:  control loop.
@@ -267,6 +268,15 @@ on_report_task(void *ctx)
 {
     struct edge *edge = ctx;
     bool crossing = edge->report_crossing;
+    int64_t now_us = loop_now_us(edge->loop);
+    int64_t wait_us =
+        fr_pace_wait_us(&edge->report_pace, now_us, EDGE_REPORT_US, EDGE_REPORT_BURST);
+    if (wait_us > 0) {
+        loop_timer_start(edge->loop, &edge->report_pace_timer, wait_us, on_report_task, edge);
+        return;
+    }
+    loop_timer_stop(&edge->report_pace_timer);
+    fr_pace_take(&edge->report_pace, now_us, EDGE_REPORT_US);
     edge->report_crossing = false;
     send_report(edge, crossing);
 }

@@ -12,9 +12,16 @@
 
 #include <ctype.h>
 
+static struct fr_view
+key_of(const struct wire_request_id *id)
+{
+    return fr_view_make((const char *)id, sizeof(*id)); /* two numbers, nothing between them */
+}
+
 static void
 free_request(struct edge_request *request)
 {
+    (void)fr_map_remove(request->edge->requests_by_id, key_of(&request->id));
     fr_list_remove(&request->link);
     request->edge->request_count--;
     fr_free(request->why);
@@ -27,17 +34,13 @@ edge_requests_free(struct edge *edge)
 {
     FR_LIST_EACH_SAFE(&edge->requests, node)
         free_request(FR_CONTAINER(node, struct edge_request, link));
+    fr_map_free(&edge->requests_by_id, NULL);
 }
 
 struct edge_request *
 edge_request_find(struct edge *edge, struct wire_request_id id)
 {
-    FR_LIST_EACH(&edge->requests, node) {
-        struct edge_request *request = FR_CONTAINER(node, struct edge_request, link);
-        if (request->id.epoch == id.epoch && request->id.sequence == id.sequence)
-            return request;
-    }
-    return NULL;
+    return fr_map_get(edge->requests_by_id, key_of(&id));
 }
 
 static void
@@ -60,6 +63,7 @@ edge_request_new(struct edge *edge, const struct wire_reconfigure *from)
     request->id = from->id;
     request->operation = from->operation;
     fr_list_push_back(&edge->requests, &request->link);
+    (void)fr_map_put(edge->requests_by_id, key_of(&request->id), request); /* it was not there */
     edge->request_count++;
     forget_oldest_answered(edge);
     return request;

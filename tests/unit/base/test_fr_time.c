@@ -29,11 +29,37 @@ times(void **state)
         assert_false(fr_time_parse_iso(fr_view_make("2026-01-01T12:00:00Z", cut), &us));
 }
 
+static void
+paces(void **state)
+{
+    struct fr_pace pace = {0};
+    (void)state;
+    /* A burst of three at once, then one a gap. */
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(fr_pace_wait_us(&pace, 1000, 20, 3), 0);
+        fr_pace_take(&pace, 1000, 20);
+    }
+    assert_int_equal(fr_pace_wait_us(&pace, 1000, 20, 3), 20);
+    assert_int_equal(fr_pace_wait_us(&pace, 1019, 20, 3), 1);
+    assert_int_equal(fr_pace_wait_us(&pace, 1020, 20, 3), 0);
+    fr_pace_take(&pace, 1020, 20);
+    assert_int_equal(fr_pace_wait_us(&pace, 1020, 20, 3), 20);
+    /* Rest brings the burst back, and never more than that. */
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(fr_pace_wait_us(&pace, 90000, 20, 3), 0);
+        fr_pace_take(&pace, 90000, 20);
+    }
+    assert_int_equal(fr_pace_wait_us(&pace, 90000, 20, 3), 20);
+    assert_int_equal(fr_pace_wait_us(&pace, 90000, 20, 1), 60);
+    assert_int_equal(fr_pace_wait_us(&pace, 90000, 20, 0), 60);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times),
+        cmocka_unit_test(paces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
