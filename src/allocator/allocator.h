@@ -28,7 +28,7 @@ struct allocator_server { /* as others see it; borrowed until the next call */
     const char *id, *cluster, *pool, *address;
     const struct loop_addr *addr;
     enum cluster_server_state state;
-    uint32_t weight;
+    uint32_t weight, weight_normal; /* in force; and what configuration or operator said */
     int64_t since_us; /* monotonic: in this state since */
 };
 
@@ -89,6 +89,16 @@ typedef void (*allocator_done_fn)(void *ctx, const struct allocator_answer *answ
  * those that joined leave by the ordinary drain. wanted: a given server's address. */
 void allocator_allocate(struct allocator *allocator, struct fr_view cluster, uint32_t count,
                         struct fr_view wanted, allocator_done_fn fn, void *ctx);
+/* The same for somebody who may ask twice: `request` ("3:81") stays in the ledger with the servers
+ * until they are gone. Those that stand there under it already, started by an earlier life of this
+ * process, are not started again: they are waited for, and are the answer. */
+struct allocator_asked {
+    struct fr_view cluster;
+    uint32_t count;
+    struct fr_view wanted, request;
+};
+void allocator_allocate_asked(struct allocator *allocator, const struct allocator_asked *asked,
+                              allocator_done_fn fn, void *ctx);
 /* Named servers; done when every one is back in its pool. */
 void allocator_deallocate(struct allocator *allocator, struct fr_view cluster,
                           const struct fr_view *ids, size_t id_count, allocator_done_fn fn,
@@ -96,9 +106,12 @@ void allocator_deallocate(struct allocator *allocator, struct fr_view cluster,
 /* From its cluster to another without a stop: leaves the one, drained, joins the other. */
 void allocator_move(struct allocator *allocator, struct fr_view id, struct fr_view to,
                     allocator_done_fn fn, void *ctx);
-/* Weight of an allocated server, or of a member of the file (kept in the ledger). */
+/* Weight of an allocated server, or of a member of the file (kept in the ledger). By the first the
+ * manager relieves it for a while; by the second an operator says what is normal from now on. */
 FR_MUST_USE enum fr_err allocator_weight(struct allocator *allocator, struct fr_view id,
                                          uint32_t weight);
+FR_MUST_USE enum fr_err allocator_weight_normal(struct allocator *allocator, struct fr_view id,
+                                                uint32_t weight);
 void allocator_drained(struct allocator *allocator, struct fr_view id);
 void allocator_release(struct allocator *allocator, struct fr_view id);
 void allocator_set_needs_release(struct allocator *allocator, bool needs_release);

@@ -240,6 +240,7 @@ apply_new(struct allocator *allocator, const struct cluster_ledger_server *row)
     enum fr_err err = pool->ops->choose(pool->provider, fr_view_of(row->address),
                                         allocator__address_taken, allocator, &server->provided);
     server->weight = row->weight;
+    server->weight_normal = row->weight_normal;
     if (err) { /* checked before, but the world may have a say: a stranger on the port */
         allocator__note(allocator, server, "can't be taken from pool %s: %s", pool->name,
                         fr_err_words(err));
@@ -254,8 +255,9 @@ apply_known(struct allocator *allocator, const struct cluster_ledger_server *row
             struct allocator__server *server)
 {
     struct allocator_server shown;
-    if (server->weight != row->weight) {
+    if (server->weight != row->weight || server->weight_normal != row->weight_normal) {
         server->weight = row->weight;
+        server->weight_normal = row->weight_normal;
         allocator__server_show(server, &shown);
         if (server->joined)
             allocator->events.weight(allocator->events.ctx, &shown);

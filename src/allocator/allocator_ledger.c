@@ -118,6 +118,8 @@ allocator__servers_print(struct allocator *allocator, struct cluster_ledger *led
         memcpy(row->address, server->provided.address, sizeof(row->address));
         row->state = server->state;
         row->weight = server->weight;
+        row->weight_normal = server->weight_normal;
+        memcpy(row->request, server->asked, sizeof(row->request));
         row->pid = server->provided.pid;
         row->started = server->provided.started;
         row->edited = false;

@@ -86,7 +86,7 @@ struct allocator__server {
     struct allocator__pool *pool;
     struct provider_server provided; /* id, cluster, address, process */
     enum cluster_server_state state; /* written by state_write alone */
-    uint32_t weight;
+    uint32_t weight, weight_normal;
     int64_t since_us;
     uint64_t born; /* the ledger's generation that first named it; 0: none yet */
     struct allocator__request *request; /* the one that waits for it; NULL: none */
@@ -96,6 +96,7 @@ struct allocator__server {
     bool drained, released, deadline_passed;
     bool replace;                       /* another one takes its place when it has gone */
     char move_to[CONFIG_NAME_BYTES];    /* "" unless it drains to move */
+    char asked[CLUSTER_REQUEST_BYTES];  /* the manager's request that brought it; "" if it failed */
     int64_t restarts_us[ALLOCATOR_RESTARTS_MAX];
     size_t restart_count;
     char why[ALLOCATOR_WHY_BYTES];
@@ -125,7 +126,7 @@ struct allocator__slot {
     char id[CONFIG_NAME_BYTES], cluster[CONFIG_NAME_BYTES], pool[CONFIG_NAME_BYTES];
     char address[LOOP_ADDR_TEXT_BYTES];
     struct loop_addr addr;
-    uint32_t weight;
+    uint32_t weight, weight_normal;
     int64_t since_us;
     enum cluster_server_state state;
 };

@@ -57,6 +57,8 @@ reconcile_starting(struct allocator__server *server, bool runs)
     bool needed = (row && row->edited) ||
                   (cluster->scale.enabled &&
                    allocator__cluster_size(server->allocator, cluster) <= cluster->scale.min);
+    if (!needed)
+        server->asked[0] = '\0'; /* nothing came of the request: asked again, it is done anew */
     (void)allocator__event(server, needed ? ALLOCATOR_RESTART : ALLOCATOR_GIVE_BACK, false);
 }
 
@@ -124,6 +126,8 @@ server_restore(struct allocator *allocator, const struct cluster_ledger_server *
     server->provided.pid = row->pid;
     server->provided.started = row->started;
     server->weight = row->weight;
+    server->weight_normal = row->weight_normal;
+    memcpy(server->asked, row->request, sizeof(server->asked));
     server->born = allocator->ledger.generation;
     return FR_OK;
 }

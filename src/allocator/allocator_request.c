@@ -55,15 +55,15 @@ refuse(struct allocator *allocator, allocator_done_fn fn, void *ctx, enum fr_err
 }
 
 static void
-slot_keep(struct allocator__slot *slot)
+slot_keep(struct allocator__slot *slot, const struct allocator__server *server)
 {
-    const struct allocator__server *server = slot->server;
     memcpy(slot->id, server->provided.id, sizeof(slot->id));
     memcpy(slot->cluster, server->provided.cluster, sizeof(slot->cluster));
     memcpy(slot->pool, server->pool->name, sizeof(slot->pool));
     memcpy(slot->address, server->provided.address, sizeof(slot->address));
     slot->addr = server->provided.addr;
     slot->weight = server->weight;
+    slot->weight_normal = server->weight_normal;
     slot->since_us = server->since_us;
     slot->state = server->state;
 }
@@ -87,7 +87,7 @@ request_answer(struct allocator__request *request)
     for (size_t i = 0; i < request->slot_count; i++) {
         struct allocator__slot *slot = &request->slots[i];
         if (slot->server) {
-            slot_keep(slot);
+            slot_keep(slot, slot->server);
             slot->server->request = NULL;
             slot->server = NULL;
         }
@@ -98,6 +98,7 @@ request_answer(struct allocator__request *request)
                                                .addr = &slot->addr,
                                                .state = slot->state,
                                                .weight = slot->weight,
+                                               .weight_normal = slot->weight_normal,
                                                .since_us = slot->since_us};
     }
     struct allocator_answer answer = {.err = request->err,
@@ -157,11 +158,12 @@ allocator__request_gone(struct allocator__server *server)
     if (!request)
         return;
     struct allocator__slot *slot = slot_of(server);
-    slot_keep(slot);
+    slot_keep(slot, server);
     slot->server = NULL;
     server->request = NULL;
+    /* All or nothing: the others of an allocation go back too, or nobody would ever be answered. */
     if (request->kind != ALLOCATOR_REQUEST_DEALLOCATE)
-        allocator__request_mark(request, FR_ERR_PROVIDER,
+        allocator__request_fail(request, FR_ERR_PROVIDER,
                                 server->why[0] ? server->why : "it was given back meanwhile");
     request_check(request);
 }
@@ -181,9 +183,12 @@ allocator__request_fail(struct allocator__request *request, enum fr_err err, con
     allocator__request_mark(request, err, why);
     if (request->kind != ALLOCATOR_REQUEST_ALLOCATE)
         return;
-    for (size_t i = 0; i < request->slot_count; i++)
-        if (request->slots[i].server)
-            (void)allocator__event(request->slots[i].server, ALLOCATOR_GIVE_BACK, false);
+    for (size_t i = 0; i < request->slot_count; i++) {
+        if (!request->slots[i].server)
+            continue;
+        request->slots[i].server->asked[0] = '\0'; /* asked again, it is done anew */
+        (void)allocator__event(request->slots[i].server, ALLOCATOR_GIVE_BACK, false);
+    }
 }
 
 void
@@ -217,7 +222,7 @@ request_wait(struct allocator__request *request, size_t index, struct allocator_
 {
     request->slots[index].server = server;
     server->request = request;
-    slot_keep(&request->slots[index]);
+    slot_keep(&request->slots[index], server);
 }
 
 /* ---- allocate
@@ -243,87 +248,170 @@ pool_choose(struct allocator *allocator, const struct config_cluster *cluster,
     return pool;
 }
 
+/* The next server after `from` (NULL: the first) that this request brought to this cluster. */
+static struct allocator__server *
+next_asked(struct allocator *allocator, const struct allocator_asked *asked,
+           const struct allocator__server *from)
+{
+    const struct fr_list *node = from ? from->link.next : allocator->servers.next;
+    for (; asked->request.len && node != &allocator->servers; node = node->next) {
+        struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
+        if (server->state != CLUSTER_SERVER_AVAILABLE &&
+            fr_view_is(asked->request, server->asked) &&
+            fr_view_is(asked->cluster, server->provided.cluster))
+            return server;
+    }
+    return NULL;
+}
+
+/* An earlier life of this process began the request: what came of it is taken up. A server that
+ * somebody else waits for, or that leaves again, need not be waited for: it came. */
+static size_t
+take_up(struct allocator__request *request, const struct allocator_asked *asked)
+{
+    struct allocator__server *server = NULL;
+    size_t count = 0;
+    while (count < request->slot_count &&
+           (server = next_asked(request->allocator, asked, server)) != NULL) {
+        struct allocator__slot *slot = &request->slots[count];
+        bool stays =
+            server->state == CLUSTER_SERVER_STARTING || server->state == CLUSTER_SERVER_READY;
+        if (stays && !server->request)
+            request_wait(request, count, server);
+        else
+            slot_keep(slot, server);
+        slot->settled = server->state != CLUSTER_SERVER_STARTING;
+        count++;
+    }
+    return count;
+}
+
+/* All or nothing: what was begun or taken up goes back before the refusal. */
 static void
 request_drop(struct allocator__request *request)
 {
     for (size_t i = 0; i < request->slot_count; i++) {
         struct allocator__server *server = request->slots[i].server;
+        if (!server)
+            continue;
         request->slots[i].server = NULL;
-        if (server)
+        server->request = NULL;
+        server->asked[0] = '\0'; /* asked again, it is done anew */
+        if (server->state == CLUSTER_SERVER_AVAILABLE)
             allocator__server_free(server);
+        else
+            (void)allocator__event(server, ALLOCATOR_GIVE_BACK, false);
     }
     request_free(request);
 }
 
-static void
-allocate_from(struct allocator *allocator, const struct config_cluster *cluster,
-              struct allocator__pool *pool, uint32_t count, struct fr_view wanted,
-              allocator_done_fn fn, void *ctx)
+static enum fr_err
+choose_server(struct allocator__request *request, size_t index, const struct allocator_asked *asked,
+              const char *cluster, struct allocator__pool *pool)
 {
     char id[CONFIG_NAME_BYTES];
-    struct allocator__request *request =
-        request_new(allocator, ALLOCATOR_REQUEST_ALLOCATE, count, fn, ctx);
-    for (uint32_t i = 0; i < count; i++) {
-        allocator__pool_id(pool, id);
-        struct allocator__server *server =
-            allocator__server_new(allocator, pool, id, cluster->name, CLUSTER_SERVER_AVAILABLE);
-        enum fr_err err = pool->ops->choose(pool->provider, wanted, allocator__address_taken,
-                                            allocator, &server->provided);
-        server->weight = allocator__pool_weight(pool, server->provided.address);
-        request_wait(request, i, server);
+    allocator__pool_id(pool, id);
+    struct allocator__server *server =
+        allocator__server_new(request->allocator, pool, id, cluster, CLUSTER_SERVER_AVAILABLE);
+    enum fr_err err = pool->ops->choose(pool->provider, asked->wanted, allocator__address_taken,
+                                        request->allocator, &server->provided);
+    server->weight = allocator__pool_weight(pool, server->provided.address);
+    server->weight_normal = server->weight;
+    (void)fr_view_copy(asked->request, server->asked, sizeof(server->asked)); /* or nobody's */
+    request_wait(request, index, server);
+    return err;
+}
+
+/* Slots from `from` on are filled out of the pool. */
+static enum fr_err
+request_fill(struct allocator__request *request, size_t from, const struct allocator_asked *asked,
+             const struct config_cluster *cluster, char *why, size_t why_bytes)
+{
+    struct allocator *allocator = request->allocator;
+    size_t lacking = request->slot_count - from;
+    size_t size = allocator__cluster_size(allocator, cluster);
+    if (allocator->server_count + lacking > ALLOCATOR_SERVERS_MAX) {
+        (void)snprintf(why, why_bytes, "at most %d servers are allocated", ALLOCATOR_SERVERS_MAX);
+        return FR_ERR_FULL;
+    }
+    if (lacking && cluster->scale.enabled && size + lacking > cluster->scale.max) {
+        (void)snprintf(why, why_bytes,
+                       "cluster %s has %zu members, %zu more are over its maximum of %u",
+                       cluster->name, size, lacking, cluster->scale.max);
+        return FR_ERR_AT_MAX;
+    }
+    struct allocator__pool *pool = pool_choose(allocator, cluster, asked->wanted);
+    if (lacking && !pool) {
+        (void)snprintf(why, why_bytes, "cluster %s has no pool to allocate from", cluster->name);
+        return FR_ERR_STATE;
+    }
+    for (size_t i = from; i < request->slot_count; i++) {
+        enum fr_err err = choose_server(request, i, asked, cluster->name, pool);
         if (err) {
-            request_drop(request);
-            refuse(allocator, fn, ctx, err, "pool %s: %s; asked for %u, %u to be had", pool->name,
-                   fr_err_words(err), count, i);
-            return;
+            (void)snprintf(why, why_bytes, "pool %s: %s; asked for %u, %zu to be had", pool->name,
+                           fr_err_words(err), asked->count, i);
+            return err;
         }
     }
-    for (uint32_t i = 0; i < count; i++)
+    return FR_OK;
+}
+
+static void
+allocate_in(struct allocator *allocator, const struct config_cluster *cluster,
+            const struct allocator_asked *asked, allocator_done_fn fn, void *ctx)
+{
+    char why[ALLOCATOR_WHY_BYTES] = "";
+    struct allocator__request *request =
+        request_new(allocator, ALLOCATOR_REQUEST_ALLOCATE, asked->count, fn, ctx);
+    size_t had = take_up(request, asked);
+    enum fr_err err = request_fill(request, had, asked, cluster, why, sizeof(why));
+    if (err) {
+        request_drop(request);
+        refuse(allocator, fn, ctx, err, "%s", why);
+        return;
+    }
+    if (had == request->slot_count) {
+        request_check(request); /* answers when all of them stand already */
+        return;
+    }
+    for (size_t i = had; i < request->slot_count; i++)
         (void)allocator__event(request->slots[i].server, ALLOCATOR_ALLOCATE, true);
 }
 
 void
-allocator_allocate(struct allocator *allocator, struct fr_view cluster_name, uint32_t count,
-                   struct fr_view wanted, allocator_done_fn fn, void *ctx)
+allocator_allocate_asked(struct allocator *allocator, const struct allocator_asked *asked,
+                         allocator_done_fn fn, void *ctx)
 {
     char name[CONFIG_NAME_BYTES], canonical[LOOP_ADDR_TEXT_BYTES];
     struct loop_addr addr;
     const struct config_cluster *cluster = NULL;
-    if (fr_view_copy(cluster_name, name, sizeof(name)))
+    struct allocator_asked from = *asked;
+    if (fr_view_copy(asked->cluster, name, sizeof(name)))
         cluster = allocator__settings_cluster(&allocator->settings, name);
     if (!cluster) {
         refuse(allocator, fn, ctx, FR_ERR_NOT_FOUND, "there is no cluster \"%.*s\"",
-               FR_VIEW_ARG(cluster_name));
+               FR_VIEW_ARG(asked->cluster));
         return;
     }
-    if (count == 0 || count > ALLOCATOR_SERVERS_MAX || (wanted.len && count > 1)) {
-        refuse(allocator, fn, ctx, FR_ERR_RANGE, "%u servers can't be asked for%s", count,
-               wanted.len ? " at one address" : "");
+    if (from.count == 0 || from.count > ALLOCATOR_SERVERS_MAX ||
+        (from.wanted.len && from.count > 1)) {
+        refuse(allocator, fn, ctx, FR_ERR_RANGE, "%u servers can't be asked for%s", from.count,
+               from.wanted.len ? " at one address" : "");
         return;
     }
-    if (allocator->server_count + count > ALLOCATOR_SERVERS_MAX) {
-        refuse(allocator, fn, ctx, FR_ERR_FULL, "at most %d servers are allocated",
-               ALLOCATOR_SERVERS_MAX);
-        return;
-    }
-    size_t size = allocator__cluster_size(allocator, cluster);
-    if (cluster->scale.enabled && size + count > cluster->scale.max) {
-        refuse(allocator, fn, ctx, FR_ERR_AT_MAX,
-               "cluster %s has %zu members, %u more are over its maximum of %u", cluster->name,
-               size, count, cluster->scale.max);
-        return;
-    }
-    if (wanted.len && loop_addr_parse(wanted, &addr) == FR_OK) {
+    if (from.wanted.len && loop_addr_parse(from.wanted, &addr) == FR_OK) {
         loop_addr_format(&addr, canonical);
-        wanted = fr_view_of(canonical);
+        from.wanted = fr_view_of(canonical);
     }
-    struct allocator__pool *pool = pool_choose(allocator, cluster, wanted);
-    if (!pool) {
-        refuse(allocator, fn, ctx, FR_ERR_STATE, "cluster %s has no pool to allocate from",
-               cluster->name);
-        return;
-    }
-    allocate_from(allocator, cluster, pool, count, wanted, fn, ctx);
+    allocate_in(allocator, cluster, &from, fn, ctx);
+}
+
+void
+allocator_allocate(struct allocator *allocator, struct fr_view cluster, uint32_t count,
+                   struct fr_view wanted, allocator_done_fn fn, void *ctx)
+{
+    const struct allocator_asked asked = {.cluster = cluster, .count = count, .wanted = wanted};
+    allocator_allocate_asked(allocator, &asked, fn, ctx);
 }
 
 /* ---- deallocate
@@ -341,10 +429,11 @@ is_configured_member(const struct allocator *allocator, struct fr_view id)
     return false;
 }
 
-/* FR_OK, or why this server can't be taken from where it is. */
+/* FR_OK, or why this server can't be taken from where it is. may_leave: one that leaves already,
+ * and that nobody waits for, is as good. */
 static enum fr_err
 server_takeable(struct allocator *allocator, struct fr_view id, struct fr_view cluster,
-                struct allocator__server **out, char *why, size_t why_bytes)
+                bool may_leave, struct allocator__server **out, char *why, size_t why_bytes)
 {
     struct allocator__server *server = allocator__server_find(allocator, id);
     if (!server && is_configured_member(allocator, id)) {
@@ -356,8 +445,9 @@ server_takeable(struct allocator *allocator, struct fr_view id, struct fr_view c
                        cluster.len ? " in cluster " : "", FR_VIEW_ARG(cluster));
         return FR_ERR_NOT_FOUND;
     }
-    if (server->request || server->state == CLUSTER_SERVER_DRAINING ||
-        server->state == CLUSTER_SERVER_STOPPING) {
+    bool leaves = server->state == CLUSTER_SERVER_DRAINING ||
+                  server->state == CLUSTER_SERVER_STOPPING;
+    if (server->request || (leaves && (!may_leave || server->move_to[0]))) {
         (void)snprintf(why, why_bytes, "%.*s is %s already", FR_VIEW_ARG(id),
                        cluster_server_state_name(server->state));
         return FR_ERR_STATE;
@@ -379,9 +469,11 @@ minimum_check(struct allocator *allocator, struct allocator__request *request, c
         if (!cluster || !cluster->scale.enabled)
             continue;
         for (size_t k = 0; k < request->slot_count; k++)
-            leaving += strcmp(request->slots[k].cluster, name) == 0;
+            leaving += strcmp(request->slots[k].cluster, name) == 0 &&
+                       (request->slots[k].state == CLUSTER_SERVER_STARTING ||
+                        request->slots[k].state == CLUSTER_SERVER_READY);
         size_t size = allocator__cluster_size(allocator, cluster);
-        if (size < leaving + cluster->scale.min) {
+        if (leaving && size < leaving + cluster->scale.min) {
             (void)snprintf(why, why_bytes,
                            "cluster %s has %zu members, %zu less are under its minimum of %u", name,
                            size, leaving, cluster->scale.min);
@@ -406,7 +498,7 @@ allocator_deallocate(struct allocator *allocator, struct fr_view cluster, const 
     for (size_t i = 0; i < id_count && !err; i++) {
         struct allocator__server *server = NULL;
         /* One named twice waits for this very request already: refused as being on its way. */
-        err = server_takeable(allocator, ids[i], cluster, &server, why, sizeof(why));
+        err = server_takeable(allocator, ids[i], cluster, true, &server, why, sizeof(why));
         if (!err)
             request_wait(request, i, server);
     }
@@ -455,7 +547,7 @@ allocator_move(struct allocator *allocator, struct fr_view id, struct fr_view to
                FR_VIEW_ARG(to_name));
         return;
     }
-    enum fr_err err = server_takeable(allocator, id, FR_VIEW(""), &server, why, sizeof(why));
+    enum fr_err err = server_takeable(allocator, id, FR_VIEW(""), false, &server, why, sizeof(why));
     if (!err)
         err = move_check(allocator, server, to, why, sizeof(why));
     if (err) {

@@ -72,7 +72,7 @@ allocator__server_new(struct allocator *allocator, struct allocator__pool *pool,
     struct allocator__server *server = fr_xalloc(sizeof(*server));
     server->allocator = allocator;
     server->pool = pool;
-    server->weight = ALLOCATOR_WEIGHT_DEFAULT;
+    server->weight = server->weight_normal = ALLOCATOR_WEIGHT_DEFAULT;
     (void)fr_view_copy(fr_view_of(id), server->provided.id, sizeof(server->provided.id));
     (void)fr_view_copy(fr_view_of(cluster), server->provided.cluster,
                        sizeof(server->provided.cluster));
@@ -138,6 +138,7 @@ allocator__server_show(const struct allocator__server *server, struct allocator_
         .addr = &server->provided.addr,
         .state = server->state,
         .weight = server->weight,
+        .weight_normal = server->weight_normal,
         .since_us = server->since_us,
     };
 }
@@ -198,6 +199,7 @@ server_fail(struct allocator__server *server, const char *why)
     bool wanted = server->state == CLUSTER_SERVER_STARTING || server->state == CLUSTER_SERVER_READY;
     if (!allocator__event(server, ALLOCATOR_FAILED, false))
         return;
+    server->asked[0] = '\0'; /* it is no answer to whoever asked for it */
     if (waited_for)
         allocator__request_fail(request, FR_ERR_PROVIDER, server->why);
     else if (wanted)

@@ -78,8 +78,9 @@ server_add(struct cluster_ledger *ledger)
     fr_xgrow((void **)&ledger->servers, &ledger->server_cap, ledger->server_count + 1,
              sizeof(*ledger->servers));
     struct cluster_ledger_server *server = &ledger->servers[ledger->server_count++];
-    *server =
-        (struct cluster_ledger_server){.state = CLUSTER_SERVER_STARTING, .weight = WEIGHT_DEFAULT};
+    *server = (struct cluster_ledger_server){.state = CLUSTER_SERVER_STARTING,
+                                             .weight = WEIGHT_DEFAULT,
+                                             .weight_normal = WEIGHT_DEFAULT};
     return server;
 }
 
@@ -240,20 +241,46 @@ read_state(struct ledger_reader *reader, const struct config_node *mapping,
                     FR_VIEW_ARG(text));
 }
 
+/* "3:81", as the manager numbers them. */
+static void
+read_request(struct ledger_reader *reader, const struct config_node *mapping,
+             struct cluster_ledger_server *server)
+{
+    const struct config_node *node = given(mapping, "request");
+    uint64_t epoch, sequence;
+    if (!node)
+        return;
+    if (node->kind == CONFIG_SCALAR) {
+        struct fr_view rest = node->value, first;
+        if (fr_view_split(&rest, ':', &first) && fr_view_u64(first, &epoch) &&
+            fr_view_u64(rest, &sequence) &&
+            fr_view_copy(node->value, server->request, sizeof(server->request)))
+            return;
+    }
+    struct fr_view text = node->kind == CONFIG_SCALAR ? cut(node->value) : FR_VIEW("a list");
+    config_diag_add(reader->diag, node->line, node->column,
+                    "request is \"%.*s\", expected EPOCH:SEQUENCE, two numbers",
+                    FR_VIEW_ARG(text));
+}
+
 static void
 read_server(struct ledger_reader *reader, const char *cluster, const struct config_node *node)
 {
     if (!expect(reader, node, CONFIG_MAPPING, "a server", "a mapping with id, address and pool"))
         return;
-    (void)config_node_check_keys(node, "a server", "id, address, pool, state, weight, pid, started",
+    (void)config_node_check_keys(node, "a server",
+                                 "id, address, pool, state, weight, normal, pid, started, request",
                                  reader->diag);
     struct cluster_ledger_server server = {.state = CLUSTER_SERVER_STARTING};
-    uint64_t weight = WEIGHT_DEFAULT, pid = 0;
+    uint64_t weight = WEIGHT_DEFAULT, normal, pid = 0;
     bool good = read_name(reader, node, "id", server.id);
     good = read_address(reader, node, &server) && good;
     good = read_name(reader, node, "pool", server.pool) && good;
     read_state(reader, node, &server);
     read_number(reader, given(node, "weight"), "weight", WEIGHT_MAX, &weight);
+    normal = weight; /* alone, it is what somebody wants for good */
+    read_number(reader, given(node, "normal"), "normal", WEIGHT_MAX, &normal);
+    read_request(reader, node, &server);
     read_number(reader, given(node, "pid"), "pid", PID_MAX_LIMIT, &pid);
     read_number(reader, given(node, "started"), "started", NUMBER_MAX, &server.started);
     if (server.id[0] && fr_map_put(reader->ids, fr_view_of(server.id), reader)) {
@@ -265,6 +292,7 @@ read_server(struct ledger_reader *reader, const char *cluster, const struct conf
     if (!good)
         return;
     server.weight = (uint32_t)weight;
+    server.weight_normal = (uint32_t)normal;
     server.pid = (int64_t)pid;
     fr_insist(fr_view_copy(fr_view_of(cluster), server.cluster, sizeof(server.cluster)));
     *server_add(reader->ledger) = server;
@@ -304,6 +332,27 @@ check_pools_shown(struct ledger_reader *reader, const struct config_node *pools)
             (void)config_node_check_keys(node, "a pool", "available", reader->diag);
 }
 
+/* A bare number is what a person wants for good; `{ weight: 20, normal: 100 }` is relieved. */
+static void
+read_weight(struct ledger_reader *reader, const struct config_node *node,
+            struct cluster_ledger_weight *out)
+{
+    uint64_t weight = WEIGHT_DEFAULT, normal = CLUSTER_WEIGHT_OF_FILE;
+    if (node->kind != CONFIG_MAPPING) {
+        read_number(reader, node, out->id, WEIGHT_MAX, &weight);
+        normal = weight;
+    } else {
+        (void)config_node_check_keys(node, out->id, "weight, normal", reader->diag);
+        if (!given(node, "weight"))
+            config_diag_add(reader->diag, node->line, node->column,
+                            "%s has no weight, expected { weight: N, normal: N }", out->id);
+        read_number(reader, given(node, "weight"), "weight", WEIGHT_MAX, &weight);
+        read_number(reader, given(node, "normal"), "normal", WEIGHT_MAX, &normal);
+    }
+    out->weight = (uint32_t)weight;
+    out->weight_normal = (uint32_t)normal;
+}
+
 static void
 read_weights(struct ledger_reader *reader, const struct config_node *weights)
 {
@@ -312,12 +361,10 @@ read_weights(struct ledger_reader *reader, const struct config_node *weights)
         return;
     for (const struct config_node *node = weights->first_child; node; node = node->next) {
         struct cluster_ledger_weight weight = {0};
-        uint64_t value = WEIGHT_DEFAULT;
         if (!name_good(reader, node->key, node->key_line, node->key_column, "a member's id") ||
             !fr_view_copy(node->key, weight.id, sizeof(weight.id)))
             continue;
-        read_number(reader, node, weight.id, WEIGHT_MAX, &value);
-        weight.weight = (uint32_t)value;
+        read_weight(reader, node, &weight);
         fr_xgrow((void **)&ledger->weights, &ledger->weight_cap, ledger->weight_count + 1,
                  sizeof(*ledger->weights));
         ledger->weights[ledger->weight_count++] = weight;

@@ -15,11 +15,13 @@
  *       api:
  *         serves: [ "example.com/api/" ]         # request types; follows the routes
  *         servers:
- *           - { id: local-1, address: "127.0.0.1:9101", pool: local, state: ready, weight: 100,
- *               pid: 4711, started: 88123 }
+ *           - { id: local-1, address: "127.0.0.1:9101", pool: local, state: ready, weight: 20,
+ *               normal: 100, pid: 4711, started: 88123, request: "3:81" }
  *     pools:
  *       rack: { available: ["10.0.0.5:8080"] }    # follows the servers
- *     weights: { web-127.0.0.1-9001: 50 }         # of members of the configuration
+ *     weights:                                    # of members of the configuration
+ *       web-127.0.0.1-9001: 50                    # said by a person: its normal weight
+ *       web-127.0.0.1-9002: { weight: 20 }        # relieved; normal: N where a person gave one
  *     routes: [ … ]                               # introduced at run time
  *     new-clusters: { … }
  *     new-pools: { … }
@@ -41,6 +43,8 @@ enum cluster_server_state {
 };
 const char *cluster_server_state_name(enum cluster_server_state state);
 
+#define CLUSTER_REQUEST_BYTES 48 /* "EPOCH:SEQUENCE" and its end */
+
 struct cluster_ledger_server {
     char id[CONFIG_NAME_BYTES];
     char cluster[CONFIG_NAME_BYTES];
@@ -48,17 +52,27 @@ struct cluster_ledger_server {
     char address[LOOP_ADDR_TEXT_BYTES];
     enum cluster_server_state state;
     uint32_t weight;
-    int64_t pid;        /* process provider; 0 = none */
+    uint32_t weight_normal; /* what configuration or operator said; differs while it is relieved */
+    int64_t pid;            /* process provider; 0 = none */
     uint64_t started;   /* the process's start time in clock ticks since boot: tells a reused pid */
     bool edited;        /* set when read: it has no state, so people put it in (state: starting) */
+    /* The manager's request that allocated it; "" if nobody's, or if it failed. It stays with the
+     * server, so that the request asked again after a crash is answered and not done twice. */
+    char request[CLUSTER_REQUEST_BYTES];
 };
+
+#define CLUSTER_WEIGHT_OF_FILE UINT32_MAX
 
 struct cluster_ledger { /* the content, as values */
     uint64_t generation;
     struct cluster_ledger_server *servers;
     size_t server_count, server_cap;
     /* weights that differ from the configuration's, by member id, for members of the file */
-    struct cluster_ledger_weight { char id[CONFIG_NAME_BYTES]; uint32_t weight; } *weights;
+    struct cluster_ledger_weight {
+        char id[CONFIG_NAME_BYTES];
+        uint32_t weight;
+        uint32_t weight_normal; /* an operator's word; CLUSTER_WEIGHT_OF_FILE: nobody gave one */
+    } *weights;
     size_t weight_count, weight_cap;
     struct config_route **routes; /* introduced at run time, or replaced; referenced */
     size_t route_count, route_cap;

@@ -55,10 +55,14 @@ print_server(const struct cluster_ledger_server *server, struct fr_buf *out)
         err = fr_buf_printf(out, ", state: %s", cluster_server_state_name(server->state));
     if (!err)
         err = fr_buf_printf(out, ", weight: %u", server->weight);
+    if (!err && server->weight_normal != server->weight)
+        err = fr_buf_printf(out, ", normal: %u", server->weight_normal);
     if (!err && server->pid)
         err = fr_buf_printf(out, ", pid: %lld", (long long)server->pid);
     if (!err && server->started)
         err = fr_buf_printf(out, ", started: %llu", (unsigned long long)server->started);
+    if (!err && server->request[0])
+        err = fr_buf_printf(out, ", request: \"%s\"", server->request);
     return err ? err : append(out, " }\n");
 }
 
@@ -159,6 +163,17 @@ print_pools(const struct cluster_ledger_shown *shown, struct fr_buf *out)
 }
 
 static enum fr_err
+print_weight(const struct cluster_ledger_weight *weight, struct fr_buf *out)
+{
+    if (weight->weight_normal == weight->weight)
+        return fr_buf_printf(out, ": %u\n", weight->weight);
+    if (weight->weight_normal == CLUSTER_WEIGHT_OF_FILE)
+        return fr_buf_printf(out, ": { weight: %u }\n", weight->weight);
+    return fr_buf_printf(out, ": { weight: %u, normal: %u }\n", weight->weight,
+                         weight->weight_normal);
+}
+
+static enum fr_err
 print_weights(const struct cluster_ledger *ledger, struct fr_buf *out)
 {
     enum fr_err err = ledger->weight_count ? append(out, "weights:\n") : FR_OK;
@@ -167,7 +182,7 @@ print_weights(const struct cluster_ledger *ledger, struct fr_buf *out)
         if (!err)
             err = config_print_scalar(fr_view_of(ledger->weights[i].id), out);
         if (!err)
-            err = fr_buf_printf(out, ": %u\n", ledger->weights[i].weight);
+            err = print_weight(&ledger->weights[i], out);
     }
     return err;
 }

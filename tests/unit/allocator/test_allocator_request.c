@@ -263,6 +263,189 @@ closing_answers_what_waits(void **state)
     fixture_close(&fix);
 }
 
+/* ---- asked again ----------------------------------------------------------------------------- */
+
+static void
+ask(struct fixture *fix, const char *cluster, uint32_t count, const char *request)
+{
+    const struct allocator_asked asked = {
+        .cluster = fr_view_of(cluster), .count = count, .request = fr_view_of(request)};
+    fix->wanted = fix->answers + 1;
+    allocator_allocate_asked(fix->allocator, &asked, fixture_done, fix);
+    fixture_run(fix, until_answered);
+}
+
+static void
+a_request_of_an_earlier_life_is_answered_and_not_redone(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct cluster_ledger ledger;
+    fixture_make(&fix);
+    fixture_open(&fix);
+    ask(&fix, "api", 2, "3:81");
+    assert_int_equal(fix.err, FR_OK);
+    allocator_free(&fix.allocator, true); /* the result is lost with the process */
+    fixture_open(&fix);
+    ask(&fix, "api", 2, "3:81");
+    assert_int_equal(fix.err, FR_OK);
+    assert_int_equal(fix.id_count, 2);
+    assert_string_equal(fix.ids[0], "local-1");
+    assert_string_equal(fix.ids[1], "local-2");
+    assert_int_equal(allocator_server_count(fix.allocator), 2);
+    fixture_ledger(&fix, &ledger);
+    assert_int_equal(ledger.server_count, 2);
+    assert_string_equal(ledger.servers[1].request, "3:81");
+    cluster_ledger_fini(&ledger);
+    ask(&fix, "api", 1, "3:82"); /* another one is another one */
+    assert_string_equal(fix.ids[0], "local-3");
+    fixture_deallocate(&fix, "local-3");
+    ask(&fix, "api", 1, "3:82"); /* what it brought is gone: bounded by the servers there are */
+    assert_string_equal(fix.ids[0], "local-4");
+    fixture_close(&fix);
+}
+
+static void
+one_that_is_starting_is_waited_for(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    fixture_make(&fix);
+    fixture_file_write(&fix, "ledger.yaml",
+                       "clusters: { api: { servers: [ { id: local-1, address: '127.0.0.1:21001', "
+                       "pool: local, state: starting, request: '3:81' } ] } }\n");
+    fix.api->scale.min = 1; /* or it would be given back: see the next test */
+    fixture_open(&fix);
+    ask(&fix, "api", 1, "3:81");
+    assert_int_equal(fix.err, FR_OK);
+    assert_string_equal(fix.ids[0], "local-1");
+    assert_true(fixture_has_seen(&fix, "join local-1"));
+    assert_int_equal(allocator_server_count(fix.allocator), 1);
+    fixture_close(&fix);
+}
+
+static void
+what_came_to_nothing_is_done_anew(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    fixture_make(&fix);
+    fixture_file_write(&fix, "ledger.yaml",
+                       "clusters: { api: { servers: [ { id: local-1, address: '127.0.0.1:21001', "
+                       "pool: local, state: starting, request: '3:81' } ] } }\n");
+    fixture_open(&fix); /* it does not run, and nobody needs it: given back */
+    ask(&fix, "api", 1, "3:81");
+    assert_int_equal(fix.err, FR_OK);
+    assert_string_equal(fix.ids[0], "local-2");
+    fixture_close(&fix);
+}
+
+static void
+what_is_missing_of_a_request_is_added(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    fixture_make(&fix);
+    fixture_open(&fix);
+    ask(&fix, "api", 1, "3:81"); /* as if its second server had died with the edge */
+    allocator_free(&fix.allocator, true);
+    fixture_open(&fix);
+    ask(&fix, "api", 2, "3:81");
+    assert_int_equal(fix.err, FR_OK);
+    assert_int_equal(fix.id_count, 2);
+    assert_string_equal(fix.ids[0], "local-1");
+    assert_string_equal(fix.ids[1], "local-2");
+    allocator_free(&fix.allocator, true);
+    fix.api->scale.max = 2;
+    fixture_open(&fix);
+    ask(&fix, "api", 3, "3:81"); /* all or nothing: what had come goes back */
+    assert_int_equal(fix.err, FR_ERR_AT_MAX);
+    ask(&fix, "api", 2, "3:81");
+    assert_int_equal(fix.err, FR_OK);
+    assert_string_equal(fix.ids[0], "local-3");
+    fixture_close(&fix);
+}
+
+static void
+a_failed_request_leaves_no_id(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    fixture_make(&fix);
+    fixture_command(&fix, "exit 3");
+    fixture_open(&fix);
+    ask(&fix, "api", 1, "3:81");
+    assert_int_equal(fix.err, FR_ERR_PROVIDER);
+    fixture_command(&fix, "exec sleep 1000");
+    allocator_free(&fix.allocator, true);
+    fixture_open(&fix);
+    ask(&fix, "api", 1, "3:81");
+    assert_int_equal(fix.err, FR_OK);
+    fixture_close(&fix);
+}
+
+/* Nobody else would ever answer: one of two is taken away while the other still starts. */
+static void
+an_edit_that_takes_one_of_two_ends_the_request(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct fixture_census census;
+    fixture_make(&fix);
+    fixture_open(&fix);
+    fix.wanted = fix.answers + 1;
+    allocator_allocate(fix.allocator, FR_VIEW("api"), 2, FR_VIEW(""), fixture_done, &fix);
+    struct allocator__server *first =
+        FR_CONTAINER(fix.allocator->servers.next, struct allocator__server, link);
+    (void)allocator__event(first, ALLOCATOR_GIVE_BACK, false);
+    fixture_run(&fix, until_answered);
+    assert_int_equal(fix.err, FR_ERR_PROVIDER);
+    assert_int_equal(allocator_server_count(fix.allocator), 0);
+    fixture_census_take(&fix, &census);
+    assert_int_equal(census.leaders, 0);
+    fixture_close(&fix);
+}
+
+static bool
+until_first_drains(struct fixture *fix)
+{
+    return allocator_ledger(fix->allocator)->servers[0].state == CLUSTER_SERVER_DRAINING;
+}
+
+static bool
+until_first_left(struct fixture *fix)
+{
+    return fixture_has_seen(fix, "leave local-1");
+}
+
+/* A request to give back, repeated after a crash in its middle. */
+static void
+one_that_leaves_already_is_waited_for(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    fixture_make(&fix);
+    fix.needs_release = true;
+    fixture_open(&fix);
+    fixture_allocate(&fix, "api", 1);
+    struct fr_view ids[] = {FR_VIEW("local-1")};
+    allocator_deallocate(fix.allocator, FR_VIEW("api"), ids, 1, fixture_done, &fix);
+    fixture_run(&fix, until_first_drains);
+    allocator_free(&fix.allocator, true); /* answers the first: cancelled */
+    fix.seen_count = 0;
+    fixture_open(&fix);
+    unsigned before = fix.answers;
+    allocator_deallocate(fix.allocator, FR_VIEW("api"), ids, 1, fixture_done, &fix);
+    assert_int_equal(fix.answers, before); /* not refused, and not done */
+    fix.wanted = before + 1;
+    fixture_run(&fix, until_first_left);
+    allocator_release(fix.allocator, FR_VIEW("local-1"));
+    fixture_run(&fix, until_answered);
+    assert_int_equal(fix.err, FR_OK);
+    assert_int_equal(allocator_server_count(fix.allocator), 0);
+    fixture_close(&fix);
+}
+
 int
 main(void)
 {
@@ -276,6 +459,13 @@ main(void)
         cmocka_unit_test(drains_until_drained_and_released),
         cmocka_unit_test(moves_without_a_stop),
         cmocka_unit_test(closing_answers_what_waits),
+        cmocka_unit_test(a_request_of_an_earlier_life_is_answered_and_not_redone),
+        cmocka_unit_test(one_that_is_starting_is_waited_for),
+        cmocka_unit_test(what_came_to_nothing_is_done_anew),
+        cmocka_unit_test(what_is_missing_of_a_request_is_added),
+        cmocka_unit_test(a_failed_request_leaves_no_id),
+        cmocka_unit_test(an_edit_that_takes_one_of_two_ends_the_request),
+        cmocka_unit_test(one_that_leaves_already_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -188,6 +188,46 @@ reload_without_a_cluster_gives_its_servers_back(void **state)
     fixture_close(&fix);
 }
 
+/* What a person says is normal from then on, also after a restart; what the manager says is not. */
+static void
+a_weight_by_hand_is_the_normal_one(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct cluster_ledger ledger;
+    struct allocator_server server;
+    fixture_make(&fix);
+    fix.api->members = fr_xalloc(sizeof(struct config_member));
+    fix.api->member_count = 1;
+    (void)snprintf(fix.api->members[0].id, CONFIG_NAME_BYTES, "api-file");
+    fix.api->members[0].address = fr_xstrdup("127.0.0.1:7");
+    fix.api->members[0].weight = 100;
+    assert_int_equal(loop_addr_parse(FR_VIEW("127.0.0.1:7"), &fix.api->members[0].addr), FR_OK);
+    fixture_open(&fix);
+    fixture_allocate(&fix, "api", 1);
+    assert_int_equal(allocator_weight_normal(fix.allocator, FR_VIEW("local-1"), 50), FR_OK);
+    assert_int_equal(allocator_weight_normal(fix.allocator, FR_VIEW("api-file"), 60), FR_OK);
+    assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("local-1"), 30), FR_OK);
+    assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("api-file"), 100), FR_OK);
+    assert_true(fixture_server(&fix, "local-1", &server));
+    assert_int_equal(server.weight, 30);
+    assert_int_equal(server.weight_normal, 50);
+    allocator_free(&fix.allocator, true);
+    fixture_ledger(&fix, &ledger);
+    assert_int_equal(ledger.servers[0].weight, 30);
+    assert_int_equal(ledger.servers[0].weight_normal, 50);
+    assert_int_equal(ledger.weight_count, 1); /* the file's weight, and yet not its normal one */
+    assert_int_equal(ledger.weights[0].weight, 100);
+    assert_int_equal(ledger.weights[0].weight_normal, 60);
+    cluster_ledger_fini(&ledger);
+    fixture_open(&fix);
+    assert_true(fixture_server(&fix, "local-1", &server));
+    assert_int_equal(server.weight_normal, 50);
+    assert_int_equal(allocator_weight_normal(fix.allocator, FR_VIEW("api-file"), 100), FR_OK);
+    assert_int_equal(allocator_ledger(fix.allocator)->weight_count, 0); /* as the file has it */
+    fixture_close(&fix);
+}
+
 static void
 weights_are_kept_and_told(void **state)
 {
@@ -213,6 +253,8 @@ weights_are_kept_and_told(void **state)
     assert_int_equal(ledger.servers[0].weight, 30);
     assert_int_equal(ledger.weight_count, 1);
     assert_int_equal(ledger.weights[0].weight, 40);
+    assert_int_equal(ledger.weights[0].weight_normal, CLUSTER_WEIGHT_OF_FILE);
+    assert_int_equal(ledger.servers[0].weight_normal, 100);
     cluster_ledger_fini(&ledger);
     assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("api-file"), 100), FR_OK);
     fixture_ledger(&fix, &ledger);
@@ -231,6 +273,7 @@ main(void)
         cmocka_unit_test(reload_without_a_pool_keeps_its_servers_till_they_go),
         cmocka_unit_test(reload_without_a_cluster_gives_its_servers_back),
         cmocka_unit_test(weights_are_kept_and_told),
+        cmocka_unit_test(a_weight_by_hand_is_the_normal_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,15 +23,16 @@ static const char full[] =
     "    serves: [ \"example.com/api/\" ]\n"
     "    servers:\n"
     "      - { id: local-1, address: \"127.0.0.1:9101\", pool: local, state: ready, weight: 100,\n"
-    "          pid: 4711, started: 88123 }\n"
-    "      - { id: local-2, address: \"127.0.0.1:9102\", pool: local, state: draining, weight: 0 "
-    "}\n"
+    "          pid: 4711, started: 88123, request: \"3:81\" }\n"
+    "      - { id: local-2, address: \"127.0.0.1:9102\", pool: local, state: draining, weight: 0, "
+    "normal: 70 }\n"
     "  web:\n"
     "    servers:\n"
     "      - { id: rack-1, address: \"[::1]:80\", pool: rack }\n"
     "pools:\n"
     "  rack: { available: [\"10.0.0.5:8080\"] }\n"
-    "weights: { web-127.0.0.1-9001: 50 }\n"
+    "weights: { web-127.0.0.1-9001: 50, web-2: { weight: 20 }, web-3: { weight: 20, normal: 60 } "
+    "}\n"
     "routes: [ { name: extra, cluster: web, match: { host: b.example, header: { X-A: \"1, 2\" } } "
     "} ]\n"
     "new-clusters: { blue: { members: [\"10.0.0.9:80\"], timeouts: { connect: 1500ms } } }\n"
@@ -74,16 +75,24 @@ check_full(struct cluster_ledger *ledger)
     assert_int_equal(server->weight, 100);
     assert_int_equal(server->pid, 4711);
     assert_int_equal(server->started, 88123);
+    assert_string_equal(server->request, "3:81");
     server = cluster_ledger_find(ledger, "local-2");
     assert_int_equal(server->state, CLUSTER_SERVER_DRAINING);
     assert_int_equal(server->weight, 0);
+    assert_int_equal(server->weight_normal, 70);
+    assert_string_equal(server->request, "");
     server = cluster_ledger_find(ledger, "rack-1");
     assert_string_equal(server->address, "[::1]:80");
     assert_int_equal(server->state, CLUSTER_SERVER_STARTING);
     assert_int_equal(server->weight, 100);
-    assert_int_equal(ledger->weight_count, 1);
+    assert_int_equal(server->weight_normal, 100);
+    assert_int_equal(ledger->weight_count, 3);
     assert_string_equal(ledger->weights[0].id, "web-127.0.0.1-9001");
     assert_int_equal(ledger->weights[0].weight, 50);
+    assert_int_equal(ledger->weights[0].weight_normal, 50); /* said by a person */
+    assert_int_equal(ledger->weights[1].weight, 20);
+    assert_int_equal(ledger->weights[1].weight_normal, CLUSTER_WEIGHT_OF_FILE);
+    assert_int_equal(ledger->weights[2].weight_normal, 60);
     assert_int_equal(ledger->route_count, 1);
     assert_true(ledger->routes[0]->runtime);
     assert_string_equal(ledger->routes[0]->header_name, "x-a");
@@ -140,7 +149,8 @@ test_round_trip(void **state)
     assert_non_null(strstr(first.data,
                            "  api:\n    serves: [example.com/api/]\n    servers:\n      - "
                            "{ id: local-1, address: \"127.0.0.1:9101\", pool: local, "
-                           "state: ready, weight: 100, pid: 4711, started: 88123 }\n"));
+                           "state: ready, weight: 100, pid: 4711, started: 88123, "
+                           "request: \"3:81\" }\n"));
     assert_non_null(strstr(first.data, "  idle:\n    servers: []\n"));
     assert_non_null(strstr(first.data, "pools:\n  rack: { available: [\"10.0.0.5:8080\"] }\n"));
     fr_buf_fini(&first);
@@ -223,14 +233,23 @@ static const struct bad bads[] = {
      "digit, at most 63"},
     {S "{ id: s1, address: \"10.0.0.1:80\", pool: p, wait: 1 } ] } }\n",
      "1:72: unknown key \"wait\" in a server, expected one of id, address, pool, state, weight, "
-     "pid, "
-     "started"},
+     "normal, pid, started, request"},
     {"clusters: { a: { server: [] } }\n",
      "1:18: unknown key \"server\" in a cluster, expected one of serves, servers (did you mean "
      "\"servers\"?)"},
     {"clusters: { a: { servers: {} } }\n",
      "1:27: servers is a mapping, expected a list of servers"},
     {"weights: { a: 65536 }\n", "1:15: a is \"65536\", expected a whole number from 0 to 65535"},
+    {"weights: { a: { normal: 1 } }\n",
+     "1:15: a has no weight, expected { weight: N, normal: N }"},
+    {"weights: { a: { weight: 1, normal: x } }\n",
+     "1:36: normal is \"x\", expected a whole number from 0 to 65535"},
+    {S "{ id: s1, address: \"10.0.0.1:80\", pool: p, normal: 65536 } ] } }\n",
+     "1:80: normal is \"65536\", expected a whole number from 0 to 65535"},
+    {S "{ id: s1, address: \"10.0.0.1:80\", pool: p, request: \"3\" } ] } }\n",
+     "1:81: request is \"3\", expected EPOCH:SEQUENCE, two numbers"},
+    {S "{ id: s1, address: \"10.0.0.1:80\", pool: p, request: [3] } ] } }\n",
+     "1:81: request is \"a list\", expected EPOCH:SEQUENCE, two numbers"},
     {"routes: [ { cluster: a } ]\n",
      "1:11: a route without a name, expected one: run-time changes need it"},
     {"routes: [ { name: r, cluster: a }, { name: r, cluster: b } ]\n",
