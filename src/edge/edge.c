@@ -32,8 +32,8 @@ lock_state(struct edge *edge, char **out_why)
     edge->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (edge->lock_fd < 0 || flock(edge->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         *out_why = errno == EWOULDBLOCK
-                       ? fr_xprintf("state folder %s is in use by another %s: stop it, or give this "
-                                    "one a state folder of its own",
+                       ? fr_xprintf("state folder %s is in use by another %s: stop it, or give "
+                                    "this one a state folder of its own",
                                     state, wire_role_name(edge->role))
                        : fr_xprintf("%s: %s", path, strerror(errno));
         err = FR_ERR_IO;

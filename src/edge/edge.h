@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * edge.h - the responsible server: ties the data plane, the membership, the allocator and the stream
- * to the manager together. With role allocator it is the same without a data plane.
+ * edge.h - the responsible server: ties the data plane, the membership, the allocator and the
+ * stream to the manager together. With role allocator it is the same without a data plane.
  *
  * May touch:  base, loop, wire, stream, config, cache, cluster, provider, allocator, proxy, admin.
  *             Never: manager, policy.

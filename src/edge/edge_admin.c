@@ -7,7 +7,7 @@
  *     POST /clusters/NAME/allocate?count=&server=
  *     POST /clusters/NAME/deallocate?server=     no server: the least loaded
  *     POST /clusters/NAME/drain?server=          weight 0: stays a member, takes nothing new
- *     POST /clusters/NAME/weight?server=&weight=
+ *     POST /clusters/NAME/weight?server=&weight=  its normal weight from now on
  *
  * A call that changes something answers when it is done. Access is by the socket file's mode.
  * Threads:  control loop.
@@ -125,7 +125,7 @@ on_done(void *ctx, const struct allocator_answer *answer)
                              (json_int_t)answer->generation, "servers", servers);
     char *text = json_dumps(root, 0);
     answer_when_in_force(change->edge, change->exchange, text ? text : "{}");
-    free(text); /* Jansson's, so its allocator's */
+    free(text); /* tidy: allow call: Jansson's allocation, not ours */
     json_decref(root);
     fr_free(change);
 }
@@ -201,7 +201,7 @@ set_weight(struct edge *edge, struct edge_member *member, struct admin_exchange 
 {
     enum fr_err err = FR_OK;
     if (member->origin != EDGE_FROM_MANAGER)
-        err = allocator_weight(edge->allocator, fr_view_of(member->shared->id), weight);
+        err = allocator_weight_normal(edge->allocator, fr_view_of(member->shared->id), weight);
     if (err == FR_OK)
         edge_member_weight(member, weight);
     answer_err(edge, exchange, err);

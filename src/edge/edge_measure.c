@@ -70,8 +70,8 @@ sample_member(struct edge_cluster *cluster, struct edge_member *member, int64_t 
                    &member->below_lower);
 }
 
-/* The share of a core that the busiest worker used since the last look: one saturated worker already
- * makes its clients wait, whatever the others do. */
+/* The share of a core that the busiest worker used since the last look: one saturated worker
+ * already makes its clients wait, whatever the others do. */
 void
 edge_measure_self(struct edge *edge)
 {

@@ -2,8 +2,8 @@
 /*
  * edge_members.c - who is in which cluster, from the control thread's point of view.
  *
- * Life of a member:  join -> (weight, health)* -> leave -> drained -> freed. It leaves the snapshots
- *                    first; drained means that no worker has a connection to it any more.
+ * Life of a member:  join -> (weight, health)* -> leave -> drained -> freed. It leaves the
+ *                    snapshots first; drained means that no worker has a connection to it any more.
  * Threads:           control loop.
  */
 #include "edge/edge_priv.h"
@@ -46,8 +46,8 @@ edge_member_find(struct edge_cluster *cluster, struct fr_view id)
     return NULL;
 }
 
-struct edge_member *
-edge_member_find_any(struct edge *edge, struct fr_view id)
+static struct edge_member *
+member_find_any(struct edge *edge, struct fr_view id)
 {
     size_t cursor = 0;
     void *value = NULL;
@@ -251,11 +251,7 @@ on_drained(void *ctx, struct cluster_member *shared)
     struct edge_member *member = ctx;
     struct edge *edge = member->edge;
     (void)shared; /* the member's own */
-    if (member->answer_leave) {
-        struct edge_request *request = edge_request_find(edge, member->leave_id);
-        if (request != NULL)
-            edge_request_answer(request, FR_OK, NULL);
-    }
+    edge_requests_left(edge, member->cluster_name, member->shared->id);
     if (member->origin == EDGE_FROM_POOL)
         allocator_drained(edge->allocator, fr_view_of(member->shared->id));
     edge_member_free(member);
@@ -335,7 +331,7 @@ on_join(void *ctx, const struct allocator_server *server)
                                         .addr = server->addr,
                                         .origin = EDGE_FROM_POOL,
                                         .weight = server->weight,
-                                        .weight_normal = 100,
+                                        .weight_normal = server->weight_normal,
                                         .ramp = edge->started,
                                     }); /* logged when it fails */
 }
@@ -358,9 +354,13 @@ on_leave(void *ctx, const struct allocator_server *server)
 static void
 on_weight(void *ctx, const struct allocator_server *server)
 {
-    struct edge_member *member = edge_member_find_any(ctx, fr_view_of(server->id));
-    if (member != NULL)
-        edge_member_weight(member, server->weight);
+    struct edge_member *member = member_find_any(ctx, fr_view_of(server->id));
+    if (member == NULL)
+        return;
+    if (member->weight_normal != server->weight_normal)
+        edge_report_soon(ctx, false);
+    member->weight_normal = server->weight_normal;
+    edge_member_weight(member, server->weight);
 }
 
 static void

@@ -2,8 +2,8 @@
 /*
  * edge_priv.h - what the files of this room share.
  *
- * How a change travels:  edge_members.c or edge_settings.c changes what the control thread knows and
- * calls edge_publish_soon; at the end of the turn edge_publish.c builds one snapshot of everything
+ * How a change travels:  edge_members.c or edge_settings.c changes what the control thread knows
+ * and calls edge_publish_soon; at the end of the turn edge_publish.c builds one snapshot of all
  * that changed and hands it to the workers.
  */
 #ifndef EDGE_PRIV_H
@@ -28,6 +28,7 @@
 #define EDGE_REPORT_US (20 * FR_US_PER_MS) /* between two reports of changes, in the long run */
 #define EDGE_REPORT_BURST 16               /* such reports that need not wait for that */
 #define EDGE_RESULTS_KEPT 1024             /* answers remembered for repeated requests */
+#define EDGE_REQUESTS_PENDING_MAX 8192     /* more are refused until some are answered */
 #define EDGE_ADMIN_BODY_BYTES_MAX ((size_t)1 << 20)
 
 /* Where a member came from, and so who may take it away. */
@@ -58,7 +59,7 @@ struct edge_member {
     struct cluster_member *shared;
     enum edge_origin origin;
     uint32_t weight;        /* in force */
-    uint32_t weight_normal; /* as configured */
+    uint32_t weight_normal; /* as configured, or as an operator said */
     int64_t ramp_from_us;
     bool healthy;       /* both of the next two */
     bool passes;        /* its active checks, or has none */
@@ -77,8 +78,6 @@ struct edge_member {
     /* leaving */
     bool drain_watched;
     struct loop_timer drain_timer;
-    bool answer_leave; /* a <leave> of the manager waits for it */
-    struct wire_request_id leave_id;
 };
 
 /* A request of the manager that was, or is being, carried out. */
@@ -87,6 +86,8 @@ struct edge_request {
     struct edge *edge;
     struct wire_request_id id;
     bool answered;
+    bool waits_leave; /* for the end of this member of this cluster */
+    char leaves[CONFIG_NAME_BYTES], leaves_cluster[CONFIG_NAME_BYTES];
     enum wire_operation operation;
     enum fr_err err;
     char *why;
@@ -164,7 +165,6 @@ struct edge_cluster *edge_cluster_put(struct edge *edge, struct config_cluster *
 void edge_cluster_remove(struct edge *edge, struct edge_cluster *cluster);
 void edge_cluster_free(struct edge_cluster *cluster);
 struct edge_member *edge_member_find(struct edge_cluster *cluster, struct fr_view id);
-struct edge_member *edge_member_find_any(struct edge *edge, struct fr_view id);
 struct edge_member_init {
     struct fr_view id, pool;
     const struct loop_addr *addr;
@@ -219,9 +219,11 @@ void edge_request_add_server(struct edge_request *request, const char *id, const
 void edge_requests_free(struct edge *edge);
 /* The request remembered under an id; NULL when it is new. */
 struct edge_request *edge_request_find(struct edge *edge, struct wire_request_id id);
+size_t edge_requests_pending(const struct edge *edge);
+/* A member's last connection is gone: whoever asked that it leave is answered. */
+void edge_requests_left(struct edge *edge, const char *cluster, const char *id);
 struct edge_request *edge_request_new(struct edge *edge, const struct wire_reconfigure *from);
 void edge_request_send(struct edge_request *request);
-void edge_update_release(struct edge *edge);
 void edge_set_relief(struct edge *edge, uint32_t step);
 /* "The least loaded" that may be given back; NULL when there is none. */
 struct edge_member *edge_pick_victim(struct edge_cluster *cluster);

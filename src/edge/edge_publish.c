@@ -68,7 +68,7 @@ build_snapshot(struct edge *edge)
     fr_free(views);
     if (err == FR_OK)
         return snapshot;
-    /* Settings are checked before they come into force; if one slips through, what stands goes on. */
+    /* Settings are checked before they come into force; if one slips through, what stands stays. */
     fr_log(FR_LOG_ERROR, "edge", "snapshot not built, the one before stays in force",
            FR_S("error", fr_err_words(err)), FR_S("route", bad ? bad->name : ""));
     return NULL;

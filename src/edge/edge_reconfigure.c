@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * edge_reconfigure.c - carries out what the manager asks for: each request all or nothing, and once.
+ * edge_reconfigure.c - carries out what the manager asks for: each request all or nothing, once.
  *
  * Shape:    one row an operation. A function answers its request at once, or keeps it for the
  *           allocator's answer or a member's drain.
@@ -9,6 +9,8 @@
 #include "edge/edge_priv.h"
 
 #include "config/config_tree.h"
+
+#include <assert.h>
 
 typedef void (*operation_fn)(struct edge_request *request, const struct wire_reconfigure *from,
                              struct edge_cluster *cluster);
@@ -34,12 +36,22 @@ static void
 do_allocate(struct edge_request *request, const struct wire_reconfigure *from,
             struct edge_cluster *cluster)
 {
+    char id[WIRE_REQUEST_ID_BYTES];
+    static_assert(sizeof(id) <= CLUSTER_REQUEST_BYTES, "a request id fits into the ledger");
     if (from->count == WIRE_NONE || from->count == 0 || from->count > 1000) {
         edge_request_answer(request, FR_ERR_RANGE, "count must be 1 to 1000");
         return;
     }
-    allocator_allocate(request->edge->allocator, fr_view_of(cluster->config->name),
-                       (uint32_t)from->count, from->server, on_allocator_done, request);
+    /* The id goes into the ledger with the servers: asked again after a crash, it is answered from
+     * there. All other requests name what they want to be so, and are harmless twice. */
+    wire_request_id_format(from->id, id);
+    const struct allocator_asked asked = {
+        .cluster = fr_view_of(cluster->config->name),
+        .count = (uint32_t)from->count,
+        .wanted = from->server,
+        .request = fr_view_of(id),
+    };
+    allocator_allocate_asked(request->edge->allocator, &asked, on_allocator_done, request);
 }
 
 struct edge_member *
@@ -142,7 +154,11 @@ do_join(struct edge_request *request, const struct wire_reconfigure *from,
         struct edge_cluster *cluster)
 {
     struct loop_addr addr;
-    uint32_t weight = from->weight == WIRE_NONE ? 100 : (uint32_t)(from->weight & 0xffff);
+    if (from->weight != WIRE_NONE && from->weight > 65535) {
+        edge_request_answer(request, FR_ERR_RANGE, "weight must be 0 to 65535");
+        return;
+    }
+    uint32_t weight = from->weight == WIRE_NONE ? 100 : (uint32_t)from->weight;
     if (loop_addr_parse(from->address, &addr) != FR_OK) {
         refuse(request, FR_ERR_SYNTAX, "not an address", from->address);
         return;
@@ -155,10 +171,24 @@ do_join(struct edge_request *request, const struct wire_reconfigure *from,
                                                .addr = &addr,
                                                .origin = EDGE_FROM_MANAGER,
                                                .weight = weight,
-                                               .weight_normal = 100,
+                                               .weight_normal = weight,
                                                .ramp = true,
                                            });
     edge_request_answer(request, member != NULL ? FR_OK : FR_ERR_RANGE, NULL);
+}
+
+/* Asked by another request already (of a manager before this one, say): "done" must still wait
+ * until nothing is on it, because the server is stopped after that. */
+static bool
+is_leaving(const struct edge_cluster *cluster, struct fr_view id)
+{
+    FR_LIST_EACH(&cluster->edge->leaving, node) {
+        const struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
+        if (fr_view_is(id, member->shared->id) &&
+            strcmp(member->cluster_name, cluster->config->name) == 0)
+            return true;
+    }
+    return false;
 }
 
 static void
@@ -166,18 +196,21 @@ do_leave(struct edge_request *request, const struct wire_reconfigure *from,
          struct edge_cluster *cluster)
 {
     struct edge_member *member = edge_member_find(cluster, from->server);
-    if (member == NULL) {
+    if (member == NULL && !is_leaving(cluster, from->server)) {
         edge_request_answer(request, FR_OK, NULL); /* gone already, or never here */
         return;
     }
-    if (member->origin == EDGE_FROM_POOL) {
+    if (member != NULL && member->origin == EDGE_FROM_POOL) {
         refuse(request, FR_ERR_STATE, "this server is responsible for it: deallocate it",
                from->server);
         return;
     }
-    member->answer_leave = true;
-    member->leave_id = request->id;
-    edge_member_leave(member);
+    request->waits_leave = true;
+    (void)fr_view_copy(from->server, request->leaves, sizeof(request->leaves)); /* it was found */
+    (void)fr_view_copy(fr_view_of(cluster->config->name), request->leaves_cluster,
+                       sizeof(request->leaves_cluster)); /* same size */
+    if (member != NULL)
+        edge_member_leave(member);
 }
 
 static void
@@ -189,10 +222,10 @@ do_release(struct edge_request *request, const struct wire_reconfigure *from,
     edge_request_answer(request, FR_OK, NULL);
 }
 
-/* Where other edges serve the same servers, one that leaves is stopped only after the manager said that
- * all of them let go of it. An allocator sees no traffic at all: it always waits for that. */
-void
-edge_update_release(struct edge *edge)
+/* Where other edges serve the same servers, one that leaves is stopped only after the manager said
+ * that all of them let go of it. An allocator sees no traffic at all: it always waits for that. */
+static void
+update_release(struct edge *edge)
 {
     bool needed = edge->role == WIRE_ROLE_ALLOCATOR;
     size_t cursor = 0;
@@ -209,7 +242,7 @@ do_levels(struct edge_request *request, const struct wire_reconfigure *from,
     cluster->upper = from->upper;
     cluster->lower = from->lower;
     cluster->followers = from->followers == WIRE_NONE ? 0 : from->followers;
-    edge_update_release(request->edge);
+    update_release(request->edge);
     edge_request_answer(request, FR_OK, NULL);
 }
 
@@ -263,10 +296,11 @@ add_setting(struct config_tree *tree, struct config_node *parent, struct fr_view
     return true;
 }
 
-/* `settings` is the <route>, <cluster> or <pool> element; a route's name is one of its settings, those of
- * the others are the keys they stand under (empty here). */
+/* `settings` is the <route>, <cluster> or <pool> element; a route's name is one of its settings,
+ * those of the others are the keys they stand under (empty here). */
 static bool
-tree_from_settings(struct config_tree *tree, const struct wire_setting *settings, struct fr_view name)
+tree_from_settings(struct config_tree *tree, const struct wire_setting *settings,
+                   struct fr_view name)
 {
     struct fr_view none = {NULL, 0};
     config_tree_init(tree);
@@ -422,10 +456,13 @@ edge_reconfigure(struct edge *edge, const struct wire_reconfigure *from)
             edge_request_send(request);
         return;
     }
+    bool full = edge_requests_pending(edge) >= EDGE_REQUESTS_PENDING_MAX;
     request = edge_request_new(edge, from);
     struct edge_cluster *cluster =
         from->cluster.len ? edge_cluster_find(edge, from->cluster) : NULL;
-    if (edge->stopping)
+    if (full)
+        edge_request_answer(request, FR_ERR_FULL, "too many requests are under way");
+    else if (edge->stopping)
         edge_request_answer(request, FR_ERR_STATE, "this server is stopping");
     else if (from->operation >= WIRE_OPERATION_COUNT) /* of a newer manager */
         edge_request_answer(request, FR_ERR_UNSUPPORTED, "this version knows no such operation");

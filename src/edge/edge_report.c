@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * edge_report.c - turns what was measured into a report: at every interval, and at once when a level
- * was crossed or a server changed its state. Where hundreds of servers come and go in a second, the
- * changes of EDGE_REPORT_US share a report.
+ * edge_report.c - turns what was measured into a report: at every interval, and at once when a
+ * level was crossed or a server changed its state. Where hundreds of servers come and go in a
+ * second, the changes of EDGE_REPORT_US share a report.
  *
  * Memory:   one arena a report.
  * Threads:  control loop.
@@ -118,6 +118,7 @@ fill_member(struct report *report, struct edge_member *member, struct wire_serve
     out->pool = fr_view_of(member->shared->pool);
     out->state = fr_view_of(edge_member_state(member));
     out->weight = member->weight;
+    out->weight_normal = member->weight_normal;
     if (edge->proxy == NULL)
         return; /* no traffic of ours: others measure it */
     cluster_member_sum(member->shared, loop_now_us(edge->loop), &sum);
@@ -174,6 +175,7 @@ fill_servers(struct report *report, struct edge_cluster *cluster, struct wire_se
         shown->pool = fr_view_of(server.pool);
         shown->state = coming ? FR_VIEW("starting") : FR_VIEW("draining");
         shown->weight = server.weight;
+        shown->weight_normal = server.weight_normal;
     }
     return count;
 }

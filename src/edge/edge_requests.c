@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * edge_requests.c - remembers what the manager asked for and what came of it, so that doing a request
- * twice is the same as doing it once.
+ * edge_requests.c - remembers what the manager asked for and what came of it, so that doing a
+ * request twice is the same as doing it once.
  *
- * Memory:   the last EDGE_RESULTS_KEPT answered requests; unanswered ones are never forgotten.
+ * Memory:   the last EDGE_RESULTS_KEPT answered requests; unanswered ones are never forgotten, and
+ *           EDGE_REQUESTS_PENDING_MAX at most. Of what outlives this process, see do_allocate.
  * Threads:  control loop.
  */
 #include "edge/edge_priv.h"
@@ -52,6 +53,28 @@ forget_oldest_answered(struct edge *edge)
             return;
         if (request->answered)
             free_request(request);
+    }
+}
+
+size_t
+edge_requests_pending(const struct edge *edge)
+{
+    size_t count = 0;
+    FR_LIST_EACH(&edge->requests, node)
+        count += !FR_CONTAINER(node, struct edge_request, link)->answered;
+    return count;
+}
+
+void
+edge_requests_left(struct edge *edge, const char *cluster, const char *id)
+{
+    FR_LIST_EACH_SAFE(&edge->requests, node) {
+        struct edge_request *request = FR_CONTAINER(node, struct edge_request, link);
+        if (!request->waits_leave || strcmp(request->leaves, id) != 0 ||
+            strcmp(request->leaves_cluster, cluster) != 0)
+            continue;
+        request->waits_leave = false;
+        edge_request_answer(request, FR_OK, NULL);
     }
 }
 

@@ -58,13 +58,20 @@ apply_routes(struct edge *edge, const struct cluster_ledger *ledger)
         edge->routes[edge->route_count++] = config_route_ref(ledger->routes[i]);
 }
 
-static uint32_t
-ledger_weight(const struct cluster_ledger *ledger, const struct config_member *member)
+static void
+ledger_weight(const struct cluster_ledger *ledger, const struct config_member *member,
+              uint32_t *out_weight, uint32_t *out_normal)
 {
-    for (size_t i = 0; i < ledger->weight_count; i++)
-        if (strcmp(ledger->weights[i].id, member->id) == 0)
-            return ledger->weights[i].weight;
-    return member->weight;
+    *out_weight = *out_normal = member->weight;
+    for (size_t i = 0; i < ledger->weight_count; i++) {
+        const struct cluster_ledger_weight *row = &ledger->weights[i];
+        if (strcmp(row->id, member->id) != 0)
+            continue;
+        *out_weight = row->weight;
+        if (row->weight_normal != CLUSTER_WEIGHT_OF_FILE)
+            *out_normal = row->weight_normal;
+        return;
+    }
 }
 
 static const struct config_member *
@@ -89,10 +96,11 @@ sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
     }
     for (size_t i = 0; i < config->member_count; i++) {
         const struct config_member *wanted = &config->members[i];
-        uint32_t weight = ledger_weight(ledger, wanted);
+        uint32_t weight, normal;
+        ledger_weight(ledger, wanted, &weight, &normal);
         struct edge_member *member = edge_member_find(cluster, fr_view_of(wanted->id));
         if (member != NULL) {
-            member->weight_normal = wanted->weight;
+            member->weight_normal = normal;
             edge_member_weight(member, weight);
             continue;
         }
@@ -101,7 +109,7 @@ sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
                                             .addr = &wanted->addr,
                                             .origin = EDGE_FROM_FILE,
                                             .weight = weight,
-                                            .weight_normal = wanted->weight,
+                                            .weight_normal = normal,
                                             .ramp = cluster->edge->started,
                                         }); /* logged when it fails */
     }

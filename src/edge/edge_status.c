@@ -50,6 +50,8 @@ member_json(struct edge *edge, struct edge_member *member)
     struct fr_hist hist;
     json_t *out = server_json(member->shared->id, member->shared->address, member->shared->pool,
                               edge_member_state(member), member->weight);
+    if (out != NULL)
+        json_object_set_new(out, "weight_normal", json_integer((json_int_t)member->weight_normal));
     if (out == NULL || edge->proxy == NULL)
         return out;
     cluster_member_sum(member->shared, loop_now_us(edge->loop), &sum);
@@ -161,7 +163,7 @@ edge_status_print(struct edge *edge, struct fr_buf *out)
     enum fr_err err = text ? fr_buf_append(out, text, strlen(text)) : FR_ERR_NOMEM;
     if (err == FR_OK)
         err = fr_buf_append(out, "\n", 1);
-    free(text); /* Jansson's, so its allocator's */
+    free(text); /* tidy: allow call: Jansson's allocation, not ours */
     json_decref(root);
     return err;
 }

@@ -2,8 +2,8 @@
 /*
  * edge_stream.c - our end of the stream to the manager: reports out, requests in.
  *
- * Trusts:   the manager we connected to commands; nobody else can, because nobody connects to us. An
- *           epoch older than one we obeyed is a manager that was replaced: it is refused.
+ * Trusts:   the manager we connected to commands; nobody else can, because nobody connects to us.
+ *           An epoch older than one we obeyed is a manager that was replaced: it is refused.
  * Threads:  control loop.
  */
 #include "edge/edge_priv.h"

@@ -100,7 +100,7 @@ mgr_series_new(struct mgr_view *view, struct fr_view id)
     struct mgr_series *series = fr_xalloc(sizeof(*series));
     series->member = member;
     series->view = view;
-    series->weight = UINT32_MAX;
+    series->weight = series->weight_normal = UINT32_MAX;
     series->sight_index = (uint32_t)member->sight_count;
     fr_xgrow((void **)&member->sights, &member->sight_capacity, member->sight_count + 1,
              sizeof(member->sights[0]));

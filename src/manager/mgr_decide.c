@@ -73,7 +73,9 @@ observe(const struct mgr_series *series, int64_t now_us, struct policy_member *o
     struct mgr_load load = mgr_member_load(member, now_us);
     const struct mgr_request *asked = mgr_request_pending(
         mgr, series->view->source, member->cluster, WIRE_WEIGHT, member->id);
-    uint32_t normal = weight_normal(member);
+    /* What the responsible server says counts: an operator may have set it there. */
+    uint32_t normal =
+        series->weight_normal != UINT32_MAX ? series->weight_normal : weight_normal(member);
     uint32_t weight = asked ? asked->weight : series->weight;
     /* One source's silence hides load, which matters to whoever would shrink. It does not make
      * what the others see at the upper level less true. */

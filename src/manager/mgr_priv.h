@@ -101,7 +101,7 @@ struct mgr_series {
     uint32_t sight_index; /* in member->sights */
     uint32_t seen;        /* view->serial of the last report that showed it */
     enum mgr_state state;
-    uint32_t weight; /* UINT32_MAX: not said */
+    uint32_t weight, weight_normal; /* UINT32_MAX: not said */
     uint64_t requests, errors, connect_failures; /* cumulative, as last said */
     float p50_ms, p99_ms;
     int64_t at_us;

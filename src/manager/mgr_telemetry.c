@@ -349,6 +349,8 @@ store_server(struct mgr_series *series, const struct wire_server *said, int64_t 
     series->p50_ms = (float)said->p50_ms;
     series->p99_ms = (float)said->p99_ms;
     series->weight = said->weight < UINT32_MAX ? (uint32_t)said->weight : UINT32_MAX;
+    series->weight_normal =
+        said->weight_normal < UINT32_MAX ? (uint32_t)said->weight_normal : UINT32_MAX;
     series->state = state_parse(said->state);
     series->at_us = now_us;
     series->seen = series->view->serial;

@@ -46,6 +46,7 @@ struct wire_server {
     struct fr_view state; /* starting, ready, draining, unhealthy, ejected */
     struct fr_view pool;  /* where it came from; empty for those of the configuration */
     uint64_t weight;
+    uint64_t weight_normal; /* as configuration or operator said; the manager goes back to it */
     double utilization; /* 0..1 and above */
     double cpu;         /* share of the host or process, 0..1 */
     uint64_t requests, errors, connect_failures;

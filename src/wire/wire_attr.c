@@ -51,6 +51,7 @@ static const struct wire__attr server_rows[] = {
     SERVER(state, "state", WIRE__NAME, 0),
     SERVER(pool, "pool", WIRE__NAME, 0),
     SERVER(weight, "weight", WIRE__U64, 65535),
+    SERVER(weight_normal, "weight-normal", WIRE__U64, 65535),
     SERVER(utilization, "utilization", WIRE__F64, WIRE__UTILIZATION_MAX),
     SERVER(cpu, "cpu", WIRE__F64, WIRE__UTILIZATION_MAX),
     SERVER(requests, "requests", WIRE__U64, U64_MAX),

@@ -138,6 +138,7 @@ wire_server_none(void)
 {
     return (struct wire_server){
         .weight = WIRE_NONE,
+        .weight_normal = WIRE_NONE,
         .utilization = NAN,
         .cpu = NAN,
         .requests = WIRE_NONE,

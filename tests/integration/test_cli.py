@@ -369,6 +369,26 @@ def test_cluster_drain(box):
     wait("all requests on the other member", only_two)
 
 
+def test_weight_by_hand_is_not_taken_back(box):
+    """The manager gives back the weight that it took itself, not the one that a person set."""
+    one, two = box.origin("one"), box.origin("two")
+    members = [{"address": o.address, "id": o.name} for o in (one, two)]
+    edge = Edge(box, {"web": cluster(members, limit=8, scale=scale(
+        None, min=0, upper="80%", relief=["weight"]))}, role="run")
+    done = box.run("cluster", "weight", "web", "one", "20", "-c", edge.file)
+    assert done.returncode == 0, done.stderr
+
+    def shown():
+        (web,) = json.loads(http1.fetch(edge.admin(), "/status").text)["clusters"]
+        return {s["id"]: (s["weight"], s["weight_normal"]) for s in web["servers"]}
+    assert shown() == {"one": (20, 20), "two": (100, 100)}
+    with Load(edge.address, 1):
+        hold("the weight to stay", lambda: shown()["one"] == (20, 20), 3)
+    edge.process.stop()
+    edge.start()
+    hold("the weight to stay after a restart", lambda: shown()["one"] == (20, 20), 2)
+
+
 def test_why_says_what_was_decided_and_why(box):
     box.control(latency_ms=50)
     edge = Edge(box, {"web": cluster(limit=4, scale=scale("local"))},

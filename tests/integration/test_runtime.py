@@ -161,6 +161,83 @@ def test_repeated_ids_are_answered_not_redone(box):
     assert len(ready(box, "web", 1)) == 1
 
 
+@pytest.mark.parametrize("kind", ["static", "process"])
+def test_repeated_allocate_is_not_redone_after_a_crash(box, kind):
+    """Carried out, but the result was lost with the edge: the ledger knows the request."""
+    spares = [box.origin(f"s{n}") for n in range(3)] if kind == "static" else []
+    pool = static_pool(*spares) if kind == "static" else process_pool(box, 4)
+    system = Obedient(box, {"web": cluster([{"address": box.origin("base").address, "id": "base"}],
+                                           scale=scale("rack", min=0, max=6))},
+                      pools={"rack": pool})
+    request_id = system.manager.next_id()
+    first = system.done('<allocate count="2"/>', "web", request_id=request_id)
+    assert {s.get("request") for s in ready(box, "web", 2).values()} == {request_id}
+    system.edge.process.kill9()
+    after = system.manager.mark()
+    system.edge.start()
+    system.manager.wait("report", after=after)
+    again = system.done('<allocate count="2"/>', "web", request_id=request_id)
+    assert sorted(ids_of(again)) == sorted(ids_of(first))
+    assert len(ready(box, "web", 2)) == 2
+    assert ids_of(system.done('<allocate count="1"/>', "web")) not in ids_of(first)
+
+
+@pytest.mark.parametrize("fault", ["allocator-start-after-act", "allocator-check-before-act",
+                                   "allocator-join-before-act", "allocator-join-after-act"])
+def test_allocate_that_a_crash_cut_short_is_finished_once(box, fault):
+    system = Obedient(box, {"web": cluster([{"address": box.origin("base").address, "id": "base"}],
+                                           scale=scale("rack", min=0, max=6))},
+                      pools={"rack": process_pool(box, 4)}, env={"FRESHET_FAULT": fault})
+    process = system.edge.process
+    process.expected = {-signal.SIGKILL}
+    request_id = system.manager.send('<allocate count="2"/>', "web")
+    wait("the edge to die", lambda: not process.alive())
+    system.edge.env = {}
+    after = system.manager.mark()
+    system.edge.start()
+    system.manager.wait("report", after=after)
+    result = system.done('<allocate count="2"/>', "web", request_id=request_id)
+    assert sorted(ids_of(result)) == sorted(ready(box, "web", 2))
+    wait("two processes, no more", lambda: len(box.members()) == 2)
+
+
+def test_deallocate_that_a_crash_cut_short_is_answered_when_it_is_done(box):
+    system, servers = static_system(box, role="allocator", wait_for=False)
+    system.manager.releasing = False
+    (server,) = system.done('<allocate count="1"/>', "web").find("server")
+    name = server.get("id")
+    system.manager.send(f'<deallocate server="{name}"/>', "web")
+    wait("it to drain", lambda: box.ledger_servers("web", only="draining"))
+    system.edge.process.kill9()
+    after = system.manager.mark()
+    system.edge.start(wait_for=False)
+    system.manager.wait("report", after=after)
+    again = system.manager.send(f'<deallocate server="{name}"/>', "web")
+    hold("no answer while it is not released", lambda: not system.manager.all(
+        "result", match=lambda s: s.get("id") == again), 0.5)
+    system.manager.releasing = True
+    assert system.manager.wait_result(again).get("status") == "done"
+    assert box.ledger_servers("web") == {}
+
+
+def test_leave_asked_twice_waits_twice_for_the_last_request(box):
+    """Another manager asks again under another id: "done" before its end would stop the server."""
+    held = box.origin("held")
+    system = Obedient(box, {"web": cluster([box.origin("base")])})
+    system.done(f'<join server="far" address="{held.address}" pool="rack"/>', "web")
+    held.hold()
+    with Load(system.edge.address, 8) as load:
+        wait("requests on it", lambda: held.in_flight > 0)
+        first = system.manager.send('<leave server="far"/>', "web")
+        second = system.manager.send('<leave server="far"/>', "web")
+        hold("neither answered", lambda: not system.manager.all(
+            "result", match=lambda s: s.get("id") in (first, second)), 0.5)
+        held.release()
+        for request_id in (first, second):
+            assert system.manager.wait_result(request_id).get("status") == "done"
+    load.assert_clean()
+
+
 def test_requests_of_an_older_epoch_are_not_obeyed(box):
     system, servers = static_system(box)
     system.done('<allocate count="1"/>', "web")
