@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cli_demo_server.c - a small application for the demo to allocate: real CPU work for each request, and
- * a body that its reader can check.
+ * cli_demo_server.c - a small application for the demo to allocate: real CPU work for each request,
+ * and a body that its reader can check.
  *
  *     GET /work/…     hashes for --cpu-us, waits for --wait-us (as if for a database), answers
  *     GET /static/…   the same, cacheable for a minute

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cli_edge.c - `freshet edge` and `freshet allocator`: the same room, with and without a data plane.
+ * cli_edge.c - `freshet edge` and `freshet allocator`: one room, with and without a data plane.
  */
 #include "cli/cli.h"
 

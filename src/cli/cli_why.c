@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cli_why.c - `freshet why CLUSTER`: the manager's last decisions, and decisions not to act, a sentence
- * each.
+ * cli_why.c - `freshet why CLUSTER`: the manager's last decisions, and decisions not to act, a
+ * sentence each.
  */
 #include "cli/cli.h"
 
