@@ -174,7 +174,8 @@ def test_server_that_died_while_the_edge_was_away(box):
     wait("it to be gone", lambda: victim not in box.members())
     system.edge.start()
     wait("two processes that the ledger knows", lambda: len(box.members()) == 2 and
-         {s.get("pid") for s in box.ledger_servers("web", only="ready").values()} == set(box.members()))
+         {s.get("pid") for s in box.ledger_servers("web", only="ready").values()}
+         == set(box.members()))
 
 
 def test_orphan_that_no_ledger_knows_is_stopped(box):
