@@ -69,8 +69,8 @@ FR_MUST_USE enum fr_err allocator_new(struct loop *loop, const struct allocator_
                                       struct config_pool *const *pools, size_t pool_count,
                                       const struct allocator_events *events,
                                       struct config_diag *diag, struct allocator **out);
-/* leave_running: servers go on, to be adopted by the next life. Otherwise processes are stopped; the
- * ledger goes on naming them, and the next life starts them again. */
+/* leave_running: servers go on, to be adopted by the next life. Otherwise processes are stopped;
+ * the ledger goes on naming them, and the next life starts them again. */
 void allocator_free(struct allocator **allocator, bool leave_running);
 
 /* The answer to a request, exactly once, possibly from inside the call (a refusal) or from
@@ -119,8 +119,9 @@ void allocator_set_needs_release(struct allocator *allocator, bool needs_release
 void allocator_unhealthy(struct allocator *allocator, struct fr_view id, const char *why);
 
 /* Run-time settings: in the ledger before they are in force. References are taken.
- * put replaces by name; FR_ERR_FULL past CONFIG_ROUTES_MAX and the like. remove: FR_ERR_NOT_FOUND; FR_ERR_STATE while servers are allocated from the
- * pool or to the cluster, or (checked by the caller) a route still names the cluster. */
+ * put replaces by name; FR_ERR_FULL past CONFIG_ROUTES_MAX and the like. remove:
+ * FR_ERR_NOT_FOUND; FR_ERR_STATE while servers are allocated from the pool or to the cluster, or
+ * (checked by the caller) a route still names the cluster. */
 FR_MUST_USE enum fr_err allocator_put_route(struct allocator *allocator,
                                             struct config_route *route);
 FR_MUST_USE enum fr_err allocator_remove_route(struct allocator *allocator, struct fr_view name,

@@ -266,9 +266,8 @@ void allocator__weights_tell(struct allocator *allocator, const struct cluster_l
 /* ---- allocator_reconcile.c ---- */
 FR_MUST_USE enum fr_err allocator__reconcile(struct allocator *allocator,
                                              struct config_diag *diag);
-void allocator__orphans_stop(struct allocator *allocator);
-void allocator__fill(struct allocator *allocator);      /* clusters below their minimum */
-void allocator__fill_later(struct allocator *allocator); /* at the end of this turn's work */
+/* Clusters below their minimum, at the end of this turn's work. */
+void allocator__fill_later(struct allocator *allocator);
 void allocator__fill_failed(struct allocator *allocator);
 
 /* ---- allocator_edit.c ---- */

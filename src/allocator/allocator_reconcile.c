@@ -27,8 +27,8 @@ is_known(void *ctx, const char *id)
     return allocator__server_find(ctx, fr_view_of(id)) != NULL;
 }
 
-void
-allocator__orphans_stop(struct allocator *allocator)
+static void
+orphans_stop(struct allocator *allocator)
 {
     FR_LIST_EACH(&allocator->pools, node)
     {
@@ -135,7 +135,7 @@ server_restore(struct allocator *allocator, const struct cluster_ledger_server *
 static void
 on_rescan(void *ctx)
 {
-    allocator__orphans_stop(ctx);
+    orphans_stop(ctx);
 }
 
 enum fr_err
@@ -148,7 +148,7 @@ allocator__reconcile(struct allocator *allocator, struct config_diag *diag)
         return err;
     FR_LIST_EACH(&allocator->servers, node)
     reconcile_server(FR_CONTAINER(node, struct allocator__server, link));
-    allocator__orphans_stop(allocator);
+    orphans_stop(allocator);
     /* A crash can fall between fork and exec: such a child bears its marker a moment later. */
     loop_timer_start(allocator->loop, &allocator->rescan_timer, ALLOCATOR_RESCAN_US, on_rescan,
                      allocator);
@@ -156,8 +156,7 @@ allocator__reconcile(struct allocator *allocator, struct config_diag *diag)
     return FR_OK;
 }
 
-/* ---- the minimum
- * ---------------------------------------------------------------------------------- */
+/* ---- the minimum ---------------------------------------------------------------------------- */
 
 static size_t
 cluster_lacks(const struct allocator *allocator, const struct config_cluster *cluster)
@@ -166,8 +165,8 @@ cluster_lacks(const struct allocator *allocator, const struct config_cluster *cl
     return cluster->scale.enabled && size < cluster->scale.min ? cluster->scale.min - size : 0;
 }
 
-void
-allocator__fill(struct allocator *allocator)
+static void
+clusters_fill(struct allocator *allocator)
 {
     for (size_t i = 0; i < allocator->settings.cluster_count; i++) {
         const struct config_cluster *cluster = allocator->settings.clusters[i];
@@ -181,7 +180,7 @@ allocator__fill(struct allocator *allocator)
 static void
 on_fill(void *ctx)
 {
-    allocator__fill(ctx);
+    clusters_fill(ctx);
 }
 
 void

@@ -2,8 +2,9 @@
 /*
  * fr_check.h - assertions. None is reachable from bytes of a network, disk, configuration or peer.
  *
- * fr_require: the caller broke the contract.  fr_insist: we broke our own.  Both stay on in release.
- * fr_slow_check: debug and fuzz builds only.  fr_count_if: strange but survivable, counted.
+ * fr_require: the caller broke the contract.  fr_insist: we broke our own.  Both stay on in
+ * release.  fr_slow_check: debug and fuzz builds only.  fr_count_if: strange but survivable,
+ * counted.
  */
 #ifndef FR_CHECK_H
 #define FR_CHECK_H

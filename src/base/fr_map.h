@@ -21,6 +21,7 @@ void *fr_map_remove(struct fr_map *map, struct fr_view key); /* the value, or NU
 
 /* Walks in order of insertion: start with *cursor = 0; false at the end. Removing the entry just
  * returned is allowed, adding is not. out_key may be NULL. */
-bool fr_map_next(const struct fr_map *map, size_t *cursor, struct fr_view *out_key, void **out_value);
+bool fr_map_next(const struct fr_map *map, size_t *cursor, struct fr_view *out_key,
+                 void **out_value);
 
 #endif

@@ -72,7 +72,7 @@ struct cli_service_options {
     enum config_role role;
     int ready_fd;       /* written to and closed once started; -1 = none */
 };
-/* Runs until a signal ends it. SIGTERM or SIGINT drains, a second one stops now, SIGHUP re-reads. */
+/* Until a signal ends it: SIGTERM or SIGINT drains, a second one stops now, SIGHUP re-reads. */
 int cli_service_run(const struct cli_service_ops *ops, const struct cli_service_options *options);
 /* Parses -c and the log options, loads, and runs: the whole of `freshet edge` and its like. */
 int cli_service_main(int argc, char **argv, const struct cli_service_ops *ops,

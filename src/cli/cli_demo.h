@@ -16,7 +16,6 @@
 /* The body that answers a path: it names the path and ends with a checksum of all before, so that
  * a reader knows whether it is whole and its own. Returns its length. */
 size_t cli_demo_body(struct fr_view path, uint64_t result, char out[CLI_DEMO_BODY_BYTES]);
-bool cli_demo_body_valid(struct fr_view path, struct fr_view body);
 
 /* ---- load: closed-loop clients in a thread of their own ------------------------------------- */
 
@@ -26,11 +25,12 @@ struct cli_load_counts { /* cumulative */
     struct fr_hist latency;
     char first_failure[160]; /* in words; empty while there is none */
 };
-/* Clients come and go with cli_load_clients; each sends one request after another. NULL: no thread. */
+/* Clients come and go with cli_load_clients; each sends one request after another. NULL: no
+ * thread could be started. */
 struct cli_load *cli_load_new(const struct loop_addr *target, uint32_t clients_max);
 void cli_load_clients(struct cli_load *load, uint32_t count); /* any thread */
 void cli_load_read(struct cli_load *load, struct cli_load_counts *out);
-/* Lets every client finish the request under way, then ends the thread; counts can still be read. */
+/* Lets every client finish the request under way, then ends the thread; the counts stay. */
 void cli_load_end(struct cli_load *load);
 void cli_load_free(struct cli_load **load);
 

@@ -68,8 +68,8 @@ cli_demo_body(struct fr_view path, uint64_t result, char out[CLI_DEMO_BODY_BYTES
     return at;
 }
 
-bool
-cli_demo_body_valid(struct fr_view path, struct fr_view body)
+static bool
+body_valid(struct fr_view path, struct fr_view body)
 {
     static const struct fr_hash_key key = {1, 2};
     char want[32];
@@ -142,7 +142,7 @@ check_answer(struct client *client)
         return false;
     struct fr_view body = fr_view_make(in.ptr + load->head.head_bytes,
                                        in.len - load->head.head_bytes);
-    if (in.len > whole || !cli_demo_body_valid(fr_view_of(client->path), body)) {
+    if (in.len > whole || !body_valid(fr_view_of(client->path), body)) {
         client_failed(client, "wrong body", (int)body.len);
         return false;
     }

@@ -144,7 +144,8 @@ cli_log_options(const char *command, const char *format, const char *level)
         for (least = 3; least >= 0 && strcmp(levels[least], level) != 0; least--)
             ;
     if (shape < 0)
-        (void)cli_usage(command, "--log-format: found \"%s\", expected auto, human or json", format);
+        (void)cli_usage(command, "--log-format: found \"%s\", expected auto, human or json",
+                        format);
     if (least < 0)
         (void)cli_usage(command, "--log-level: found \"%s\", expected debug, info, warn or error",
                         level);

@@ -45,8 +45,8 @@ print_server(const char *cluster, const json_t *server)
     printf("\n");
 }
 
-void
-cli_print_clusters(const json_t *root)
+static void
+clusters_print(const json_t *root)
 {
     size_t i, j;
     const json_t *cluster, *server;
@@ -117,7 +117,7 @@ cli_print_status(const char *address, bool json, bool clusters_only)
     }
     if (!clusters_only)
         print_head(root);
-    cli_print_clusters(root);
+    clusters_print(root);
     if (!clusters_only)
         print_pools(root);
     status = CLI_DONE;

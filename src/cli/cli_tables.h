@@ -5,11 +5,8 @@
 #ifndef CLI_TABLES_H
 #define CLI_TABLES_H
 
-#include <jansson.h>
 #include <stdbool.h>
 
-/* The clusters of a GET /status answer. */
-void cli_print_clusters(const json_t *root);
 /* Asks and prints; an exit code. */
 int cli_print_status(const char *address, bool json, bool clusters_only);
 

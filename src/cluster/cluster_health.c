@@ -332,15 +332,6 @@ cluster_health_new(struct loop *loop, const struct config_health *settings,
     return health;
 }
 
-void
-cluster_health_interval(struct cluster_health *health, int64_t interval_us)
-{
-    health->interval_us = interval_us;
-    if (loop_timer_running(&health->wait_timer))
-        loop_timer_start(health->loop, &health->wait_timer, interval_with_jitter(health),
-                         on_wait_over, health);
-}
-
 const char *
 cluster_health_why(const struct cluster_health *health)
 {

@@ -22,7 +22,6 @@ typedef void (*cluster_health_fn)(void *ctx, bool healthy, const char *why);
 struct cluster_health *cluster_health_new(struct loop *loop, const struct config_health *settings,
                                           const struct loop_addr *addr, int64_t interval_us,
                                           cluster_health_fn fn, void *ctx);
-void cluster_health_interval(struct cluster_health *health, int64_t interval_us);
 void cluster_health_free(struct cluster_health **health); /* no callback afterwards */
 /* The last failure in words, "" when no check failed yet. Valid until the next turn. */
 const char *cluster_health_why(const struct cluster_health *health);

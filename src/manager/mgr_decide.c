@@ -84,8 +84,8 @@ observe(const struct mgr_series *series, int64_t now_us, struct policy_member *o
         member->over_since_us = 0;
     else if (member->over_since_us == 0)
         member->over_since_us = now_us;
-    /* Utilization that was measured under the old weight would shift the load twice; and a burst that
-     * the balancer spreads by itself is over before a weight could help. */
+    /* Utilization that was measured under the old weight would shift the load twice; and a burst
+     * that the balancer spreads by itself is over before a weight could help. */
     bool is_resting = asked || now_us < member->weight_rest_until_us ||
                       (is_over && now_us - member->over_since_us < MGR_RELIEVE_AFTER_US);
 

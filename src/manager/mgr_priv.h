@@ -55,7 +55,7 @@
 #define MGR_GIVE_UP_US 600000000LL         /* a request unanswered on an open stream */
 #define MGR_AGAIN_US 5000000LL             /* least time between two equal requests of mgr_sync */
 #define MGR_WEIGHT_REST_US 1000000LL       /* from a weight's answer until the next is thought of */
-#define MGR_RELIEVE_AFTER_US 500000LL     /* at the upper level for so long before load is shifted */
+#define MGR_RELIEVE_AFTER_US 500000LL      /* at the upper level before load is shifted */
 #define MGR_GRACE_US 8000000LL             /* longer than a peer waits before it connects again */
 #define MGR_WHY_ROWS_DEFAULT 20
 #define MGR_WHY_ROWS_MAX 1000

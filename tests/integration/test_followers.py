@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several edges on one cluster: the allocator is responsible, the edges follow, nobody loses a request."""
+"""Several edges on one cluster: the allocator is responsible, the edges follow, nobody
+loses a request."""
 import pytest
 
 from harness import http1
@@ -97,8 +98,8 @@ def test_server_is_not_stopped_while_an_edge_uses_it(box):
     asked = box.start("cluster", "deallocate", "web", "-c", "allocator.yaml", name="deallocate")
     wait("it to be leaving", lambda: "draining" in str(
         box.ledger_servers("web", "allocator-state")))
-    hold("it is kept while an edge has a request on it", lambda: asked.alive() and "draining" in str(
-        box.ledger_servers("web", "allocator-state")), 1.0)
+    hold("it is kept while an edge has a request on it", lambda: asked.alive() and
+         "draining" in str(box.ledger_servers("web", "allocator-state")), 1.0)
     spare.release()
     assert client.read_response().status == 200
     client.close()
