@@ -17,8 +17,24 @@
 #include "manager/mgr_priv.h"
 
 #include "base/fr_check.h"
+#include "base/fr_fault.h"
 
 #include <math.h>
+
+#ifdef FR_FAULT_POINTS
+/* A row of fault_points.def, where the operation has one. */
+static void
+fault(enum wire_operation operation, const char *where)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "manager-%s-%s", wire_operation_name(operation), where);
+    FR_FAULT(name);
+}
+#define REQUEST_FAULT(operation, where) fault(operation, where)
+#else
+#define REQUEST_FAULT(operation, where) ((void)0)
+#endif
 
 /* What would be lost for good if it were not repeated. Everything else follows from reports. */
 static bool
@@ -153,8 +169,11 @@ mgr_request_send(struct mgr *mgr, const struct mgr_ask *ask, struct wire_request
     request_copy(request->pool, sizeof(request->pool), ask->pool);
     request_copy(request->reason, sizeof(request->reason), ask->reason);
     request_add(mgr, request);
+    REQUEST_FAULT(request->operation, "before-write");
     mgr_journal_request(mgr->journal, request, loop_wall_us(mgr->loop));
+    REQUEST_FAULT(request->operation, "before-send");
     (void)transmit(mgr, ask->target, request); /* if not now, mgr_request_tick */
+    REQUEST_FAULT(request->operation, "after-send");
 
     char id[WIRE_REQUEST_ID_BYTES];
     wire_request_id_format(request->id, id);
@@ -373,9 +392,11 @@ mgr_request_result(struct mgr *mgr, struct mgr_source *source, const struct wire
         mgr->counters.requests_refused++;
     servers_print(result, servers, sizeof(servers));
     answer_log(request, result, servers);
+    REQUEST_FAULT(request->operation, "before-answer");
     mgr_journal_answer(mgr->journal, request->id,
                        result->status == WIRE_DONE ? "done" : "refused", result->code,
                        result->reason, servers, loop_wall_us(mgr->loop));
+    REQUEST_FAULT(request->operation, "after-answer");
     struct mgr_cluster *cluster = mgr_cluster_find(mgr, fr_view_of(request->cluster));
     struct mgr_view *view = cluster ? mgr_view_find(source, cluster) : NULL;
     if (view)

@@ -2,25 +2,29 @@
 """kill -9 at every transition of the state machine, restart, and the invariants of the issue:
 no server lost, none in two places, none allocated twice, files always parse, no orphans."""
 import collections
+import contextlib
 import os
 import pathlib
 import re
 import signal
+import sqlite3
 
 import pytest
 import yaml
 
 from harness import http1
 from harness.box import ROOT, wait
-from harness.setup import Edge, Obedient, cluster, process_pool, scale, static_pool
+from harness.load import Load
+from harness.setup import Edge, Managed, Obedient, cluster, process_pool, scale, static_pool
 
 POINTS = ROOT / "src/allocator/fault_points.def"
+MANAGER_POINTS = ROOT / "src/manager/fault_points.def"
 
 
-def fault_points():
-    if not POINTS.exists():
+def fault_points(path=POINTS):
+    if not path.exists():
         return []
-    return re.findall(r"^\s*\w*FAULT\w*\(\s*\"?([\w.-]+)\"?", POINTS.read_text(), re.M)
+    return re.findall(r"^\s*\w*FAULT\w*\(\s*\"?([\w.-]+)\"?", path.read_text(), re.M)
 
 
 def names():
@@ -94,8 +98,9 @@ def kill_a_member(system):
         and pids[0] not in [s.get("pid") for s in box.ledger_servers("web").values()]), 30)
 
 
-def survive(box, fault, kind, turn):
+def survive(box, fault, kind, turn, role="edge"):
     """One life that dies at `fault`, then one that must cope. Whether the first one died there."""
+    serves = role == "edge"
     spares = [box.origin(f"s{n}") for n in range(3)] if kind == "static" else []
     pool = (static_pool(*spares) if kind == "static" else
             process_pool(box, 4, restarts={"count": 1, "window": "60s"}))
@@ -103,7 +108,8 @@ def survive(box, fault, kind, turn):
                                            scale=scale("rack", min=0, max=6)),
                             "api": cluster(scale=scale("rack", min=0, max=6))},
                       routes=[{"cluster": "web"}, {"match": {"path": "/api/"}, "cluster": "api"}],
-                      pools={"rack": pool}, env={"FRESHET_FAULT": f"{fault}:{turn}"})
+                      pools={"rack": pool}, env={"FRESHET_FAULT": f"{fault}:{turn}"}, role=role,
+                      wait_for=serves)
     process = system.edge.process
     process.expected = {-signal.SIGKILL}
     for act in requests_until_the_end(system):
@@ -114,9 +120,9 @@ def survive(box, fault, kind, turn):
     if not died:
         process.kill9()
     system.edge.env = {}
-    system.edge.start()
+    system.edge.start(serves)
     check_invariants(box, system.edge, pool)
-    assert http1.fetch(system.edge.address).status == 200
+    assert not serves or http1.fetch(system.edge.address).status == 200
     # It still works: everything can be given back, and all of the pool taken again.
     system.manager.wait("report", after=system.manager.mark())
     for name in ("web", "api"):
@@ -129,11 +135,64 @@ def survive(box, fault, kind, turn):
 
 def test_fault_points_are_listed():
     assert len(fault_points()) >= 8, f"{POINTS} names {fault_points()}"
+    assert len(fault_points(MANAGER_POINTS)) >= 8, f"{MANAGER_POINTS} names too few"
 
 
 @pytest.mark.parametrize("fault", names())
 def test_killed_at(box, fault):
     assert survive(box, fault, "process", 1), f"{fault} was never passed"
+
+
+@pytest.mark.parametrize("fault", names())
+def test_allocator_killed_at(box, fault):
+    assert survive(box, fault, "process", 1, "allocator"), f"{fault} was never passed"
+
+
+@pytest.mark.parametrize("fault", fault_points(MANAGER_POINTS))
+def test_manager_killed_at(box, fault):
+    """The load brings servers and its end takes them back; the manager dies on the way."""
+    origins = [box.origin(name) for name in ("base", "one", "two")]
+    for origin in origins:
+        origin.delay = 0.04
+    spares = [origin.address for origin in origins[1:]]
+    web = cluster(origins[:1], limit=4, scale=scale("rack", max=3))
+    system = Managed(box, {"web": web}, pools={"rack": static_pool(*spares)},
+                     manager_env={"FRESHET_FAULT": fault})
+    first = system.manager
+    first.expected = {-signal.SIGKILL}
+
+    def until(what, condition):
+        """The condition; a manager that dies meanwhile is started again."""
+        wait(f"{what}, or the end", lambda: condition() or not system.manager.alive(), 40)
+        if not system.manager.alive():
+            system.start_manager()
+        return wait(what, condition, 40)
+
+    with Load(system.edge.address, 6) as load:
+        until("both spares in the cluster",
+              lambda: len(box.ledger_servers("web", only="ready")) == 2)
+        load.wait_done(50)
+    load.assert_clean()
+    assert load.closed == 0
+    for origin in origins:
+        origin.delay = 0
+    until("both back", lambda: not box.ledger_servers("web"))
+    assert first is not system.manager, f"{fault} was never passed"
+    assert sorted(box.ledger()["pools"]["rack"]["available"]) == sorted(spares)
+    # Each request that was done brought or took servers of its own, however often it was sent.
+    for operation in ("allocate", "deallocate"):
+        asked = {request.get("id") for request in system.tap.requests(operation)}
+        done = {result.get("id"): [s.get("id") for s in result.find("server")]
+                for result in system.tap.all("result") if result.get("status") == "done"
+                and result.get("id") in asked}
+        servers = [server for ids in done.values() for server in ids]
+        assert len(servers) == len(set(servers)) >= 2, (operation, done)
+    system.manager.stop()
+    with contextlib.closing(sqlite3.connect(box.folder / "manager-state/journal.sqlite")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert not db.execute("SELECT * FROM requests WHERE status = 'waiting' AND operation_name"
+                              " IN ('allocate', 'deallocate')").fetchall()
+    assert http1.fetch(system.edge.address).status == 200
 
 
 # A server that stands by has no process that could die.

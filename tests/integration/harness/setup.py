@@ -96,14 +96,14 @@ class Managed:
                              **{key: more[key] for key in ("edge", "stream") if key in more})
         box.config(self.settings, "manager.yaml")
         self.manager = None
-        self.start_manager()
+        self.start_manager(more.pop("manager_env", None))
         self.tap = Tap(tap, self.listen)
         box.closers.append(self.tap.close)
         self.edge = Edge(box, clusters, routes, pools, manager=tap, **more)
         self.tap.wait("report")
 
-    def start_manager(self):
-        self.manager = self.box.start("manager", "-c", "manager.yaml", name="manager")
+    def start_manager(self, env=None):
+        self.manager = self.box.start("manager", "-c", "manager.yaml", name="manager", env=env)
         self.box.serving(self.listen, self.manager)
 
 
