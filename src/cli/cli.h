@@ -55,6 +55,8 @@ bool cli_number(const char *command, const char *option, const char *text, uint6
 
 /* ---- the long-running roles ---------------------------------------------------------------- */
 
+#define CLI_STOP_DEADLINE_US 30000000 /* for finishing what is under way */
+
 struct cli_service_ops {
     const char *name;
     /* Owns config, even on failure; *out_why (fr_free) says what went wrong. */
@@ -78,6 +80,10 @@ int cli_service_run(const struct cli_service_ops *ops, const struct cli_service_
 int cli_service_main(int argc, char **argv, const struct cli_service_ops *ops,
                      enum config_role role);
 extern const struct cli_service_ops cli_edge_ops;
+
+/* Takes the state folder for `freshet run`, waiting for what an earlier one left running; false
+ * after saying why not. The children inherit *out_children_fd. */
+bool cli_run_lock(const char *state, int *out_parent_fd, int *out_children_fd);
 
 /* ---- talking to a running Freshet ----------------------------------------------------------- */
 

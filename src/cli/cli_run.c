@@ -45,6 +45,7 @@ struct run {
     struct loop *loop;
     const char *file, *log_format, *log_level;
     struct child manager, edge;
+    int lock_fd, children_lock_fd; /* cli_run_lock.c */
     bool stopping;
     int status;
 };
@@ -154,6 +155,7 @@ become(const struct child *child, int ready_fd, pid_t parent)
         _exit(CLI_FAILED); /* the parent died before prctl */
     (void)snprintf(fd_text, sizeof(fd_text), "%d", ready_fd);
     (void)fcntl(ready_fd, F_SETFD, 0);
+    (void)fcntl(run->children_lock_fd, F_SETFD, 0); /* held until the child ends, however it does */
     execl("/proc/self/exe", "freshet", child->role, "--under-run", "-c", run->file, "--ready-fd",
           fd_text, "--log-format", run->log_format, "--log-level", run->log_level, (char *)NULL);
     _exit(CLI_FAILED);
@@ -250,12 +252,15 @@ cli_run(int argc, char **argv)
     struct config *config = cli_load(run.file, CONFIG_ROLE_RUN, &status);
     if (config == NULL)
         return status;
-    config_free(&config);
-    if (test) {
+    if (test)
         printf("%s: fine\n", run.file);
-        return CLI_DONE;
-    }
+    bool locked = !test && cli_run_lock(config->state, &run.lock_fd, &run.children_lock_fd);
+    config_free(&config);
+    if (!locked)
+        return test ? CLI_DONE : CLI_FAILED;
     enum fr_err err = run_children(&run);
+    (void)close(run.children_lock_fd);
+    (void)close(run.lock_fd);
     if (err != FR_OK)
         fr_log(FR_LOG_ERROR, "run", "not started", FR_S("why", fr_err_words(err)));
     return err != FR_OK ? CLI_FAILED : run.status;

@@ -16,8 +16,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define STOP_DEADLINE_US (30 * FR_US_PER_S)
-
 struct service {
     const struct cli_service_ops *ops;
     const struct cli_service_options *options;
@@ -44,7 +42,7 @@ on_end_signal(void *ctx, int signal_number)
         return;
     }
     service->stopping = true;
-    service->ops->stop(service->self, STOP_DEADLINE_US, on_stopped, service);
+    service->ops->stop(service->self, CLI_STOP_DEADLINE_US, on_stopped, service);
 }
 
 static void

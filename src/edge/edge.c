@@ -131,6 +131,17 @@ edge_new(struct loop *loop, struct config *config, enum wire_role role, struct c
 
 /* ---- listeners ------------------------------------------------------------------------------ */
 
+/* SO_REUSEPORT would let us share a port with another edge of this user, each with half of the
+ * connections. With ourselves it is meant: 127.0.0.1:80 beside 0.0.0.0:80, or in its place. */
+static enum fr_err
+port_is_free(const struct edge *edge, const struct loop_addr *wanted, int *out_errno)
+{
+    for (size_t i = 0; i < edge->listener_count; i++)
+        if (loop_addr_port(&edge->listeners[i].bound) == loop_addr_port(wanted))
+            return FR_OK;
+    return loop_bind_probe(wanted, out_errno);
+}
+
 static enum fr_err
 listen_on(struct edge *edge, const struct config_listen *wanted, char **out_why)
 {
@@ -142,7 +153,9 @@ listen_on(struct edge *edge, const struct config_listen *wanted, char **out_why)
                FR_S("address", wanted->text));
         return FR_OK;
     }
-    enum fr_err err = proxy_listen(edge->proxy, &wanted->addr, &bound, &error);
+    enum fr_err err = port_is_free(edge, &wanted->addr, &error);
+    if (err == FR_OK)
+        err = proxy_listen(edge->proxy, &wanted->addr, &bound, &error);
     if (err != FR_OK) {
         *out_why = fr_xprintf("listen %s: %s", wanted->text,
                               error ? strerror(error) : fr_err_words(err));

@@ -167,6 +167,10 @@ struct loop_listener {
  * socket's dead leftover is replaced; a living one is FR_ERR_ADDRESS_IN_USE. */
 FR_MUST_USE enum fr_err loop_bind(const struct loop_addr *addr, bool reuse_port, int *out_fd,
                                   int *out_errno);
+/* Whether nobody listens there, another process of ours with SO_REUSEPORT included, which
+ * loop_bind(reuse_port) would silently share the connections with. A Unix socket always passes:
+ * loop_bind looks for itself. */
+FR_MUST_USE enum fr_err loop_bind_probe(const struct loop_addr *addr, int *out_errno);
 /* Starts accepting on a bound descriptor, which the listener then owns. */
 FR_MUST_USE enum fr_err loop_listen(struct loop_listener *listener, struct loop *loop, int fd,
                                     loop_accept_fn fn, void *ctx);

@@ -113,6 +113,23 @@ loop_bind(const struct loop_addr *addr, bool reuse_port, int *out_fd, int *out_e
     return error == EADDRINUSE ? FR_ERR_ADDRESS_IN_USE : fr_err_from_errno(error);
 }
 
+enum fr_err
+loop_bind_probe(const struct loop_addr *addr, int *out_errno)
+{
+    int family = addr->sa.any.sa_family;
+    if (family == AF_UNIX)
+        return FR_OK;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return FR_OK; /* loop_bind knows better what to do about it */
+    int error = bind_inet(fd, addr, false);
+    close(fd); /* nothing was written */
+    if (error != EADDRINUSE)
+        return FR_OK;
+    *out_errno = error;
+    return FR_ERR_ADDRESS_IN_USE;
+}
+
 /* ---- accepting ---------------------------------------------------------------------------- */
 
 /* The kernel tells IPv4 peers of a dual-stack socket as ::ffff:a.b.c.d; people and rules know

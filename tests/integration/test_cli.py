@@ -199,6 +199,44 @@ def test_port_in_use(box):
         assert "in use" in done.stderr
 
 
+def test_port_of_another_freshet(box):
+    """Both would get half of the connections: SO_REUSEPORT alone does not refuse it."""
+    edge = Edge(box, {"web": cluster([box.origin("first")])})
+    for argument in (edge.address, "0.0.0.0:" + edge.address.rsplit(":")[1]):
+        done = box.run("proxy", "--from", argument, "--to", box.origin("second").address)
+        assert done.returncode == 1
+        assert edge.address.rsplit(":")[1] in done.stderr and "in use" in done.stderr
+    for _ in range(10):
+        assert http1.fetch(edge.address).text.startswith("first")
+
+
+def test_one_run_on_a_state_folder(box):
+    edge = Edge(box, {"web": cluster([box.origin("m")])}, role="run")
+    edge.settings["listen"] = [{"address": f"127.0.0.1:{box.port()}"}]
+    box.config(edge.settings, "second.yaml")
+    done = box.run("run", "-c", "second.yaml")
+    assert done.returncode == 1 and "another freshet run" in done.stderr
+    assert http1.fetch(edge.address).status == 200
+
+
+def test_run_waits_for_what_a_killed_one_left(box):
+    """Its edge answers what is under way, on the address and files that the next one needs."""
+    origin = box.origin("m")
+    edge = Edge(box, {"web": cluster([origin])}, role="run")
+    origin.delay = 1.0
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(http1.fetch(edge.address)))
+    asking.start()
+    wait("the request", lambda: origin.requests)
+    edge.process.kill9()
+    origin.delay = 0
+    edge.start()
+    assert "waiting for the processes of an earlier run" in edge.process.log()
+    asking.join()
+    assert answers[0].status == 200
+    assert http1.fetch(edge.address).status == 200
+
+
 def test_proxy_without_a_file(box):
     member = box.origin("m")
     port = box.port()
