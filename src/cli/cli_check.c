@@ -35,10 +35,11 @@ role_of_file(const char *file)
     fr_buf_init(&text, (size_t)4 << 20);
     config_diag_init(&diag);
     config_tree_init(&tree);
+    enum fr_err err = fr_file_read(file, &text, NULL);
+    if (err == FR_OK)
+        err = config_tree_parse(fr_buf_view(&text), &diag, &tree);
     /* A file with mistakes tells what it is for as well, as long as it makes a tree. */
-    if (fr_file_read(file, &text, NULL) == FR_OK)
-        (void)config_tree_parse(fr_buf_view(&text), &diag, &tree); /* config_load says them */
-    if (tree.root != NULL) {
+    if ((err == FR_OK || err == FR_ERR_CONFIG) && tree.root != NULL) {
         if (has_section(&tree, "listen"))
             role = CONFIG_ROLE_RUN;
         else if (has_section(&tree, "agent"))
