@@ -21,7 +21,7 @@
 #define ALLOCATOR_WHY_BYTES 512
 #define ALLOCATOR_LEDGER_BYTES_MAX CONFIG_TREE_BYTES_MAX
 #define ALLOCATOR_SERVERS_MAX 4096 /* in all pools together; more are refused as FR_ERR_FULL */
-#define ALLOCATOR_WRITE_US (20 * FR_US_PER_MS)    /* between two writes, in the long run */
+#define ALLOCATOR_WRITE_US (30 * FR_US_PER_MS)    /* between two writes, in the long run */
 #define ALLOCATOR_WRITE_BURST 16                  /* writes that need not wait for that */
 #define ALLOCATOR_RETRY_US (1 * FR_US_PER_S)      /* of a ledger write that must be done */
 #define ALLOCATOR_FILL_RETRY_US (5 * FR_US_PER_S) /* of a cluster below its minimum; doubles */

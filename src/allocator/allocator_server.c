@@ -307,7 +307,7 @@ act_check(struct allocator__server *server)
         loop_timer_start(server->allocator->loop, &server->timer,
                          server->pool->config->start_timeout_us, on_start_timeout, server);
     cluster_health_free(&server->health);
-    server->health = cluster_health_new(server->allocator->loop, &health, &server->provided.addr,
+    server->health = cluster_health_new(server->allocator->loop, &health, &server->provided.addr, 0,
                                         health.starting_interval_us, on_health, server);
 }
 

@@ -304,8 +304,8 @@ request_print(struct cluster_health *health)
 
 struct cluster_health *
 cluster_health_new(struct loop *loop, const struct config_health *settings,
-                   const struct loop_addr *addr, int64_t interval_us, cluster_health_fn fn,
-                   void *ctx)
+                   const struct loop_addr *addr, int64_t first_us, int64_t interval_us,
+                   cluster_health_fn fn, void *ctx)
 {
     struct cluster_health *health = fr_xalloc(sizeof(*health));
     health->loop = loop;
@@ -326,6 +326,8 @@ cluster_health_new(struct loop *loop, const struct config_health *settings,
         check_end(health, true);
     } else if (settings->kind == CONFIG_HEALTH_HTTP && request_print(health)) {
         check_fail(health, "request over %d bytes", HEALTH_REQUEST_BYTES_MAX);
+    } else if (first_us > 0) {
+        loop_timer_start(loop, &health->wait_timer, first_us, on_wait_over, health);
     } else {
         check_start(health);
     }

@@ -17,11 +17,12 @@ struct cluster_health; /* one address, checked again and again */
  * failures. `why` is in words ("connect: Connection refused", "status 503, expected 200-399"). */
 typedef void (*cluster_health_fn)(void *ctx, bool healthy, const char *why);
 
-/* Starts checking at once; interval_us between ends and starts of checks. The settings are copied.
+/* The first check is after first_us, or at once; interval_us between ends and starts of checks. The
+ * settings are copied.
  * kind NONE gives a healthy verdict at once (in the next turn). */
 struct cluster_health *cluster_health_new(struct loop *loop, const struct config_health *settings,
-                                          const struct loop_addr *addr, int64_t interval_us,
-                                          cluster_health_fn fn, void *ctx);
+                                          const struct loop_addr *addr, int64_t first_us,
+                                          int64_t interval_us, cluster_health_fn fn, void *ctx);
 void cluster_health_free(struct cluster_health **health); /* no callback afterwards */
 /* The last failure in words, "" when no check failed yet. Valid until the next turn. */
 const char *cluster_health_why(const struct cluster_health *health);

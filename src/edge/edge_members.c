@@ -128,12 +128,13 @@ agent_check_address(const struct edge_member *member, const char *text, struct l
 }
 
 static void
-start_checks(struct edge_member *member)
+start_checks(struct edge_member *member, bool first_now)
 {
     const struct config_cluster *config = member->cluster->config;
     struct loop *loop = member->edge->loop;
     if (config->health.kind != CONFIG_HEALTH_NONE)
         member->health = cluster_health_new(loop, &config->health, &member->shared->addr,
+                                            first_now ? 0 : config->health.interval_us,
                                             config->health.interval_us, on_health, member);
     struct loop_addr addr;
     const char *check = config->utilization.agent_check;
@@ -153,7 +154,7 @@ restart_checks(struct edge_member *member)
     if (member->cluster->config->utilization.agent_check == NULL)
         member->told_down = member->told_to_drain = false;
     settle_health(member, "its checks changed");
-    start_checks(member);
+    start_checks(member, true);
 }
 
 /* Round and round: exchanges of the cluster that had a slot last are long done when it is given
@@ -228,7 +229,8 @@ edge_member_join(struct edge_cluster *cluster, const struct edge_member_init *in
     member->ramp_from_us = init->ramp ? loop_now_us(edge->loop) : 0;
     fr_list_push_back(&cluster->members, &member->link);
     cluster->member_count++;
-    start_checks(member);
+    /* A server that is new from a pool has passed this very check a moment ago. */
+    start_checks(member, !(init->origin == EDGE_FROM_POOL && init->ramp));
     changed(member);
     edge_report_soon(edge, true);
     return member;

@@ -25,7 +25,7 @@
 #include "stream/stream_session.h"
 
 #define EDGE_SAMPLE_US (50 * FR_US_PER_MS) /* how often levels are looked at */
-#define EDGE_REPORT_US (20 * FR_US_PER_MS) /* between two reports of changes, in the long run */
+#define EDGE_REPORT_US (50 * FR_US_PER_MS) /* between two reports of changes, in the long run */
 #define EDGE_REPORT_BURST 16               /* such reports that need not wait for that */
 #define EDGE_RESULTS_KEPT 1024             /* answers remembered for repeated requests */
 #define EDGE_REQUESTS_PENDING_MAX 8192     /* more are refused until some are answered */
@@ -82,7 +82,7 @@ struct edge_member {
 
 /* A request of the manager that was, or is being, carried out. */
 struct edge_request {
-    struct fr_list link; /* newest last */
+    struct fr_list link; /* in pending or in answered */
     struct edge *edge;
     struct wire_request_id id;
     bool answered;
@@ -146,9 +146,9 @@ struct edge {
     uint64_t report_seq;
     bool report_crossing; /* why report_task was queued */
     /* requests */
-    struct fr_list requests; /* oldest first */
+    struct fr_list pending, answered; /* struct edge_request, oldest first */
+    size_t pending_count, answered_count;
     struct fr_map *requests_by_id;
-    size_t request_count;
     uint64_t manager_epoch; /* the newest one obeyed */
     /* ends */
     bool started, stopping;
@@ -219,7 +219,6 @@ void edge_request_add_server(struct edge_request *request, const char *id, const
 void edge_requests_free(struct edge *edge);
 /* The request remembered under an id; NULL when it is new. */
 struct edge_request *edge_request_find(struct edge *edge, struct wire_request_id id);
-size_t edge_requests_pending(const struct edge *edge);
 /* A member's last connection is gone: whoever asked that it leave is answered. */
 void edge_requests_left(struct edge *edge, const char *cluster, const char *id);
 struct edge_request *edge_request_new(struct edge *edge, const struct wire_reconfigure *from);

@@ -456,7 +456,7 @@ edge_reconfigure(struct edge *edge, const struct wire_reconfigure *from)
             edge_request_send(request);
         return;
     }
-    bool full = edge_requests_pending(edge) >= EDGE_REQUESTS_PENDING_MAX;
+    bool full = edge->pending_count >= EDGE_REQUESTS_PENDING_MAX;
     request = edge_request_new(edge, from);
     struct edge_cluster *cluster =
         from->cluster.len ? edge_cluster_find(edge, from->cluster) : NULL;

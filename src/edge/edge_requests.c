@@ -24,7 +24,6 @@ free_request(struct edge_request *request)
 {
     (void)fr_map_remove(request->edge->requests_by_id, key_of(&request->id));
     fr_list_remove(&request->link);
-    request->edge->request_count--;
     fr_free(request->why);
     fr_free(request->servers);
     fr_free(request);
@@ -33,7 +32,9 @@ free_request(struct edge_request *request)
 void
 edge_requests_free(struct edge *edge)
 {
-    FR_LIST_EACH_SAFE(&edge->requests, node)
+    FR_LIST_EACH_SAFE(&edge->pending, node)
+        free_request(FR_CONTAINER(node, struct edge_request, link));
+    FR_LIST_EACH_SAFE(&edge->answered, node)
         free_request(FR_CONTAINER(node, struct edge_request, link));
     fr_map_free(&edge->requests_by_id, NULL);
 }
@@ -45,30 +46,23 @@ edge_request_find(struct edge *edge, struct wire_request_id id)
 }
 
 static void
-forget_oldest_answered(struct edge *edge)
+note_answered(struct edge_request *request)
 {
-    FR_LIST_EACH_SAFE(&edge->requests, node) {
-        struct edge_request *request = FR_CONTAINER(node, struct edge_request, link);
-        if (edge->request_count <= EDGE_RESULTS_KEPT)
-            return;
-        if (request->answered)
-            free_request(request);
-    }
-}
-
-size_t
-edge_requests_pending(const struct edge *edge)
-{
-    size_t count = 0;
-    FR_LIST_EACH(&edge->requests, node)
-        count += !FR_CONTAINER(node, struct edge_request, link)->answered;
-    return count;
+    struct edge *edge = request->edge;
+    request->answered = true;
+    fr_list_remove(&request->link);
+    edge->pending_count--;
+    fr_list_push_back(&edge->answered, &request->link);
+    if (++edge->answered_count <= EDGE_RESULTS_KEPT)
+        return;
+    free_request(FR_CONTAINER(edge->answered.next, struct edge_request, link));
+    edge->answered_count--;
 }
 
 void
 edge_requests_left(struct edge *edge, const char *cluster, const char *id)
 {
-    FR_LIST_EACH_SAFE(&edge->requests, node) {
+    FR_LIST_EACH_SAFE(&edge->pending, node) {
         struct edge_request *request = FR_CONTAINER(node, struct edge_request, link);
         if (!request->waits_leave || strcmp(request->leaves, id) != 0 ||
             strcmp(request->leaves_cluster, cluster) != 0)
@@ -85,10 +79,9 @@ edge_request_new(struct edge *edge, const struct wire_reconfigure *from)
     request->edge = edge;
     request->id = from->id;
     request->operation = from->operation;
-    fr_list_push_back(&edge->requests, &request->link);
+    fr_list_push_back(&edge->pending, &request->link);
+    edge->pending_count++;
     (void)fr_map_put(edge->requests_by_id, key_of(&request->id), request); /* it was not there */
-    edge->request_count++;
-    forget_oldest_answered(edge);
     return request;
 }
 
@@ -153,7 +146,7 @@ finish(void *ctx)
     struct edge_request *request = ctx;
     char id[WIRE_REQUEST_ID_BYTES];
     bool done = request->err == FR_OK;
-    request->answered = true;
+    note_answered(request);
     request->generation = allocator_ledger(request->edge->allocator)->generation;
     wire_request_id_format(request->id, id);
     fr_log(done ? FR_LOG_INFO : FR_LOG_WARN, "edge", done ? "request done" : "request refused",

@@ -9,6 +9,7 @@
 #include "proxy/proxy_priv.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -95,10 +96,14 @@ proxy_start(struct proxy *proxy)
     (void)pthread_sigmask(SIG_BLOCK, &all, &before);
     for (uint32_t i = 0; i < proxy->worker_count && !err; i++) {
         struct proxy_worker *worker = proxy->workers[i];
-        if (pthread_create(&worker->thread, NULL, proxy_worker_main, worker) != 0)
+        char name[16];
+        if (pthread_create(&worker->thread, NULL, proxy_worker_main, worker) != 0) {
             err = FR_ERR_SYSTEM;
-        else
-            worker->running = true;
+            continue;
+        }
+        worker->running = true;
+        (void)snprintf(name, sizeof(name), "worker-%u", i % 10000);
+        (void)pthread_setname_np(worker->thread, name); /* for top and perf only */
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     proxy->started = true;

@@ -32,7 +32,7 @@
 #define STREAM_KEEPALIVE_US_DEFAULT 5000000LL
 #define STREAM_SILENT_INTERVALS 3       /* keep-alive intervals without a byte: ended */
 #define STREAM_BACKOFF_MIN_US 100000LL  /* doubles with every failure in a row … */
-#define STREAM_BACKOFF_MAX_US 5000000LL /* … up to this, each time 75 to 125 % of it */
+#define STREAM_BACKOFF_MAX_US 2000000LL /* … up to this, each time 75 to 125 % of it */
 #define STREAM_LINGER_US 1000000LL      /* how long a closing end waits for the other */
 
 struct stream_session;

@@ -101,7 +101,7 @@ static void
 fixture_check(struct fixture *fix, const struct config_health *settings)
 {
     fix->health = cluster_health_new(fix->loop, settings, &fix->listener.addr,
-                                     settings->interval_us, on_told, fix);
+                                     0, settings->interval_us, on_told, fix);
     assert_int_equal(fix->told, 0); /* never from inside the call */
     assert_int_equal(loop_run(fix->loop), FR_OK);
 }
@@ -274,7 +274,7 @@ freed_in_the_middle_of_a_check(void **state)
     (void)state;
     struct fixture fix;
     fixture_start(&fix);
-    fix.health = cluster_health_new(fix.loop, &settings_http, &fix.listener.addr, 1000, on_told,
+    fix.health = cluster_health_new(fix.loop, &settings_http, &fix.listener.addr, 0, 1000, on_told,
                                     &fix);
     fixture_end(&fix);
     assert_int_equal(fix.told, 0);
