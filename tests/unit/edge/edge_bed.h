@@ -453,7 +453,7 @@ bed_close(struct bed *bed)
     fr_free(bed);
 }
 
-/* ---- settings, servers and clients ------------------------------------------------------------- */
+/* ---- settings, servers and clients ----------------------------------------------------------- */
 
 /* web: two servers of the file. api: scales from four addresses of a pool. far: one server
  * that takes nothing, others join it. Nothing is checked, nobody listens there. */
