@@ -105,6 +105,12 @@ member_weight(struct allocator *allocator, struct fr_view id, uint32_t weight, b
         return FR_ERR_NOT_FOUND;
     allocator__ledger_copy(&allocator->ledger, &next);
     member_weight_put(&next, member, weight, by_hand);
+    struct cluster_ledger_weight was = member_weight_in(&allocator->ledger, member);
+    struct cluster_ledger_weight is = member_weight_in(&next, member);
+    if (is.weight == was.weight && is.weight_normal == was.weight_normal) {
+        cluster_ledger_fini(&next); /* as it stands there: nothing to write, nobody to tell */
+        return FR_OK;
+    }
     enum fr_err err = allocator__write(allocator, &next);
     if (err) {
         cluster_ledger_fini(&next);

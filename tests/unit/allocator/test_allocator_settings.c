@@ -263,6 +263,38 @@ weights_are_kept_and_told(void **state)
     fixture_close(&fix);
 }
 
+/* Asked for again, by a manager that did not hear the answer say: no write to the disk. */
+static void
+a_weight_that_is_in_force_writes_nothing(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    fixture_make(&fix);
+    fix.api->members = fr_xalloc(sizeof(struct config_member));
+    fix.api->member_count = 1;
+    (void)snprintf(fix.api->members[0].id, CONFIG_NAME_BYTES, "api-file");
+    fix.api->members[0].address = fr_xstrdup("127.0.0.1:78");
+    fix.api->members[0].weight = 100;
+    assert_int_equal(loop_addr_parse(FR_VIEW("127.0.0.1:78"), &fix.api->members[0].addr), FR_OK);
+    fixture_open(&fix);
+    uint64_t before = allocator_ledger(fix.allocator)->generation;
+    assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("api-file"), 100), FR_OK);
+    assert_int_equal(allocator_ledger(fix.allocator)->generation, before);
+    assert_int_equal(fix.seen_count, 0);
+    assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("api-file"), 40), FR_OK);
+    assert_true(allocator_ledger(fix.allocator)->generation > before);
+    assert_true(fixture_has_seen(&fix, "weight api-file 40"));
+    before = allocator_ledger(fix.allocator)->generation;
+    unsigned seen = fix.seen_count;
+    assert_int_equal(allocator_weight(fix.allocator, FR_VIEW("api-file"), 40), FR_OK);
+    assert_int_equal(allocator_ledger(fix.allocator)->generation, before);
+    assert_int_equal(fix.seen_count, seen);
+    /* In force, but not yet what is normal: that is news. */
+    assert_int_equal(allocator_weight_normal(fix.allocator, FR_VIEW("api-file"), 40), FR_OK);
+    assert_true(allocator_ledger(fix.allocator)->generation > before);
+    fixture_close(&fix);
+}
+
 int
 main(void)
 {
@@ -274,6 +306,7 @@ main(void)
         cmocka_unit_test(reload_without_a_cluster_gives_its_servers_back),
         cmocka_unit_test(weights_are_kept_and_told),
         cmocka_unit_test(a_weight_by_hand_is_the_normal_one),
+        cmocka_unit_test(a_weight_that_is_in_force_writes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
