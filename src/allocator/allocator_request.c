@@ -336,7 +336,7 @@ request_fill(struct allocator__request *request, size_t from, const struct alloc
     }
     if (lacking && cluster->scale.enabled && size + lacking > cluster->scale.max) {
         (void)snprintf(why, why_bytes,
-                       "cluster %s has %zu members, %zu more are over its maximum of %u",
+                       "members of cluster %s: %zu, and %zu more would exceed its maximum of %u",
                        cluster->name, size, lacking, cluster->scale.max);
         return FR_ERR_AT_MAX;
     }
@@ -475,8 +475,8 @@ minimum_check(struct allocator *allocator, struct allocator__request *request, c
         size_t size = allocator__cluster_size(allocator, cluster);
         if (leaving && size < leaving + cluster->scale.min) {
             (void)snprintf(why, why_bytes,
-                           "cluster %s has %zu members, %zu less are under its minimum of %u", name,
-                           size, leaving, cluster->scale.min);
+                           "members of cluster %s: %zu, and %zu fewer would break its minimum of %u",
+                           name, size, leaving, cluster->scale.min);
             return FR_ERR_AT_MIN;
         }
     }

@@ -142,7 +142,6 @@ struct edge {
     double *worker_cpu_share;
     int64_t process_cpu_us, measured_at_us;
     double process_cpu_share, self_utilization;
-    bool self_above;
     uint64_t report_seq;
     bool report_crossing; /* why report_task was queued */
     /* requests */
