@@ -372,10 +372,12 @@ a_failed_request_leaves_no_id(void **state)
     (void)state;
     struct fixture fix;
     fixture_make(&fix);
+    fix.api->health.kind = CONFIG_HEALTH_TCP; /* or it could join before its end is seen */
     fixture_command(&fix, "exit 3");
     fixture_open(&fix);
     ask(&fix, "api", 1, "3:81");
     assert_int_equal(fix.err, FR_ERR_PROVIDER);
+    fix.api->health.kind = CONFIG_HEALTH_NONE;
     fixture_command(&fix, "exec sleep 1000");
     allocator_free(&fix.allocator, true);
     fixture_open(&fix);
