@@ -475,7 +475,8 @@ minimum_check(struct allocator *allocator, struct allocator__request *request, c
         size_t size = allocator__cluster_size(allocator, cluster);
         if (leaving && size < leaving + cluster->scale.min) {
             (void)snprintf(why, why_bytes,
-                           "members of cluster %s: %zu, and %zu fewer would break its minimum of %u",
+                           "members of cluster %s: %zu, and %zu fewer would break its minimum "
+                           "of %u",
                            name, size, leaving, cluster->scale.min);
             return FR_ERR_AT_MIN;
         }

@@ -62,7 +62,8 @@ refusals_say_why(void **state)
     assert_string_equal(fix.why, "there is no cluster \"nowhere\"");
     fixture_allocate(&fix, "api", 5);
     assert_int_equal(fix.err, FR_ERR_AT_MAX);
-    assert_string_equal(fix.why, "members of cluster api: 0, and 5 more would exceed its maximum of 4");
+    assert_string_equal(fix.why,
+                        "members of cluster api: 0, and 5 more would exceed its maximum of 4");
     fixture_allocate(&fix, "api", 0);
     assert_int_equal(fix.err, FR_ERR_RANGE);
     fixture_allocate(&fix, "web", 3); /* the list has two */

@@ -139,7 +139,8 @@ minimum_is_filled_by_itself(void **state)
     allocator_deallocate(fix.allocator, FR_VIEW("api"), ids, 1, fixture_done, &fix);
     assert_int_equal(fix.answers, 1);
     assert_int_equal(fix.err, FR_ERR_AT_MIN);
-    assert_string_equal(fix.why, "members of cluster api: 2, and 1 fewer would break its minimum of 2");
+    assert_string_equal(fix.why,
+                        "members of cluster api: 2, and 1 fewer would break its minimum of 2");
     fixture_close(&fix);
 }
 
