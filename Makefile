@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Short names for what Meson and the scripts under tools/ do. Each target needs nothing before it.
 PREFIX ?= /usr/local
+DESTDIR ?=
 FUZZ_SECONDS ?= 60
 ARGS ?=
 
@@ -39,8 +40,7 @@ demo: all
 	@build/freshet demo $(ARGS)
 
 install: all
-	@meson configure build -Dprefix=$(PREFIX)
-	@meson install -C build
+	@tools/install build "$(PREFIX)" "$(DESTDIR)"
 
 format: deps-format
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

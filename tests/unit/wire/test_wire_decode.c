@@ -215,7 +215,7 @@ test_stanza_bytes(void **state)
         one.limits.stanza_bytes = 1000;
         for (size_t stanza = 0; stanza < 3; stanza++) { /* each has its own limit */
             add(&one, 1, "\n<report><!--");
-            add(&one, 1000 - strlen("<report><!----></report>") + above, "-x" + 1);
+            add(&one, 1000 - strlen("<report><!----></report>") + above, "x");
             add(&one, 1, "--></report>");
         }
         add(&one, 1, "</stream>");
