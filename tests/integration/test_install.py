@@ -70,6 +70,7 @@ def test_the_sample_is_fine_and_so_is_what_it_suggests(installed, box):
     text = (folder / "usr/share/freshet/freshet.yaml").read_text()
     every, count = re.subn(r"^( *)# (( *)(- )?[a-z-]+:( .*)?)$", r"\1\2", text, flags=re.M)
     assert count > 10
+    every = every.replace('"/opt/app/server"', '"/bin/true"')  # which a check would look for
     for name, content in (("sample.yaml", text), ("every.yaml", every)):
         box.write(name, content)
         done = box.run("check", "-c", name)
