@@ -159,6 +159,12 @@ do_join(struct edge_request *request, const struct wire_reconfigure *from,
         return;
     }
     uint32_t weight = from->weight == WIRE_NONE ? 100 : (uint32_t)from->weight;
+    /* On the stream a name may have what would end a metric's label or a path of the admin. */
+    if (!config_name_valid(from->server) || (from->pool.len && !config_name_valid(from->pool))) {
+        refuse(request, FR_ERR_SYNTAX, "not a name",
+               config_name_valid(from->server) ? from->pool : from->server);
+        return;
+    }
     if (loop_addr_parse(from->address, &addr) != FR_OK) {
         refuse(request, FR_ERR_SYNTAX, "not an address", from->address);
         return;
