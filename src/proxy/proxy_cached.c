@@ -191,6 +191,8 @@ proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request)
     iov[count++] = (struct iovec){x->down_head.data, x->down_head.len};
     if (x->client_framing != HTTP_BODY_NONE)
         count = gather_body(x, iov, count);
+    if (x->status >= 500)
+        PROXY_COUNT(x->worker, errors);
     x->begun = true;
     proxy_exchange_send(x, iov, count, send_rest);
 }

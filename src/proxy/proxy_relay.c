@@ -169,6 +169,8 @@ finish_response(struct proxy_exchange *x)
     in->pos = 0;
     if (x->filler)
         cache_fill_commit(&x->filler);
+    if (x->status >= 500)
+        PROXY_COUNT(x->worker, errors);
     proxy_forward_end(x, PROXY_ATTEMPT_OK);
 }
 
