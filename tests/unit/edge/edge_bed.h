@@ -441,7 +441,8 @@ bed_close(struct bed *bed)
 {
     char command[96];
     edge_free(&bed->edge);
-    bed_turn(bed); /* sockets that were closed are let go of */
+    bed_turn(bed); /* sockets that were closed are let go of, … */
+    bed_turn(bed); /* … and those of the test that were at their other ends */
     bed_hang_up(bed);
     if (bed->listen_fd >= 0)
         close(bed->listen_fd);
