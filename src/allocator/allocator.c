@@ -45,7 +45,15 @@ static enum fr_err
 settings_start(struct allocator *allocator, struct config_diag *diag)
 {
     struct allocator__settings settings;
-    char why[ALLOCATOR_WHY_BYTES] = "";
+    const char *name = NULL;
+    char why[ALLOCATOR_WHY_BYTES] = "", *conflict = NULL;
+    if (allocator->events.conflict)
+        conflict = allocator->events.conflict(allocator->events.ctx, &allocator->ledger, &name);
+    if (conflict) {
+        config_diag_add(diag, 0, 0, "%s", conflict);
+        fr_free(conflict);
+        return FR_ERR_CONFIG;
+    }
     allocator__settings_make(&allocator->file, &allocator->ledger, &settings);
     enum fr_err err = allocator__settings_apply(allocator, &settings, why, sizeof(why));
     if (err)

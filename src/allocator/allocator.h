@@ -53,6 +53,10 @@ struct allocator_events {
      * server may be NULL (the ledger can't be written). */
     void (*note)(void *ctx, const struct allocator_server *server, const char *words);
     void *ctx;
+    /* May be NULL. Words (fr_free) when this ledger, laid over the owner's file, contradicts it,
+     * with a name to look for in the ledger's text; NULL when fine. A contradiction is an error in
+     * the ledger, at the start as in an edit. */
+    char *(*conflict)(void *ctx, const struct cluster_ledger *ledger, const char **out_name);
 };
 
 struct allocator_options {

@@ -188,6 +188,20 @@ check_sizes(struct edit *edit)
 }
 
 static void
+check_owner(struct edit *edit)
+{
+    const struct allocator_events *events = &edit->allocator->events;
+    const char *name = "";
+    unsigned line, column;
+    char *words = events->conflict ? events->conflict(events->ctx, &edit->ledger, &name) : NULL;
+    if (words == NULL)
+        return;
+    place_of(edit->text, name, &line, &column);
+    config_diag_add(&edit->diag, line, column, "%s", words);
+    fr_free(words);
+}
+
+static void
 edit_check(struct edit *edit)
 {
     struct allocator *allocator = edit->allocator;
@@ -208,6 +222,7 @@ edit_check(struct edit *edit)
             edit_complain(edit, row->id, "there is no cluster \"%s\"", row->cluster);
     }
     check_sizes(edit);
+    check_owner(edit);
 }
 
 /* A file that says nothing at all is an accident (an editor between two steps, a full disk), not

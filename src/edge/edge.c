@@ -271,8 +271,13 @@ enum fr_err
 edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, char **out_why)
 {
     (void)diag; /* the file's own errors were found by config_load */
+    const char *name = NULL;
     enum fr_err err = FR_OK;
-    if (edge->proxy != NULL)
+    /* What was introduced at run time stays, so the file must leave it its clusters. */
+    *out_why = edge_settings_contradiction(config, allocator_ledger(edge->allocator), &name);
+    if (*out_why != NULL)
+        err = FR_ERR_CONFIG;
+    if (err == FR_OK && edge->proxy != NULL)
         err = sync_listeners(edge, config, out_why);
     if (err == FR_OK) {
         err = allocator_reload(edge->allocator, config->clusters, config->cluster_count,

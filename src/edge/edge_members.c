@@ -398,6 +398,13 @@ on_note(void *ctx, const struct allocator_server *server, const char *words)
            FR_S("address", server ? server->address : ""));
 }
 
+static char *
+on_conflict(void *ctx, const struct cluster_ledger *ledger, const char **out_name)
+{
+    const struct edge *edge = ctx;
+    return edge_settings_contradiction(edge->config, ledger, out_name);
+}
+
 const struct allocator_events *
 edge_allocator_events(void)
 {
@@ -409,6 +416,7 @@ edge_allocator_events(void)
         .settings = on_settings,
         .refused = on_refused,
         .note = on_note,
+        .conflict = on_conflict,
     };
     return &events;
 }

@@ -63,11 +63,13 @@ build_snapshot(struct edge *edge)
     }
     struct cluster_snapshot *snapshot = NULL;
     const struct config_route *bad = NULL;
-    enum fr_err err = cluster_snapshot_new(++edge->generation, views, count, edge->routes,
+    enum fr_err err = cluster_snapshot_new(edge->generation + 1, views, count, edge->routes,
                                            edge->route_count, relief_set(edge), &snapshot, &bad);
     fr_free(views);
-    if (err == FR_OK)
+    if (err == FR_OK) {
+        edge->generation++; /* only what goes out counts: others wait until workers have it */
         return snapshot;
+    }
     /* Settings are checked before they come into force; if one slips through, what stands stays. */
     fr_log(FR_LOG_ERROR, "edge", "snapshot not built, the one before stays in force",
            FR_S("error", fr_err_words(err)), FR_S("route", bad ? bad->name : ""));

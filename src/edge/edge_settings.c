@@ -116,12 +116,12 @@ sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
 }
 
 static bool
-in_force(const struct edge *edge, const struct cluster_ledger *ledger, const char *name)
+in_force(const struct config *config, const struct cluster_ledger *ledger, const char *name)
 {
     for (size_t i = 0; i < ledger->cluster_count; i++)
         if (strcmp(ledger->clusters[i]->name, name) == 0)
             return true;
-    return config_find_cluster(edge->config, fr_view_of(name)) != NULL &&
+    return config_find_cluster(config, fr_view_of(name)) != NULL &&
            !is_removed(ledger->removed_clusters, ledger->removed_cluster_count, name);
 }
 
@@ -140,7 +140,7 @@ edge_settings_apply(struct edge *edge)
     void *value = NULL;
     while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
         struct edge_cluster *cluster = value;
-        if (!in_force(edge, ledger, cluster->config->name))
+        if (!in_force(config, ledger, cluster->config->name))
             edge_cluster_remove(edge, cluster);
     }
     edge_publish_soon(edge);
@@ -181,6 +181,36 @@ edge_settings_conflict(struct edge *edge, const struct config_route *new_route,
             fr_view_is(removed_cluster, edge->routes[i]->handover))
             return fr_xprintf("route %s still names the cluster", edge->routes[i]->name);
     return NULL;
+}
+
+static char *
+route_contradiction(const struct config *config, const struct cluster_ledger *ledger,
+                    const struct config_route *route)
+{
+    if (!in_force(config, ledger, route->cluster))
+        return fr_xprintf("route %s names an unknown cluster: %s", route->name, route->cluster);
+    if (route->handover[0] != '\0' && !in_force(config, ledger, route->handover))
+        return fr_xprintf("route %s hands over to an unknown cluster: %s", route->name,
+                          route->handover);
+    return NULL;
+}
+
+char *
+edge_settings_contradiction(const struct config *config, const struct cluster_ledger *ledger,
+                            const char **out_name)
+{
+    char *words = NULL;
+    for (size_t i = 0; i < config->route_count && words == NULL; i++) {
+        const struct config_route *route = config->routes[i];
+        *out_name = route->cluster; /* the ledger took it away */
+        if (!route_replaced(ledger, route->name))
+            words = route_contradiction(config, ledger, route);
+    }
+    for (size_t i = 0; i < ledger->route_count && words == NULL; i++) {
+        *out_name = ledger->routes[i]->name;
+        words = route_contradiction(config, ledger, ledger->routes[i]);
+    }
+    return words;
 }
 
 /* ---- what the ledger shows besides ------------------------------------------------------- */
