@@ -198,7 +198,7 @@ void edge_settings_shown(struct edge *edge, struct cluster_ledger_shown *out);
 /* Words (fr_free) when the settings that would result contradict themselves; NULL when fine. */
 char *edge_settings_conflict(struct edge *edge, const struct config_route *new_route,
                              struct fr_view removed_cluster);
-/* The same of a whole file with a ledger laid over it; *out_name: what to look for in the ledger. */
+/* The same of a whole file with a ledger laid over it; *out_name: what to look for in that. */
 char *edge_settings_contradiction(const struct config *config, const struct cluster_ledger *ledger,
                                   const char **out_name);
 void edge_settings_free(struct edge *edge);
