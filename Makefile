@@ -22,6 +22,13 @@ test check: deps-test build-test/build.ninja
 	@ninja -C build-test
 	@tools/run-tests build-test $(ARGS)
 
+# Races: everything again under ThreadSanitizer, the edges with two workers. Some ten minutes.
+tsan: deps-test
+	@[ -d build-tsan ] || meson setup build-tsan -Db_sanitize=thread -Dfault_points=true \
+	  -Db_lundef=false
+	@ninja -C build-tsan
+	@FRESHET_WORKERS=2 FRESHET_TEST_PATIENCE=60 tools/run-tests build-tsan $(ARGS)
+
 fuzz-replay: deps-test build-test/build.ninja
 	@ninja -C build-test
 	@tools/run-tests build-test --only fuzz
@@ -46,6 +53,6 @@ format: deps-format
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 clean:
-	rm -rf build build-test build-fuzz
+	rm -rf build build-test build-tsan build-fuzz
 
-.PHONY: all test check fuzz-replay tidy fuzz bench demo install format clean
+.PHONY: all test check tsan fuzz-replay tidy fuzz bench demo install format clean

@@ -141,11 +141,11 @@ void
 allocator_free(struct allocator **allocator_ref, bool leave_running)
 {
     struct allocator *allocator = *allocator_ref;
-    *allocator_ref = NULL;
     if (!allocator)
         return;
     allocator->closing = true;
-    allocator__requests_cancel(allocator);
+    allocator__requests_cancel(allocator); /* who is answered may still look at the ledger */
+    *allocator_ref = NULL;
     loop_parts_stop(allocator);
     allocator__changes_drop(allocator);
     allocator__pools_free(allocator, leave_running);

@@ -58,10 +58,13 @@ def test_least_loaded_is_the_one_that_goes(box):
     system.done('<allocate count="2"/>', "web")
     wait("requests on all", lambda: origins(system.edge.address) == {"base", "s0", "s1"})
     one.hold()
-    clients = [http1.Client(system.edge.address) for _ in range(9)]
-    for client in clients:
-        client.send(http1.head("GET", "/hang"))
-    wait("requests held by the one", lambda: one.in_flight >= 1)
+    clients = []
+
+    def one_more():
+        clients.append(http1.Client(system.edge.address))
+        clients[-1].send(http1.head("GET", "/hang"))
+        return one.in_flight >= 1
+    wait("a request held by the one", one_more)
     seen = system.manager.mark()
     for _ in range(3):
         system.manager.wait("report", after=seen)
@@ -246,8 +249,19 @@ def test_requests_of_an_older_epoch_are_not_obeyed(box):
     assert len(ready(box, "web", 1)) == 1
 
 
-def test_weight(box):
+def test_stopping_while_a_request_waits(box):
+    """The request ends with the edge, which ends well."""
     system, servers = static_system(box)
+    for server in servers:
+        server.healthy = False
+    system.manager.send('<allocate count="1"/>', "web")
+    wait("the server to be tried", lambda: box.ledger_servers("web"))
+    assert system.edge.process.stop() == 0
+
+
+def test_weight(box):
+    # One worker sees every request under way; of several, each weighs only its own few.
+    system, servers = static_system(box, workers=1)
     (server,) = system.done('<allocate count="1"/>', "web").find("server")
     name = server.get("id")
     address = system.edge.address

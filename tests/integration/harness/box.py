@@ -21,8 +21,8 @@ from .origin import Origin
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("FRESHET") or str(ROOT / "build-test/freshet")
 MEMBER = str(ROOT / "tests/integration/member.py")
-SANITIZER = re.compile(r"(ERROR: (Address|Leak|Thread)Sanitizer|runtime error:|invariant failed|"
-                       r"requirement failed)")
+SANITIZER = re.compile(r"(ERROR: (Address|Leak)Sanitizer|(WARNING|ERROR|FATAL): ThreadSanitizer|"
+                       r"runtime error:|invariant failed|requirement failed)")
 # A deadline is there to end a hopeless wait; a healthy run never comes near it.
 PATIENCE = float(os.environ.get("FRESHET_TEST_PATIENCE", "20"))
 

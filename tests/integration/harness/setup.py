@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The usual cast: an edge, a manager, a tapped stream between them, members that stand by."""
+import os
 import re
 
 from . import http1
 from .box import wait
 from .stream import FakeManager, Tap
+
+# One, so that what a test counts is in one place; more, to look for races (make tsan).
+WORKERS = int(os.environ.get("FRESHET_WORKERS", "1"))
 
 
 def scale(pool, **more):
@@ -38,7 +42,7 @@ def process_pool(box, count=8, **more):
 
 
 def base(routes=None, clusters=None, pools=None, state="./state", **more):
-    settings = {"workers": 1, "state": state, "admin": f"unix:{state}/admin.sock",
+    settings = {"workers": WORKERS, "state": state, "admin": f"unix:{state}/admin.sock",
                 "stream": {"report-interval": "100ms", "keepalive": "1s"},
                 "routes": routes or [{"cluster": "web"}], "clusters": clusters or {}}
     if pools:
@@ -51,7 +55,7 @@ class Edge:
     """An edge of its own (no manager unless `manager` names one), serving."""
 
     def __init__(self, box, clusters, routes=None, pools=None, manager=None, role="edge",
-                 name="edge", wait_for=True, env=None, **more):
+                 name="edge", wait_for=True, env=None, prefix=(), **more):
         self.box = box
         self.port = more.pop("port", None) or box.port()
         self.address = f"127.0.0.1:{self.port}"
@@ -62,7 +66,7 @@ class Edge:
             self.settings["manager"] = {"listen": f"unix:{state}/manager.sock"}
         elif manager:
             self.settings["manager"] = {"connect": manager}
-        self.role, self.name, self.env = role, name, env
+        self.role, self.name, self.env, self.prefix = role, name, env, prefix
         self.file = f"{name}.yaml"
         self.process = None
         self.start(wait_for)
@@ -73,6 +77,7 @@ class Edge:
     def start(self, wait_for=True, env=None):
         self.write()
         self.process = self.box.start(self.role, "-c", self.file, name=self.name,
+                                      prefix=self.prefix,
                                       env={**(self.env or {}), **(env or {})})
         if wait_for:
             self.box.serving(self.address, self.process)
