@@ -40,7 +40,7 @@ struct loop_counters {
     uint64_t busy_us;       /* time spent outside waiting */
     uint64_t buf_in_use;
     uint64_t buf_waits;     /* receives that had to wait for a buffer */
-    uint64_t accept_errors; /* EMFILE and its like; accepting pauses for 100 ms */
+    uint64_t accept_errors; /* EMFILE and its like */
     uint64_t recv_calls;    /* system calls: recv, sendmsg, epoll_ctl */
     uint64_t send_calls;
     uint64_t ctl_calls;
@@ -135,6 +135,9 @@ int loop_detach(struct loop_sock *sock);
 /* True when an idle connection has bytes or an end waiting: a pooled one must not be reused. A hint
  * only, from what the engine has been told so far. Cost: no system call. */
 bool loop_sock_stale(const struct loop_sock *sock);
+/* True when nothing has come that its owner has not received: closing takes nothing from anybody.
+ * Cost: one system call. */
+bool loop_sock_quiet(const struct loop_sock *sock);
 
 typedef void (*loop_fn)(void *ctx);
 
@@ -151,12 +154,17 @@ struct loop_timer { /* zero-initialise; grain 1 ms, never early */
 /* fd is the callee's, non-blocking and close-on-exec. */
 typedef void (*loop_accept_fn)(void *ctx, int fd, const struct loop_addr *peer);
 
+/* Descriptors or memory ran out while accepting: true when the callee let go of some, and accepting
+ * is tried again at once; false: after 100 ms. */
+typedef bool (*loop_starved_fn)(void *ctx);
+
 struct loop_listener {
     struct loop *loop;
     int fd;
     bool paused;  /* by its owner */
     bool starved; /* descriptors or memory ran out; retry is running */
     loop_accept_fn fn;
+    loop_starved_fn starved_fn; /* NULL: nobody can let go of anything */
     void *ctx;
     struct loop_addr addr; /* as bound: a port 0 is filled in */
     struct loop_timer retry;
@@ -174,6 +182,7 @@ FR_MUST_USE enum fr_err loop_bind_probe(const struct loop_addr *addr, int *out_e
 /* Starts accepting on a bound descriptor, which the listener then owns. */
 FR_MUST_USE enum fr_err loop_listen(struct loop_listener *listener, struct loop *loop, int fd,
                                     loop_accept_fn fn, void *ctx);
+void loop_listener_on_starved(struct loop_listener *listener, loop_starved_fn fn); /* same ctx */
 void loop_listener_pause(struct loop_listener *listener, bool paused);
 void loop_listener_close(struct loop_listener *listener); /* a Unix socket's file is removed */
 

@@ -4,8 +4,9 @@
  *
  * Shape:      level-triggered, so that what a turn left in the backlog is told again.
  * Limits:     LOOP_ACCEPTS_MAX a turn and listener.
- * When full:  out of descriptors or memory, accepting pauses LOOP_STARVED_US: the backlog keeps
- *             its place, and a loop that cannot accept does not spin.
+ * When full:  out of descriptors or memory, the owner may let go of some (loop_starved_fn); if it
+ *             cannot, accepting pauses LOOP_STARVED_US: the backlog keeps its place, and a loop
+ *             that cannot accept does not spin.
  */
 #include "loop/loop_priv.h"
 
@@ -234,6 +235,8 @@ loop__listener_event(struct loop_listener *listener)
             break;
         } else if (!accept_error_passes(errno)) {
             loop__count(&loop->counters.accept_errors, 1);
+            if (listener->starved_fn && listener->starved_fn(listener->ctx))
+                continue; /* what it let go may be taken by another thread: tries are counted */
             listener->starved = true;
             set_interest(listener);
             loop_timer_start(loop, &listener->retry, LOOP_STARVED_US, on_retry, listener);
@@ -241,6 +244,12 @@ loop__listener_event(struct loop_listener *listener)
         }
     }
     loop->accepting = NULL;
+}
+
+void
+loop_listener_on_starved(struct loop_listener *listener, loop_starved_fn fn)
+{
+    listener->starved_fn = fn;
 }
 
 void

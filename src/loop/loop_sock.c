@@ -421,3 +421,10 @@ loop_sock_stale(const struct loop_sock *sock)
 {
     return sock->flags & (SOCK_READABLE | SOCK_ENDING | SOCK_CLOSED);
 }
+
+bool
+loop_sock_quiet(const struct loop_sock *sock)
+{
+    char byte;
+    return recv(sock->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}

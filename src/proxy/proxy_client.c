@@ -33,6 +33,25 @@ on_closed(void *ctx)
     proxy_worker_sockets(worker, -1);
 }
 
+/* Only a client that had an answer is idle: closing it breaks no promise (RFC 9112 section 9.3). */
+static void
+idle_begin(struct proxy_client *client)
+{
+    struct proxy_worker *worker = client->worker;
+    fr_list_push_back(&worker->idle_clients, &client->idle_link);
+    if (worker->client_count > worker->limits.connections)
+        (void)proxy_worker_reclaim(worker); /* may be this one; if it is none, all are busy */
+    else
+        proxy_worker_pause(worker);
+}
+
+static void
+idle_end(struct proxy_client *client)
+{
+    fr_list_remove(&client->idle_link);
+    proxy_worker_pause(client->worker);
+}
+
 static void
 client_end(struct proxy_client *client, bool reset)
 {
@@ -48,6 +67,7 @@ client_end(struct proxy_client *client, bool reset)
     proxy_input_clear(&client->in);
     proxy_partial_clear(&client->partial);
     fr_list_remove(&client->link);
+    fr_list_remove(&client->idle_link);
     worker->client_count--;
     cluster_count_set(&worker->counters.connections_open, worker->client_count);
     proxy_worker_pause(worker);
@@ -130,6 +150,8 @@ void
 proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
 {
     struct proxy_worker *worker = ctx;
+    if (worker->client_count >= worker->limits.connections)
+        (void)proxy_worker_reclaim(worker); /* without effect: one past the limit, then none */
     struct proxy_client *client = client_new(worker);
     if (!client) {
         PROXY_COUNT(worker, memory_refusals);
@@ -149,6 +171,7 @@ proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
         loop_addr_format_host(peer, client->address);
     client->address_len = (uint32_t)strlen(client->address);
     fr_list_push_back(&worker->clients, &client->link);
+    fr_list_init(&client->idle_link);
     worker->client_count++;
     proxy_worker_sockets(worker, 1);
     PROXY_COUNT(worker, connections_accepted);
@@ -207,6 +230,8 @@ process(struct proxy_client *client)
     struct http_err err;
     enum http_step step = proxy_input_head(&client->in, &client->partial, http_request_parse,
                                            &worker->http_limits, &worker->request_head, &raw, &err);
+    if (step != HTTP_MORE || client->partial.buf.len > 0)
+        idle_end(client);
     if (step == HTTP_DONE) {
         client->state = PROXY_CLIENT_BUSY;
         client->requests++;
@@ -237,8 +262,10 @@ proxy_client_next(struct proxy_client *client)
         return;
     }
     proxy_client_timer(client, worker->limits.client_idle_us);
-    if (client->in.buf[0])
+    if (client->in.buf[0]) {
         process(client);
-    else
+    } else {
         proxy_client_want(client);
+        idle_begin(client);
+    }
 }

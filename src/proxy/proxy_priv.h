@@ -41,6 +41,7 @@
 #define PROXY_SEND_BYTES_MAX 131072  /* one send of a stored body: progress is judged by sends */
 #define PROXY_KEPT_BUF_BYTES 16384   /* a free-listed buffer that grew larger is let go */
 #define PROXY_FREE_MAX 1024          /* objects kept on one free list */
+#define PROXY_RECLAIM_TRIES_MAX 16   /* idle clients looked at to find one that may be closed */
 #define PROXY_BUDGET_HALF_US 5000000 /* the retry budget looks at the last two of these */
 #define PROXY_BUDGET_FLOOR 30        /* retries that are always allowed in them: 3 a second */
 #define PROXY_CLUSTER_BLOCK 64       /* clusters a block of counters */
@@ -131,6 +132,7 @@ struct proxy_client {
     struct proxy_worker *worker;
     struct proxy_exchange *exchange;
     struct fr_list link;
+    struct fr_list idle_link; /* in its worker's idle list, or in none */
     struct proxy_input in;
     struct proxy_partial partial;
     struct loop_timer timer;
@@ -259,6 +261,7 @@ struct proxy_worker {
     size_t slot_cap;
     struct fr_rand rand;
     struct fr_list clients;
+    struct fr_list idle_clients; /* kept between two requests, longest idle first */
     uint32_t client_count;
     uint32_t socket_count; /* not yet given back by the loop */
     struct fr_list listeners;
@@ -325,6 +328,8 @@ void proxy_worker_listen(struct proxy_worker *worker, int fd);
 void proxy_worker_unlisten(struct proxy_worker *worker, const struct loop_addr *bound);
 void proxy_worker_unlisten_all(struct proxy_worker *worker);
 void proxy_worker_pause(struct proxy_worker *worker); /* at the limit of connections, or below */
+/* Closes the client that has been idle longest; false: there is none to close. */
+bool proxy_worker_reclaim(struct proxy_worker *worker);
 
 /* proxy_adopt.c */
 void proxy_adopt(struct proxy_worker *worker, struct cluster_snapshot *take_snapshot);

@@ -147,7 +147,12 @@ proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x, int64_
     struct proxy_upstream *up = upstream_new(worker);
     if (!up)
         return NULL;
-    if (loop_connect(&up->sock, worker->loop, &pool->member->addr, on_connected, up) != FR_OK) {
+    const struct loop_addr *addr = &pool->member->addr;
+    enum fr_err err = loop_connect(&up->sock, worker->loop, addr, on_connected, up);
+    /* Out of descriptors: a request that is here matters more than a client that may ask again. */
+    if (err == FR_ERR_FULL && proxy_worker_reclaim(worker))
+        err = loop_connect(&up->sock, worker->loop, addr, on_connected, up);
+    if (err != FR_OK) {
         upstream_free(up);
         return NULL;
     }

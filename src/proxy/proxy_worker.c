@@ -4,8 +4,9 @@
  *
  * May touch:  base, loop, cluster, config.
  * Threads:    made and freed by the control thread, everything between on the worker's own.
- * Limits:     limits.connections client connections; at the limit the listeners pause and the
- *             kernel's backlog waits.
+ * Limits:     limits.connections client connections. At the limit each newcomer takes the place of
+ *             the client that has been idle longest; with none idle the listeners pause and the
+ *             kernel's backlog waits. Likewise when descriptors run out.
  */
 #include "proxy/proxy_priv.h"
 
@@ -51,6 +52,7 @@ proxy_worker_new(struct proxy *proxy, uint32_t index)
     worker->proxy = proxy;
     worker->index = index;
     fr_list_init(&worker->clients);
+    fr_list_init(&worker->idle_clients);
     fr_list_init(&worker->listeners);
     free_list_init(&worker->free_clients);
     free_list_init(&worker->free_exchanges);
@@ -149,6 +151,33 @@ proxy_worker_stop(void *ctx)
     stop_if_empty(worker);
 }
 
+/* ---- making room -------------------------------------------------------------------------- */
+
+bool
+proxy_worker_reclaim(struct proxy_worker *worker)
+{
+    int tries = 0;
+    FR_LIST_EACH(&worker->idle_clients, link)
+    {
+        struct proxy_client *client = FR_CONTAINER(link, struct proxy_client, idle_link);
+        /* A request that has come is answered, even if this turn has not seen it yet. */
+        if (loop_sock_quiet(&client->sock)) {
+            PROXY_COUNT(worker, connections_reclaimed);
+            proxy_client_close(client);
+            return true;
+        }
+        if (++tries == PROXY_RECLAIM_TRIES_MAX)
+            break;
+    }
+    return false;
+}
+
+static bool
+on_starved(void *ctx)
+{
+    return proxy_worker_reclaim(ctx);
+}
+
 /* ---- listeners ---------------------------------------------------------------------------- */
 
 void
@@ -163,6 +192,7 @@ proxy_worker_listen(struct proxy_worker *worker, int fd)
         fr_free(item);
         return;
     }
+    loop_listener_on_starved(&item->listener, on_starved);
     fr_list_push_back(&worker->listeners, &item->link);
     loop_listener_pause(&item->listener, worker->paused);
 }
@@ -206,7 +236,11 @@ proxy_worker_unlisten_all(struct proxy_worker *worker)
 void
 proxy_worker_pause(struct proxy_worker *worker)
 {
-    bool full = worker->client_count >= worker->limits.connections;
+    /* One past the limit is possible: a newcomer was taken, and every client that seemed idle had
+     * sent something. */
+    uint32_t limit = worker->limits.connections;
+    bool full = worker->client_count > limit ||
+                (worker->client_count == limit && fr_list_empty(&worker->idle_clients));
     if (full == worker->paused)
         return;
     worker->paused = full;

@@ -2,6 +2,7 @@
 """Forwarding: heads and bodies both ways, connections kept, retries, routes, balancing."""
 import hashlib
 import re
+import select
 import signal
 import socket
 import threading
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from harness import http1
-from harness.box import wait
+from harness.box import hold, wait
 from harness.load import Load
 from harness.origin import Answer, field
 from harness.setup import Edge, cluster, resident_kib, simple
@@ -550,6 +551,51 @@ def test_member_killed_under_load_fails_nothing(box):
         origins[0].stop()
         load.wait_done(300)
     load.assert_clean()
+
+
+# ---- connections that stay --------------------------------------------------------------------
+
+def counter(edge, name):
+    text = http1.fetch(edge.admin(), "/metrics").text
+    return sum(float(value) for value in
+               re.findall(rf"^freshet_{name}{{worker=.*}} (\S+)$", text, re.M))
+
+
+def test_idle_clients_make_room_at_the_limit(box):
+    edge, _ = simple(box, workers=1, limits={"connections": 16})
+    kept = [http1.Client(edge.address) for _ in range(16)]
+    assert [client.request().status for client in kept] == [200] * 16
+    new = [http1.Client(edge.address) for _ in range(5)]
+    assert [client.request().status for client in new] == [200] * 5
+    assert counter(edge, "connections_reclaimed_total") == 5
+    assert [client.request().status for client in kept[5:]] == [200] * 11
+    for client in kept[:5]:  # those that were idle longest, and they see a proper end
+        assert client.sock.recv(1) == b""
+
+
+def test_out_of_descriptors_goes_on(box):
+    """Every descriptor is taken by clients: idle ones make room; with none idle, accepting goes on
+    as soon as there is one."""
+    member = box.origin("m")
+    edge = Edge(box, {"web": cluster([member], health=None)}, workers=1,
+                prefix=("prlimit", "--nofile=64:64"))
+    kept = []
+    for _ in range(100):
+        kept.append(http1.Client(edge.address))
+        assert kept[-1].request().status == 200
+    for client in kept:
+        client.close()
+    assert wait("the metrics", lambda: counter(edge, "connections_reclaimed_total")) >= 40
+    # Silent ones are owed their first answer: they hold their places, and newcomers wait.
+    silent = [http1.Client(edge.address) for _ in range(100)]
+    late = http1.Client(edge.address)
+    late.send(http1.head("GET", "/"))
+    hold("it waits", lambda: not select.select([late.sock], [], [], 0)[0], 0.3)
+    for client in silent:
+        client.close()
+    assert late.read_response("GET").status == 200
+    for _ in range(20):
+        assert http1.fetch(edge.address).status == 200
 
 
 # ---- routes and balancing -------------------------------------------------------------------

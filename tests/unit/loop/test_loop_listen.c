@@ -17,6 +17,7 @@ struct door {
     int accepted;
     int fd;
     bool close_at_first;
+    int spare; /* a descriptor to let go of when they run out, or -1 */
     char peer[LOOP_ADDR_TEXT_BYTES];
 };
 
@@ -234,6 +235,54 @@ test_out_of_descriptors_pauses(void **state)
     bed_close(&bed);
 }
 
+static bool
+let_go(void *ctx)
+{
+    struct door *door = ctx;
+    if (door->spare < 0)
+        return false;
+    close(door->spare);
+    door->spare = -1;
+    return true;
+}
+
+/* The owner lets go of something: accepting goes on, and pauses when it has nothing left. */
+static void
+test_out_of_descriptors_owner_lets_go(void **state)
+{
+    struct bed bed;
+    struct door door;
+    struct loop_counters counters;
+    struct rlimit limit, tight;
+    (void)state;
+    bed_open(&bed, NULL);
+    door_open(&door, &bed, "127.0.0.1:0");
+    loop_listener_on_starved(&door.listener, let_go);
+    int one = knock(&door.listener.addr), two = knock(&door.listener.addr);
+    int lowest = dup(one);
+    door.spare = lowest;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    tight = limit;
+    tight.rlim_cur = (rlim_t)lowest + 1;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    assert_int_equal(loop_run(bed.loop), FR_OK);
+    int first = door.fd;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    loop_read_counters(bed.loop, &counters);
+    assert_int_equal(door.accepted, 1);
+    assert_int_equal(first, lowest);
+    assert_int_equal(counters.accept_errors, 2); /* the second found nothing to let go of */
+    assert_true(door.listener.starved);
+    assert_int_equal(loop_run(bed.loop), FR_OK);
+    assert_int_equal(door.accepted, 2);
+    close(one);
+    close(two);
+    close(first);
+    close(door.fd);
+    loop_listener_close(&door.listener);
+    bed_close(&bed);
+}
+
 int
 main(void)
 {
@@ -244,6 +293,7 @@ main(void)
         cmocka_unit_test(test_listen_unix),
         cmocka_unit_test(test_close_inside_accept),
         cmocka_unit_test(test_out_of_descriptors_pauses),
+        cmocka_unit_test(test_out_of_descriptors_owner_lets_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

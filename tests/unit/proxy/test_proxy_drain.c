@@ -404,6 +404,95 @@ at_the_limit_connections_wait_their_turn(void **state)
     origin_free(origin);
 }
 
+static void
+ask_on(int fd)
+{
+    struct answer answer;
+    assert_true(sock_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    answer_read(fd, "GET", &answer);
+    assert_int_equal(answer.status, 200);
+    answer_free(&answer);
+}
+
+static void
+at_the_limit_the_longest_idle_makes_room(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct gate gate = {true};
+    int fds[6];
+    fixture_init(&f);
+    f.config->limits.connections = 3;
+    struct origin *origin = origin_new(serve_at_gate, &gate);
+    (void)fixture_member(&f, origin);
+    fixture_start(&f);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = sock_connect(&f.bound);
+        ask_on(fds[i]);
+    }
+    ask_on(fds[0]); /* now 1 is idle for longest, then 2, then 0 */
+    for (int i = 3; i < 5; i++) {
+        fds[i] = sock_connect(&f.bound);
+        ask_on(fds[i]);
+        assert_true(sock_ended(fds[i - 2]));
+        assert_int_equal(fixture_counters(&f).connections_reclaimed, i - 2);
+        assert_int_equal(fixture_counters(&f).connections_open, 3);
+    }
+    ask_on(fds[0]); /* it was not touched */
+    /* All busy: a newcomer waits, and takes the place of the first that is idle again. */
+    static const int busy[] = {0, 3, 4};
+    gate.open = false;
+    for (int k = 0; k < 3; k++)
+        assert_true(sock_text(fds[busy[k]], "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    fixture_until(fixture_counters(&f).requests_active == 3);
+    fds[5] = sock_connect(&f.bound);
+    assert_true(sock_text(fds[5], "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    (void)poll(NULL, 0, 20);
+    assert_int_equal(fixture_counters(&f).connections_accepted, 5);
+    assert_int_equal(fixture_counters(&f).connections_reclaimed, 2);
+    gate.open = true;
+    struct answer answer;
+    static const int all[] = {0, 3, 4, 5};
+    for (int k = 0; k < 4; k++) {
+        answer_read(fds[all[k]], "GET", &answer);
+        assert_int_equal(answer.status, 200);
+        answer_free(&answer);
+    }
+    assert_int_equal(fixture_counters(&f).connections_reclaimed, 3);
+    for (int i = 0; i < 6; i++)
+        close(fds[i]);
+    fixture_fini(&f);
+    origin_free(origin);
+}
+
+/* A client that has not asked yet is owed its first answer: it is not idle. */
+static void
+at_the_limit_clients_that_have_not_asked_stay(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct gate gate = {true};
+    fixture_init(&f);
+    f.config->limits.connections = 2;
+    struct origin *origin = origin_new(serve_at_gate, &gate);
+    (void)fixture_member(&f, origin);
+    fixture_start(&f);
+    int one = sock_connect(&f.bound), two = sock_connect(&f.bound);
+    fixture_until(fixture_counters(&f).connections_open == 2);
+    int three = sock_connect(&f.bound);
+    (void)poll(NULL, 0, 20);
+    assert_int_equal(fixture_counters(&f).connections_accepted, 2);
+    ask_on(two);
+    ask_on(three);
+    assert_true(sock_ended(two));
+    ask_on(one);
+    close(one);
+    close(two);
+    close(three);
+    fixture_fini(&f);
+    origin_free(origin);
+}
+
 int
 main(void)
 {
@@ -415,6 +504,8 @@ main(void)
         cmocka_unit_test(the_drain_deadline_ends_the_rest),
         cmocka_unit_test(the_backlog_is_served_before_a_listener_closes),
         cmocka_unit_test(at_the_limit_connections_wait_their_turn),
+        cmocka_unit_test(at_the_limit_the_longest_idle_makes_room),
+        cmocka_unit_test(at_the_limit_clients_that_have_not_asked_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
