@@ -14,7 +14,7 @@
 #include "base/fr_view.h"
 #include "config/config_diag.h"
 #include "config/config_tree.h"
-#include "loop/loop_addr.h"
+#include "loop/loop_net.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -120,6 +120,8 @@ struct config_timeouts {
     int64_t keepalive_us; /* idle pooled connection; default 30 s */
 };
 
+enum config_send_proxy { CONFIG_SEND_PROXY_OFF, CONFIG_SEND_PROXY_V2 };
+
 struct config_cluster {
     atomic_uint refs;
     char name[CONFIG_NAME_BYTES];
@@ -135,6 +137,7 @@ struct config_cluster {
     int64_t drain_us;       /* deadline; default 30 s */
     uint32_t keepalive_max; /* idle connections per worker and member; default 64 */
     double retry_budget;    /* share of requests; default 0.2 */
+    enum config_send_proxy send_proxy;
     bool runtime;
 };
 
@@ -169,6 +172,7 @@ struct config_listen {
     bool tls;          /* asked for; until `tls` is there the edge leaves it unopened and says so */
     char *certificate; /* NULL without tls */
     char *key;
+    bool proxy_protocol; /* connections begin with a PROXY header */
 };
 
 struct config_cache {
@@ -223,6 +227,29 @@ struct config_agent {    /* `freshet agent` */
     int64_t interval_us; /* default 1 s */
 };
 
+enum config_access_format {
+    CONFIG_ACCESS_COMMON,
+    CONFIG_ACCESS_COMBINED,
+    CONFIG_ACCESS_JSON,
+};
+
+struct config_access_log {
+    char *to; /* a file, "stderr" or "syslog"; NULL: no access log */
+    enum config_access_format format;
+    uint64_t buffer_bytes; /* a worker; default 1 MiB */
+    char *socket;          /* of the log daemon; default /dev/log */
+    unsigned facility;     /* RFC 5424 section 6.2.1 */
+};
+
+struct config_request_id {
+    bool make;    /* default true */
+    bool respond; /* default false */
+};
+
+enum config_traceparent { CONFIG_TRACE_PASS, CONFIG_TRACE_MAKE };
+
+enum config_forwarded { CONFIG_FORWARDED_X = 1, CONFIG_FORWARDED_RFC7239 = 2 };
+
 struct config {
     char *path;   /* the file; NULL for `freshet proxy` */
     char *folder; /* relative paths stand relative to the folder the program runs in, as the
@@ -238,6 +265,12 @@ struct config {
     struct config_cache cache;
     struct config_edge_relief relief; /* yaml: edge: { relief: … } */
     struct config_limits limits;
+    struct config_access_log access_log;
+    struct config_request_id request_id;
+    enum config_traceparent traceparent;
+    struct loop_net *trusted; /* yaml: trusted-proxies */
+    size_t trusted_count;
+    unsigned forwarded; /* set of enum config_forwarded */
     struct config_stream stream;
     struct config_agent agent;
     struct config_route **routes;

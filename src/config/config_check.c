@@ -307,5 +307,6 @@ config__check_file(struct config__reader *reader, const struct config_node *root
     check_member_ids(reader, root, config);
     check_pools(reader, root, config);
     check_listen(reader, root, config);
+    config__check_trust(reader, root, config);
     check_relief(reader, root, config);
 }

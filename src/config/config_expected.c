@@ -54,6 +54,8 @@ static const char *const sentences[CONFIG_TYPE_COUNT_OF] = {
     [CONFIG_TYPE_MEMBER_ADDRESS] = "HOST:PORT or unix:PATH",
     [CONFIG_TYPE_COMMAND] = "a list of words, the program first, such as [\"./app\", \"{port}\"]",
     [CONFIG_TYPE_ENVIRONMENT] = "a mapping of variables to their values",
+    [CONFIG_TYPE_NETWORKS] =
+        "a network (10.0.0.0/8, 2001:db8::/32, an address, or unix:) or a list of them",
     [CONFIG_TYPE_LISTEN] = "an address (HOST:PORT, :PORT or unix:PATH), a mapping with address, or "
                            "a list of them",
     [CONFIG_TYPE_MEMBERS] = "a list of addresses (HOST:PORT or unix:PATH) or mappings with address",

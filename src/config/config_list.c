@@ -20,6 +20,7 @@
     static_assert(offsetof(type, second) == offsetof(type, first) + sizeof(void *),                \
                   #second " must follow " #first)
 FOLLOWS(struct config, listen, listen_count);
+FOLLOWS(struct config, trusted, trusted_count);
 FOLLOWS(struct config, routes, route_count);
 FOLLOWS(struct config, clusters, cluster_count);
 FOLLOWS(struct config, pools, pool_count);

@@ -298,6 +298,10 @@ finish_file(struct config__reader *reader, struct config *config, enum config_ro
         manager->connect = fr_xstrdup(manager->listen[0].text);
         manager->connect_addr = manager->listen[0].addr;
     }
+    if (config->access_log.to && strcmp(config->access_log.to, "off") == 0) {
+        fr_free(config->access_log.to);
+        config->access_log.to = NULL;
+    }
     if (config->cache.object_bytes_max > config->cache.memory_bytes / 4)
         config->cache.object_bytes_max = config->cache.memory_bytes / 4;
 }
@@ -346,6 +350,9 @@ config_free(struct config **config_ptr)
     listen_free(config->listen, config->listen_count);
     listen_free(config->manager.listen, config->manager.listen_count);
     fr_free(config->manager.connect);
+    fr_free(config->access_log.to);
+    fr_free(config->access_log.socket);
+    fr_free(config->trusted);
     fr_free(config->agent.server);
     fr_free(config->agent.address);
     fr_free(config->admin);

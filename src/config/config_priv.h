@@ -13,6 +13,7 @@
 
 #define CONFIG_LISTEN_MAX 64
 #define CONFIG_MEMBERS_MAX 4096
+#define CONFIG_NETWORKS_MAX 256
 #define CONFIG_COMMAND_MAX 256 /* words of a command, and variables of an environment */
 #define CONFIG_TEXT_BYTES_MAX 4096
 
@@ -62,6 +63,7 @@ enum config__type {
     CONFIG_TYPE_PROVIDER,
     CONFIG_TYPE_COMMAND,
     CONFIG_TYPE_ENVIRONMENT,
+    CONFIG_TYPE_NETWORKS,
     CONFIG_TYPE_LISTEN,
     CONFIG_TYPE_MEMBERS,
     CONFIG_TYPE_ROUTES,
@@ -177,6 +179,8 @@ bool config__parse_command(struct config__reader *reader, const struct config__r
                            const struct config_node *node, void *field);
 bool config__parse_environment(struct config__reader *reader, const struct config__row *row,
                                const struct config_node *node, void *field);
+bool config__parse_networks(struct config__reader *reader, const struct config__row *row,
+                            const struct config_node *node, void *field);
 bool config__parse_listen(struct config__reader *reader, const struct config__row *row,
                           const struct config_node *node, void *field);
 bool config__parse_members(struct config__reader *reader, const struct config__row *row,
@@ -249,6 +253,12 @@ void config__members_finish(struct config__reader *reader, const char *owner,
 bool config__name_check(struct config__reader *reader, struct fr_view name,
                         const struct config_node *node, const char *what);
 void config__members_free(struct config_member **members, size_t *count);
+
+/* ---- config_network.c ------------------------------------------------------------------------ */
+
+/* What the file says of whom it believes, and of its log. */
+void config__check_trust(struct config__reader *reader, const struct config_node *root,
+                         const struct config *config);
 
 /* ---- config_check.c, config_print.c ------------------------------------------------------------
  */

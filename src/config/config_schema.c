@@ -99,6 +99,9 @@ lists_of(const struct config__row *row)
         return json_pack("{s:[{s:s}, {s:s, s:i, s:i, s:{s:[s, s, s]}}]}", "anyOf", "type", "string",
                          "type", "object", "minProperties", 1, "maxProperties", 1,
                          "additionalProperties", "type", "string", "number", "boolean");
+    case CONFIG_TYPE_NETWORKS:
+        return json_pack("{s:[{s:s}, {s:s, s:{s:s}}]}", "anyOf", "type", "string", "type", "array",
+                         "items", "type", "string");
     case CONFIG_TYPE_LISTEN:
         return address_list();
     case CONFIG_TYPE_MEMBERS:
@@ -153,6 +156,7 @@ value_of(const struct config__row *row)
     case CONFIG_TYPE_COMMAND:
     case CONFIG_TYPE_ENVIRONMENT:
     case CONFIG_TYPE_HEADER:
+    case CONFIG_TYPE_NETWORKS:
     case CONFIG_TYPE_LISTEN:
     case CONFIG_TYPE_MEMBERS:
     case CONFIG_TYPE_ROUTES:

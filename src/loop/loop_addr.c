@@ -132,6 +132,32 @@ loop_addr_parse(struct fr_view text, struct loop_addr *out)
 }
 
 enum fr_err
+loop_addr_parse_host(struct fr_view text, struct loop_addr *out)
+{
+    char host[INET6_ADDRSTRLEN];
+    struct in_addr four;
+    struct in6_addr six;
+    struct fr_view bare = text;
+    if (text.len > 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
+        bare = fr_view_make(text.ptr + 1, text.len - 2);
+    if (bare.len > 0 && !memchr(bare.ptr, '\0', bare.len) &&
+        fr_view_copy(bare, host, sizeof(host))) {
+        if (bare.len == text.len && inet_pton(AF_INET, host, &four) == 1) {
+            set_four(out, &four, 0);
+            return FR_OK;
+        }
+        if (inet_pton(AF_INET6, host, &six) == 1) {
+            set_six(out, &six, 0);
+            return FR_OK;
+        }
+    }
+    /* "unix:" and ":80" are addresses to listen on, and nobody's that asks. */
+    if (text.len == 0 || text.ptr[0] == ':' || fr_view_starts(text, FR_VIEW("unix:")))
+        return FR_ERR_SYNTAX;
+    return loop_addr_parse(text, out) == FR_OK ? FR_OK : FR_ERR_SYNTAX;
+}
+
+enum fr_err
 loop_addr_resolve(struct fr_view text, struct loop_addr *out)
 {
     char host_text[HOST_BYTES_MAX + 1];
@@ -277,5 +303,41 @@ loop_addr_port(const struct loop_addr *addr)
         return ntohs(as_six(addr)->sin6_port);
     default:
         return 0;
+    }
+}
+
+void
+loop_addr_unmap(struct loop_addr *addr)
+{
+    struct in_addr four;
+    if (family_of(addr) != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&as_six(addr)->sin6_addr))
+        return;
+    memcpy(&four, &as_six(addr)->sin6_addr.s6_addr[12], sizeof(four));
+    set_four(addr, &four, ntohs(as_six(addr)->sin6_port));
+}
+
+int
+loop_addr_bytes(const struct loop_addr *addr, uint8_t out[16])
+{
+    int family = family_of(addr);
+    if (family == AF_INET)
+        memcpy(out, &as_four(addr)->sin_addr, 4);
+    else if (family == AF_INET6)
+        memcpy(out, &as_six(addr)->sin6_addr, 16);
+    return family;
+}
+
+void
+loop_addr_make(const uint8_t *bytes, size_t byte_count, uint16_t port, struct loop_addr *out)
+{
+    struct in_addr four;
+    struct in6_addr six;
+    fr_require(byte_count == sizeof(four) || byte_count == sizeof(six));
+    if (byte_count == sizeof(four)) {
+        memcpy(&four, bytes, sizeof(four));
+        set_four(out, &four, port);
+    } else {
+        memcpy(&six, bytes, sizeof(six));
+        set_six(out, &six, port);
     }
 }

@@ -9,6 +9,7 @@
 #include "base/fr_err.h"
 #include "base/fr_view.h"
 
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -32,6 +33,15 @@ FR_MUST_USE enum fr_err loop_addr_resolve(struct fr_view text, struct loop_addr 
 void loop_addr_format(const struct loop_addr *addr, char out[LOOP_ADDR_TEXT_BYTES]);
 /* The address without the port ("10.0.0.7", "::1", "unix:"). */
 void loop_addr_format_host(const struct loop_addr *addr, char out[LOOP_ADDR_TEXT_BYTES]);
+/* A numeric address without a port ("192.0.2.1", "2001:db8::1") or with one ("192.0.2.1:80",
+ * "[2001:db8::1]:80", "[2001:db8::1]"); the port is 0 where none stands. Never blocks. */
+FR_MUST_USE enum fr_err loop_addr_parse_host(struct fr_view text, struct loop_addr *out);
+/* An IPv4 address written as IPv6, as dual-stack sockets show their peers, becomes plain IPv4. */
+void loop_addr_unmap(struct loop_addr *addr);
+/* 4 or 16 bytes in network order; returns the family (AF_UNIX and AF_UNSPEC have no bytes). */
+int loop_addr_bytes(const struct loop_addr *addr, uint8_t out[16]);
+/* The way back: byte_count is 4 or 16. */
+void loop_addr_make(const uint8_t *bytes, size_t byte_count, uint16_t port, struct loop_addr *out);
 bool loop_addr_equal(const struct loop_addr *a, const struct loop_addr *b);
 bool loop_addr_is_local(const struct loop_addr *addr); /* loopback or unix */
 int loop_addr_port(const struct loop_addr *addr);      /* 0 for unix */

@@ -137,6 +137,81 @@ test_defaults(void **state)
     config_pool_unref(&pool);
 }
 
+/* Whom the edge believes, and what it writes down. */
+static void
+test_trust_and_log(void **state)
+{
+    static const char text[] =
+        "listen: { address: \"127.0.0.1:8080\", proxy-protocol: on }\n"
+        "trusted-proxies: [10.0.0.0/8, \"::1\", \"unix:\"]\n"
+        "access-log: { to: a.log, format: json, buffer: 64KiB, facility: local0 }\n"
+        "request-id: { make: off, respond: on }\n"
+        "traceparent: pass\n"
+        "forwarded: [x-forwarded, rfc7239]\n"
+        "routes: [{ cluster: web }]\n"
+        "clusters: { web: { members: [\"127.0.0.1:9000\"], send-proxy: v2 } }\n";
+    struct config_diag diag;
+    struct config *config = NULL;
+    (void)state;
+    config_diag_init(&diag);
+    assert_int_equal(config_parse(FR_VIEW(text), "f", CONFIG_ROLE_EDGE, &diag, &config), FR_OK);
+    assert_true(config->listen[0].proxy_protocol);
+    assert_int_equal(config->trusted_count, 3);
+    assert_int_equal(config->trusted[0].bits, 8);
+    assert_int_equal(config->trusted[1].family, AF_INET6);
+    assert_int_equal(config->trusted[2].family, AF_UNIX);
+    assert_string_equal(config->access_log.to, "a.log");
+    assert_int_equal(config->access_log.format, CONFIG_ACCESS_JSON);
+    assert_int_equal(config->access_log.buffer_bytes, 65536);
+    assert_int_equal(config->access_log.facility, 16);
+    assert_string_equal(config->access_log.socket, "/dev/log");
+    assert_false(config->request_id.make);
+    assert_true(config->request_id.respond);
+    assert_int_equal(config->traceparent, CONFIG_TRACE_PASS);
+    assert_int_equal(config->forwarded, CONFIG_FORWARDED_X | CONFIG_FORWARDED_RFC7239);
+    assert_int_equal(config->clusters[0]->send_proxy, CONFIG_SEND_PROXY_V2);
+    config_free(&config);
+    config_diag_fini(&diag);
+}
+
+static void
+test_trust_and_log_by_default(void **state)
+{
+    static const struct {
+        const char *text, *to;
+    } rows[] = {{"", NULL}, {"access-log: off\n", NULL}, {"access-log: a.log\n", "a.log"},
+                {"access-log: { to: off }\n", NULL}, {"trusted-proxies: []\n", NULL}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct config_diag diag;
+        struct config *config = NULL;
+        char text[256];
+        (void)snprintf(text, sizeof(text),
+                       "listen: \"127.0.0.1:8080\"\nroutes: [{ cluster: web }]\n"
+                       "clusters: { web: { members: [\"127.0.0.1:9000\"] } }\n%s",
+                       rows[i].text);
+        config_diag_init(&diag);
+        assert_int_equal(config_parse(fr_view_of(text), "f", CONFIG_ROLE_EDGE, &diag, &config),
+                         FR_OK);
+        if (rows[i].to)
+            assert_string_equal(config->access_log.to, rows[i].to);
+        else
+            assert_null(config->access_log.to);
+        assert_int_equal(config->access_log.format, CONFIG_ACCESS_COMBINED);
+        assert_int_equal(config->access_log.buffer_bytes, 1 << 20);
+        assert_int_equal(config->access_log.facility, 23);
+        assert_int_equal(config->trusted_count, 0);
+        assert_true(config->request_id.make);
+        assert_false(config->request_id.respond);
+        assert_int_equal(config->traceparent, CONFIG_TRACE_MAKE);
+        assert_int_equal(config->forwarded, CONFIG_FORWARDED_X);
+        assert_int_equal(config->clusters[0]->send_proxy, CONFIG_SEND_PROXY_OFF);
+        assert_false(config->listen[0].proxy_protocol);
+        config_free(&config);
+        config_diag_fini(&diag);
+    }
+}
+
 int
 main(void)
 {
@@ -144,6 +219,8 @@ main(void)
         cmocka_unit_test(test_design_sample),
         cmocka_unit_test(test_three_lines),
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_trust_and_log),
+        cmocka_unit_test(test_trust_and_log_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,12 +118,65 @@ test_equal(void **state)
     assert_string_equal(text, "unix:");
 }
 
+static void
+test_hosts(void **state)
+{
+    static const char *const rows[][2] = {
+        {"192.0.2.1", "192.0.2.1:0"},        {"192.0.2.1:80", "192.0.2.1:80"},
+        {"2001:db8::1", "[2001:db8::1]:0"},  {"[2001:db8::1]", "[2001:db8::1]:0"},
+        {"[::1]:65535", "[::1]:65535"},
+    };
+    static const char *const bad[] = {
+        "",      "unknown",  "_hidden", ":80",       "unix:/x", "[192.0.2.1]", "192.0.2.1:",
+        "[::1]:", "192.0.2", "::1]",    "localhost", " ::1",    "192.0.2.1:x", "[]",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct loop_addr addr, again;
+        char text[LOOP_ADDR_TEXT_BYTES];
+        uint8_t bytes[16];
+        assert_int_equal(loop_addr_parse_host(fr_view_of(rows[i][0]), &addr), FR_OK);
+        loop_addr_format(&addr, text);
+        assert_string_equal(text, rows[i][1]);
+        int family = loop_addr_bytes(&addr, bytes);
+        loop_addr_make(bytes, family == AF_INET ? 4 : 16, (uint16_t)loop_addr_port(&addr), &again);
+        assert_true(loop_addr_equal(&addr, &again));
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct loop_addr addr;
+        if (loop_addr_parse_host(fr_view_of(bad[i]), &addr) != FR_ERR_SYNTAX)
+            fail_msg("taken: %s", bad[i]);
+    }
+}
+
+static void
+test_unmap(void **state)
+{
+    static const char *const rows[][2] = {
+        {"[::ffff:127.0.0.1]:1", "127.0.0.1:1"},
+        {"[::1]:1", "[::1]:1"},
+        {"127.0.0.1:1", "127.0.0.1:1"},
+        {"unix:/x", "unix:/x"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct loop_addr addr;
+        char text[LOOP_ADDR_TEXT_BYTES];
+        assert_int_equal(loop_addr_parse(fr_view_of(rows[i][0]), &addr), FR_OK);
+        loop_addr_unmap(&addr);
+        loop_addr_format(&addr, text);
+        assert_string_equal(text, rows[i][1]);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_unmap),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_equal),
     };
