@@ -121,6 +121,11 @@ struct config_timeouts {
 };
 
 enum config_send_proxy { CONFIG_SEND_PROXY_OFF, CONFIG_SEND_PROXY_V2 };
+struct config_queue {
+    uint32_t length;   /* requests that wait, a worker; default 1000 */
+    int64_t wait_us;   /* longest wait; default 2 s */
+    int64_t target_us; /* a wait that is no sign of overload; default 50 ms */
+};
 
 struct config_cluster {
     atomic_uint refs;
@@ -138,6 +143,8 @@ struct config_cluster {
     uint32_t keepalive_max; /* idle connections per worker and member; default 64 */
     double retry_budget;    /* share of requests; default 0.2 */
     enum config_send_proxy send_proxy;
+    uint32_t max_in_flight; /* in the whole cluster, of all workers; 0: no limit, the default */
+    struct config_queue queue;
     bool runtime;
 };
 

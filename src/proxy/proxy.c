@@ -121,10 +121,11 @@ proxy_free(struct proxy **proxy)
         if (p->workers[i]->running)
             loop_post(p->workers[i]->loop, &p->workers[i]->stop_msg, proxy_worker_stop,
                       p->workers[i]);
+    for (uint32_t i = 0; i < p->worker_count; i++) /* they read each other's counts */
+        if (p->workers[i]->running)
+            (void)pthread_join(p->workers[i]->thread, NULL); /* fails only for no thread */
     for (uint32_t i = 0; i < p->worker_count; i++) {
         struct proxy_worker *worker = p->workers[i];
-        if (worker->running)
-            (void)pthread_join(worker->thread, NULL); /* fails only for no thread */
         worker->stopping = true;
         if (worker->loop)
             loop_drain_posts(worker->loop); /* snapshots and legs that came too late */
@@ -275,6 +276,26 @@ proxy_worker_cpu_us(const struct proxy *proxy, uint32_t worker)
     return fr_clock_cpu_us(clock_id);
 }
 
+/* What a worker keeps for the cluster of a slot; NULL before its first snapshot with it. */
+static const struct proxy_cluster_state *
+state_of(const struct proxy_worker *worker, uint32_t slot)
+{
+    const struct proxy_cluster_state *block =
+        __atomic_load_n(&worker->cluster_blocks[slot / PROXY_CLUSTER_BLOCK], __ATOMIC_ACQUIRE);
+    return block ? &block[slot % PROXY_CLUSTER_BLOCK] : NULL;
+}
+
+uint64_t
+proxy_places_taken(const struct proxy *proxy, uint32_t cluster_slot)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < proxy->worker_count; i++) {
+        const struct proxy_cluster_state *state = state_of(proxy->workers[i], cluster_slot);
+        sum += state ? cluster_count_get(&state->in_flight) : 0;
+    }
+    return sum;
+}
+
 void
 proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
                    struct proxy_cluster_counters *out)
@@ -283,13 +304,10 @@ proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
     if (cluster_slot >= PROXY_CLUSTER_BLOCK * PROXY_CLUSTER_BLOCKS)
         return;
     for (uint32_t i = 0; i < proxy->worker_count; i++) {
-        const struct proxy_cluster_state *block =
-            __atomic_load_n(&proxy->workers[i]->cluster_blocks[cluster_slot / PROXY_CLUSTER_BLOCK],
-                            __ATOMIC_ACQUIRE);
-        if (!block)
+        const struct proxy_cluster_state *state = state_of(proxy->workers[i], cluster_slot);
+        if (!state)
             continue;
-        const struct proxy_cluster_counters *from =
-            &block[cluster_slot % PROXY_CLUSTER_BLOCK].counters;
+        const struct proxy_cluster_counters *from = &state->counters;
         out->requests += cluster_count_get(&from->requests);
         out->errors += cluster_count_get(&from->errors);
         out->retries += cluster_count_get(&from->retries);

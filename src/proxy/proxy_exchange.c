@@ -63,6 +63,7 @@ exchange_end(struct proxy_exchange *x)
     struct proxy_client *client = x->client;
     fr_insist(x->magic == PROXY_EXCHANGE_MAGIC && client->exchange == x);
     proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
+    proxy_queue_leave(x);
     cache_fill_drop(&x->filler);
     cache_entry_unref(&x->entry);
     loop_buf_give_back(x->tail);

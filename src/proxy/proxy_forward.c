@@ -63,7 +63,7 @@ proxy_forward(struct proxy_exchange *x, const struct http_head *request,
     }
     x->hold = !x->request_done && http_method_idempotent(x->method);
     x->replay_pos = x->client->in.pos;
-    if (!attempt_start(x, endpoint))
+    if (proxy_queue_enter(x) && !attempt_start(x, endpoint))
         proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
 }
 
@@ -145,6 +145,8 @@ proxy_forward_end(struct proxy_exchange *x, enum proxy_attempt_end end)
     if (!pool)
         return;
     count_attempt(x, end);
+    if (end == PROXY_ATTEMPT_OK)
+        proxy_queue_leave(x); /* what the client still has to read needs no member */
     cluster_member_leave(pool->member, worker->index, loop_now_us(worker->loop));
     pool->in_flight--;
     x->pool = NULL;
@@ -192,6 +194,16 @@ move_to_current(struct proxy_exchange *x)
     proxy_cluster_unuse(&x->cluster);
     x->cluster = current;
     return true;
+}
+
+void
+proxy_forward_resume(struct proxy_exchange *x)
+{
+    const struct cluster_endpoint *endpoint = move_to_current(x) ? choose(x, false) : NULL;
+    if (!endpoint)
+        no_member(x);
+    else if (!attempt_start(x, endpoint))
+        proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
 }
 
 static void

@@ -68,6 +68,13 @@ struct proxy_cluster_state { /* outlives versions of the view; by view slot */
     /* owner */
     int64_t half_from_us;
     uint64_t half_requests[2], half_retries[2]; /* [0] now, [1] the half before */
+    /* proxy_queue.c */
+    uint64_t in_flight;          /* places taken by this worker; read by the others */
+    struct proxy_worker *worker; /* set with the first that waits, as is queue */
+    struct fr_list queue;        /* of proxy_exchange, oldest first */
+    uint32_t queue_length;
+    int64_t over_since_us; /* the oldest has waited longer than the target since; 0: has not */
+    struct loop_timer queue_timer;
 };
 
 struct proxy_cluster {
@@ -193,6 +200,10 @@ struct proxy_exchange {
     bool stale_retried;
     bool fresh_only; /* no kept connection for this try */
     int64_t sent_us;
+    bool placed; /* counts in its cluster's in_flight */
+    bool queued; /* waits for that */
+    struct fr_list queue_link;
+    int64_t queued_us;
 
     /* the response */
     int status;
@@ -400,10 +411,20 @@ enum fr_err proxy_head_interim(struct proxy_exchange *x, const struct http_head 
 /* Whether the client's connection ends or stays, as a field where it must be said. */
 struct fr_view proxy_head_connection(const struct proxy_exchange *x);
 
+/* proxy.c: requests under way in a cluster, of all workers; any worker may ask. */
+uint64_t proxy_places_taken(const struct proxy *proxy, uint32_t cluster_slot);
+
+/* proxy_queue.c */
+/* True: the exchange has a place in its cluster and goes on. False: it waits, proxy_forward_resume
+ * is called once it has one; or it was refused, and may be gone. */
+bool proxy_queue_enter(struct proxy_exchange *x);
+void proxy_queue_leave(struct proxy_exchange *x); /* gives the place, or the place in the line, back */
+
 /* proxy_forward.c */
 /* Picks a member of view and starts; the request's head is serialised now and kept. */
 void proxy_forward(struct proxy_exchange *x, const struct http_head *request,
                    const struct cluster_view *view);
+void proxy_forward_resume(struct proxy_exchange *x); /* it has waited for a place and has one */
 void proxy_forward_connected(struct proxy_exchange *x, int status);
 void proxy_forward_pump(struct proxy_exchange *x); /* request bytes towards the member */
 /* Ends the try on the member. OK alone may keep the connection. */
