@@ -418,7 +418,7 @@ uint64_t proxy_places_taken(const struct proxy *proxy, uint32_t cluster_slot);
 /* True: the exchange has a place in its cluster and goes on. False: it waits, proxy_forward_resume
  * is called once it has one; or it was refused, and may be gone. */
 bool proxy_queue_enter(struct proxy_exchange *x);
-void proxy_queue_leave(struct proxy_exchange *x); /* gives the place, or the place in the line, back */
+void proxy_queue_leave(struct proxy_exchange *x); /* gives its place, or that in the line, back */
 
 /* proxy_forward.c */
 /* Picks a member of view and starts; the request's head is serialised now and kept. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proxy_queue.c - places in a cluster: at most max-in-flight requests of all workers are under way in
- * it; the others wait in a line of their worker.
+ * proxy_queue.c - places in a cluster: at most max-in-flight requests, of all workers together, are
+ * under way in it; the others wait in a line of their worker.
  *
  * May touch:  base, loop, cluster, config.
  * Order:      first come, first served, until requests have waited longer than queue.target for
