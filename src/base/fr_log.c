@@ -63,22 +63,56 @@ put_text(struct line *line, const char *text)
     put_bytes(line, text, strlen(text));
 }
 
-/* Quoted and escaped as JSON wants it; people can read that too. */
+/* Into the room that put_bytes leaves: it always fits. */
+static void
+put_end(struct line *line, const char *text)
+{
+    size_t len = strlen(text);
+    memcpy(line->bytes + line->len, text, len);
+    line->len += len;
+}
+
+/* RFC 3629 section 4: the length of the well-formed sequence that text begins with; 0: none. */
+static size_t
+utf8_length(struct fr_view text)
+{
+    const unsigned char *c = (const unsigned char *)text.ptr;
+    size_t len = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
+    if (len > text.len || c[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xf0 && c[1] < 0x90);
+    bool beyond = (c[0] == 0xed && c[1] > 0x9f) || (c[0] == 0xf4 && c[1] > 0x8f);
+    return overlong || beyond ? 0 : len;
+}
+
+/* Quoted and escaped as JSON wants it; people can read that too. What is no UTF-8 is shown as the
+ * replacement character, what controls a terminal as its number. */
 static void
 put_quoted(struct line *line, struct fr_view text)
 {
+    size_t i = 0;
     put_text(line, "\"");
-    for (size_t i = 0; i < text.len && line->len < LINE_BYTES - 16; i++) {
+    while (i < text.len && line->len < LINE_BYTES - 24) {
+        struct fr_view rest = fr_view_make(text.ptr + i, text.len - i);
         unsigned char c = (unsigned char)text.ptr[i];
-        char escaped[8];
+        size_t len = utf8_length(rest);
+        char escaped[8] = "\\ufffd";
         if (c == '"' || c == '\\')
             (void)snprintf(escaped, sizeof(escaped), "\\%c", c);
         else if (c < 0x20 || c == 0x7f)
             (void)snprintf(escaped, sizeof(escaped), "\\u%04x", c);
-        else
-            (void)snprintf(escaped, sizeof(escaped), "%c", c);
+        else if (len == 2 && c == 0xc2 && (unsigned char)rest.ptr[1] < 0xa0)
+            (void)snprintf(escaped, sizeof(escaped), "\\u%04x", (unsigned char)rest.ptr[1]);
+        else if (len > 0)
+            (void)fr_view_copy(fr_view_make(rest.ptr, len), escaped, sizeof(escaped)); /* fits */
         put_text(line, escaped);
+        i += len > 0 ? len : 1;
     }
+    if (i < text.len)
+        put_text(line, "\xe2\x80\xa6");
     put_text(line, "\"");
 }
 
@@ -139,7 +173,7 @@ format_json(struct line *line, const char *now, enum fr_log_level level, const c
         put_text(line, "\":");
         put_value(line, &fields[i]);
     }
-    put_text(line, "}\n");
+    put_end(line, "}\n");
 }
 
 static void
@@ -165,7 +199,7 @@ format_human(struct line *line, const char *now, enum fr_log_level level, const 
         put_text(line, "=");
         put_value(line, &fields[i]);
     }
-    put_text(line, "\n");
+    put_end(line, "\n");
 }
 
 void
