@@ -231,13 +231,16 @@ on_end(void *ctx, const XML_Char *name)
         decoder->boundary = decoder->progress;
 }
 
-static bool
-is_blank(const char *ptr, size_t len)
+/* A peer may keep alive by white space, for ever: each of it begins the limit of a stanza anew. By
+ * the character and not by the text: how much of a text comes at once is the cuts' doing. */
+static void
+text_between_stanzas(struct wire_decoder *decoder, const char *ptr, size_t len)
 {
-    size_t blank = 0;
-    while (blank < len && (ptr[blank] == '\n' || ptr[blank] == ' ' || ptr[blank] == '\t'))
-        blank++;
-    return blank == len;
+    size_t end = len; /* behind the last white space */
+    while (end > 0 && ptr[end - 1] != '\n' && ptr[end - 1] != ' ' && ptr[end - 1] != '\t')
+        end--;
+    if (end > 0)
+        decoder->boundary = decoder->progress - (len - end);
 }
 
 static void XMLCALL
@@ -248,8 +251,8 @@ on_text(void *ctx, const XML_Char *ptr, int len)
         return;
     if (decoder->skip == 0 && decoder->place == WIRE__PLACE_SETTING)
         wire__stanza_text(decoder, ptr, (size_t)len);
-    else if (decoder->depth == 1 && decoder->document == WIRE_STREAM && is_blank(ptr, (size_t)len))
-        decoder->boundary = decoder->progress; /* a peer may keep alive by white space, for ever */
+    else if (decoder->depth == 1 && decoder->document == WIRE_STREAM)
+        text_between_stanzas(decoder, ptr, (size_t)len);
 }
 
 static void XMLCALL

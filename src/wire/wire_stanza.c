@@ -204,6 +204,18 @@ text_is_blank(const struct fr_buf *text)
     return true;
 }
 
+/* Asked only where a text ends: Expat refuses some texts as a whole (with "]]>" in them) that it
+ * would have begun to hand out had they come in pieces, and the outcome shall be one. */
+static bool
+text_fits(struct wire_decoder *decoder)
+{
+    if (decoder->text.len <= WIRE__VALUE_BYTES)
+        return true;
+    wire__decoder_fail(decoder, WIRE_INVALID, "setting \"%.40s\" has more than %d bytes",
+                       decoder->frame->setting->name.ptr, WIRE__VALUE_BYTES);
+    return false;
+}
+
 static bool
 fail_mixed(struct wire_decoder *decoder)
 {
@@ -218,6 +230,8 @@ open_setting(struct wire_decoder *decoder, const char *name, const char **atts, 
 {
     if (!top) {
         decoder->frame->has_elements = true;
+        if (!text_fits(decoder))
+            return false;
         if (!text_is_blank(&decoder->text))
             return fail_mixed(decoder);
         if (!wire__decoder_strange(decoder, name, false))
@@ -251,6 +265,8 @@ static void
 close_setting(struct wire_decoder *decoder)
 {
     struct wire__frame *frame = decoder->frame;
+    if (!text_fits(decoder))
+        return;
     if (frame->has_elements) {
         if (!text_is_blank(&decoder->text))
             (void)fail_mixed(decoder); /* the decoder has failed by it */
@@ -274,11 +290,9 @@ close_setting(struct wire_decoder *decoder)
 void
 wire__stanza_text(struct wire_decoder *decoder, const char *ptr, size_t len)
 {
-    enum fr_err err = fr_buf_append(&decoder->text, ptr, len);
-    if (err == FR_ERR_FULL || decoder->text.len > WIRE__VALUE_BYTES)
-        wire__decoder_fail(decoder, WIRE_INVALID, "setting \"%.40s\" has more than %d bytes",
-                           decoder->frame->setting->name.ptr, WIRE__VALUE_BYTES);
-    else if (err != FR_OK)
+    /* One byte too many is kept, as the sign that there were more. */
+    size_t room = WIRE__VALUE_BYTES + 1 - decoder->text.len;
+    if (fr_buf_append(&decoder->text, ptr, len < room ? len : room) != FR_OK)
         wire__decoder_fail(decoder, WIRE_NO_MEMORY, "out of memory");
 }
 

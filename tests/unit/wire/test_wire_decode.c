@@ -237,6 +237,31 @@ test_text_between_stanzas_has_the_same_limit(void **state)
     add(&one, 1200, " \n"); /* white space may go on for ever: some keep alive by it */
     add(&one, 1, "</stream>");
     expect_limit(&one, WIRE_OK);
+    for (size_t above = 0; above < 2; above++) {
+        limit_case_init(&one);
+        one.limits.stanza_bytes = 1000;
+        add(&one, 100, "                    x"); /* the end of a piece is not always white space */
+        add(&one, 990 + above, "x"); /* with one before and the end tag: 1000, or one more */
+        add(&one, 1, "</stream>");
+        expect_limit(&one, above ? WIRE_TOO_LARGE : WIRE_OK);
+    }
+}
+
+static void
+test_a_long_setting_is_judged_at_its_end(void **state)
+{
+    static const char *const ends[] = {"</a></cluster></reconfigure></stream>", "<b/>", "]]>", ""};
+    static const enum wire_error expected[] = {WIRE_INVALID, WIRE_INVALID, WIRE_NOT_WELL_FORMED,
+                                               WIRE_NOT_WELL_FORMED};
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct limit_case one;
+        limit_case_init(&one);
+        add(&one, 1, "<reconfigure id='1:1' cluster='c'><cluster name='c'><a>");
+        add(&one, 5000, "y");
+        add(&one, 1, ends[i]);
+        expect_limit(&one, expected[i]);
+    }
 }
 
 static void
@@ -539,6 +564,7 @@ main(void)
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_stanza_bytes),
         cmocka_unit_test(test_text_between_stanzas_has_the_same_limit),
+        cmocka_unit_test(test_a_long_setting_is_judged_at_its_end),
         cmocka_unit_test(test_tag_bytes),
         cmocka_unit_test(test_endless_prolog),
         cmocka_unit_test(test_attributes),
