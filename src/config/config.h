@@ -51,6 +51,7 @@ struct config_route {
     enum config_priority priority;
     char handover[CONFIG_NAME_BYTES]; /* cluster that takes over while the edge is relieved by
                                          handover; "" = none */
+    uint64_t body_bytes_max;          /* a longer request body is 413; 0: no limit */
     int64_t stale_us;                 /* how far past freshness relief may serve it; default 60 s */
     bool runtime;                     /* introduced by a reconfiguration, kept in the ledger */
 };

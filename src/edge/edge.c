@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -60,11 +61,17 @@ make_data_plane(struct edge *edge, char **out_why)
                                               .object_bytes_max = config->cache.object_bytes_max};
         err = cache_store_new(&options, &edge->cache);
     }
+    char via[32];
+    struct fr_rand rand;
+    fr_rand_init_random(&rand);
+    /* Of this process alone: two edges in a row are no loop. It tells nothing of the host's name
+     * (RFC 9110 section 7.6.3). */
+    (void)snprintf(via, sizeof(via), "freshet-%08" PRIx64, fr_rand_next(&rand) >> 32);
     const struct proxy_options options = {
         .worker_count = edge->worker_count,
         .limits = &config->limits,
         .cache = edge->cache,
-        .via = "freshet",
+        .via = via,
         .control = edge->loop,
     };
     if (err == FR_OK)
@@ -85,9 +92,9 @@ make_allocator(struct edge *edge, struct config_diag *diag, char **out_why)
         .needs_release = edge->role == WIRE_ROLE_ALLOCATOR,
     };
     edge_settings_shown(edge, &options.shown);
-    enum fr_err err = allocator_new(edge->loop, &options, config->clusters, config->cluster_count,
-                                    config->pools, config->pool_count, &events, diag,
-                                    &edge->allocator);
+    enum fr_err err =
+        allocator_new(edge->loop, &options, config->clusters, config->cluster_count, config->pools,
+                      config->pool_count, &events, diag, &edge->allocator);
     if (err != FR_OK && err != FR_ERR_CONFIG)
         *out_why = fr_xprintf("ledger or pools in %s: %s", config->state, fr_err_words(err));
     return err;
@@ -159,8 +166,8 @@ listen_on(struct edge *edge, const struct config_listen *wanted, char **out_why)
     if (err == FR_OK)
         err = proxy_listen(edge->proxy, &wanted->addr, &bound, &error);
     if (err != FR_OK) {
-        *out_why = fr_xprintf("listen %s: %s", wanted->text,
-                              error ? strerror(error) : fr_err_words(err));
+        *out_why =
+            fr_xprintf("listen %s: %s", wanted->text, error ? strerror(error) : fr_err_words(err));
         return err;
     }
     fr_xgrow((void **)&edge->listeners, &edge->listener_cap, edge->listener_count + 1,
@@ -332,7 +339,7 @@ static void
 free_members(struct fr_list *list)
 {
     FR_LIST_EACH_SAFE(list, node)
-        edge_member_free(FR_CONTAINER(node, struct edge_member, link));
+    edge_member_free(FR_CONTAINER(node, struct edge_member, link));
 }
 
 void

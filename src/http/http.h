@@ -14,11 +14,12 @@
 #include "base/fr_err.h"
 #include "base/fr_view.h"
 
-#define HTTP_FIELDS_MAX 256            /* the most a limit may allow */
-#define HTTP_EMPTY_LINES_MAX 4         /* before a request line (RFC 9112 section 2.2) */
-#define HTTP_CONNECTION_OPTIONS_MAX 32 /* in all Connection fields of a head: more is 400 */
-#define HTTP_CHUNK_LINE_BYTES_MAX 4096 /* a chunk's size and extensions */
-#define HTTP_TRAILER_BYTES_MAX 16384   /* all trailer fields of a body */
+#define HTTP_FIELDS_MAX 256               /* the most a limit may allow */
+#define HTTP_EMPTY_LINES_MAX 4            /* before a request line (RFC 9112 section 2.2) */
+#define HTTP_CONNECTION_OPTIONS_MAX 32    /* in all Connection fields of a head: more is 400 */
+#define HTTP_CHUNK_LINE_BYTES_MAX 4096    /* a chunk's size and extensions */
+#define HTTP_CHUNK_EXCESS_BYTES_MAX 16384 /* chunk lines beyond what their payload explains */
+#define HTTP_TRAILER_BYTES_MAX 16384      /* all trailer fields of a body */
 
 enum http_step { HTTP_DONE, HTTP_MORE, HTTP_BAD };
 
@@ -29,10 +30,14 @@ struct http_limits {
 };
 extern const struct http_limits http_limits_default; /* 32 KiB, 8 KiB, 100 */
 
+/* Which limit a refused head ran into. */
+enum http_limit { HTTP_LIMIT_NONE, HTTP_LIMIT_LINE, HTTP_LIMIT_HEAD, HTTP_LIMIT_FIELDS };
+
 struct http_err {
     int status;        /* what a server answers: 400, 414, 431, 501, 505; 502 for response heads */
     size_t offset;     /* of the offending byte */
     const char *words; /* which rule, static text */
+    enum http_limit limit;
 };
 
 /* Fields we must look at are known by number (http_known.def: name), others are 0. */
@@ -81,6 +86,7 @@ struct http_head {
     struct fr_view path;   /* origin-form path without the query; "*" for OPTIONS * */
     struct fr_view query;  /* without '?' */
     bool has_query;
+    bool https; /* the target is in absolute-form and its scheme is https */
     /* response */
     int status;
     struct fr_view reason;
@@ -89,6 +95,8 @@ struct http_head {
     bool keep_alive;   /* by version and Connection: the connection may be used again (not
                         * after HTTP_BODY_TO_CLOSE, whose end is the connection's) */
     bool expect_continue;
+    bool expect_other;         /* an expectation that nobody here knows (RFC 9110 section 10.1.1) */
+    bool te_trailers;          /* TE: trailers: whoever sent this head takes trailer fields */
     bool upgrade;              /* Connection: upgrade with an Upgrade field */
     bool unknown_coding;       /* of a response: a Transfer-Encoding we cannot take off; the body
                                 * runs to the close and must never be stored */
@@ -134,16 +142,26 @@ struct http_body {
     int state;
     uint64_t received; /* body bytes so far, framing excluded */
     uint32_t line_bytes;
+    uint32_t excess_bytes;
+    struct fr_view trailer; /* bytes of the trailer section in the call before, its empty line
+                             * included; they die with that call's input */
 };
 void http_body_init(struct http_body *body, enum http_framing framing, uint64_t content_length);
 /* Takes framing bytes and finds the next run of payload in `in`.
  * *out_used: bytes of `in` done with, the payload run included.  *out_data: that run (may be
  * empty). DONE: the body ended (possibly with a last run).  MORE: call again with what follows,
  * which may be the rest of `in`: one call gives one run.  BAD: err.status is 400; a response's
- * reader answers 502 instead.  Trailers are checked and dropped. */
+ * reader answers 502 instead.  Trailers are checked octet by octet and shown in body->trailer; who
+ * passes them on gathers them and asks http_trailers_read. */
 FR_MUST_USE enum http_step http_body_decode(struct http_body *body, struct fr_view in,
                                             size_t *out_used, struct fr_view *out_data,
                                             struct http_err *out_err);
+/* Reads a whole trailer section, empty line included, into out->fields. Fields that must not be
+ * passed on are marked hop: a trailer may not become what a head field is (RFC 9110 section 6.5.1).
+ * BAD: one that frames or routes the message, whose only use is to mislead somebody. */
+FR_MUST_USE enum http_step http_trailers_read(struct fr_view section,
+                                              const struct http_limits *limits,
+                                              struct http_head *out, struct http_err *out_err);
 /* The other side closed: true when that is a proper end of this body. */
 bool http_body_closed(const struct http_body *body);
 

@@ -6,7 +6,8 @@
  * Trusts:     nothing. A chunk line is size, extensions, CRLF by the grammar; trailers are field
  *             lines by the grammar. One octet a step outside of payload, which goes on in runs.
  * Memory:     none beyond struct http_body.
- * Limits:     HTTP_CHUNK_LINE_BYTES_MAX, HTTP_TRAILER_BYTES_MAX, 16 digits a size, 2^63-1 a chunk.
+ * Limits:     HTTP_CHUNK_LINE_BYTES_MAX, HTTP_CHUNK_EXCESS_BYTES_MAX, HTTP_TRAILER_BYTES_MAX, 16
+ *             digits a size, 2^63-1 a chunk.
  * Follows:    RFC 9112 sections 6.3, 7.1 and 8.
  *
  *     SIZE_FIRST -> SIZE -> [extensions] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE_FIRST
@@ -46,6 +47,7 @@ enum {
 
 #define CHUNK_DIGITS_MAX 16
 #define CHUNK_BYTES_MAX ((uint64_t)INT64_MAX)
+#define CHUNK_LINE_FREE 16 /* octets of a chunk line that no payload need pay for */
 
 void
 http_body_init(struct http_body *body, enum http_framing framing, uint64_t content_length)
@@ -159,6 +161,17 @@ quoted_step(struct http_body *body, char c)
     return NULL;
 }
 
+/* Extensions cost whoever sends them next to nothing and every reader its time, so that lines
+ * beyond what their payload explains add up to a limit. */
+static bool
+excess_add(struct http_body *body)
+{
+    uint64_t free_bytes = CHUNK_LINE_FREE + body->left;
+    uint64_t excess = (uint64_t)body->excess_bytes + body->line_bytes;
+    body->excess_bytes = excess > free_bytes ? (uint32_t)(excess - free_bytes) : 0;
+    return body->excess_bytes <= HTTP_CHUNK_EXCESS_BYTES_MAX;
+}
+
 static const char *
 line_feed_step(struct http_body *body, char c)
 {
@@ -166,6 +179,8 @@ line_feed_step(struct http_body *body, char c)
         return "a CR without its LF";
     switch (body->state) {
     case SIZE_LF:
+        if (!excess_add(body))
+            return "chunk lines are too long for what they hold";
         body->state = body->left ? DATA : TRAILER;
         body->line_bytes = 0;
         break;
@@ -183,8 +198,8 @@ line_feed_step(struct http_body *body, char c)
     return NULL;
 }
 
-/* Trailer fields are held to the rules of any field, then dropped: none may become a field of the
- * head (RFC 9110 section 6.5.1). */
+/* Trailer fields are held to the rules of any field; their names are http_trailers_read's matter.
+ */
 static const char *
 trailer_step(struct http_body *body, char c)
 {
@@ -256,7 +271,10 @@ chunked_decode(struct http_body *body, struct fr_view in, size_t *out_used,
                struct fr_view *out_data, struct http_err *out_err)
 {
     size_t at = 0;
+    size_t trailer_at = in.len;
     while (at < in.len && body->state != ENDED) {
+        if (body->state >= TRAILER && trailer_at == in.len)
+            trailer_at = at;
         if (body->state == DATA) {
             *out_used = run_take(body, in, at, out_data);
             if (body->left == 0)
@@ -273,6 +291,8 @@ chunked_decode(struct http_body *body, struct fr_view in, size_t *out_used,
         at++;
     }
     *out_used = at;
+    if (trailer_at < at)
+        body->trailer = fr_view_make(in.ptr + trailer_at, at - trailer_at);
     return body->state == ENDED ? HTTP_DONE : HTTP_MORE;
 }
 
@@ -282,6 +302,7 @@ http_body_decode(struct http_body *body, struct fr_view in, size_t *out_used,
 {
     *out_data = fr_view_make(in.ptr, 0);
     *out_used = 0;
+    body->trailer = fr_view_make(NULL, 0);
     switch (body->framing) {
     case HTTP_BODY_CHUNKED:
         return chunked_decode(body, in, out_used, out_data, out_err);

@@ -30,6 +30,7 @@ http__bad(const char *start, const char *at, int status, const char *words,
     out_err->status = status;
     out_err->offset = (size_t)(at - start);
     out_err->words = words;
+    out_err->limit = HTTP_LIMIT_NONE;
     return HTTP_BAD;
 }
 
@@ -38,8 +39,10 @@ http__ran_out(const struct http__reader *reader, struct http_err *out_err)
 {
     if (!reader->limited)
         return HTTP_MORE;
-    return http__bad(reader->start, reader->end, reader->limit_status, reader->limit_words,
-                     out_err);
+    enum http_step step =
+        http__bad(reader->start, reader->end, reader->limit_status, reader->limit_words, out_err);
+    out_err->limit = reader->limit;
+    return step;
 }
 
 bool
@@ -289,8 +292,12 @@ http__fields_read(struct http__reader *reader, size_t field_count_max, struct ht
             return http__ran_out(reader, out_err);
         if (*reader->at == '\r')
             return line_end_read(reader, out_err);
-        if (head->field_count >= field_count_max)
-            return http__bad(reader->start, reader->at, 431, "too many fields", out_err);
+        if (head->field_count >= field_count_max) {
+            enum http_step step =
+                http__bad(reader->start, reader->at, 431, "too many fields", out_err);
+            out_err->limit = HTTP_LIMIT_FIELDS;
+            return step;
+        }
         struct http_field *field = &head->fields[head->field_count];
         enum http_step step = field_read(reader, field, out_err);
         if (step != HTTP_DONE)
@@ -409,4 +416,17 @@ http__connection_apply(struct http_head *head)
     head->upgrade =
         upgrade && head->version_minor >= 1 && http_head_find(head, HTTP_FIELD_UPGRADE) != NULL;
     return true;
+}
+
+/* RFC 9110 section 10.1.4. Weights and other codings do not matter: none is ever applied here. */
+void
+http__te_read(struct http_head *head)
+{
+    const struct http_field *field = http_head_find(head, HTTP_FIELD_TE);
+    for (; field; field = http_head_next(head, field)) {
+        struct fr_view rest = field->value, item;
+        while (http_list_next(&rest, &item))
+            if (fr_view_ieq(item, FR_VIEW("trailers")))
+                head->te_trailers = head->version_minor >= 1;
+    }
 }

@@ -3,28 +3,73 @@
  * http_host.c - authorities: what may be one, and the host in it as routes compare it.
  *
  * May touch:  base.
- * Follows:    RFC 3986 sections 3.2.2 and 3.2.3, RFC 9110 sections 4.2 and 7.2.
+ * Follows:    RFC 3986 sections 3.2.2 and 3.2.3, RFC 4291 section 2.2, RFC 9110 sections 4.2
+ * and 7.2.
  */
 #include "http/http_priv.h"
 
 #define PORT_DIGITS_MAX 5
 #define PORT_MAX 65535
 
-/* Length of "[...]" at the start of text; 0 when it is not an IPv6 address. */
+/* Length of the dotted IPv4 address at the start of text, up to a bracket; 0 when there is none. */
+static size_t
+quad_bytes(struct fr_view text)
+{
+    size_t at = 0;
+    for (unsigned part = 0; part < 4; part++) {
+        unsigned n = 0;
+        size_t from = at;
+        while (at < text.len && at - from < 4 && http__is(text.ptr[at], HTTP__DIGIT))
+            n = n * 10 + (unsigned)(text.ptr[at++] - '0');
+        bool zero_first = at - from > 1 && text.ptr[from] == '0';
+        char want = part < 3 ? '.' : ']';
+        if (at == from || zero_first || n > 255 || at == text.len || text.ptr[at] != want)
+            return 0;
+        at += part < 3;
+    }
+    return at;
+}
+
+/* Length of "[...]" at the start of text; 0 when it is not an IPv6 address. No zone (RFC 6874): it
+ * means something on one machine only. */
 static size_t
 literal_bytes(struct fr_view text)
 {
-    bool colon = false;
-    for (size_t i = 1; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (c == ']')
-            return colon ? i + 1 : 0;
-        if (c == ':')
-            colon = true;
-        else if (c != '.' && !http__is(c, HTTP__HEX))
+    size_t at = 1;
+    unsigned groups = 0;
+    bool gap = false;
+    if (text.len > 2 && text.ptr[1] == ':') {
+        if (text.ptr[2] != ':')
             return 0;
+        gap = true;
+        at = 3;
     }
-    return 0;
+    while (at < text.len && text.ptr[at] != ']') {
+        size_t from = at;
+        size_t quad = quad_bytes(fr_view_make(text.ptr + at, text.len - at));
+        groups += quad ? 2 : 1;
+        if (quad) {
+            at += quad;
+            break;
+        }
+        while (at < text.len && http__is(text.ptr[at], HTTP__HEX))
+            at++;
+        if (at == from || at - from > 4 || at == text.len)
+            return 0;
+        if (text.ptr[at] != ':')
+            break;
+        at++; /* one more group follows, or the one gap */
+        if (at < text.len && text.ptr[at] == ':') {
+            if (gap)
+                return 0;
+            gap = true;
+            at++;
+        } else if (at < text.len && text.ptr[at] == ']') {
+            return 0;
+        }
+    }
+    bool whole = gap ? groups < 8 : groups == 8;
+    return whole && at < text.len && text.ptr[at] == ']' ? at + 1 : 0;
 }
 
 /* Length of the reg-name at the start of text; 0 when there is none or a triplet is cut. */

@@ -40,6 +40,7 @@ struct http__reader {
     bool limited;
     int limit_status; /* the status when the limit is hit */
     const char *limit_words;
+    enum http_limit limit;
 };
 
 enum http_step http__bad(const char *start, const char *at, int status, const char *words,
@@ -56,6 +57,9 @@ enum http_step http__fields_read(struct http__reader *reader, size_t field_count
 /* Reads Connection: keep_alive, upgrade, and which fields are hop-by-hop. False: too many options.
  */
 bool http__connection_apply(struct http_head *head);
+
+/* Reads TE: te_trailers. */
+void http__te_read(struct http_head *head);
 
 /* Content-Length and Transfer-Encoding (RFC 9112 section 6): sets framing, content_length,
  * unknown_coding. NULL, or the words of the rule that is broken; *out_status is then set, and

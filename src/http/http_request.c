@@ -69,7 +69,8 @@ part_read(struct http__reader *reader, enum http__class class, const char *words
     return HTTP_DONE;
 }
 
-/* "HTTP/1.0" or "HTTP/1.1", then CRLF. Another version of the same shape is 505. */
+/* "HTTP/1.d", then CRLF. Another major version of the same shape is 505; a later minor one is read
+ * as the last that is known (RFC 9110 section 2.5). */
 static enum http_step
 version_read(struct http__reader *reader, int *out_minor, struct http_err *out_err)
 {
@@ -83,9 +84,9 @@ version_read(struct http__reader *reader, int *out_minor, struct http_err *out_e
             return http__bad(reader->start, at + i, 400, "the request line does not end properly",
                              out_err);
     }
-    if (at[5] != '1' || (at[7] != '0' && at[7] != '1'))
-        return http__bad(reader->start, at, 505, "neither HTTP/1.0 nor HTTP/1.1", out_err);
-    *out_minor = at[7] - '0';
+    if (at[5] != '1')
+        return http__bad(reader->start, at, 505, "the version is not HTTP/1", out_err);
+    *out_minor = at[7] == '0' ? 0 : 1;
     reader->at = at + sizeof(shape) - 1;
     return HTTP_DONE;
 }
@@ -101,6 +102,7 @@ request_line_read(struct http__reader *whole, const struct http_limits *limits,
         reader.limited = true;
     }
     reader.limit_status = 414;
+    reader.limit = HTTP_LIMIT_LINE;
     reader.limit_words = "the request line is too long";
     enum http_step step =
         part_read(&reader, HTTP__TOKEN, "the method is not a token", &head->method_text, out_err);
@@ -114,6 +116,21 @@ request_line_read(struct http__reader *whole, const struct http_limits *limits,
 }
 
 /* ---- the target (RFC 9112 section 3.2) ------------------------------------------------------- */
+
+/* Octets that no URI holds and that browsers never send bare. A backslash in the path is a slash to
+ * some servers and a letter to others (RFC 3986 section 3.3). */
+static const char *
+octets_check(struct fr_view target)
+{
+    bool path = true;
+    for (size_t i = 0; i < target.len; i++) {
+        char c = target.ptr[i];
+        path = path && c != '?';
+        if (c == '"' || c == '<' || c == '>' || (c == '\\' && path))
+            return "an octet in the request target that no URI holds";
+    }
+    return NULL;
+}
 
 static void
 path_split(struct http_head *head, struct fr_view text)
@@ -136,6 +153,7 @@ absolute_split(struct http_head *head, struct fr_view *out_authority)
                                                                  : 0;
     if (scheme == 0)
         return "the request target has no known form";
+    head->https = scheme == 8;
     text = fr_view_make(text.ptr + scheme, text.len - scheme);
     size_t len = 0;
     while (len < text.len && text.ptr[len] != '/' && text.ptr[len] != '?')
@@ -194,6 +212,24 @@ host_read(struct http_head *head, struct fr_view authority, const char **out_at)
     return NULL;
 }
 
+/* RFC 9110 section 10.1.1: ignored in HTTP/1.0. */
+static void
+expect_read(struct http_head *head)
+{
+    const struct http_field *field = http_head_find(head, HTTP_FIELD_EXPECT);
+    if (head->version_minor == 0)
+        return;
+    for (; field; field = http_head_next(head, field)) {
+        struct fr_view rest = field->value, item;
+        while (http_list_next(&rest, &item)) {
+            if (fr_view_ieq(item, FR_VIEW("100-continue")))
+                head->expect_continue = true;
+            else
+                head->expect_other = true;
+        }
+    }
+}
+
 /* What can only be judged with the whole head at hand. */
 static enum http_step
 request_check(const char *start, struct http_head *head, struct http_err *out_err)
@@ -202,7 +238,9 @@ request_check(const char *start, struct http_head *head, struct http_err *out_er
     const char *at = head->target.ptr;
     int status = 400;
     head->method = method_of(head->method_text);
-    const char *words = target_split(head, &authority);
+    const char *words = octets_check(head->target);
+    if (!words)
+        words = target_split(head, &authority);
     if (!words)
         words = host_read(head, authority, &at);
     if (!words && !http__connection_apply(head))
@@ -211,10 +249,8 @@ request_check(const char *start, struct http_head *head, struct http_err *out_er
         words = http__framing_of_request(head, &status, &at);
     if (words)
         return http__bad(start, at, status, words, out_err);
-    const struct http_field *expect = http_head_find(head, HTTP_FIELD_EXPECT);
-    /* RFC 9110 section 10.1.1: ignored in HTTP/1.0. */
-    head->expect_continue =
-        expect && head->version_minor >= 1 && fr_view_ieq(expect->value, FR_VIEW("100-continue"));
+    expect_read(head);
+    http__te_read(head);
     return HTTP_DONE;
 }
 
@@ -229,6 +265,7 @@ http_request_parse(struct fr_view in, const struct http_limits *limits, size_t *
         .at = in.ptr,
         .end = in.ptr + in.len,
         .limit_status = 431,
+        .limit = HTTP_LIMIT_HEAD,
         .limit_words = "the head is too long",
     };
     if (in.len >= limits->head_bytes_max) {

@@ -24,11 +24,12 @@ status_read(struct http__reader *reader, struct http_head *head, struct http_err
         if (!fits)
             return http__bad(reader->start, at + i, 502, status_line_words, out_err);
     }
-    head->version_minor = at[7] - '0';
+    /* RFC 9110 section 2.5: a later minor version is read as the last that is known. */
+    head->version_minor = at[7] == '0' ? 0 : 1;
     head->status = (at[9] - '0') * 100 + (at[10] - '0') * 10 + (at[11] - '0');
     /* RFC 9110 section 15: statuses are 100 to 599. */
-    if (head->version_minor > 1 || head->status < 100 || head->status > 599)
-        return http__bad(reader->start, at, 502, "an unknown version or status", out_err);
+    if (head->status < 100 || head->status > 599)
+        return http__bad(reader->start, at, 502, "an unknown status", out_err);
     reader->at = at + sizeof(shape) - 1;
     return HTTP_DONE;
 }
@@ -89,6 +90,7 @@ http_response_parse(struct fr_view in, const struct http_limits *limits, size_t 
         .at = in.ptr,
         .end = in.ptr + in.len,
         .limit_status = 502,
+        .limit = HTTP_LIMIT_HEAD,
         .limit_words = "the head is too long",
     };
     if (in.len >= limits->head_bytes_max) {

@@ -3,7 +3,7 @@
  * http_words.c - what methods promise and what statuses are called.
  *
  * May touch:  base.
- * Follows:    RFC 9110 sections 9.2 and 15; RFC 6585; RFC 8297; RFC 8470; RFC 7725.
+ * Follows:    RFC 9110 sections 9.2 and 15; RFC 5842; RFC 6585; RFC 8297; RFC 8470; RFC 7725.
  */
 #include "http/http.h"
 
@@ -87,6 +87,7 @@ static const struct {
     {503, "Service Unavailable"},
     {504, "Gateway Timeout"},
     {505, "HTTP Version Not Supported"},
+    {508, "Loop Detected"},
     {511, "Network Authentication Required"},
 };
 

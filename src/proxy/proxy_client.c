@@ -221,6 +221,25 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
         process(client);
 }
 
+static void
+count_refusal(struct proxy_worker *worker, enum http_limit limit)
+{
+    PROXY_COUNT(worker, bad_requests);
+    switch (limit) {
+    case HTTP_LIMIT_LINE:
+        PROXY_COUNT(worker, request_lines_too_long);
+        break;
+    case HTTP_LIMIT_HEAD:
+        PROXY_COUNT(worker, heads_too_long);
+        break;
+    case HTTP_LIMIT_FIELDS:
+        PROXY_COUNT(worker, too_many_fields);
+        break;
+    case HTTP_LIMIT_NONE:
+        break;
+    }
+}
+
 /* Between two requests: looks for the next head in what has come. */
 static void
 process(struct proxy_client *client)
@@ -240,7 +259,7 @@ process(struct proxy_client *client)
         return;
     }
     if (step == HTTP_BAD) {
-        PROXY_COUNT(worker, bad_requests);
+        count_refusal(worker, err.limit);
         proxy_exchange_refuse(client, err.status, err.words);
         return;
     }

@@ -20,6 +20,7 @@ exchange_new(struct proxy_client *client)
     struct proxy_worker *worker = client->worker;
     size_t offset = offsetof(struct proxy_exchange, free_link);
     size_t head_bytes_max = 2 * worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES;
+    size_t trailers_max = HTTP_TRAILER_BYTES_MAX + sizeof(PROXY_TRAILERS_LEAD);
     struct fr_buf up_head, down_head, raw_head;
     struct proxy_exchange *x = proxy_free_list_take(&worker->free_exchanges, offset);
     if (x) {
@@ -38,6 +39,8 @@ exchange_new(struct proxy_client *client)
     x->up_head = up_head;
     x->down_head = down_head;
     x->raw_head = raw_head;
+    fr_buf_init(&x->up_trailers, trailers_max);
+    fr_buf_init(&x->down_trailers, trailers_max);
     x->worker = worker;
     x->client = client;
     x->magic = PROXY_EXCHANGE_MAGIC;
@@ -76,6 +79,8 @@ exchange_end(struct proxy_exchange *x)
     trim(&x->up_head);
     trim(&x->down_head);
     trim(&x->raw_head);
+    fr_buf_fini(&x->up_trailers);
+    fr_buf_fini(&x->down_trailers);
     if (!proxy_free_list_give(&worker->free_exchanges, &x->free_link)) {
         fr_buf_fini(&x->up_head);
         fr_buf_fini(&x->down_head);
@@ -240,6 +245,7 @@ exchange_take(struct proxy_exchange *x, const struct http_head *request)
     struct proxy_worker *worker = x->worker;
     x->method = request->method;
     x->http10 = request->version_minor == 0;
+    x->te_trailers = request->te_trailers;
     x->client_closes = !request->keep_alive;
     x->keep_alive = request->keep_alive && !worker->draining &&
                     x->client->requests < worker->limits.requests_per_connection;
@@ -262,6 +268,47 @@ find_field(const void *ctx, struct fr_view name, struct fr_view *out_value)
     return true;
 }
 
+/* RFC 9110 section 7.6.3: our own name in Via means that the request has been here before, and
+ * would go round until something gives way. */
+static bool
+was_here(const struct proxy_worker *worker, const struct http_head *request)
+{
+    const struct http_field *field = http_head_find(request, HTTP_FIELD_VIA);
+    for (; field; field = http_head_next(request, field)) {
+        struct fr_view rest = field->value, item, protocol, by;
+        while (http_list_next(&rest, &item)) {
+            /* "1.1 name (comment)" */
+            if (!fr_view_split(&item, ' ', &protocol))
+                continue;
+            item = fr_view_trim(item);
+            if (fr_view_split(&item, ' ', &by) && fr_view_ieq(by, worker->via))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* What is well-formed and still refused before any route is looked for. True: answered. */
+static bool
+answer_refusal(struct proxy_exchange *x, const struct http_head *request)
+{
+    struct proxy_answer answer = {0};
+    if (request->https) {
+        /* RFC 9110 section 7.4: https wants a secured connection, and this is none. */
+        answer = (struct proxy_answer){.status = 421, .words = "this connection is not secured"};
+    } else if (request->expect_other) {
+        x->keep_alive = false; /* whether a body follows is as little known as the expectation */
+        answer = (struct proxy_answer){.status = 417, .words = "an expectation that is not known"};
+    } else if (was_here(x->worker, request)) {
+        PROXY_COUNT(x->worker, loops);
+        answer = (struct proxy_answer){.status = 508, .words = "this request has been here before"};
+    } else {
+        return false;
+    }
+    proxy_local_answer(x, &answer);
+    return true;
+}
+
 /* Methods that end here. True: answered. */
 static bool
 answer_method(struct proxy_exchange *x, const struct http_head *request)
@@ -277,9 +324,16 @@ answer_method(struct proxy_exchange *x, const struct http_head *request)
     } else if (request->method == HTTP_OPTIONS) {
         /* RFC 9110 section 7.6.2: at 0 we are the final recipient. */
         const struct http_field *field = http_head_find_name(request, FR_VIEW("max-forwards"));
-        if (!field || !fr_view_u64(field->value, &forwards) || forwards > 0)
+        if (!field)
             return false;
-        answer.status = 200;
+        if (http_head_next(request, field) || !fr_view_u64(field->value, &forwards)) {
+            x->keep_alive = false;
+            answer = (struct proxy_answer){.status = 400, .words = "Max-Forwards is no number"};
+        } else if (forwards > 0) {
+            return false;
+        } else {
+            answer.status = 200;
+        }
     } else {
         return false;
     }
@@ -309,6 +363,19 @@ exchange_forward(struct proxy_exchange *x, const struct http_head *request,
     proxy_forward(x, request, view);
 }
 
+bool
+proxy_exchange_body_too_long(struct proxy_exchange *x, uint64_t bytes)
+{
+    if (x->body_bytes_max == 0 || bytes <= x->body_bytes_max)
+        return false;
+    PROXY_COUNT(x->worker, bodies_too_long);
+    x->keep_alive = false;
+    x->client_closes = false; /* it may still be sending: linger */
+    x->request_done = true;   /* nothing of it is read any more */
+    proxy_exchange_fail(x, 413, "the body is longer than its route allows");
+    return true;
+}
+
 static void
 exchange_route(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw)
 {
@@ -335,6 +402,9 @@ exchange_route(struct proxy_exchange *x, const struct http_head *request, struct
         proxy_local_answer(x, &answer);
         return;
     }
+    x->body_bytes_max = route->config->body_bytes_max;
+    if (proxy_exchange_body_too_long(x, x->request_length))
+        return;
     bool stale = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
     enum proxy_cached cached = PROXY_CACHED_FORWARD;
     if (worker->cache && route->config->cache != CONFIG_CACHE_OFF)
@@ -362,7 +432,7 @@ proxy_exchange_begin(struct proxy_client *client, struct fr_view raw)
     }
     exchange_take(x, request);
     bool whole = x->request_done; /* nothing of the input is being sent on */
-    if (!answer_method(x, request))
+    if (!answer_refusal(x, request) && !answer_method(x, request))
         exchange_route(x, request, raw);
     if (client->exchange != x)
         return;

@@ -213,6 +213,7 @@ rewind_request(struct proxy_exchange *x)
         return;
     x->client->in.pos = x->replay_pos;
     http_body_init(&x->request_body, x->request_framing, x->request_length);
+    fr_buf_clear(&x->up_trailers);
     x->request_done = false;
     x->replayable = false;
 }
@@ -319,13 +320,13 @@ on_up_sent(void *ctx, int status)
 static int
 frame_chunk(struct proxy_exchange *x, struct iovec *iov, int head_at, int count, size_t bytes)
 {
-    static const char tail[] = HTTP_CHUNK_TAIL HTTP_CHUNK_LAST;
+    struct fr_view tail = proxy_head_chunked_end(&x->up_trailers);
     size_t skip = bytes > 0 ? 0 : sizeof(HTTP_CHUNK_TAIL) - 1;
-    size_t end = x->request_done ? sizeof(tail) - 1 : sizeof(HTTP_CHUNK_TAIL) - 1;
+    size_t end = x->request_done ? tail.len : sizeof(HTTP_CHUNK_TAIL) - 1;
     size_t head = bytes > 0 ? http_chunk_head(bytes, x->up_chunk) : 0;
     iov[head_at] = (struct iovec){x->up_chunk, head};
     if (end > skip)
-        iov[count++] = (struct iovec){(char *)(uintptr_t)tail + skip, end - skip};
+        iov[count++] = (struct iovec){(char *)(uintptr_t)tail.ptr + skip, end - skip};
     return count;
 }
 
@@ -369,7 +370,7 @@ proxy_forward_pump(struct proxy_exchange *x)
     if (!x->up_head_sent)
         iov[count++] = (struct iovec){x->up_head.data, x->up_head.len};
     int chunk_at = count;
-    struct proxy_runs runs = {iov, count + chunked, LOOP_IOV_MAX - chunked, 0};
+    struct proxy_runs runs = {iov, count + chunked, LOOP_IOV_MAX - chunked, 0, &x->up_trailers};
     bool was_done = x->request_done;
     while (!x->request_done && runs.bytes == 0) {
         enum http_step step = proxy_input_runs(in, &x->request_body, &runs);
@@ -378,6 +379,12 @@ proxy_forward_pump(struct proxy_exchange *x)
             return;
         }
         x->request_done = step == HTTP_DONE;
+        if (x->request_done && !proxy_head_trailers(x->worker, &x->up_trailers, true)) {
+            request_broken(x);
+            return;
+        }
+        if (proxy_exchange_body_too_long(x, x->request_body.received))
+            return;
         if (runs.bytes > 0 || x->request_done || !in->buf[0] || proxy_input_view(in).len > 0)
             break;
         proxy_input_shift(in); /* it held framing only */

@@ -130,10 +130,29 @@ put_max_forwards(struct writer *w, const struct proxy_exchange *x, const struct 
     PUT(w, "\r\n");
 }
 
+/* Trailer announces fields that go on only where trailers do (RFC 9110 section 6.6.2). */
 static void
-put_request_framing(struct writer *w, const struct proxy_exchange *x)
+put_trailer_names(struct writer *w, const struct http_head *head)
+{
+    const struct http_field *field = http_head_find(head, HTTP_FIELD_TRAILER);
+    for (; field; field = http_head_next(head, field))
+        put_field(w, field->name, field->value);
+}
+
+/* Connection is our own word to the member, never the client's. */
+static void
+put_request_connection(struct writer *w, const struct http_head *request)
+{
+    if (request->te_trailers) /* RFC 9110 section 10.1.4 */
+        PUT(w, "TE: trailers\r\nConnection: TE\r\n");
+}
+
+static void
+put_request_framing(struct writer *w, const struct proxy_exchange *x,
+                    const struct http_head *request)
 {
     if (x->request_framing == HTTP_BODY_CHUNKED) {
+        put_trailer_names(w, request);
         PUT(w, "Transfer-Encoding: chunked\r\n");
     } else if (x->request_framing == HTTP_BODY_LENGTH) {
         PUT(w, "Content-Length: ");
@@ -178,7 +197,8 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     put(&w, x->worker->via);
     PUT(&w, "\r\n");
     put_max_forwards(&w, x, request);
-    put_request_framing(&w, x);
+    put_request_connection(&w, request);
+    put_request_framing(&w, x, request);
     PUT(&w, "\r\n");
     writer_end(&w);
     return FR_OK;
@@ -213,6 +233,8 @@ put_response_framing(struct writer *w, const struct proxy_exchange *x,
     bool told = response->framing == HTTP_BODY_LENGTH;
     switch (x->client_framing) {
     case HTTP_BODY_CHUNKED:
+        if (x->te_trailers)
+            put_trailer_names(w, response);
         PUT(w, "Transfer-Encoding: chunked\r\n");
         return;
     case HTTP_BODY_LENGTH:
@@ -280,4 +302,49 @@ proxy_head_interim(struct proxy_exchange *x, const struct http_head *response)
     PUT(&w, "\r\n");
     writer_end(&w);
     return FR_OK;
+}
+
+/* ---- behind a body ----------------------------------------------------------------------------
+ */
+
+bool
+proxy_head_trailers(struct proxy_worker *worker, struct fr_buf *trailers, bool pass)
+{
+    struct http_head *head = &worker->trailer_head;
+    struct http_err err;
+    size_t lead = sizeof(PROXY_TRAILERS_LEAD) - 1;
+    if (trailers->len == 0)
+        return true;
+    fr_insist(trailers->len > lead);
+    struct fr_view section = fr_view_make(trailers->data + lead, trailers->len - lead);
+    if (http_trailers_read(section, &worker->http_limits, head, &err) != HTTP_DONE)
+        return false;
+    /* Written over what was read: no line grows, so that none is overtaken. */
+    char *at = trailers->data + lead;
+    for (size_t i = 0; pass && i < head->field_count; i++) {
+        const struct http_field *field = &head->fields[i];
+        if (field->hop)
+            continue;
+        memmove(at, field->name.ptr, field->name.len);
+        at += field->name.len;
+        *at++ = ':';
+        if (field->value.len)
+            memmove(at, field->value.ptr, field->value.len);
+        at += field->value.len;
+        *at++ = '\r';
+        *at++ = '\n';
+    }
+    *at++ = '\r';
+    *at++ = '\n';
+    fr_insist((size_t)(at - trailers->data) <= trailers->len);
+    trailers->len = (size_t)(at - trailers->data);
+    return true;
+}
+
+struct fr_view
+proxy_head_chunked_end(const struct fr_buf *trailers)
+{
+    if (trailers->len > 0)
+        return fr_buf_view(trailers);
+    return FR_VIEW(HTTP_CHUNK_TAIL HTTP_CHUNK_LAST);
 }

@@ -58,7 +58,7 @@ proxy_input_clear(struct proxy_input *in)
 static enum http_step
 too_large(struct http_err *out_err)
 {
-    *out_err = (struct http_err){431, 0, "the head is too large"};
+    *out_err = (struct http_err){431, 0, "the head is too large", HTTP_LIMIT_HEAD};
     return HTTP_BAD;
 }
 
@@ -136,6 +136,17 @@ proxy_partial_clear(struct proxy_partial *partial)
 
 /* ---- bodies ------------------------------------------------------------------------------- */
 
+/* An ordinary body has no trailers, and takes no memory for them. */
+static bool
+gather_trailers(struct fr_buf *buf, struct fr_view trailer, enum http_step step)
+{
+    if (!buf || trailer.len == 0 || (buf->len == 0 && step == HTTP_DONE && trailer.len == 2))
+        return true;
+    if (buf->len == 0 && fr_buf_append_view(buf, FR_VIEW(PROXY_TRAILERS_LEAD)) != FR_OK)
+        return false;
+    return fr_buf_append_view(buf, trailer) == FR_OK;
+}
+
 enum http_step
 proxy_input_runs(struct proxy_input *in, struct http_body *body, struct proxy_runs *runs)
 {
@@ -144,8 +155,8 @@ proxy_input_runs(struct proxy_input *in, struct http_body *body, struct proxy_ru
         struct http_err err;
         size_t used = 0;
         enum http_step step = http_body_decode(body, view, &used, &data, &err);
-        if (step == HTTP_BAD)
-            return step;
+        if (step == HTTP_BAD || !gather_trailers(runs->trailers, body->trailer, step))
+            return HTTP_BAD;
         in->pos += (uint32_t)used;
         if (data.len > 0) {
             runs->iov[runs->count++] = (struct iovec){(char *)(uintptr_t)data.ptr, data.len};

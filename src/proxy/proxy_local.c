@@ -18,7 +18,7 @@ skip_request_body(struct proxy_exchange *x)
     struct iovec iov[LOOP_IOV_MAX];
     while (!x->request_done && x->keep_alive) {
         size_t before = proxy_input_view(in).len;
-        struct proxy_runs runs = {iov, 0, LOOP_IOV_MAX, 0};
+        struct proxy_runs runs = {iov, 0, LOOP_IOV_MAX, 0, NULL};
         enum http_step step = proxy_input_runs(in, &x->request_body, &runs);
         x->request_done = step == HTTP_DONE;
         if (step == HTTP_BAD || (!x->request_done && proxy_input_view(in).len == before))

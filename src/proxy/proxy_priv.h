@@ -152,15 +152,15 @@ struct proxy_client {
 /* ---- exchanges ------------------------------------------------------------------------------- */
 
 enum proxy_attempt_end { /* how a try on a member ended */
-    PROXY_ATTEMPT_OK,
-    PROXY_ATTEMPT_REFUSED,         /* no connection */
-    PROXY_ATTEMPT_CONNECT_TIMEOUT, /* no connection in time */
-    PROXY_ATTEMPT_CLOSED,          /* closed before the first response byte */
-    PROXY_ATTEMPT_BAD,             /* what came is no response, or broke off in the head */
-    PROXY_ATTEMPT_TIMEOUT,
-    PROXY_ATTEMPT_CUT,       /* the body broke off */
-    PROXY_ATTEMPT_DROPPED,   /* our client went away: not the member's doing */
-    PROXY_ATTEMPT_WITHDRAWN, /* the drain deadline of the member passed */
+                         PROXY_ATTEMPT_OK,
+                         PROXY_ATTEMPT_REFUSED,         /* no connection */
+                         PROXY_ATTEMPT_CONNECT_TIMEOUT, /* no connection in time */
+                         PROXY_ATTEMPT_CLOSED,          /* closed before the first response byte */
+                         PROXY_ATTEMPT_BAD, /* what came is no response, or broke off in the head */
+                         PROXY_ATTEMPT_TIMEOUT,
+                         PROXY_ATTEMPT_CUT,       /* the body broke off */
+                         PROXY_ATTEMPT_DROPPED,   /* our client went away: not the member's doing */
+                         PROXY_ATTEMPT_WITHDRAWN, /* the drain deadline of the member passed */
 };
 
 struct proxy_exchange {
@@ -174,6 +174,7 @@ struct proxy_exchange {
     bool http10;
     bool keep_alive;    /* towards the client, after this */
     bool client_closes; /* the client itself asked for the close */
+    bool te_trailers;   /* the client takes trailers */
     bool expecting;     /* Expect: 100-continue, and nothing of the body has come */
     bool request_done;  /* decoded to its end */
     bool request_sent;  /* ... and taken by the kernel */
@@ -182,10 +183,12 @@ struct proxy_exchange {
     uint32_t replay_pos;
     enum http_framing request_framing;
     uint64_t request_length;
+    uint64_t body_bytes_max; /* of the route; 0: no limit */
     struct http_body request_body;
     struct fr_buf up_head; /* the head as the member gets it; kept for a second try */
     bool up_head_sent;
     char up_chunk[HTTP_CHUNK_HEAD_BYTES];
+    struct fr_buf up_trailers; /* see proxy_head_trailers */
     size_t up_sending_bytes;
 
     /* the member */
@@ -218,6 +221,7 @@ struct proxy_exchange {
     unsigned interim_count;
     struct loop_buf *tail; /* the last receive buffer, taken off the upstream */
     char down_chunk[HTTP_CHUNK_HEAD_BYTES];
+    struct fr_buf down_trailers;
     size_t down_sending_bytes;
     void (*after)(struct proxy_exchange *x); /* of the send under way */
     int fail_status; /* to be answered once the 1xx under way is out; 0: none */
@@ -286,6 +290,7 @@ struct proxy_worker {
     char date[HTTP_DATE_BYTES];
     struct http_head request_head;  /* of the request being begun, this turn only */
     struct http_head response_head; /* likewise */
+    struct http_head trailer_head;  /* inside one call */
 
     /* shared, atomic: written by the owner */
     struct proxy_counters counters;
@@ -316,11 +321,14 @@ enum http_step proxy_input_head(struct proxy_input *in, struct proxy_partial *pa
                                 struct http_head *out, struct fr_view *out_raw,
                                 struct http_err *out_err);
 void proxy_partial_clear(struct proxy_partial *partial); /* once the head's views are done with */
-/* Decodes runs of payload from buf[0] into iov[*count..max). *out_bytes: their sum. */
+/* Decodes runs of payload from buf[0] into iov[*count..max). *out_bytes: their sum. Trailers are
+ * gathered, if there are any, behind PROXY_TRAILERS_LEAD. */
+#define PROXY_TRAILERS_LEAD "\r\n0\r\n"
 struct proxy_runs {
     struct iovec *iov;
     int count, max;
     size_t bytes;
+    struct fr_buf *trailers; /* NULL: dropped */
 };
 enum http_step proxy_input_runs(struct proxy_input *in, struct http_body *body,
                                 struct proxy_runs *runs);
@@ -382,6 +390,8 @@ typedef void (*proxy_after_fn)(struct proxy_exchange *x);
 void proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int count,
                          proxy_after_fn after);
 void proxy_exchange_out_of_memory(struct proxy_exchange *x);
+/* True: the request's body, told or counted, is too long for its route, and the exchange failed. */
+bool proxy_exchange_body_too_long(struct proxy_exchange *x, uint64_t bytes);
 
 /* proxy_local.c */
 struct proxy_answer {
@@ -408,6 +418,11 @@ enum fr_err proxy_head_request(struct proxy_exchange *x, const struct http_head 
                                const struct cluster_member *member);
 enum fr_err proxy_head_response(struct proxy_exchange *x, const struct http_head *response);
 enum fr_err proxy_head_interim(struct proxy_exchange *x, const struct http_head *response);
+/* A gathered trailer section becomes the end of a chunked body: the lead, the fields that may go on
+ * (none unless `pass`), the empty line. False: it must not go anywhere. */
+bool proxy_head_trailers(struct proxy_worker *worker, struct fr_buf *trailers, bool pass);
+/* The end of a chunked body; `skip` its first bytes, which end a chunk. */
+struct fr_view proxy_head_chunked_end(const struct fr_buf *trailers);
 /* Whether the client's connection ends or stays, as a field where it must be said. */
 struct fr_view proxy_head_connection(const struct proxy_exchange *x);
 

@@ -177,13 +177,13 @@ finish_response(struct proxy_exchange *x)
 static int
 frame_chunk(struct proxy_exchange *x, struct iovec *iov, int head_at, int count, size_t bytes)
 {
-    static const char tail[] = HTTP_CHUNK_TAIL HTTP_CHUNK_LAST;
+    struct fr_view tail = proxy_head_chunked_end(&x->down_trailers);
     size_t skip = bytes > 0 ? 0 : sizeof(HTTP_CHUNK_TAIL) - 1;
-    size_t end = x->response_done ? sizeof(tail) - 1 : sizeof(HTTP_CHUNK_TAIL) - 1;
+    size_t end = x->response_done ? tail.len : sizeof(HTTP_CHUNK_TAIL) - 1;
     size_t head = bytes > 0 ? http_chunk_head(bytes, x->down_chunk) : 0;
     iov[head_at] = (struct iovec){x->down_chunk, head};
     if (end > skip)
-        iov[count++] = (struct iovec){(char *)(uintptr_t)tail + skip, end - skip};
+        iov[count++] = (struct iovec){(char *)(uintptr_t)tail.ptr + skip, end - skip};
     return count;
 }
 
@@ -217,7 +217,7 @@ relay_body(struct proxy_exchange *x)
     bool chunked = x->client_framing == HTTP_BODY_CHUNKED;
     int count = x->begun ? 0 : 1;
     int chunk_at = count, first = count + chunked;
-    struct proxy_runs runs = {iov, first, LOOP_IOV_MAX - chunked, 0};
+    struct proxy_runs runs = {iov, first, LOOP_IOV_MAX - chunked, 0, &x->down_trailers};
     iov[0] = (struct iovec){x->down_head.data, x->down_head.len};
     enum http_step step = next_runs(x, &runs);
     if (step == HTTP_MORE && runs.bytes == 0 && up->ended) {
@@ -226,6 +226,8 @@ relay_body(struct proxy_exchange *x)
         else
             step = HTTP_BAD;
     }
+    if (step == HTTP_DONE && !proxy_head_trailers(x->worker, &x->down_trailers, x->te_trailers))
+        step = HTTP_BAD;
     if (step == HTTP_BAD) {
         proxy_forward_end(x, PROXY_ATTEMPT_CUT);
         proxy_exchange_fail(x, 502, "the member broke off its response");

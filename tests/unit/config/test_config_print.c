@@ -146,6 +146,10 @@ random_number(const struct config__row *row)
         assert_true(fr_view_u64(fr_view_of(row->min), &min));
         assert_true(fr_view_u64(fr_view_of(row->max), &max));
         return fr_xprintf("%llu", (unsigned long long)between(min, max));
+    case CONFIG_TYPE_BYTES:
+        assert_true(fr_unit_parse_bytes(fr_view_of(row->min), &min));
+        assert_true(fr_unit_parse_bytes(fr_view_of(row->max), &max));
+        return fr_xprintf("%llu", (unsigned long long)between(min, max));
     case CONFIG_TYPE_DURATION:
         assert_true(fr_unit_parse_duration(fr_view_of(row->min), &min_us));
         assert_true(fr_unit_parse_duration(fr_view_of(row->max), &max_us));

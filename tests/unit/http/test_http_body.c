@@ -7,6 +7,8 @@
  */
 #include "http_help.h"
 
+#include <stdio.h>
+
 /* What came out of one decoding. */
 struct outcome {
     enum http_step step;
@@ -204,6 +206,77 @@ trailers(void **state)
     BAD("0\r\nX: 1\rY: 2\r\n\r\n");
 }
 
+/* A trailer section by itself: what http_trailers_read makes of it. "name,name" of what passes, or
+ * "!" when it is refused. */
+static const char *
+passing(const char *section)
+{
+    static struct http_head head;
+    static char names[256];
+    struct http_err err;
+    struct fr_view view = fr_view_of(section);
+    names[0] = '\0';
+    if (http_trailers_read(view, &http_limits_default, &head, &err) != HTTP_DONE)
+        return "!";
+    for (size_t i = 0; i < head.field_count; i++)
+        if (!head.fields[i].hop)
+            (void)snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%.*s",
+                           names[0] ? "," : "", FR_VIEW_ARG(head.fields[i].name));
+    return names;
+}
+
+static void
+trailer_names(void **state)
+{
+    (void)state;
+    assert_string_equal(passing("\r\n"), "");
+    assert_string_equal(passing("grpc-status: 0\r\nDigest:x\r\n\r\n"), "grpc-status,Digest");
+    assert_string_equal(passing("X: 1\r\nSet-Cookie: a\r\nAUTHORIZATION: b\r\nY: 2\r\n\r\n"),
+                        "X,Y");
+    static const char *const refused[] = {
+        "Content-Length", "transfer-encoding", "HOST",      "Te",
+        "Connection",     "X-Forwarded-For",   "Forwarded", "Via",
+        "Trailer",        "Upgrade",           "Expect",    "Max-Forwards"};
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        char section[64];
+        (void)snprintf(section, sizeof(section), "X: 1\r\n%s: 1\r\n\r\n", refused[i]);
+        assert_string_equal(passing(section), "!");
+    }
+    /* A section that is not whole, or no fields at all. */
+    assert_string_equal(passing("X: 1\r\n"), "!");
+    assert_string_equal(passing("X : 1\r\n\r\n"), "!");
+    assert_string_equal(passing(""), "!");
+}
+
+/* The bytes a reader gathers are the section, however the body is cut. */
+static void
+trailer_bytes(void **state)
+{
+    (void)state;
+    struct fr_view in = FR_VIEW("3\r\nabc\r\n0;x\r\nA: 1\r\nB:2\r\n\r\nGET /");
+    for (size_t cut = 0; cut <= in.len; cut++) {
+        struct http_body body;
+        char section[64];
+        size_t len = 0, at = 0;
+        enum http_step step = HTTP_MORE;
+        http_body_init(&body, HTTP_BODY_CHUNKED, 0);
+        while (step == HTTP_MORE) {
+            size_t end = at < cut ? cut : in.len, used;
+            struct fr_view run;
+            struct http_err err;
+            step = http_body_decode(&body, fr_view_make(in.ptr + at, end - at), &used, &run, &err);
+            if (body.trailer.len)
+                memcpy(section + len, body.trailer.ptr, body.trailer.len);
+            len += body.trailer.len;
+            at += used;
+        }
+        assert_int_equal(step, HTTP_DONE);
+        assert_int_equal(at, in.len - 5);
+        assert_int_equal(len, strlen("A: 1\r\nB:2\r\n\r\n"));
+        assert_memory_equal(section, "A: 1\r\nB:2\r\n\r\n", len);
+    }
+}
+
 /* `before`, `fill` times 'a', `after`. */
 static enum http_step
 filled(const char *before, size_t fill, const char *after)
@@ -243,6 +316,17 @@ limits(void **state)
     decode(HTTP_BODY_CHUNKED, 0, fr_view_make(many, len + 5), &got);
     assert_int_equal(got.step, HTTP_DONE);
     assert_int_equal(got.data_len, 5000);
+    /* Lines that cost far more than they carry do end. */
+    len = 0;
+    for (int i = 0; i < 20; i++) {
+        memset(many + len, 'a', 1500);
+        memcpy(many + len, "1;", 2);
+        memcpy(many + len + 1500, "\r\nx\r\n", 5);
+        len += 1505;
+    }
+    memcpy(many + len, "0\r\n\r\n", 5);
+    decode(HTTP_BODY_CHUNKED, 0, fr_view_make(many, len + 5), &got);
+    assert_int_equal(got.step, HTTP_BAD);
 }
 
 static void
@@ -324,6 +408,8 @@ main(void)
         cmocka_unit_test(line_ends_refused),
         cmocka_unit_test(extensions),
         cmocka_unit_test(trailers),
+        cmocka_unit_test(trailer_names),
+        cmocka_unit_test(trailer_bytes),
         cmocka_unit_test(limits),
         cmocka_unit_test(broken_stays_broken),
         cmocka_unit_test(lengths),

@@ -112,7 +112,10 @@ versions(void **state)
     assert_true(h.keep_alive);
     REFUSED("GET /\r\n\r\n", 400);
     REFUSED("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505);
-    REFUSED("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505);
+    /* RFC 9110 section 2.5: read as the highest minor version that is known. */
+    ACCEPTED("GET / HTTP/1.2\r\nHost: a\r\n\r\n", &h);
+    assert_int_equal(h.version_minor, 1);
+    assert_true(h.keep_alive);
     REFUSED("GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505);
     REFUSED("GET / http/1.1\r\nHost: a\r\n\r\n", 400);
     REFUSED("GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400);
@@ -138,6 +141,13 @@ targets(void **state)
     ACCEPTED("GET https://b?q HTTP/1.1\r\nHost: a\r\n\r\n", &h);
     assert_view(h.path, "/");
     assert_view(h.query, "q");
+    assert_true(h.https);
+    ACCEPTED("GET /a|b{c}^[d]?\\`{|} HTTP/1.1\r\nHost: a\r\n\r\n", &h);
+    assert_false(h.https);
+    REFUSED("GET /a\\b HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    REFUSED("GET /a\"b HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    REFUSED("GET /?<b HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    REFUSED("GET /?b> HTTP/1.1\r\nHost: a\r\n\r\n", 400);
     ACCEPTED("OPTIONS http://b HTTP/1.1\r\nHost: a\r\n\r\n", &h);
     assert_view(h.path, "*");
     ACCEPTED("GET /? HTTP/1.1\r\nHost: a\r\n\r\n", &h);

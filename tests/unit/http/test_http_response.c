@@ -60,7 +60,8 @@ status_lines(void **state)
     ACCEPTED(OK "Connection: close\r\n\r\n", &h);
     assert_false(h.keep_alive);
     REFUSED("\r\nHTTP/1.1 200 OK\r\n\r\n");
-    REFUSED("HTTP/1.2 200 OK\r\n\r\n");
+    ACCEPTED("HTTP/1.2 200 OK\r\n\r\n", &h);
+    assert_int_equal(h.version_minor, 1);
     REFUSED("HTTP/2.0 200 OK\r\n\r\n");
     REFUSED("http/1.1 200 OK\r\n\r\n");
     REFUSED("HTTP/1.1  200 OK\r\n\r\n");

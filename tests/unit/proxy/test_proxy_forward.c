@@ -86,7 +86,7 @@ a_request_goes_through(void **state)
                         "GET /a?b=c HTTP/1.1\r\nHost: Example.com:81\r\nX-One: 1\r\n"
                         "Via: 1.0 before\r\nX-Forwarded-For: 1.2.3.4, 127.0.0.1\r\n"
                         "X-Forwarded-Proto: http\r\nX-Forwarded-Host: Example.com:81\r\n"
-                        "Via: 1.1 freshet\r\n\r\n");
+                        "Via: 1.1 freshet\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
     assert_non_null(strstr(answer.head, "\r\nVia: 1.1 freshet\r\n"));
     assert_non_null(strstr(answer.head, "\r\nDate: "));
     answer_free(&answer);
@@ -151,7 +151,8 @@ pipelined_requests_are_answered_in_order(void **state)
 }
 
 static const char cut_request[] = "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-                                  "5;x=y\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\nX-T: 1\r\n\r\n";
+                                  "5;x=y\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\n"
+                                  "Cookie: X-T\r\n\r\n";
 
 static void
 a_request_cut_at_every_byte_is_the_same(void **state)
