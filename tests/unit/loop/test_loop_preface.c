@@ -111,8 +111,8 @@ test_version_1_refused(void **state)
         "PROXY UNKNOWN\n",
         "PROXY UNKNOWNX\r\n",
         /* One past the longest. */
-        "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
-        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 655350\r\n",
+        ("PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+         "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 655350\r\n"),
     };
     struct loop_preface preface;
     (void)state;
