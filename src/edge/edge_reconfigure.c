@@ -170,6 +170,10 @@ do_join(struct edge_request *request, const struct wire_reconfigure *from,
         return;
     }
     struct edge_member *member = edge_member_find(cluster, from->server);
+    if (member != NULL && !loop_addr_equal(&member->shared->addr, &addr)) {
+        refuse(request, FR_ERR_EXISTS, "here already at another address", from->server);
+        return;
+    }
     if (member == NULL)
         member = edge_member_join(cluster, &(struct edge_member_init){
                                                .id = from->server,

@@ -226,6 +226,7 @@ join_and_leave(void **state)
     assert_int_equal(member->origin, EDGE_FROM_MANAGER);
     assert_string_equal(member->shared->pool, "rack");
     bed_done(bed, "far", "<join server='far-1' address='127.0.0.1:15' weight='30' pool='rack'/>");
+    bed_refused(bed, "far", "<join server='far-1' address='127.0.0.1:16'/>", "exists", "far-1");
     bed_done(bed, "far", "<join server='far-2' address='[::1]:15'/>"); /* no weight: 100 */
     assert_int_equal(size_of(bed, "far"), 3);
     assert_int_equal(weight_in_view(bed, "far", "far-2"), 100);
