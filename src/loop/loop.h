@@ -11,8 +11,9 @@
  *             loop's and are lent (loop_buf).
  * Time:       one clock reading a turn: loop_now_us, loop_wall_us.
  * Cost:       recv: one system call a completion, none while idle, no buffer held while idle.
- *             send: tried at once, one sendmsg where the kernel takes it all. A socket costs two
- *             epoll_ctl in its life, none between.
+ *             send: tried at once, one sendmsg where the kernel takes it all; one sendfile more
+ *             for a piece of a file, in the same packets. A socket costs two epoll_ctl in its
+ *             life, none between.
  */
 #ifndef LOOP_H
 #define LOOP_H
@@ -41,7 +42,7 @@ struct loop_counters {
     uint64_t buf_in_use;
     uint64_t buf_waits;     /* receives that had to wait for a buffer */
     uint64_t accept_errors; /* EMFILE and its like */
-    uint64_t recv_calls;    /* system calls: recv, sendmsg, epoll_ctl */
+    uint64_t recv_calls;    /* system calls: recv, sendmsg and sendfile, epoll_ctl */
     uint64_t send_calls;
     uint64_t ctl_calls;
 };
@@ -101,6 +102,9 @@ struct loop_sock {
     struct iovec send_iov[LOOP_IOV_MAX];
     int send_iov_first;
     int send_iov_count;
+    int send_file; /* behind the parts, while send_file_bytes > 0 */
+    int64_t send_file_offset;
+    uint64_t send_file_bytes;
     int send_status; /* of the connect too */
     struct fr_list ready_link;
     struct fr_list wait_link;
@@ -122,6 +126,21 @@ void loop_recv_cancel(struct loop_sock *sock);
  * count <= LOOP_IOV_MAX. */
 void loop_send(struct loop_sock *sock, const struct iovec *parts, int count, loop_send_fn fn,
                void *ctx);
+/* Sends all bytes of all parts, as loop_send does, and behind them a piece of a regular file,
+ * which is never copied through memory of ours. It is the one send under way, and completes as
+ * loop_send's: 0 when the kernel took every byte.  -ENODATA: the file ended before its piece did.
+ * What there was is out, and nobody can say how much, so the connection can only be closed.
+ * file->fd stays the caller's, is open for reading until completion, and its own position is
+ * neither used nor moved: several may send from one. Reading what is not in memory blocks the
+ * loop's thread as long as the disk takes.
+ * The process must ignore SIGPIPE: the kernel's call has no way to ask for silence. */
+struct loop_file_piece {
+    int fd;
+    int64_t offset;
+    uint64_t bytes; /* 0 is allowed */
+};
+void loop_send_file(struct loop_sock *sock, const struct iovec *parts, int count,
+                    const struct loop_file_piece *file, loop_send_fn fn, void *ctx);
 bool loop_send_pending(const struct loop_sock *sock);
 void loop_shutdown_send(struct loop_sock *sock); /* half close */
 /* Ends all operations without their callbacks and closes the descriptor; fn (may be NULL) runs

@@ -20,6 +20,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 enum sock_flag {
@@ -268,34 +269,70 @@ drop_sent(struct loop_sock *sock, size_t sent)
     }
 }
 
+static ssize_t
+send_parts(struct loop_sock *sock)
+{
+    struct msghdr message = {.msg_iov = &sock->send_iov[sock->send_iov_first],
+                             .msg_iovlen = (size_t)sock->send_iov_count};
+    /* What follows from the file goes into the same packets. */
+    int more = sock->send_file_bytes > 0 ? MSG_MORE : 0;
+    ssize_t sent = sendmsg(sock->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | more);
+    if (sent >= 0)
+        drop_sent(sock, (size_t)sent);
+    return sent;
+}
+
+static ssize_t
+send_piece(struct loop_sock *sock)
+{
+    off_t offset = sock->send_file_offset;
+    size_t bytes = sock->send_file_bytes < LOOP_SENDFILE_BYTES_MAX ? sock->send_file_bytes
+                                                                   : LOOP_SENDFILE_BYTES_MAX;
+    ssize_t sent = sendfile(sock->fd, sock->send_file, &offset, bytes);
+    if (sent == 0) { /* it was longer when the send was started */
+        errno = ENODATA;
+        return -1;
+    }
+    if (sent > 0) {
+        sock->send_file_offset += sent;
+        sock->send_file_bytes -= (uint64_t)sent;
+    }
+    return sent;
+}
+
+static bool
+all_sent(const struct loop_sock *sock)
+{
+    return sock->send_iov_count == 0 && sock->send_file_bytes == 0;
+}
+
 /* Sets SOCK_DONE when the send has its status; drops the hint when the kernel takes no more. */
 static void
 try_send(struct loop_sock *sock)
 {
     int status = 0;
-    for (int i = 0; i < LOOP_SEND_TRIES_MAX && sock->send_iov_count > 0; i++) {
-        struct msghdr message = {.msg_iov = &sock->send_iov[sock->send_iov_first],
-                                 .msg_iovlen = (size_t)sock->send_iov_count};
+    for (int i = 0; i < LOOP_SEND_TRIES_MAX && !all_sent(sock); i++) {
         loop__count(&sock->loop->counters.send_calls, 1);
-        ssize_t sent = sendmsg(sock->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent >= 0) {
-            drop_sent(sock, (size_t)sent);
-        } else if (errno == EAGAIN) {
+        ssize_t sent = sock->send_iov_count > 0 ? send_parts(sock) : send_piece(sock);
+        if (sent >= 0 || errno == EINTR)
+            continue;
+        if (errno == EAGAIN) {
             sock->flags &= ~(uint32_t)SOCK_WRITABLE;
             return;
-        } else if (errno != EINTR) {
-            status = -errno;
-            sock->send_iov_count = 0;
         }
+        status = -errno;
+        sock->send_iov_count = 0;
+        sock->send_file_bytes = 0;
     }
-    if (sock->send_iov_count == 0) {
+    if (all_sent(sock)) {
         sock->send_status = status;
         sock->flags |= SOCK_DONE;
     }
 }
 
 void
-loop_send(struct loop_sock *sock, const struct iovec *parts, int count, loop_send_fn fn, void *ctx)
+loop_send_file(struct loop_sock *sock, const struct iovec *parts, int count,
+               const struct loop_file_piece *file, loop_send_fn fn, void *ctx)
 {
     fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_CONNECTING)));
     fr_require(!(sock->flags & SOCK_SENDING));
@@ -307,10 +344,20 @@ loop_send(struct loop_sock *sock, const struct iovec *parts, int count, loop_sen
     for (int i = 0; i < count; i++)
         if (parts[i].iov_len > 0)
             sock->send_iov[sock->send_iov_count++] = parts[i];
+    sock->send_file = file->fd;
+    sock->send_file_offset = file->offset;
+    sock->send_file_bytes = file->bytes;
     sock->flags |= SOCK_SENDING;
     try_send(sock);
     if (sock->flags & (SOCK_DONE | SOCK_WRITABLE))
         enqueue(sock);
+}
+
+void
+loop_send(struct loop_sock *sock, const struct iovec *parts, int count, loop_send_fn fn, void *ctx)
+{
+    struct loop_file_piece none = {.fd = -1};
+    loop_send_file(sock, parts, count, &none, fn, ctx);
 }
 
 bool
