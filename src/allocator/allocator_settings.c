@@ -483,7 +483,8 @@ enum fr_err
 allocator_put_route(struct allocator *allocator, struct config_route *route)
 {
     struct cluster_ledger next;
-    if (!allocator__settings_cluster(&allocator->settings, route->cluster))
+    if (config_route_action(route) == CONFIG_ACTION_CLUSTER &&
+        !allocator__settings_cluster(&allocator->settings, route->cluster))
         return FR_ERR_NOT_FOUND;
     allocator__ledger_copy(&allocator->ledger, &next);
     (void)ledger_drop_route(&next, route->name); /* put replaces */

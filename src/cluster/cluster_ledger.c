@@ -390,7 +390,7 @@ read_routes(struct ledger_reader *reader, const struct config_node *routes)
     struct fr_map *names = fr_map_new();
     for (const struct config_node *node = routes->first_child; node; node = node->next) {
         struct config_route *route = NULL;
-        if (config_route_from_tree(node, reader->diag, &route))
+        if (config_route_restore(node, reader->diag, &route))
             continue; /* its errors are in the diag */
         if (fr_map_put(names, fr_view_of(route->name), ledger)) {
             config_diag_add(reader->diag, node->line, node->column,

@@ -126,11 +126,12 @@ static bool
 resolve_route(struct cluster_view *const *views, size_t view_count, struct config_route *config,
               struct cluster_route *out)
 {
-    out->cluster = find_view(views, view_count, config->cluster);
+    bool forwards = config_route_action(config) == CONFIG_ACTION_CLUSTER;
+    out->cluster = forwards ? find_view(views, view_count, config->cluster) : NULL;
     out->handover = NULL;
     if (config->handover[0])
         out->handover = find_view(views, view_count, config->handover);
-    if (!out->cluster || (config->handover[0] && !out->handover))
+    if ((forwards && !out->cluster) || (config->handover[0] && !out->handover))
         return false;
     out->config = config_route_ref(config);
     return true;

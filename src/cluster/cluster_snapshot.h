@@ -32,7 +32,7 @@ struct cluster_view { /* immutable once published */
 
 struct cluster_route {
     struct config_route *config;
-    struct cluster_view *cluster;  /* borrowed from the snapshot */
+    struct cluster_view *cluster;  /* borrowed from the snapshot; NULL: the edge answers itself */
     struct cluster_view *handover; /* NULL = none */
 };
 

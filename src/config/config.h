@@ -36,6 +36,48 @@ enum config_priority { CONFIG_PRIORITY_LOW, CONFIG_PRIORITY_NORMAL, CONFIG_PRIOR
 
 enum config_cache_use { CONFIG_CACHE_INHERIT, CONFIG_CACHE_OFF, CONFIG_CACHE_ON };
 
+/* What answers the requests of a route. */
+enum config_action {
+    CONFIG_ACTION_CLUSTER,
+    CONFIG_ACTION_REDIRECT,
+    CONFIG_ACTION_RESPOND,
+    CONFIG_ACTION_FILES,
+};
+
+struct config_redirect {
+    bool enabled;
+    char *to;        /* with {host}, {path}, {query}; no other braces */
+    uint32_t status; /* 301, 302, 303, 307 or 308 */
+    char *strip;     /* prefix taken off the path before {path} is filled in */
+    char **headers;  /* "Name: value", NULL-terminated; checked, so that nothing can be split */
+};
+
+struct config_respond {
+    bool enabled;
+    uint32_t status; /* 200..599 */
+    char *type;
+    char *body;
+    char **headers;
+};
+
+enum config_symlinks { CONFIG_SYMLINKS_INSIDE, CONFIG_SYMLINKS_NONE };
+enum config_precompressed { CONFIG_PRECOMPRESSED_BR = 1, CONFIG_PRECOMPRESSED_GZIP = 2 };
+
+struct config_files {
+    bool enabled;
+    char *folder;
+    char *strip;
+    char *index;
+    char *fallback; /* name of a file below the folder, no '/' in front; NULL = 404 */
+    bool hidden;
+    enum config_symlinks symlinks;
+    unsigned precompressed; /* set of enum config_precompressed */
+    char *cache_control;
+    uint32_t ranges; /* of one request; 0: none are given */
+    char **headers;
+    int fd; /* the folder, O_PATH; -1 when it is not open. Closed with the route */
+};
+
 struct config_route {
     atomic_uint refs;
     char name[CONFIG_NAME_BYTES]; /* given, or "route-N"; what run-time changes name */
@@ -45,8 +87,11 @@ struct config_route {
     char *method;       /* one token */
     char *header_name;  /* lower case */
     char *header_value; /* NULL: present is enough */
-    /* action */
+    /* action: exactly one of these four */
     char cluster[CONFIG_NAME_BYTES];
+    struct config_redirect redirect;
+    struct config_respond respond;
+    struct config_files files;
     enum config_cache_use cache;
     enum config_priority priority;
     char handover[CONFIG_NAME_BYTES]; /* cluster that takes over while the edge is relieved by
@@ -55,6 +100,16 @@ struct config_route {
     int64_t stale_us;                 /* how far past freshness relief may serve it; default 60 s */
     bool runtime;                     /* introduced by a reconfiguration, kept in the ledger */
 };
+
+static inline enum config_action
+config_route_action(const struct config_route *route)
+{
+    if (route->redirect.enabled)
+        return CONFIG_ACTION_REDIRECT;
+    if (route->respond.enabled)
+        return CONFIG_ACTION_RESPOND;
+    return route->files.enabled ? CONFIG_ACTION_FILES : CONFIG_ACTION_CLUSTER;
+}
 
 struct config_member {
     char id[CONFIG_NAME_BYTES]; /* given, or CLUSTER-ADDRESS name-safe ("web-127.0.0.1-9001") */
@@ -311,6 +366,9 @@ void config_free(struct config **config);
  * they give. Errors as above. The result has one reference, the caller's. */
 FR_MUST_USE enum fr_err config_route_from_tree(const struct config_node *node,
                                                struct config_diag *diag, struct config_route **out);
+/* The same from a ledger: a folder that is gone is no error, its route then answers 500. */
+FR_MUST_USE enum fr_err config_route_restore(const struct config_node *node,
+                                             struct config_diag *diag, struct config_route **out);
 FR_MUST_USE enum fr_err config_cluster_from_tree(struct fr_view name,
                                                  const struct config_node *node,
                                                  struct config_diag *diag,

@@ -259,8 +259,19 @@ need(struct config__reader *reader, const struct config_node *root, const char *
         config_diag_add(reader->diag, 0, 0, "no %s, expected %s: %s needs it", path, what, role);
 }
 
+/* An edge that answers everything by itself needs no cluster. */
+static bool
+all_answered_here(const struct config *config)
+{
+    for (size_t i = 0; i < config->route_count; i++)
+        if (config_route_action(config->routes[i]) == CONFIG_ACTION_CLUSTER)
+            return false;
+    return config->route_count > 0;
+}
+
 static void
-check_role(struct config__reader *reader, const struct config_node *root, enum config_role role)
+check_role(struct config__reader *reader, const struct config_node *root, enum config_role role,
+           const struct config *config)
 {
     static const char *const names[] = {"freshet run", "freshet edge", "freshet manager",
                                         "freshet agent", "freshet allocator"};
@@ -268,7 +279,8 @@ check_role(struct config__reader *reader, const struct config_node *root, enum c
     if (role == CONFIG_ROLE_RUN || role == CONFIG_ROLE_EDGE) {
         need(reader, root, "listen", name, "an address or a list of them");
         need(reader, root, "routes", name, "a list of routes");
-        need(reader, root, "clusters", name, "clusters by name");
+        if (!all_answered_here(config))
+            need(reader, root, "clusters", name, "clusters by name");
     }
     if (role == CONFIG_ROLE_MANAGER)
         need(reader, root, "manager.listen", name, "an address or a list of them");
@@ -299,7 +311,7 @@ config__check_file(struct config__reader *reader, const struct config_node *root
                    enum config_role role, const struct config *config)
 {
     if (!root || root->kind == CONFIG_MAPPING)
-        check_role(reader, root, role);
+        check_role(reader, root, role, config);
     if (!root)
         return;
     check_routes(reader, root, config);

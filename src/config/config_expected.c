@@ -44,6 +44,14 @@ static const char *const sentences[CONFIG_TYPE_COUNT_OF] = {
         "but for checks)",
     [CONFIG_TYPE_TOKEN] = "a method such as GET",
     [CONFIG_TYPE_HEADER] = "the name of a header field, or {Name: value}",
+    [CONFIG_TYPE_HEADERS] = "a mapping of at most 32 header fields to their values, none of those "
+                            "that frame the answer or are made here",
+    [CONFIG_TYPE_LOCATION] = "an http or https URL or a path beginning with one '/', in printable "
+                             "ASCII without spaces, with {host}, {path} and {query} and no other "
+                             "braces",
+    [CONFIG_TYPE_BODY] = "text of at most 16384 bytes, without control characters but tabs and "
+                         "line ends",
+    [CONFIG_TYPE_FILE_NAME] = "the name of a file below the folder, without '.' and '..' segments",
     [CONFIG_TYPE_STATUS] = "status codes from 100 to 599, one or first-last",
     [CONFIG_TYPE_PORTS] = "ports from 1 to 65535, first-last",
     [CONFIG_TYPE_IP] = "a numeric address without a port, such as 127.0.0.1",

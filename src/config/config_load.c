@@ -154,6 +154,8 @@ read_section(struct config__reader *reader, const struct config__row *row,
     bool every = strcmp(row->unit, "*") == 0;
     if (node->kind == CONFIG_SCALAR && node->value.len > 0 && row->unit[0]) {
         const struct config__row *child = NULL;
+        if (row->has_field)
+            *(bool *)config__row_field(row, base) = true;
         while ((child = config__row_next(row->scope, path, child)) != NULL)
             if (every || fr_view_is(config__row_key(child), row->unit))
                 if (!config__types[child->type].parse(reader, child, node,
@@ -382,6 +384,8 @@ config__parse(struct fr_view text, const char *name, enum config_role role, bool
         .diag = diag,
         .world = world,
         .managed = config__given(tree.root, "manager.connect") != NULL,
+        /* Whoever serves no files may read the file on a machine that has none of them. */
+        .restoring = role != CONFIG_ROLE_RUN && role != CONFIG_ROLE_EDGE,
     };
     if (tree.root)
         config__read_scope(&reader, CONFIG_SCOPE_FILE, tree.root, config);

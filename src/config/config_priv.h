@@ -16,6 +16,9 @@
 #define CONFIG_NETWORKS_MAX 256
 #define CONFIG_COMMAND_MAX 256 /* words of a command, and variables of an environment */
 #define CONFIG_TEXT_BYTES_MAX 4096
+#define CONFIG_BODY_BYTES_MAX 16384 /* of a fixed response: it is copied into each answer */
+#define CONFIG_HEADERS_MAX 32       /* fields that one answer adds */
+#define CONFIG_HEADERS_BYTES_MAX 8192
 
 enum config__scope {
     CONFIG_SCOPE_FILE,
@@ -52,6 +55,10 @@ enum config__type {
     CONFIG_TYPE_PATH,
     CONFIG_TYPE_TOKEN,
     CONFIG_TYPE_HEADER,
+    CONFIG_TYPE_HEADERS,
+    CONFIG_TYPE_LOCATION,
+    CONFIG_TYPE_BODY,
+    CONFIG_TYPE_FILE_NAME,
     CONFIG_TYPE_STATUS,
     CONFIG_TYPE_PORTS,
     CONFIG_TYPE_IP,
@@ -90,6 +97,7 @@ struct config__reader {
     struct config_diag *diag;
     bool world;      /* may ask the resolver and look for programs; a fuzzer may not */
     bool runtime;    /* marks what it makes */
+    bool restoring;  /* from a ledger, or for another role: a folder need not be there */
     bool managed;    /* a manager elsewhere may fill a cluster that says `members: []` */
     char where[192]; /* "clusters.web", in front of keys in messages; "" at the top of a file */
 };
@@ -144,7 +152,7 @@ bool config__word_next(struct fr_view *rest, struct fr_view *out_word);
 /* The nearest of "a, b, c" to what was written, or an empty view when none is near. */
 struct fr_view config__nearest(struct fr_view written, struct fr_view words);
 
-/* ---- config_value.c, config_text.c, config_address.c, config_list.c: the types
+/* ---- config_value.c, config_text.c, config_answer.c, config_address.c, config_list.c: the types
  * -------------------------------- */
 
 extern const struct config__type_ops config__types[CONFIG_TYPE_COUNT_OF];
@@ -163,6 +171,14 @@ bool config__parse_token(struct config__reader *reader, const struct config__row
                          const struct config_node *node, void *field);
 bool config__parse_header(struct config__reader *reader, const struct config__row *row,
                           const struct config_node *node, void *field);
+bool config__parse_headers(struct config__reader *reader, const struct config__row *row,
+                           const struct config_node *node, void *field);
+bool config__parse_location(struct config__reader *reader, const struct config__row *row,
+                            const struct config_node *node, void *field);
+bool config__parse_body(struct config__reader *reader, const struct config__row *row,
+                        const struct config_node *node, void *field);
+bool config__parse_file_name(struct config__reader *reader, const struct config__row *row,
+                             const struct config_node *node, void *field);
 bool config__parse_address(struct config__reader *reader, const struct config__row *row,
                            const struct config_node *node, void *field);
 bool config__parse_admin(struct config__reader *reader, const struct config__row *row,
@@ -197,6 +213,8 @@ enum fr_err config__print_text(const struct config__row *row, const void *field,
                                struct fr_buf *out);
 enum fr_err config__print_header(const struct config__row *row, const void *field,
                                  struct fr_buf *out);
+enum fr_err config__print_headers(const struct config__row *row, const void *field,
+                                  struct fr_buf *out);
 enum fr_err config__print_command(const struct config__row *row, const void *field,
                                   struct fr_buf *out);
 enum fr_err config__print_environment(const struct config__row *row, const void *field,
@@ -237,6 +255,11 @@ FR_MUST_USE enum fr_err config__parse(struct fr_view text, const char *name, enu
 /* ---- config_route.c, config_cluster.c, config_pool.c --------------------------------------------
  */
 
+/* config_answer.c: what a route answers by itself. Checks that there is one action, and opens the
+ * folder of `files`; frees what the three own. */
+void config__answers_finish(struct config__reader *reader, const struct config_node *node,
+                            struct config_route *route);
+void config__answers_free(struct config_route *route);
 /* Always give an object; whether it is good is what the diag says. */
 struct config_route *config__route_read(struct config__reader *reader,
                                         const struct config_node *node, size_t index);

@@ -17,6 +17,7 @@ config_route_new(void)
 {
     struct config_route *route = fr_xalloc(sizeof(*route));
     config__defaults(CONFIG_SCOPE_ROUTE, route);
+    route->files.fd = -1;
     atomic_init(&route->refs, 1);
     return route;
 }
@@ -41,6 +42,7 @@ config_route_unref(struct config_route **route_ptr)
     fr_free(route->method);
     fr_free(route->header_name);
     fr_free(route->header_value);
+    config__answers_free(route);
     fr_free(route);
 }
 
@@ -52,21 +54,19 @@ config__route_read(struct config__reader *reader, const struct config_node *node
     route->runtime = reader->runtime;
     config__where_into(reader, &saved, "routes[%zu]", index);
     config__read_scope(reader, CONFIG_SCOPE_ROUTE, node, route);
-    if (node->kind == CONFIG_MAPPING && !config_node_get(node, "cluster"))
-        config_diag_add(reader->diag, node->line, node->column,
-                        "%s has no cluster, expected the name of the one that serves it",
-                        reader->where);
+    config__answers_finish(reader, node, route);
     if (!route->name[0])
         (void)snprintf(route->name, sizeof(route->name), "route-%zu", index + 1);
     config__where_back(reader, saved);
     return route;
 }
 
-enum fr_err
-config_route_from_tree(const struct config_node *node, struct config_diag *diag,
-                       struct config_route **out)
+static enum fr_err
+route_at_run_time(const struct config_node *node, bool restoring, struct config_diag *diag,
+                  struct config_route **out)
 {
-    struct config__reader reader = {.diag = diag, .world = true, .runtime = true};
+    struct config__reader reader = {
+        .diag = diag, .world = true, .runtime = true, .restoring = restoring};
     size_t errors = diag->error_count;
     struct config_route *route = config__route_read(&reader, node, 0);
     if (node->kind == CONFIG_MAPPING && !config_node_get(node, "name"))
@@ -78,6 +78,20 @@ config_route_from_tree(const struct config_node *node, struct config_diag *diag,
     }
     *out = route;
     return FR_OK;
+}
+
+enum fr_err
+config_route_from_tree(const struct config_node *node, struct config_diag *diag,
+                       struct config_route **out)
+{
+    return route_at_run_time(node, false, diag, out);
+}
+
+enum fr_err
+config_route_restore(const struct config_node *node, struct config_diag *diag,
+                     struct config_route **out)
+{
+    return route_at_run_time(node, true, diag, out);
 }
 
 enum fr_err

@@ -102,6 +102,11 @@ lists_of(const struct config__row *row)
     case CONFIG_TYPE_NETWORKS:
         return json_pack("{s:[{s:s}, {s:s, s:{s:s}}]}", "anyOf", "type", "string", "type", "array",
                          "items", "type", "string");
+    case CONFIG_TYPE_HEADERS:
+        return json_pack("{s:s, s:i, s:{s:s}, s:{s:[s, s]}}", "type", "object", "maxProperties",
+                         CONFIG_HEADERS_MAX, "propertyNames", "pattern",
+                         "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "additionalProperties", "type", "string",
+                         "number");
     case CONFIG_TYPE_LISTEN:
         return address_list();
     case CONFIG_TYPE_MEMBERS:
@@ -141,6 +146,8 @@ value_of(const struct config__row *row)
         return text_with(NAME_PATTERN);
     case CONFIG_TYPE_PATH:
         return text_with("^/");
+    case CONFIG_TYPE_LOCATION:
+        return text_with("^(/|https?://|[{]path[}])");
     case CONFIG_TYPE_STATUS:
         return json_pack("{s:[{s:s, s:i, s:i}, {s:s, s:s}]}", "anyOf", "type", "integer", "minimum",
                          100, "maximum", 599, "type", "string", "pattern",
@@ -157,6 +164,7 @@ value_of(const struct config__row *row)
     case CONFIG_TYPE_ENVIRONMENT:
     case CONFIG_TYPE_HEADER:
     case CONFIG_TYPE_NETWORKS:
+    case CONFIG_TYPE_HEADERS:
     case CONFIG_TYPE_LISTEN:
     case CONFIG_TYPE_MEMBERS:
     case CONFIG_TYPE_ROUTES:
@@ -214,12 +222,29 @@ mapping_of(enum config__scope scope, struct fr_view prefix)
 
 static const struct {
     enum config__scope scope;
-    const char *required; /* one key each; "" = none */
+    const char *required; /* keys, exactly one of which must be there; "" = none */
 } definitions[] = {
-    {CONFIG_SCOPE_LISTEN, "address"}, {CONFIG_SCOPE_ROUTE, "cluster"},
-    {CONFIG_SCOPE_MEMBER, "address"}, {CONFIG_SCOPE_CLUSTER, ""},
+    {CONFIG_SCOPE_LISTEN, "address"},
+    {CONFIG_SCOPE_ROUTE, "cluster, redirect, respond, files"},
+    {CONFIG_SCOPE_MEMBER, "address"},
+    {CONFIG_SCOPE_CLUSTER, ""},
     {CONFIG_SCOPE_POOL, "provider"},
 };
+
+static void
+require_one(json_t *definition, const char *required)
+{
+    struct fr_view rest = fr_view_of(required), word;
+    if (!strchr(required, ',')) {
+        (void)json_object_set_new(definition, "required", json_pack("[s]", required));
+        return;
+    }
+    json_t *choices = json_array();
+    while (config__word_next(&rest, &word))
+        (void)json_array_append_new(
+            choices, json_pack("{s:[s%]}", "required", word.ptr, (size_t)word.len));
+    (void)json_object_set_new(definition, "oneOf", choices);
+}
 
 enum fr_err
 config_schema_print(struct fr_buf *out)
@@ -232,8 +257,7 @@ config_schema_print(struct fr_buf *out)
     for (size_t i = 0; i < sizeof(definitions) / sizeof(definitions[0]); i++) {
         json_t *definition = mapping_of(definitions[i].scope, top);
         if (definitions[i].required[0])
-            (void)json_object_set_new(definition, "required",
-                                      json_pack("[s]", definitions[i].required));
+            require_one(definition, definitions[i].required);
         (void)json_object_set_new(defs, config__scope_name(definitions[i].scope), definition);
     }
     json_t *file = mapping_of(CONFIG_SCOPE_FILE, top);

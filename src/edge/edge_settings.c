@@ -169,7 +169,8 @@ char *
 edge_settings_conflict(struct edge *edge, const struct config_route *new_route,
                        struct fr_view removed_cluster)
 {
-    if (new_route != NULL && edge_cluster_find(edge, fr_view_of(new_route->cluster)) == NULL)
+    if (new_route != NULL && config_route_action(new_route) == CONFIG_ACTION_CLUSTER &&
+        edge_cluster_find(edge, fr_view_of(new_route->cluster)) == NULL)
         return fr_xprintf("route %s names an unknown cluster: %s", new_route->name,
                           new_route->cluster);
     if (new_route != NULL && new_route->handover[0] != '\0' &&

@@ -100,10 +100,13 @@ routes_json(const struct edge *edge)
     json_t *routes = json_array();
     for (size_t i = 0; i < edge->route_count; i++) {
         const struct config_route *route = edge->routes[i];
-        json_t *out = json_pack("{s:s, s:s}", "name", route->name, "cluster", route->cluster);
+        json_t *out = json_pack("{s:s}", "name", route->name);
         const struct {
             const char *key, *value;
-        } rows[] = {{"host", route->host},
+        } rows[] = {{"cluster", route->cluster},
+                    {"redirect", route->redirect.to},
+                    {"files", route->files.folder},
+                    {"host", route->host},
                     {"path", route->path},
                     {"method", route->method},
                     {"header", route->header_name},
@@ -111,6 +114,8 @@ routes_json(const struct edge *edge)
         for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++)
             if (rows[row].value != NULL && rows[row].value[0] != '\0')
                 json_object_set_new(out, rows[row].key, json_string(rows[row].value));
+        if (config_route_action(route) == CONFIG_ACTION_RESPOND)
+            json_object_set_new(out, "respond", json_integer((json_int_t)route->respond.status));
         json_array_append_new(routes, out);
     }
     return routes;

@@ -189,6 +189,10 @@ random_scalar(const struct config__row *row)
         return fr_xstrdup(coin() ? "*.Example.com" : "a-b.example");
     case CONFIG_TYPE_PATH:
         return fr_xprintf("/%llx", (unsigned long long)fr_rand_next(&dice));
+    case CONFIG_TYPE_BODY:
+        return fr_xstrdup(coin() ? "" : "a line\n\tand: {another}\r\n");
+    case CONFIG_TYPE_FILE_NAME:
+        return fr_xstrdup(coin() ? "/index.htm" : "a b/.c");
     case CONFIG_TYPE_TOKEN:
         return fr_xstrdup(coin() ? "GET" : "M-SEARCH*!~");
     case CONFIG_TYPE_STATUS:
@@ -268,6 +272,11 @@ add_value(struct config_tree *tree, struct config_node *parent, const struct con
         add_scalar(tree, node, FR_VIEW("EMPTY"), fr_xstrdup(""));
         add_scalar(tree, node, FR_VIEW("_a1"), random_text(true));
         break;
+    case CONFIG_TYPE_HEADERS:
+        node = add(tree, parent, CONFIG_MAPPING, key, "");
+        add_scalar(tree, node, FR_VIEW("X-Empty"), fr_xstrdup(""));
+        add_scalar(tree, node, FR_VIEW("x!1"), fr_xstrdup(coin() ? "a: b, \"c\"" : "caf\xc3\xa9"));
+        break;
     case CONFIG_TYPE_HEADER:
         if (coin()) {
             (void)add(tree, parent, CONFIG_SCALAR, key, "X-Any");
@@ -343,9 +352,51 @@ parse_printed(struct fr_buf *out, struct config_diag *diag, struct config_tree *
 }
 
 static bool
+is_one_of(const struct config__row *row, const char *paths)
+{
+    struct fr_view rest = fr_view_of(paths), path;
+    while (config__word_next(&rest, &path))
+        if (fr_view_is(path, row->path))
+            return true;
+    return false;
+}
+
+static bool
 skip_route(const struct config__row *row)
 {
-    return strcmp(row->path, "name") == 0 || strcmp(row->path, "cluster") == 0;
+    return is_one_of(row, "name, cluster, redirect, respond, files");
+}
+
+/* What only a cluster gives a meaning. */
+static bool
+skip_answer(const struct config__row *row)
+{
+    return skip_route(row) || is_one_of(row, "cache, handover, stale");
+}
+
+/* What its own action needs, or cannot have together. */
+static bool
+skip_needed(const struct config__row *row)
+{
+    return is_one_of(row, "redirect.to, redirect.status, respond.status, files.folder");
+}
+
+static void
+add_answer(struct config_tree *tree, struct config_node *root, uint64_t action)
+{
+    static const char *const names[] = {"redirect", "respond", "files"};
+    struct fr_view name = fr_view_of(names[action]);
+    struct config_node *node = add(tree, root, CONFIG_MAPPING, name, "");
+    if (action == 0) {
+        (void)add(tree, node, CONFIG_SCALAR, FR_VIEW("to"), "https://{host}/x{path}{query}");
+        (void)add(tree, node, CONFIG_SCALAR, FR_VIEW("status"), coin() ? "303" : "308");
+    } else if (action == 1) {
+        (void)add(tree, node, CONFIG_SCALAR, FR_VIEW("status"), coin() ? "200" : "599");
+    } else {
+        (void)add(tree, node, CONFIG_SCALAR, FR_VIEW("folder"), ".");
+    }
+    add_mapping(tree, node, CONFIG_SCOPE_ROUTE, name, skip_needed);
+    add_mapping(tree, root, CONFIG_SCOPE_ROUTE, NO, skip_answer);
 }
 
 static void
@@ -362,8 +413,13 @@ test_random_routes(void **state)
         config_tree_init(&tree);
         struct config_node *root = add(&tree, NULL, CONFIG_MAPPING, NO, "");
         add_scalar(&tree, root, FR_VIEW("name"), random_name());
-        add_scalar(&tree, root, FR_VIEW("cluster"), random_name());
-        add_mapping(&tree, root, CONFIG_SCOPE_ROUTE, NO, skip_route);
+        uint64_t action = between(0, 3);
+        if (action < 3) {
+            add_answer(&tree, root, action);
+        } else {
+            add_scalar(&tree, root, FR_VIEW("cluster"), random_name());
+            add_mapping(&tree, root, CONFIG_SCOPE_ROUTE, NO, skip_route);
+        }
         must(config_route_from_tree(root, &diag, &route), &diag);
         assert_true(route->runtime);
         assert_int_equal(config_route_print(route, &out), FR_OK);
