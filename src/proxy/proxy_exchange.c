@@ -10,6 +10,8 @@
  */
 #include "proxy/proxy_priv.h"
 
+#include <errno.h>
+
 #define ALLOWED_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 /* ---- making and ending -------------------------------------------------------------------- */
@@ -69,6 +71,7 @@ exchange_end(struct proxy_exchange *x)
     proxy_queue_leave(x);
     cache_fill_drop(&x->filler);
     cache_entry_unref(&x->entry);
+    proxy_file_end(x);
     loop_buf_give_back(x->tail);
     x->tail = NULL;
     proxy_cluster_unuse(&x->cluster);
@@ -158,6 +161,12 @@ on_sent(void *ctx, int status)
 {
     struct proxy_exchange *x = ctx;
     fr_insist(x->magic == PROXY_EXCHANGE_MAGIC);
+    if (status == -ENODATA && x->file) {
+        /* What was promised cannot be sent any more, and must not look as if it had been. */
+        PROXY_COUNT(x->worker, files_shrunk);
+        proxy_exchange_fail(x, 500, "the file became shorter");
+        return;
+    }
     if (status < 0) {
         PROXY_COUNT(x->worker, client_aborts);
         proxy_exchange_drop(x);
@@ -172,15 +181,23 @@ on_sent(void *ctx, int status)
 }
 
 void
-proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int count,
-                    proxy_after_fn after)
+proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int count,
+                         const struct loop_file_piece *piece, proxy_after_fn after)
 {
     x->after = after;
-    x->down_sending_bytes = 0;
+    x->down_sending_bytes = piece->bytes;
     for (int i = 0; i < count; i++)
         x->down_sending_bytes += iov[i].iov_len;
     proxy_client_timer(x->client, x->worker->limits.body_timeout_us);
-    loop_send(&x->client->sock, iov, count, on_sent, x);
+    loop_send_file(&x->client->sock, iov, count, piece, on_sent, x);
+}
+
+void
+proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int count,
+                    proxy_after_fn after)
+{
+    struct loop_file_piece none = {.fd = -1};
+    proxy_exchange_send_file(x, iov, count, &none, after);
 }
 
 /* ---- what the client does meanwhile ------------------------------------------------------- */
@@ -405,6 +422,10 @@ exchange_route(struct proxy_exchange *x, const struct http_head *request, struct
     x->body_bytes_max = route->config->body_bytes_max;
     if (proxy_exchange_body_too_long(x, x->request_length))
         return;
+    if (!route->cluster) {
+        proxy_answer(x, request, route->config, wanted.host);
+        return;
+    }
     bool stale = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
     enum proxy_cached cached = PROXY_CACHED_FORWARD;
     if (worker->cache && route->config->cache != CONFIG_CACHE_OFF)

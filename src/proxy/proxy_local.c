@@ -62,14 +62,20 @@ print_answer(struct proxy_exchange *x, const struct proxy_answer *answer)
 }
 
 void
-proxy_local_answer(struct proxy_exchange *x, const struct proxy_answer *answer)
+proxy_local_prepare(struct proxy_exchange *x, int status)
 {
     fr_insist(!x->begun && !loop_send_pending(&x->client->sock));
     if (x->expecting || x->worker->draining) /* the body may come or not: nobody can tell */
         x->keep_alive = false;
     skip_request_body(x);
-    count_answer(x->worker, answer->status);
-    x->status = answer->status;
+    count_answer(x->worker, status);
+    x->status = status;
+}
+
+void
+proxy_local_answer(struct proxy_exchange *x, const struct proxy_answer *answer)
+{
+    proxy_local_prepare(x, answer->status);
     x->begun = true;
     if (print_answer(x, answer) != FR_OK) {
         proxy_exchange_drop(x);

@@ -26,6 +26,7 @@
 #include "base/fr_mem.h"
 #include "base/fr_time.h"
 #include "http/http.h"
+#include "http/http_select.h"
 #include "proxy/proxy.h"
 
 #include <pthread.h>
@@ -238,6 +239,8 @@ struct proxy_exchange {
     struct cache_filler *filler;
     struct cache_entry *entry;
     size_t part_index, part_offset; /* of the entry's body, next to send */
+
+    struct proxy_file *file; /* being sent; NULL: none */
 };
 
 /* ---- workers --------------------------------------------------------------------------------- */
@@ -389,6 +392,9 @@ void proxy_exchange_drop(struct proxy_exchange *x);
 typedef void (*proxy_after_fn)(struct proxy_exchange *x);
 void proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int count,
                          proxy_after_fn after);
+/* Likewise, a piece of x->file behind the parts. */
+void proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int count,
+                              const struct loop_file_piece *piece, proxy_after_fn after);
 void proxy_exchange_out_of_memory(struct proxy_exchange *x);
 /* True: the request's body, told or counted, is too long for its route, and the exchange failed. */
 bool proxy_exchange_body_too_long(struct proxy_exchange *x, uint64_t bytes);
@@ -401,6 +407,44 @@ struct proxy_answer {
     const char *allow; /* NULL: none; answers without a body when the status is 200 */
 };
 void proxy_local_answer(struct proxy_exchange *x, const struct proxy_answer *answer);
+/* What every answer made here begins with: decides whether the connection stays, skips the rest of
+ * the request, counts. The head is to be printed after it. */
+void proxy_local_prepare(struct proxy_exchange *x, int status);
+
+/* proxy_answer.c */
+/* What a route without a cluster says to a request; host: normalised, empty when there is none. */
+void proxy_answer(struct proxy_exchange *x, const struct http_head *request,
+                  const struct config_route *route, struct fr_view host);
+/* The status line and Date into x->down_head, and what every head ends with. */
+enum fr_err proxy_answer_begin(struct proxy_exchange *x, int status);
+enum fr_err proxy_answer_headers(struct proxy_exchange *x, char *const *headers);
+enum fr_err proxy_answer_end(struct proxy_exchange *x);
+/* Sends x->down_head and nothing behind it, then ends; err: the head could not be printed. */
+void proxy_answer_send(struct proxy_exchange *x, enum fr_err err);
+
+/* proxy_files.c, proxy_file_send.c */
+struct proxy_file { /* one that is being sent */
+    int fd;
+    uint64_t size;
+    int64_t modified_s;
+    struct fr_view type;   /* of the table: static */
+    struct fr_view coding; /* static; empty: none */
+    char etag[64];
+    char boundary[40]; /* "" unless there are several ranges */
+    char part[320];    /* the lines in front of a range */
+    bool head_sent, closed;
+    int64_t offset; /* next to send */
+    uint64_t left;  /* of the current range */
+    size_t range_count, range_next;
+    struct http_range ranges[]; /* HTTP_RANGES_MAX, or one */
+};
+void proxy_files_answer(struct proxy_exchange *x, const struct http_head *request,
+                        const struct config_route *route);
+/* Judges conditions and ranges, prints the head and sends. x->file is complete but for its ranges.
+ */
+void proxy_file_send(struct proxy_exchange *x, const struct http_head *request,
+                     const struct config_files *files);
+void proxy_file_end(struct proxy_exchange *x); /* closes it, if there is one */
 
 /* proxy_cached.c */
 /* Looks the request up. HIT: x->entry answers it, by proxy_cached_answer. FORWARD: x->storing or

@@ -164,3 +164,11 @@ def simple(box, answer=None, **more):
 def resident_kib(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
+
+
+def metric(edge, name):
+    """The sum over the workers of one of the edge's counters."""
+    text = http1.fetch(edge.admin(), "/metrics").text
+    found = re.findall(rf"^freshet_{name}_total{{.*}} (\d+)$", text, re.M)
+    assert found, name
+    return sum(map(int, found))
