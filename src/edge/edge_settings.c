@@ -188,7 +188,8 @@ static char *
 route_contradiction(const struct config *config, const struct cluster_ledger *ledger,
                     const struct config_route *route)
 {
-    if (!in_force(config, ledger, route->cluster))
+    if (config_route_action(route) == CONFIG_ACTION_CLUSTER &&
+        !in_force(config, ledger, route->cluster))
         return fr_xprintf("route %s names an unknown cluster: %s", route->name, route->cluster);
     if (route->handover[0] != '\0' && !in_force(config, ledger, route->handover))
         return fr_xprintf("route %s hands over to an unknown cluster: %s", route->name,
