@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One edge for all rows, with persistent connections to one recording origin."""
+import importlib
+import pathlib
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "integration")]
+
+from harness.box import Box  # noqa: E402
+from harness.setup import Edge, cluster  # noqa: E402
+
+import rows_run  # noqa: E402
+import wire  # noqa: E402
+
+
+def tables():
+    for path in sorted((HERE / "vectors").glob("re*.py")):
+        yield path.stem, importlib.import_module(f"vectors.{path.stem}").ROWS
+
+
+@pytest.fixture(scope="session")
+def suite():
+    box, line = Box(), wire.Wire()
+    try:
+        web = cluster(health=None, members=[f"127.0.0.1:{line.port}"], eject={"failures": 0},
+                      **{"retry-budget": 1})
+        edge = Edge(box, {"web": web}, routes=[{"cluster": "web", "body-max": "1MiB"}],
+                    cache={"memory": "16MiB"}, workers=2)
+        host, port = edge.address.split(":")
+        suite = rows_run.Suite(line, (host, int(port)), dict(tables()))
+        suite.carry()
+        yield suite
+        edge.process.stop()
+    finally:
+        line.close()
+        complaints = box.close()
+        box.remove()
+    assert not complaints, "\n".join(complaints)
