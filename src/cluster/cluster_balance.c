@@ -8,7 +8,7 @@
  *             round-robin and least-request: one pass over the endpoints. No allocation.
  * Follows:    Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001).
  */
-#include "cluster/cluster_balance.h"
+#include "cluster/cluster_balance_priv.h"
 
 #include "base/fr_check.h"
 
@@ -32,65 +32,24 @@ cluster_endpoint_weight(const struct cluster_view *view, const struct cluster_en
     return weight < 1 ? 1 : (uint32_t)weight;
 }
 
-/* ---- who may be picked ---------------------------------------------------------------------- */
-
-struct choice { /* one picking: what the balancers are given */
-    const struct cluster_view *view;
-    const struct cluster_pick *pick;
-    bool panic; /* none is left but ejected ones: they may be picked */
-};
-
-static bool
-is_avoided(const struct cluster_pick *pick, const struct cluster_member *member)
-{
-    for (size_t i = 0; i < pick->avoid_count; i++)
-        if (pick->avoid[i] == member)
-            return true;
-    return false;
-}
-
-static bool
-is_ejected(const struct cluster_judgement *judgement, int64_t now_us)
-{
-    return judgement->ejected_until_us > now_us;
-}
-
-/* The weight it takes part with; 0: it does not. */
-static uint32_t
-choice_weight(const struct choice *choice, const struct cluster_endpoint *endpoint)
-{
-    const struct cluster_pick *pick = choice->pick;
-    if (endpoint->weight == 0 || !endpoint->healthy || is_avoided(pick, endpoint->member))
-        return 0;
-    if (!choice->panic && is_ejected(&pick->judgements[endpoint->member->slot], pick->now_us))
-        return 0;
-    return cluster_endpoint_weight(choice->view, endpoint, pick->now_us);
-}
-
-static uint64_t
-in_flight_of(const struct choice *choice, const struct cluster_endpoint *endpoint)
-{
-    return cluster_count_get(&endpoint->member->stats[choice->pick->worker].in_flight);
-}
-
 /* ---- balancers ------------------------------------------------------------------------------ */
 
 struct balancer {
     const char *name;
-    const struct cluster_endpoint *(*pick)(const struct choice *choice);
+    const struct cluster_endpoint *(*pick)(const struct cluster__choice *choice);
 };
 
 /* Smooth weighted round-robin: every endpoint gains its weight, the richest is picked and pays the
  * sum. Picks of one endpoint are spread, not bunched, and over `sum` picks each gets exactly its
  * weight. rr_current is a signed number in an unsigned field: the arithmetic wraps alike. */
 static const struct cluster_endpoint *
-pick_round_robin(const struct choice *choice)
+pick_round_robin(const struct cluster__choice *choice)
 {
     const struct cluster_endpoint *best = NULL;
     int64_t best_current = 0, sum = 0;
     for (uint32_t i = 0; i < choice->view->endpoint_count; i++) {
         const struct cluster_endpoint *endpoint = &choice->view->endpoints[i];
-        uint32_t weight = choice_weight(choice, endpoint);
+        uint32_t weight = cluster__choice_weight(choice, endpoint);
         if (weight == 0)
             continue;
         struct cluster_judgement *j = &choice->pick->judgements[endpoint->member->slot];
@@ -106,27 +65,18 @@ pick_round_robin(const struct choice *choice)
     return best;
 }
 
-/* a/wa < b/wb without division: -1, 0, 1. Products stay far below 2^63: counts of connections times
- * weights of at most 65535. */
-static int
-load_compare(uint64_t a, uint32_t weight_a, uint64_t b, uint32_t weight_b)
-{
-    uint64_t left = a * weight_b, right = b * weight_a;
-    return left < right ? -1 : left > right;
-}
-
 static const struct cluster_endpoint *
-pick_least_request(const struct choice *choice)
+pick_least_request(const struct cluster__choice *choice)
 {
     const struct cluster_endpoint *best = NULL;
     uint32_t best_weight = 0, ties = 0;
     for (uint32_t i = 0; i < choice->view->endpoint_count; i++) {
         const struct cluster_endpoint *endpoint = &choice->view->endpoints[i];
-        uint32_t weight = choice_weight(choice, endpoint);
+        uint32_t weight = cluster__choice_weight(choice, endpoint);
         if (weight == 0)
             continue;
-        int order = best ? load_compare(in_flight_of(choice, endpoint), weight,
-                                        in_flight_of(choice, best), best_weight)
+        int order = best ? cluster__load_compare(cluster__in_flight(choice, endpoint), weight,
+                                                 cluster__in_flight(choice, best), best_weight)
                          : -1;
         if (order > 0)
             continue;
@@ -143,13 +93,13 @@ pick_least_request(const struct choice *choice)
 
 /* One endpoint with a chance in proportion to its weight in force, by a pass over all of them. */
 static const struct cluster_endpoint *
-sample_by_scan(const struct choice *choice, const struct cluster_endpoint *except)
+sample_by_scan(const struct cluster__choice *choice, const struct cluster_endpoint *except)
 {
     uint64_t sum = 0;
     const struct cluster_endpoint *chosen = NULL;
     for (uint32_t i = 0; i < choice->view->endpoint_count; i++) {
         const struct cluster_endpoint *endpoint = &choice->view->endpoints[i];
-        uint32_t weight = endpoint == except ? 0 : choice_weight(choice, endpoint);
+        uint32_t weight = endpoint == except ? 0 : cluster__choice_weight(choice, endpoint);
         if (weight == 0)
             continue;
         sum += weight;
@@ -160,7 +110,7 @@ sample_by_scan(const struct choice *choice, const struct cluster_endpoint *excep
 }
 
 static const struct cluster_endpoint *
-sample(const struct choice *choice, const struct cluster_endpoint *except)
+sample(const struct cluster__choice *choice, const struct cluster_endpoint *except)
 {
     const struct cluster_view *view = choice->view;
     for (int i = 0; i < SAMPLE_TRIES_MAX; i++) {
@@ -168,15 +118,15 @@ sample(const struct choice *choice, const struct cluster_endpoint *except)
             &view->endpoints[fr_rand_below(choice->pick->rand, view->endpoint_count)];
         if (endpoint == except)
             continue;
-        uint32_t weight = choice_weight(choice, endpoint);
+        uint32_t weight = cluster__choice_weight(choice, endpoint);
         if (weight > 0 && fr_rand_below(choice->pick->rand, view->weight_max) < weight)
             return endpoint;
     }
     return sample_by_scan(choice, except);
 }
 
-static const struct cluster_endpoint *
-pick_p2c(const struct choice *choice)
+const struct cluster_endpoint *
+cluster__pick_p2c(const struct cluster__choice *choice)
 {
     const struct cluster_endpoint *a = sample(choice, NULL);
     if (!a || choice->view->endpoint_count == 1)
@@ -187,15 +137,17 @@ pick_p2c(const struct choice *choice)
     /* What is under way now, not counting the request in hand: counting it would never give an idle
      * member of a tenth of the weight anything while the other is idle too. The first of a tie was
      * drawn in proportion to the weights, so it is the fair one. */
-    int order = load_compare(in_flight_of(choice, a), choice_weight(choice, a),
-                             in_flight_of(choice, b), choice_weight(choice, b));
+    int order =
+        cluster__load_compare(cluster__in_flight(choice, a), cluster__choice_weight(choice, a),
+                              cluster__in_flight(choice, b), cluster__choice_weight(choice, b));
     return order <= 0 ? a : b;
 }
 
 static const struct balancer balancers[] = {
-    [CONFIG_BALANCE_P2C] = {"p2c", pick_p2c},
+    [CONFIG_BALANCE_P2C] = {"p2c", cluster__pick_p2c},
     [CONFIG_BALANCE_ROUND_ROBIN] = {"round-robin", pick_round_robin},
     [CONFIG_BALANCE_LEAST_REQUEST] = {"least-request", pick_least_request},
+    [CONFIG_BALANCE_HASH] = {"hash", cluster__pick_hash},
 };
 
 const struct cluster_endpoint *
@@ -205,7 +157,7 @@ cluster_balance_pick(const struct cluster_view *view, const struct cluster_pick 
     if (view->endpoint_count == 0 || view->weight_max == 0)
         return NULL;
     const struct balancer *balancer = &balancers[view->config->balance];
-    struct choice choice = {view, pick, false};
+    struct cluster__choice choice = {view, pick, false};
     const struct cluster_endpoint *endpoint = balancer->pick(&choice);
     if (endpoint)
         return endpoint;
@@ -222,7 +174,7 @@ may_eject(const struct cluster_view *view, const struct cluster_judgement *judge
 {
     uint32_t ejected = 0;
     for (uint32_t i = 0; i < view->endpoint_count; i++)
-        ejected += is_ejected(&judgements[view->endpoints[i].member->slot], now_us);
+        ejected += cluster__is_ejected(&judgements[view->endpoints[i].member->slot], now_us);
     return ejected + 1 <= view->config->ejection.max_share * view->endpoint_count;
 }
 
@@ -233,7 +185,7 @@ cluster_judge(const struct cluster_view *view, const struct cluster_endpoint *en
     const struct config_ejection *settings = &view->config->ejection;
     struct cluster_judgement *j = &judgements[endpoint->member->slot];
     /* What was sent before the ejection says nothing about the member since. */
-    if (settings->failures == 0 || is_ejected(j, now_us))
+    if (settings->failures == 0 || cluster__is_ejected(j, now_us))
         return false;
     if (!failed) {
         j->failures_in_row = 0;

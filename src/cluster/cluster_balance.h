@@ -5,7 +5,7 @@
  * May touch:  base. Never: sockets, clocks.
  * Threads:    a worker's own state; reads nothing shared but the view and its own stats slots.
  * Seam:       one operations struct a balancer and one line in the registry; nothing else to edit.
- * Cost:       p2c constant; round-robin and least-request one pass over the endpoints.
+ * Cost:       p2c and hash constant; round-robin and least-request one pass over the endpoints.
  */
 #ifndef CLUSTER_BALANCE_H
 #define CLUSTER_BALANCE_H
@@ -21,6 +21,13 @@ struct cluster_judgement {
     uint64_t rr_current;      /* smooth weighted round-robin's running value (signed, biased) */
 };
 
+enum cluster_pick_way { /* how balance: hash came by its answer */
+    CLUSTER_PICK_HOME,    /* the member that the key belongs to */
+    CLUSTER_PICK_NEXT,    /* one further on: that one cannot take it now */
+    CLUSTER_PICK_SPILLED, /* one further on: that one has more than its share in flight */
+    CLUSTER_PICK_KEYLESS, /* the request has no key */
+};
+
 struct cluster_pick {
     uint32_t worker;
     int64_t now_us;
@@ -28,6 +35,11 @@ struct cluster_pick {
     struct cluster_judgement *judgements; /* by member slot */
     const struct cluster_member *const *avoid; /* tried already by this exchange */
     size_t avoid_count;
+    /* balance: hash */
+    bool keyed;
+    uint64_t key;       /* cluster_ring_key */
+    uint64_t in_flight; /* of this worker, on the whole cluster */
+    enum cluster_pick_way *out_way; /* may be NULL */
 };
 
 /* The weight in force: configured weight times the slow-start ramp (from 10 % up, linear). */

@@ -28,8 +28,21 @@ cluster_view_new(uint32_t slot, struct config_cluster *config,
         (void)cluster_member_ref(endpoints[i].member); /* the pointer is stored already */
         if (endpoints[i].weight > view->weight_max)
             view->weight_max = endpoints[i].weight;
+        if (endpoints[i].healthy)
+            view->weight_sum += endpoints[i].weight;
     }
     return view;
+}
+
+void
+cluster_view_complete(struct cluster_view *view, const struct cluster_view *before)
+{
+    if (view->config->balance != CONFIG_BALANCE_HASH)
+        return;
+    bool fits = before && before->ring &&
+                cluster_ring_fits(before->ring, view->endpoints, view->endpoint_count);
+    view->ring = fits ? cluster_ring_ref(before->ring)
+                      : cluster_ring_new(view->endpoints, view->endpoint_count);
 }
 
 struct cluster_view *
@@ -48,6 +61,7 @@ cluster_view_unref(struct cluster_view **view)
         return;
     for (uint32_t i = 0; i < v->endpoint_count; i++)
         cluster_member_unref(&v->endpoints[i].member);
+    cluster_ring_unref(&v->ring);
     fr_free(v->endpoints);
     config_cluster_unref(&v->config);
     fr_free(v);

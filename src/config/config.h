@@ -29,7 +29,22 @@
 enum config_balance {
     CONFIG_BALANCE_P2C,
     CONFIG_BALANCE_ROUND_ROBIN,
-    CONFIG_BALANCE_LEAST_REQUEST
+    CONFIG_BALANCE_LEAST_REQUEST,
+    CONFIG_BALANCE_HASH
+};
+
+enum config_hash_by {
+    CONFIG_HASH_URL,
+    CONFIG_HASH_PATH,
+    CONFIG_HASH_HEADER,
+    CONFIG_HASH_COOKIE,
+    CONFIG_HASH_ADDRESS
+};
+
+struct config_hash {        /* balance: hash */
+    enum config_hash_by by; /* default URL */
+    char *name;             /* of the header or cookie; NULL otherwise */
+    double bound;           /* times the mean load; default 1.25; 0 = none */
 };
 
 enum config_priority { CONFIG_PRIORITY_LOW, CONFIG_PRIORITY_NORMAL, CONFIG_PRIORITY_HIGH };
@@ -189,6 +204,7 @@ struct config_cluster {
     struct config_member *members;
     size_t member_count;
     enum config_balance balance;
+    struct config_hash hash;
     struct config_health health;
     struct config_ejection ejection;
     struct config_utilization utilization;

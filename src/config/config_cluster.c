@@ -49,6 +49,7 @@ config_cluster_unref(struct config_cluster **cluster_ptr)
     if (!cluster || atomic_fetch_sub_explicit(&cluster->refs, 1, memory_order_acq_rel) != 1)
         return;
     config__members_free(&cluster->members, &cluster->member_count);
+    fr_free(cluster->hash.name);
     fr_free(cluster->health.path);
     fr_free(cluster->health.host);
     fr_free(cluster->utilization.agent_check);
@@ -147,6 +148,37 @@ check_scale(struct config__reader *reader, const struct config_node *node,
 }
 
 static void
+check_hash(struct config__reader *reader, const struct config_node *node,
+           const struct config_cluster *cluster)
+{
+    const struct config_hash *hash = &cluster->hash;
+    bool named = hash->by == CONFIG_HASH_HEADER || hash->by == CONFIG_HASH_COOKIE;
+    const struct config_node *place = config__place(node, "hash");
+    if (cluster->balance != CONFIG_BALANCE_HASH)
+        config_diag_add(reader->diag, place->key_line, place->key_column,
+                        "%s.hash is given, but balance is not hash, expected balance: hash",
+                        reader->where);
+    if (named && !hash->name && !config__given(node, "hash.name")) {
+        place = config__place(node, "hash.by");
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.hash.by is %s without a name, expected hash.name", reader->where,
+                        hash->by == CONFIG_HASH_HEADER ? "header" : "cookie");
+    }
+    if (!named && hash->name) {
+        place = config__place(node, "hash.name");
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.hash.name is given, expected it with by: header or by: cookie only",
+                        reader->where);
+    }
+    if (hash->bound > 0 && hash->bound < 1) {
+        place = config__place(node, "hash.bound");
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.hash.bound is %g, expected 0 (no bound) or at least 1", reader->where,
+                        hash->bound);
+    }
+}
+
+static void
 finish_cluster(struct config__reader *reader, const struct config_node *node,
                struct config_cluster *cluster)
 {
@@ -160,6 +192,8 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
                         "%s.health.type is http without a path, expected health.path",
                         reader->where);
     }
+    if (config__given(node, "hash"))
+        check_hash(reader, node, cluster);
     config__members_finish(reader, cluster->name, config_node_get(node, "members"),
                            cluster->members, cluster->member_count);
     const struct config_node *members = config__given(node, "members");

@@ -179,6 +179,12 @@ bool http_list_next(struct fr_view *rest, struct fr_view *out_item);
 /* "name" or "name=value" of a directive; the value unquoted when it is a quoted string without
  * escapes. */
 void http_directive_split(struct fr_view item, struct fr_view *out_name, struct fr_view *out_value);
+/* The next name=value of a Cookie field (RFC 6265 section 4.2); false at the end. `pair` is both
+ * with the '=', as they stand. */
+struct http_cookie {
+    struct fr_view pair, name, value;
+};
+bool http_cookie_next(struct fr_view *rest, struct http_cookie *out);
 bool http_is_token(struct fr_view text);
 /* uri-host [ ":" port ] (RFC 9110 section 7.2), host not empty, no userinfo, port at most 65535. */
 bool http_is_authority(struct fr_view text);

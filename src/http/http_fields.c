@@ -121,6 +121,8 @@ known_short(const char *name, size_t len)
     case 6:
         if (first == 'e')
             return either(name, HTTP_FIELD_EXPECT);
+        if (first == 'c')
+            return either(name, HTTP_FIELD_COOKIE);
         return either(name, first == 'p' ? HTTP_FIELD_PRAGMA : HTTP_FIELD_SERVER);
     case 7:
         if (first == 'u')

@@ -22,10 +22,22 @@ static bool attempt_start(struct proxy_exchange *x, const struct cluster_endpoin
 
 /* ---- choosing ------------------------------------------------------------------------------- */
 
+static void
+count_way(struct proxy_worker *worker, enum cluster_pick_way way)
+{
+    if (way == CLUSTER_PICK_NEXT)
+        PROXY_COUNT(worker, hash_next);
+    else if (way == CLUSTER_PICK_SPILLED)
+        PROXY_COUNT(worker, hash_spilled);
+    else
+        PROXY_COUNT(worker, hash_keyless);
+}
+
 static const struct cluster_endpoint *
 choose(struct proxy_exchange *x, bool avoid_tried)
 {
     struct proxy_worker *worker = x->worker;
+    enum cluster_pick_way way = CLUSTER_PICK_HOME;
     struct cluster_pick pick = {
         .worker = worker->index,
         .now_us = loop_now_us(worker->loop),
@@ -33,8 +45,15 @@ choose(struct proxy_exchange *x, bool avoid_tried)
         .judgements = worker->judgements,
         .avoid = x->tried,
         .avoid_count = avoid_tried ? x->tried_count : 0,
+        .keyed = x->keyed,
+        .key = x->key,
+        .in_flight = x->cluster->state->on_members,
+        .out_way = &way,
     };
-    return cluster_balance_pick(x->cluster->view, &pick);
+    const struct cluster_endpoint *endpoint = cluster_balance_pick(x->cluster->view, &pick);
+    if (way != CLUSTER_PICK_HOME)
+        count_way(worker, way);
+    return endpoint;
 }
 
 static void
@@ -52,6 +71,7 @@ proxy_forward(struct proxy_exchange *x, const struct http_head *request,
     x->cluster = proxy_cluster_of(x->worker, view);
     proxy_cluster_use(x->cluster);
     proxy_budget_request(x->cluster, loop_now_us(x->worker->loop));
+    proxy_key_take(x, request, view->config);
     const struct cluster_endpoint *endpoint = choose(x, false);
     if (!endpoint) {
         no_member(x);
@@ -83,6 +103,7 @@ attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint)
     x->up_head_sent = false;
     x->request_sent = false;
     pool->in_flight++;
+    x->cluster->state->on_members++;
     cluster_member_enter(pool->member, worker->index, loop_now_us(worker->loop));
     x->up = x->fresh_only ? NULL : proxy_upstream_reuse(pool);
     x->reused = x->up != NULL;
@@ -149,6 +170,7 @@ proxy_forward_end(struct proxy_exchange *x, enum proxy_attempt_end end)
         proxy_queue_leave(x); /* what the client still has to read needs no member */
     cluster_member_leave(pool->member, worker->index, loop_now_us(worker->loop));
     pool->in_flight--;
+    x->cluster->state->on_members--;
     x->pool = NULL;
     x->up = NULL;
     x->endpoint = NULL;

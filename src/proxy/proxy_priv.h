@@ -69,6 +69,7 @@ struct proxy_cluster_state { /* outlives versions of the view; by view slot */
     /* owner */
     int64_t half_from_us;
     uint64_t half_requests[2], half_retries[2]; /* [0] now, [1] the half before */
+    uint64_t on_members; /* exchanges of this worker that have one */
     /* proxy_queue.c */
     uint64_t in_flight;          /* places taken by this worker; read by the others */
     struct proxy_worker *worker; /* set with the first that waits, as is queue */
@@ -194,6 +195,8 @@ struct proxy_exchange {
 
     /* the member */
     struct proxy_cluster *cluster;
+    bool keyed; /* balance: hash, and it has the key */
+    uint64_t key;
     const struct cluster_endpoint *endpoint; /* of cluster->view */
     struct proxy_pool *pool;
     struct proxy_upstream *up;
@@ -469,6 +472,10 @@ bool proxy_head_trailers(struct proxy_worker *worker, struct fr_buf *trailers, b
 struct fr_view proxy_head_chunked_end(const struct fr_buf *trailers);
 /* Whether the client's connection ends or stays, as a field where it must be said. */
 struct fr_view proxy_head_connection(const struct proxy_exchange *x);
+
+/* proxy_key.c */
+void proxy_key_take(struct proxy_exchange *x, const struct http_head *request,
+                    const struct config_cluster *config);
 
 /* proxy.c: requests under way in a cluster, of all workers; any worker may ask. */
 uint64_t proxy_places_taken(const struct proxy *proxy, uint32_t cluster_slot);

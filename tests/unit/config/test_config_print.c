@@ -439,7 +439,8 @@ test_random_routes(void **state)
 static bool
 skip_cluster(const struct config__row *row)
 {
-    static const char *const paths[] = {"members",     "health.type", "scale.min",  "scale.max",
+    static const char *const paths[] = {"members",     "balance",   "hash",
+                                        "health.type", "scale.min", "scale.max",
                                         "scale.upper", "scale.lower", "scale.from", NULL};
     for (size_t i = 0; paths[i]; i++)
         if (strcmp(row->path, paths[i]) == 0)
@@ -461,9 +462,26 @@ add_level(struct config_tree *tree, struct config_node *scale, struct fr_view ke
 }
 
 static void
+add_hash(struct config_tree *tree, struct config_node *root)
+{
+    static const char *const ways[] = {"url", "path", "address", "header", "cookie"};
+    uint32_t way = fr_rand_below(&dice, 5);
+    (void)add(tree, root, CONFIG_SCALAR, FR_VIEW("balance"), "hash");
+    struct config_node *hash = add(tree, root, CONFIG_MAPPING, FR_VIEW("hash"), "");
+    (void)add(tree, hash, CONFIG_SCALAR, FR_VIEW("by"), ways[way]);
+    if (way >= 3)
+        (void)add(tree, hash, CONFIG_SCALAR, FR_VIEW("name"), coin() ? "Session_id" : "X-*!~");
+    if (coin())
+        add_scalar(tree, hash, FR_VIEW("bound"),
+                   coin() ? fr_xstrdup("0") : fr_xprintf("%.6f", 1 + fr_rand_unit(&dice)));
+}
+
+static void
 add_cluster(struct config_tree *tree, struct config_node *root)
 {
     add_mapping(tree, root, CONFIG_SCOPE_CLUSTER, NO, skip_cluster);
+    if (coin())
+        add_hash(tree, root);
     add_members(tree, add(tree, root, CONFIG_SEQUENCE, FR_VIEW("members"), ""));
     struct config_node *node = root->first_child;
     for (; node; node = node->next) {
