@@ -65,7 +65,7 @@ pick(struct cast *cast, const char *name, enum config_balance balance, double bo
     cast->config->balance = balance;
     cast->config->hash.bound = bound;
     struct cluster_view *view = cluster_view_new(0, cast->config, cast->endpoints, cast->count);
-    cluster_view_complete(view, NULL);
+    cluster_view_complete(view, NULL, NULL);
     fr_rand_init(&rand, 1);
     struct cluster_pick one = {.now_us = 1,
                                .rand = &rand,

@@ -165,6 +165,16 @@ cluster_balance_pick(const struct cluster_view *view, const struct cluster_pick 
     return balancer->pick(&choice);
 }
 
+bool
+cluster_balance_session(const struct cluster_view *view, const struct cluster_pick *pick,
+                        const struct cluster_endpoint *endpoint)
+{
+    bool draining = endpoint->weight == 0;
+    return endpoint->healthy && !cluster__is_avoided(pick, endpoint->member) &&
+           !cluster__is_ejected(&pick->judgements[endpoint->member->slot], pick->now_us) &&
+           (!draining || view->config->sticky.draining == CONFIG_DRAINING_KEEP);
+}
+
 /* ---- passive ejection ----------------------------------------------------------------------- */
 
 /* One more may be ejected without passing the cluster's share. */

@@ -52,6 +52,11 @@ uint32_t cluster_endpoint_weight(const struct cluster_view *view,
 const struct cluster_endpoint *cluster_balance_pick(const struct cluster_view *view,
                                                     const struct cluster_pick *pick);
 
+/* Whether a session's member may take its next request. A weight of 0 ends no session, if the
+ * cluster's settings say so. */
+bool cluster_balance_session(const struct cluster_view *view, const struct cluster_pick *pick,
+                             const struct cluster_endpoint *endpoint);
+
 /* Passive ejection: reports how an exchange on `endpoint` went (failed: connect failure, broken or
  * missing response, or 5xx of 502, 503, 504). True when this one ejected the member. */
 bool cluster_judge(const struct cluster_view *view, const struct cluster_endpoint *endpoint,

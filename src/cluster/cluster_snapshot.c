@@ -34,8 +34,8 @@ cluster_view_new(uint32_t slot, struct config_cluster *config,
     return view;
 }
 
-void
-cluster_view_complete(struct cluster_view *view, const struct cluster_view *before)
+static void
+complete_ring(struct cluster_view *view, const struct cluster_view *before)
 {
     if (view->config->balance != CONFIG_BALANCE_HASH)
         return;
@@ -43,6 +43,28 @@ cluster_view_complete(struct cluster_view *view, const struct cluster_view *befo
                 cluster_ring_fits(before->ring, view->endpoints, view->endpoint_count);
     view->ring = fits ? cluster_ring_ref(before->ring)
                       : cluster_ring_new(view->endpoints, view->endpoint_count);
+}
+
+static void
+complete_sticky(struct cluster_view *view, const struct cluster_view *before,
+                const struct cluster_sticky_keys *keys)
+{
+    if (!view->config->sticky.cookie)
+        return;
+    bool fits = before && before->sticky &&
+                cluster_sticky_fits(before->sticky, keys, view->config, view->endpoints,
+                                    view->endpoint_count);
+    view->sticky =
+        fits ? cluster_sticky_ref(before->sticky)
+             : cluster_sticky_new(keys, view->config, view->endpoints, view->endpoint_count);
+}
+
+void
+cluster_view_complete(struct cluster_view *view, const struct cluster_view *before,
+                      const struct cluster_sticky_keys *keys)
+{
+    complete_ring(view, before);
+    complete_sticky(view, before, keys);
 }
 
 struct cluster_view *
@@ -62,6 +84,7 @@ cluster_view_unref(struct cluster_view **view)
     for (uint32_t i = 0; i < v->endpoint_count; i++)
         cluster_member_unref(&v->endpoints[i].member);
     cluster_ring_unref(&v->ring);
+    cluster_sticky_unref(&v->sticky);
     fr_free(v->endpoints);
     config_cluster_unref(&v->config);
     fr_free(v);

@@ -13,6 +13,7 @@
 
 #include "cluster/cluster_member.h"
 #include "cluster/cluster_ring.h"
+#include "cluster/cluster_sticky.h"
 #include "config/config.h"
 
 struct cluster_endpoint { /* a member as one cluster shows it */
@@ -28,9 +29,10 @@ struct cluster_view { /* immutable once published */
     struct config_cluster *config;
     struct cluster_endpoint *endpoints;
     uint32_t endpoint_count;
-    uint32_t weight_max; /* of the endpoints */
-    uint64_t weight_sum; /* of the healthy ones */
-    struct cluster_ring *ring; /* balance: hash; NULL: none */
+    uint32_t weight_max;           /* of the endpoints */
+    uint64_t weight_sum;           /* of the healthy ones */
+    struct cluster_ring *ring;     /* balance: hash; NULL: none */
+    struct cluster_sticky *sticky; /* sessions; NULL: none */
 };
 
 struct cluster_route {
@@ -54,7 +56,8 @@ struct cluster_view *cluster_view_new(uint32_t slot, struct config_cluster *conf
                                       const struct cluster_endpoint *endpoints, uint32_t count);
 /* Adds the tables that the cluster's settings ask for, before the view is published; those of
  * `before`, the cluster's view so far (NULL: none), are shared where they still fit. */
-void cluster_view_complete(struct cluster_view *view, const struct cluster_view *before);
+void cluster_view_complete(struct cluster_view *view, const struct cluster_view *before,
+                           const struct cluster_sticky_keys *keys);
 struct cluster_view *cluster_view_ref(struct cluster_view *view);
 void cluster_view_unref(struct cluster_view **view);
 

@@ -125,6 +125,31 @@ config_route_action(const struct config_route *route)
         return CONFIG_ACTION_RESPOND;
     return route->files.enabled ? CONFIG_ACTION_FILES : CONFIG_ACTION_CLUSTER;
 }
+enum config_same_site {
+    CONFIG_SAME_SITE_OFF,
+    CONFIG_SAME_SITE_LAX,
+    CONFIG_SAME_SITE_STRICT,
+    CONFIG_SAME_SITE_NONE
+};
+
+enum config_sticky_draining { CONFIG_DRAINING_KEEP, CONFIG_DRAINING_MOVE };
+
+struct config_sticky { /* sessions */
+    char *cookie;      /* its name; NULL: no sessions */
+    int64_t for_us;    /* default 0: until the browser ends */
+    char *path;        /* default "/" */
+    bool secure;       /* default false */
+    enum config_same_site same_site; /* default LAX */
+    enum config_sticky_draining draining; /* what a member of weight 0 does; default KEEP */
+    bool forward;      /* whether members see the cookie; default false */
+};
+
+#define CONFIG_STICKY_KEY_BYTES 32
+
+struct config_sticky_keys { /* 64 hexadecimal digits each */
+    char *key;              /* NULL: the state folder's */
+    char *previous_key;
+};
 
 struct config_member {
     char id[CONFIG_NAME_BYTES]; /* given, or CLUSTER-ADDRESS name-safe ("web-127.0.0.1-9001") */
@@ -205,6 +230,7 @@ struct config_cluster {
     size_t member_count;
     enum config_balance balance;
     struct config_hash hash;
+    struct config_sticky sticky;
     struct config_health health;
     struct config_ejection ejection;
     struct config_utilization utilization;
@@ -352,6 +378,7 @@ struct config {
     unsigned forwarded; /* set of enum config_forwarded */
     struct config_stream stream;
     struct config_agent agent;
+    struct config_sticky_keys sticky_keys;
     struct config_route **routes;
     size_t route_count;
     struct config_cluster **clusters;
@@ -425,5 +452,7 @@ void config_pool_unref(struct config_pool **pool);
 struct config_cluster *config_find_cluster(const struct config *config, struct fr_view name);
 struct config_pool *config_find_pool(const struct config *config, struct fr_view name);
 bool config_name_valid(struct fr_view name);
+/* 64 hexadecimal digits. */
+bool config_sticky_key_parse(struct fr_view text, unsigned char out[CONFIG_STICKY_KEY_BYTES]);
 
 #endif

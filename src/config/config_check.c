@@ -321,4 +321,5 @@ config__check_file(struct config__reader *reader, const struct config_node *root
     check_listen(reader, root, config);
     config__check_trust(reader, root, config);
     check_relief(reader, root, config);
+    config__check_sticky_keys(reader, root, config);
 }

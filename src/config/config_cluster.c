@@ -50,6 +50,8 @@ config_cluster_unref(struct config_cluster **cluster_ptr)
         return;
     config__members_free(&cluster->members, &cluster->member_count);
     fr_free(cluster->hash.name);
+    fr_free(cluster->sticky.cookie);
+    fr_free(cluster->sticky.path);
     fr_free(cluster->health.path);
     fr_free(cluster->health.host);
     fr_free(cluster->utilization.agent_check);
@@ -194,6 +196,8 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
     }
     if (config__given(node, "hash"))
         check_hash(reader, node, cluster);
+    if (config__given(node, "sticky"))
+        config__check_sticky(reader, node, cluster);
     config__members_finish(reader, cluster->name, config_node_get(node, "members"),
                            cluster->members, cluster->member_count);
     const struct config_node *members = config__given(node, "members");

@@ -45,6 +45,7 @@ static const char *const sentences[CONFIG_TYPE_COUNT_OF] = {
     [CONFIG_TYPE_TOKEN] = "a method such as GET",
     [CONFIG_TYPE_TOKEN_NAME] = "a name such as session-id, without spaces and separators, at most "
                                "128 characters",
+    [CONFIG_TYPE_SECRET] = "64 hexadecimal digits, as `openssl rand -hex 32` prints them",
     [CONFIG_TYPE_HEADER] = "the name of a header field, or {Name: value}",
     [CONFIG_TYPE_HEADERS] = "a mapping of at most 32 header fields to their values, none of those "
                             "that frame the answer or are made here",

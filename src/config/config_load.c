@@ -355,6 +355,8 @@ config_free(struct config **config_ptr)
     fr_free(config->access_log.to);
     fr_free(config->access_log.socket);
     fr_free(config->trusted);
+    fr_free(config->sticky_keys.key);
+    fr_free(config->sticky_keys.previous_key);
     fr_free(config->agent.server);
     fr_free(config->agent.address);
     fr_free(config->admin);

@@ -55,6 +55,7 @@ enum config__type {
     CONFIG_TYPE_PATH,
     CONFIG_TYPE_TOKEN,
     CONFIG_TYPE_TOKEN_NAME,
+    CONFIG_TYPE_SECRET,
     CONFIG_TYPE_HEADER,
     CONFIG_TYPE_HEADERS,
     CONFIG_TYPE_LOCATION,
@@ -170,6 +171,8 @@ bool config__parse_path(struct config__reader *reader, const struct config__row 
                         const struct config_node *node, void *field);
 bool config__parse_token(struct config__reader *reader, const struct config__row *row,
                          const struct config_node *node, void *field);
+bool config__parse_secret(struct config__reader *reader, const struct config__row *row,
+                          const struct config_node *node, void *field);
 bool config__parse_header(struct config__reader *reader, const struct config__row *row,
                           const struct config_node *node, void *field);
 bool config__parse_headers(struct config__reader *reader, const struct config__row *row,
@@ -273,6 +276,11 @@ struct config_pool *config__pool_read(struct config__reader *reader, struct fr_v
 void config__members_finish(struct config__reader *reader, const char *owner,
                             const struct config_node *list, struct config_member *members,
                             size_t count);
+/* config_sticky.c: what the settings of sessions must agree on. */
+void config__check_sticky_keys(struct config__reader *reader, const struct config_node *root,
+                               const struct config *config);
+void config__check_sticky(struct config__reader *reader, const struct config_node *node,
+                          const struct config_cluster *cluster);
 /* A name as the key of a mapping; false: said so. */
 bool config__name_check(struct config__reader *reader, struct fr_view name,
                         const struct config_node *node, const char *what);

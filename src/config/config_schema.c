@@ -148,6 +148,8 @@ value_of(const struct config__row *row)
         return text_with("^/");
     case CONFIG_TYPE_LOCATION:
         return text_with("^(/|https?://|[{]path[}])");
+    case CONFIG_TYPE_SECRET:
+        return text_with("^[0-9A-Fa-f]{64}$");
     case CONFIG_TYPE_STATUS:
         return json_pack("{s:[{s:s, s:i, s:i}, {s:s, s:s}]}", "anyOf", "type", "integer", "minimum",
                          100, "maximum", 599, "type", "string", "pattern",

@@ -362,6 +362,7 @@ const struct config__type_ops config__types[CONFIG_TYPE_COUNT_OF] = {
     [CONFIG_TYPE_PATH] = {"path", config__parse_path, config__print_text},
     [CONFIG_TYPE_TOKEN] = {"token", config__parse_token, config__print_text},
     [CONFIG_TYPE_TOKEN_NAME] = {"token", config__parse_token, config__print_text},
+    [CONFIG_TYPE_SECRET] = {"key", config__parse_secret, NULL},
     [CONFIG_TYPE_HEADER] = {"header field", config__parse_header, config__print_header},
     [CONFIG_TYPE_HEADERS] = {"header fields", config__parse_headers, config__print_headers},
     [CONFIG_TYPE_LOCATION] = {"target", config__parse_location, config__print_text},

@@ -126,6 +126,8 @@ edge_new(struct loop *loop, struct config *config, enum wire_role role, struct c
     (void)snprintf(edge->boot, sizeof(edge->boot), "%016llx", (unsigned long long)boot.k0);
     enum fr_err err = lock_state(edge, out_why);
     if (err == FR_OK && role == WIRE_ROLE_EDGE)
+        err = edge_sticky_keys(edge, config, &edge->sticky_keys, out_why);
+    if (err == FR_OK && role == WIRE_ROLE_EDGE)
         err = make_data_plane(edge, out_why);
     if (err == FR_OK)
         err = make_allocator(edge, diag, out_why);
@@ -280,10 +282,13 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
     (void)diag; /* the file's own errors were found by config_load */
     const char *name = NULL;
     enum fr_err err = FR_OK;
+    struct cluster_sticky_keys keys;
     /* What was introduced at run time stays, so the file must leave it its clusters. */
     *out_why = edge_settings_contradiction(config, allocator_ledger(edge->allocator), &name);
     if (*out_why != NULL)
         err = FR_ERR_CONFIG;
+    if (err == FR_OK)
+        err = edge_sticky_keys(edge, config, &keys, out_why);
     if (err == FR_OK && edge->proxy != NULL)
         err = sync_listeners(edge, config, out_why);
     if (err == FR_OK) {
@@ -304,6 +309,7 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
     struct config *old = edge->config;
     warn_of_restart_keys(old, config);
     edge->config = config;
+    edge_sticky_take(edge, &keys);
     edge_settings_apply(edge);
     config_free(&old);
     return FR_OK;

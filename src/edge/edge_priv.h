@@ -127,6 +127,7 @@ struct edge {
     struct config_route **routes; /* in force; referenced */
     size_t route_count;
     struct fr_list leaving; /* of edge_member.link */
+    struct cluster_sticky_keys sticky_keys; /* none until they are needed */
     uint64_t generation;
     struct loop_task publish_task, report_task, settle_task;
     struct loop_timer settle_timer;
@@ -228,6 +229,16 @@ void edge_request_send(struct edge_request *request);
 void edge_set_relief(struct edge *edge, uint32_t step);
 /* "The least loaded" that may be given back; NULL when there is none. */
 struct edge_member *edge_pick_victim(struct edge_cluster *cluster);
+
+/* edge_sticky.c */
+/* The keys that a configuration gives, or the state folder's, which are made if one of its
+ * clusters needs them and they are not there. On failure *out_why says why. */
+FR_MUST_USE enum fr_err edge_sticky_keys(const struct edge *edge, const struct config *config,
+                                         struct cluster_sticky_keys *out, char **out_why);
+void edge_sticky_take(struct edge *edge, const struct cluster_sticky_keys *keys);
+/* For a cluster that is about to be shown. */
+const struct cluster_sticky_keys *edge_sticky_of(struct edge *edge,
+                                                 const struct config_cluster *config);
 
 /* edge_stream.c */
 FR_MUST_USE enum fr_err edge_stream_start(struct edge *edge);

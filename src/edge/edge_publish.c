@@ -34,7 +34,8 @@ refresh_view(struct edge_cluster *cluster)
     fr_insist(count == cluster->member_count);
     struct cluster_view *before = cluster->view;
     cluster->view = cluster_view_new(cluster->slot, cluster->config, endpoints, count);
-    cluster_view_complete(cluster->view, before);
+    cluster_view_complete(cluster->view, before,
+                          edge_sticky_of(cluster->edge, cluster->config));
     cluster_view_unref(&before);
     cluster->dirty = false;
     fr_free(endpoints);

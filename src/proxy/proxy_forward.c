@@ -50,7 +50,10 @@ choose(struct proxy_exchange *x, bool avoid_tried)
         .in_flight = x->cluster->state->on_members,
         .out_way = &way,
     };
-    const struct cluster_endpoint *endpoint = cluster_balance_pick(x->cluster->view, &pick);
+    const struct cluster_endpoint *endpoint = proxy_sticky_choose(x, &pick);
+    if (endpoint)
+        return endpoint;
+    endpoint = cluster_balance_pick(x->cluster->view, &pick);
     if (way != CLUSTER_PICK_HOME)
         count_way(worker, way);
     return endpoint;
@@ -72,6 +75,7 @@ proxy_forward(struct proxy_exchange *x, const struct http_head *request,
     proxy_cluster_use(x->cluster);
     proxy_budget_request(x->cluster, loop_now_us(x->worker->loop));
     proxy_key_take(x, request, view->config);
+    proxy_sticky_take(x, request);
     const struct cluster_endpoint *endpoint = choose(x, false);
     if (!endpoint) {
         no_member(x);

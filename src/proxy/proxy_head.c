@@ -184,7 +184,9 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     put_field(&w, FR_VIEW("Host"), request->host.len ? request->host : fr_view_of(member->address));
     for (size_t i = 0; i < request->field_count; i++) {
         const struct http_field *field = &request->fields[i];
-        if (!field->hop && !request_field_is_ours(x, field))
+        if (field->known == HTTP_FIELD_COOKIE && proxy_sticky_hides(x))
+            w.at = proxy_sticky_put_cookie(x, field, w.at);
+        else if (!field->hop && !request_field_is_ours(x, field))
             put_field(&w, field->name, field->value);
     }
     put_forwarded_for(&w, x, request);
@@ -267,11 +269,30 @@ response_bytes_max(const struct proxy_exchange *x, const struct http_head *respo
     return response->head_bytes + 4 * response->field_count + x->worker->via.len + HEAD_SLACK_BYTES;
 }
 
+static void
+put_session(struct writer *w, const struct proxy_exchange *x)
+{
+    const struct cluster_sticky *sticky = x->cluster->view->sticky;
+    put(w, cluster_sticky_line_head(sticky));
+    put(w, fr_view_make(x->session_text, sizeof(x->session_text)));
+    put(w, cluster_sticky_line_tail(sticky));
+}
+
+static size_t
+session_bytes(const struct proxy_exchange *x)
+{
+    const struct cluster_sticky *sticky = x->cluster->view->sticky;
+    return cluster_sticky_line_head(sticky).len + sizeof(x->session_text) +
+           cluster_sticky_line_tail(sticky).len;
+}
+
 enum fr_err
 proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
 {
     struct writer w;
-    enum fr_err err = writer_begin(&w, &x->down_head, response_bytes_max(x, response));
+    bool session = proxy_sticky_due(x);
+    size_t bytes_max = response_bytes_max(x, response) + (session ? session_bytes(x) : 0);
+    enum fr_err err = writer_begin(&w, &x->down_head, bytes_max);
     if (err)
         return err;
     put_status_line(&w, response);
@@ -283,6 +304,8 @@ proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
     PUT(&w, " ");
     put(&w, x->worker->via);
     PUT(&w, "\r\n");
+    if (session)
+        put_session(&w, x);
     put_response_framing(&w, x, response);
     put(&w, proxy_head_connection(x));
     PUT(&w, "\r\n");

@@ -197,6 +197,10 @@ struct proxy_exchange {
     struct proxy_cluster *cluster;
     bool keyed; /* balance: hash, and it has the key */
     uint64_t key;
+    bool session_cookies; /* it has cookies of the name of the cluster's sessions */
+    bool in_session;      /* ... and one of them is good */
+    struct cluster_session session;
+    char session_text[CLUSTER_STICKY_TEXT_BYTES]; /* of the new cookie */
     const struct cluster_endpoint *endpoint; /* of cluster->view */
     struct proxy_pool *pool;
     struct proxy_upstream *up;
@@ -476,6 +480,19 @@ struct fr_view proxy_head_connection(const struct proxy_exchange *x);
 /* proxy_key.c */
 void proxy_key_take(struct proxy_exchange *x, const struct http_head *request,
                     const struct config_cluster *config);
+
+/* proxy_sticky.c */
+void proxy_sticky_take(struct proxy_exchange *x, const struct http_head *request);
+/* The member of its session, if that can take it; NULL: balance. */
+const struct cluster_endpoint *proxy_sticky_choose(struct proxy_exchange *x,
+                                                   const struct cluster_pick *pick);
+/* Whether Cookie fields are written by _put_cookie: the field without our cookie, or nothing.
+ * Takes no more room than the field itself. Returns where it ends. */
+bool proxy_sticky_hides(const struct proxy_exchange *x);
+char *proxy_sticky_put_cookie(const struct proxy_exchange *x, const struct http_field *field,
+                              char *at);
+/* True: the response needs the cookie x->session_text. */
+bool proxy_sticky_due(struct proxy_exchange *x);
 
 /* proxy.c: requests under way in a cluster, of all workers; any worker may ask. */
 uint64_t proxy_places_taken(const struct proxy *proxy, uint32_t cluster_slot);

@@ -37,7 +37,7 @@ hash_bench_view(struct hash_bench *b)
 {
     struct cluster_view *before = b->view;
     b->view = fixture_view(&b->f);
-    cluster_view_complete(b->view, before);
+    cluster_view_complete(b->view, before, NULL);
     cluster_view_unref(&before);
 }
 

@@ -439,7 +439,7 @@ test_random_routes(void **state)
 static bool
 skip_cluster(const struct config__row *row)
 {
-    static const char *const paths[] = {"members",     "balance",   "hash",
+    static const char *const paths[] = {"members",     "balance",   "hash",      "sticky",
                                         "health.type", "scale.min", "scale.max",
                                         "scale.upper", "scale.lower", "scale.from", NULL};
     for (size_t i = 0; paths[i]; i++)
@@ -477,11 +477,34 @@ add_hash(struct config_tree *tree, struct config_node *root)
 }
 
 static void
+add_sticky(struct config_tree *tree, struct config_node *root)
+{
+    static const char *const same_sites[] = {"off", "lax", "strict"};
+    struct config_node *sticky = add(tree, root, CONFIG_MAPPING, FR_VIEW("sticky"), "");
+    (void)add(tree, sticky, CONFIG_SCALAR, FR_VIEW("cookie"), coin() ? "SRV" : "__Host-a!");
+    if (coin())
+        add_scalar(tree, sticky, FR_VIEW("for"), fr_xprintf("%us", fr_rand_below(&dice, 100000)));
+    if (coin())
+        (void)add(tree, sticky, CONFIG_SCALAR, FR_VIEW("path"), "/shop/");
+    if (coin())
+        (void)add(tree, sticky, CONFIG_SCALAR, FR_VIEW("secure"), "true");
+    if (coin())
+        (void)add(tree, sticky, CONFIG_SCALAR, FR_VIEW("same-site"),
+                  same_sites[fr_rand_below(&dice, 3)]);
+    if (coin())
+        (void)add(tree, sticky, CONFIG_SCALAR, FR_VIEW("draining"), "move");
+    if (coin())
+        (void)add(tree, sticky, CONFIG_SCALAR, FR_VIEW("forward"), "on");
+}
+
+static void
 add_cluster(struct config_tree *tree, struct config_node *root)
 {
     add_mapping(tree, root, CONFIG_SCOPE_CLUSTER, NO, skip_cluster);
     if (coin())
         add_hash(tree, root);
+    if (coin())
+        add_sticky(tree, root);
     add_members(tree, add(tree, root, CONFIG_SEQUENCE, FR_VIEW("members"), ""));
     struct config_node *node = root->first_child;
     for (; node; node = node->next) {
