@@ -130,9 +130,9 @@ void loop_send(struct loop_sock *sock, const struct iovec *parts, int count, loo
  * which is never copied through memory of ours. It is the one send under way, and completes as
  * loop_send's: 0 when the kernel took every byte.  -ENODATA: the file ended before its piece did.
  * What there was is out, and nobody can say how much, so the connection can only be closed.
- * file->fd stays the caller's, is open for reading until completion, and its own position is
- * neither used nor moved: several may send from one. Reading what is not in memory blocks the
- * loop's thread as long as the disk takes.
+ * file->fd stays the caller's and is open for reading until completion, or until the callback that
+ * closes the socket. Its own position is neither used nor moved: several may send from one.
+ * Reading what is not in memory blocks the loop's thread as long as the disk takes.
  * The process must ignore SIGPIPE: the kernel's call has no way to ask for silence. */
 struct loop_file_piece {
     int fd;
