@@ -5,7 +5,7 @@
  *
  * May touch:  base (folders), http, config.
  * Blocking:   openat2 and fstat on the worker, which is nothing on a local disk whose names are in
- *             memory, and one disk access where they are not (docs/decisions/0013). Network file
+ *             memory, and one disk access where they are not (docs/decisions/0015). Network file
  *             systems do not belong behind this.
  * Trusts:     nothing of the request. The path is decoded once and judged as decoded; the kernel
  *             keeps the folder's boundary whatever the name says.
