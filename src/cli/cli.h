@@ -66,6 +66,7 @@ struct cli_service_ops {
     enum fr_err (*reload)(void *self, struct config *config, struct config_diag *diag,
                           char **out_why);
     void (*stop)(void *self, int64_t deadline_us, loop_fn fn, void *ctx);
+    void (*reopen)(void *self); /* SIGUSR1: log files; NULL: there are none */
     void (*free)(void **self);
 };
 struct cli_service_options {

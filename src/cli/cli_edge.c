@@ -39,6 +39,12 @@ stop(void *self, int64_t deadline_us, loop_fn fn, void *ctx)
 }
 
 static void
+reopen(void *self)
+{
+    edge_access_reopen(self);
+}
+
+static void
 free_edge(void **self)
 {
     edge_free((struct edge **)self);
@@ -50,6 +56,7 @@ const struct cli_service_ops cli_edge_ops = {
     .start = start,
     .reload = reload,
     .stop = stop,
+    .reopen = reopen,
     .free = free_edge,
 };
 

@@ -201,6 +201,10 @@ on_signal(void *ctx, int signal_number)
         signal_child(&run->manager, SIGHUP);
         return;
     }
+    if (signal_number == SIGUSR1) {
+        signal_child(&run->edge, SIGUSR1); /* the manager has no log of requests */
+        return;
+    }
     if (run->stopping) {
         signal_child(&run->edge, SIGTERM); /* their second one: they stop now */
         signal_child(&run->manager, SIGTERM);
@@ -219,6 +223,8 @@ run_children(struct run *run)
         err = loop_signal(run->loop, SIGINT, on_signal, run);
     if (err == FR_OK)
         err = loop_signal(run->loop, SIGHUP, on_signal, run);
+    if (err == FR_OK)
+        err = loop_signal(run->loop, SIGUSR1, on_signal, run);
     if (err != FR_OK)
         return err;
     run->manager = (struct child){.run = run, .role = "manager"};

@@ -78,6 +78,15 @@ on_reload_signal(void *ctx, int signal_number)
     config_diag_fini(&diag);
 }
 
+static void
+on_reopen_signal(void *ctx, int signal_number)
+{
+    struct service *service = ctx;
+    (void)signal_number; /* USR1 */
+    if (service->ops->reopen != NULL && service->self != NULL)
+        service->ops->reopen(service->self);
+}
+
 /* A proxy wants as many descriptors as it may have. */
 static void
 raise_descriptor_limit(void)
@@ -98,6 +107,8 @@ take_signals(struct service *service)
         err = loop_signal(service->loop, SIGINT, on_end_signal, service);
     if (err == FR_OK)
         err = loop_signal(service->loop, SIGHUP, on_reload_signal, service);
+    if (err == FR_OK)
+        err = loop_signal(service->loop, SIGUSR1, on_reopen_signal, service);
     return err;
 }
 

@@ -5,6 +5,7 @@
  * Order:    ledger, membership, workers, listeners, admin, manager: an edge that listens can serve.
  * Threads:  control loop.
  */
+#include "edge/edge_access.h"
 #include "edge/edge_priv.h"
 
 #include "base/fr_check.h"
@@ -76,8 +77,14 @@ make_data_plane(struct edge *edge, char **out_why)
     };
     if (err == FR_OK)
         err = proxy_new(&options, &edge->proxy);
-    if (err != FR_OK)
+    if (err != FR_OK) {
         *out_why = fr_xprintf("workers or cache: %s", fr_err_words(err));
+        return err;
+    }
+    struct edge_sink *sink = NULL;
+    err = edge_access_open(edge, config, &sink, out_why);
+    if (err == FR_OK)
+        edge_access_apply(edge, sink);
     return err;
 }
 
@@ -110,6 +117,7 @@ edge_new(struct loop *loop, struct config *config, enum wire_role role, struct c
     edge->config = config;
     edge->role = role;
     edge->lock_fd = -1;
+    fr_buf_init(&edge->access_line, EDGE_ACCESS_LINE_BYTES_MAX);
     edge->worker_count = role == WIRE_ROLE_ALLOCATOR ? 1
                          : config->workers           ? config->workers
                                                      : cores();
@@ -289,6 +297,9 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
         err = FR_ERR_CONFIG;
     if (err == FR_OK)
         err = edge_sticky_keys(edge, config, &keys, out_why);
+    struct edge_sink *sink = NULL;
+    if (err == FR_OK)
+        err = edge_access_open(edge, config, &sink, out_why);
     if (err == FR_OK && edge->proxy != NULL)
         err = sync_listeners(edge, config, out_why);
     if (err == FR_OK) {
@@ -303,13 +314,16 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
         }
     }
     if (err != FR_OK) {
+        edge_sink_free(&sink);
         config_free(&config);
         return err;
     }
     struct config *old = edge->config;
     warn_of_restart_keys(old, config);
+    edge_access_round(edge); /* what is there already goes where it was to go */
     edge->config = config;
     edge_sticky_take(edge, &keys);
+    edge_access_apply(edge, sink);
     edge_settings_apply(edge);
     config_free(&old);
     return FR_OK;
@@ -359,7 +373,9 @@ edge_free(struct edge **out)
     loop_defer_cancel(&edge->publish_task);
     loop_defer_cancel(&edge->report_task);
     edge_waiters_free(edge);
+    edge->access_ending = true;
     proxy_free(&edge->proxy);
+    edge_access_end(edge);
     /* It answers whoever still waits, so those who asked have to be there. */
     allocator_free(&edge->allocator, false);
     stream_session_free(&edge->stream);

@@ -31,6 +31,8 @@ FR_MUST_USE enum fr_err edge_start(struct edge *edge, char **out_why);
 FR_MUST_USE enum fr_err edge_reload(struct edge *edge, struct config *config,
                                     struct config_diag *diag, char **out_why);
 /* Refuses new connections, finishes what is under way (until the deadline), then calls fn once. */
+/* SIGUSR1: the access log's file was moved away. */
+void edge_access_reopen(struct edge *edge);
 void edge_stop(struct edge *edge, int64_t deadline_us, loop_fn fn, void *ctx);
 void edge_free(struct edge **edge);
 

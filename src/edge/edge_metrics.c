@@ -5,6 +5,7 @@
  * Names:    freshet_ + what + unit; _total for what only grows.
  * Threads:  control loop; reads the workers' counters.
  */
+#include "edge/edge_access.h"
 #include "edge/edge_priv.h"
 
 #include <math.h>
@@ -79,6 +80,24 @@ put_cache(struct metrics *metrics, const struct edge *edge)
         put(metrics, "# HELP freshet_%s %s\n# TYPE freshet_%s %s\nfreshet_%s %llu\n", rows[i].name,
             rows[i].help, rows[i].name, rows[i].type, rows[i].name,
             (unsigned long long)rows[i].value);
+}
+
+static void
+put_access_log(struct metrics *metrics, const struct edge *edge)
+{
+    struct edge_sink_counters sink = {0};
+    if (edge->access_sink == NULL)
+        return;
+    edge_sink_read(edge->access_sink, &sink);
+    put(metrics,
+        "# HELP freshet_access_log_lines_total Lines written since the log was configured\n"
+        "# TYPE freshet_access_log_lines_total counter\nfreshet_access_log_lines_total %llu\n"
+        "# HELP freshet_access_log_lost_total Lines that the disk or the log daemon refused\n"
+        "# TYPE freshet_access_log_lost_total counter\nfreshet_access_log_lost_total %llu\n"
+        "# HELP freshet_access_log_errors_total Times it refused\n"
+        "# TYPE freshet_access_log_errors_total counter\nfreshet_access_log_errors_total %llu\n",
+        (unsigned long long)sink.lines, (unsigned long long)sink.lost,
+        (unsigned long long)sink.errors);
 }
 
 typedef double (*member_value_fn)(const struct edge_member *member,
@@ -238,6 +257,7 @@ edge_metrics_print(struct edge *edge, struct fr_buf *out)
     if (edge->proxy != NULL) {
         put_worker_counters(&metrics, edge);
         put_cache(&metrics, edge);
+        put_access_log(&metrics, edge);
         put_members(&metrics, edge);
         put_latency(&metrics, edge);
     }

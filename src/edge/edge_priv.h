@@ -154,6 +154,12 @@ struct edge {
     bool started, stopping;
     loop_fn stop_fn;
     void *stop_ctx;
+    /* the access log */
+    struct edge_sink *access_sink; /* NULL: none */
+    struct proxy *access_proxy;    /* `proxy`, and a moment longer: it is read while it ends */
+    struct fr_buf access_line;
+    struct loop_timer access_timer;
+    bool access_ending; /* no turn of the loop is left to wait for */
     /* scratch of what the ledger shows */
     char **serves_texts;
     size_t serves_count, serves_cap;
@@ -239,6 +245,15 @@ void edge_sticky_take(struct edge *edge, const struct cluster_sticky_keys *keys)
 /* For a cluster that is about to be shown. */
 const struct cluster_sticky_keys *edge_sticky_of(struct edge *edge,
                                                  const struct config_cluster *config);
+/* edge_access.c */
+struct edge_sink;
+/* What the file's access-log asks for, opened; NULL without one. */
+FR_MUST_USE enum fr_err edge_access_open(struct edge *edge, const struct config *config,
+                                         struct edge_sink **out, char **out_why);
+/* edge->config is in force: its trust, names and log for the workers. */
+void edge_access_apply(struct edge *edge, struct edge_sink *take_sink);
+void edge_access_round(struct edge *edge);
+void edge_access_end(struct edge *edge);
 
 /* edge_stream.c */
 FR_MUST_USE enum fr_err edge_stream_start(struct edge *edge);

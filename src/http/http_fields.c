@@ -127,12 +127,20 @@ known_short(const char *name, size_t len)
     case 7:
         if (first == 'u')
             return either(name, HTTP_FIELD_UPGRADE);
+        if (first == 'r')
+            return either(name, HTTP_FIELD_REFERER);
         return either(name, first == 'e' ? HTTP_FIELD_EXPIRES : HTTP_FIELD_TRAILER);
     case 8:
         return either(name, (name[3] | 0x20) == 'm' ? HTTP_FIELD_IF_MATCH : HTTP_FIELD_IF_RANGE);
+    case 9:
+        return either(name, HTTP_FIELD_FORWARDED);
     case 10:
         if (first == 'c')
             return either(name, HTTP_FIELD_CONNECTION);
+        if (first == 'u')
+            return either(name, HTTP_FIELD_USER_AGENT);
+        if (first == 't')
+            return either(name, HTTP_FIELD_TRACESTATE);
         return either(name, first == 's' ? HTTP_FIELD_SET_COOKIE : HTTP_FIELD_KEEP_ALIVE);
     default:
         return HTTP_UNKNOWN;
@@ -165,7 +173,9 @@ known_of_token(const char *name, size_t len)
     char first = (char)(name[0] | 0x20);
     switch (len) {
     case 11:
-        return either(name, HTTP_FIELD_RETRY_AFTER);
+        return either(name, first == 't' ? HTTP_FIELD_TRACEPARENT : HTTP_FIELD_RETRY_AFTER);
+    case 12:
+        return either(name, HTTP_FIELD_X_REQUEST_ID);
     case 13:
         return known_thirteen(name);
     case 14:

@@ -53,8 +53,13 @@ static const struct fr_view dropped_names[] = {
     {"range", 5},
     {"retry-after", 11},
     {"set-cookie", 10},
+    {"traceparent", 11},
+    {"tracestate", 10},
     {"vary", 4},
     {"www-authenticate", 16},
+    {"x-forwarded-port", 16},
+    {"x-real-ip", 9},
+    {"x-request-id", 12},
 };
 
 static bool

@@ -232,6 +232,13 @@ loop_now_us(const struct loop *loop)
 }
 
 int64_t
+loop_clock_us(const struct loop *loop)
+{
+    int64_t now_us = fr_clock_mono_us();
+    return now_us > loop->now_us ? now_us : loop->now_us;
+}
+
+int64_t
 loop_wall_us(const struct loop *loop)
 {
     return loop->wall_us;

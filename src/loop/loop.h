@@ -57,6 +57,9 @@ FR_MUST_USE enum fr_err loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* from a callback: this turn is the last */
 int64_t loop_now_us(const struct loop *loop);
 int64_t loop_wall_us(const struct loop *loop);
+/* A reading of the clock of loop_now_us for this moment: for what is measured within a turn, and
+ * never for deciding anything. */
+int64_t loop_clock_us(const struct loop *loop);
 void loop_read_counters(const struct loop *loop, struct loop_counters *out); /* any thread */
 
 /* ---- receive buffers ---------------------------------------------------------------------- */

@@ -19,6 +19,10 @@ struct proxy {
     char via[CONFIG_NAME_BYTES];
     uint32_t worker_count;
     bool started;
+    struct proxy_ring **rings; /* one a worker, or NULL; they outlive the workers */
+    uint32_t ring_count;
+    proxy_log_fn log_fn;
+    void *log_ctx;
     struct proxy_worker *workers[];
 };
 
@@ -132,8 +136,51 @@ proxy_free(struct proxy **proxy)
         proxy_worker_free(&p->workers[i]);
     }
     if (p->control)
-        loop_drain_posts(p->control); /* legs on their way home */
+        loop_drain_posts(p->control); /* legs on their way home, calls to read the log */
+    if (p->log_fn)
+        p->log_fn(p->log_ctx, true);
+    for (uint32_t i = 0; p->rings && i < p->ring_count; i++)
+        fr_free(p->rings[i]);
+    fr_free(p->rings);
     fr_free(p);
+}
+
+/* ---- the log ------------------------------------------------------------------------------ */
+
+struct proxy_ring *
+proxy_log_ring(struct proxy *proxy, uint32_t index, const struct proxy_settings *settings)
+{
+    if (!proxy->rings)
+        proxy->rings = fr_xalloc(proxy->worker_count * sizeof(struct proxy_ring *));
+    proxy->ring_count = proxy->worker_count;
+    proxy->log_fn = settings->log_fn;
+    proxy->log_ctx = settings->log_ctx;
+    if (!proxy->rings[index])
+        proxy->rings[index] = proxy_ring_new(settings->log_bytes, proxy->control, settings->log_fn,
+                                             settings->log_ctx);
+    return proxy->rings[index];
+}
+
+const struct proxy_log_record *
+proxy_log_peek(struct proxy *proxy, uint32_t worker)
+{
+    return worker < proxy->ring_count && proxy->rings[worker]
+               ? proxy_ring_peek(proxy->rings[worker])
+               : NULL;
+}
+
+void
+proxy_log_take(struct proxy *proxy, uint32_t worker, const struct proxy_log_record *record)
+{
+    proxy_ring_take(proxy->rings[worker], record);
+}
+
+void
+proxy_log_came(struct proxy *proxy)
+{
+    for (uint32_t i = 0; i < proxy->ring_count; i++)
+        if (proxy->rings[i])
+            proxy_ring_came(proxy->rings[i]);
 }
 
 /* ---- listeners ---------------------------------------------------------------------------- */

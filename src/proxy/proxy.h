@@ -14,6 +14,7 @@
 #include "cluster/cluster_balance.h"
 #include "cluster/cluster_snapshot.h"
 #include "loop/loop.h"
+#include "proxy/proxy_log.h"
 
 struct proxy;
 
@@ -26,6 +27,19 @@ struct proxy_counters {
 #undef PROXY_COUNTER_ROW
 } __attribute__((aligned(FR_CACHE_LINE)));
 
+/* What a reload changes. */
+struct proxy_settings {
+    const struct loop_net *trusted; /* copied */
+    size_t trusted_count;
+    unsigned forwarded; /* set of enum config_forwarded */
+    bool id_make, id_respond, trace_make;
+    /* NULL: requests are not written down. Called on the control loop, a last time by proxy_free,
+     * when the workers have ended. */
+    proxy_log_fn log_fn;
+    void *log_ctx;
+    size_t log_bytes; /* of each worker; those of the first time stay */
+};
+
 struct proxy_options {
     uint32_t worker_count;
     const struct config_limits *limits; /* copied */
@@ -35,6 +49,8 @@ struct proxy_options {
 };
 
 FR_MUST_USE enum fr_err proxy_new(const struct proxy_options *options, struct proxy **out);
+/* In force for requests that begin after the workers got it. */
+void proxy_configure(struct proxy *proxy, const struct proxy_settings *settings);
 /* Binds one socket a worker (SO_REUSEPORT) and starts accepting; *out_bound tells a port that the
  * kernel chose. Also used at run time (reload). */
 FR_MUST_USE enum fr_err proxy_listen(struct proxy *proxy, const struct loop_addr *addr,

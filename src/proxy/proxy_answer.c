@@ -34,7 +34,9 @@ proxy_answer_headers(struct proxy_exchange *x, char *const *headers)
 enum fr_err
 proxy_answer_end(struct proxy_exchange *x)
 {
-    enum fr_err err = fr_buf_append_view(&x->down_head, proxy_head_connection(x));
+    enum fr_err err = proxy_head_put_id(x, &x->down_head);
+    if (!err)
+        err = fr_buf_append_view(&x->down_head, proxy_head_connection(x));
     return err ? err : fr_buf_append(&x->down_head, "\r\n", 2);
 }
 
@@ -47,6 +49,7 @@ proxy_answer_send(struct proxy_exchange *x, enum fr_err err)
     }
     struct iovec iov = {x->down_head.data, x->down_head.len};
     x->begun = true;
+    proxy_note_answer(x);
     proxy_exchange_send(x, &iov, 1, proxy_exchange_reply);
 }
 

@@ -19,7 +19,7 @@ cache_request_of(const struct proxy_exchange *x, const struct http_head *request
 {
     return (struct cache_request){
         .head = request,
-        .scheme = FR_VIEW("http"),
+        .scheme = x->https ? FR_VIEW("https") : FR_VIEW("http"),
         .host = fr_view_make(x->host, x->host_len),
         .now_us = loop_wall_us(x->worker->loop),
     };
@@ -39,12 +39,27 @@ take_host(struct proxy_exchange *x, struct fr_view host)
     return true;
 }
 
+/* Members see a host that a trusted proxy names, and may write it into their answers. */
+static bool
+add_claimed_host(struct proxy_exchange *x)
+{
+    struct fr_view claimed = x->worker->trust.host;
+    if (claimed.len == 0 || fr_view_ieq(claimed, fr_view_make(x->host, x->host_len)))
+        return true;
+    if (claimed.len + 1 > sizeof(x->host) - x->host_len)
+        return false;
+    x->host[x->host_len] = ' '; /* stands in no host */
+    memcpy(x->host + x->host_len + 1, claimed.ptr, claimed.len);
+    x->host_len += claimed.len + 1;
+    return true;
+}
+
 enum proxy_cached
 proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw,
                      int64_t stale_max_us)
 {
     struct proxy_worker *worker = x->worker;
-    if (!take_host(x, request->host)) {
+    if (!take_host(x, request->host) || !add_claimed_host(x)) {
         PROXY_COUNT(worker, cache_bypasses);
         return PROXY_CACHED_FORWARD;
     }
@@ -53,16 +68,20 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
     switch (cache_lookup(worker->cache, &wanted, &x->entry)) {
     case CACHE_FRESH:
         PROXY_COUNT(worker, cache_hits);
+        proxy_note_cache(x, PROXY_LOG_CACHE_HIT);
         return PROXY_CACHED_HIT;
     case CACHE_STALE_ALLOWED:
         PROXY_COUNT(worker, cache_hits);
         PROXY_COUNT(worker, cache_stale);
+        proxy_note_cache(x, PROXY_LOG_CACHE_STALE);
         return PROXY_CACHED_HIT;
     case CACHE_GATEWAY_TIMEOUT:
         PROXY_COUNT(worker, cache_misses);
+        proxy_note_cache(x, PROXY_LOG_CACHE_MISS);
         return PROXY_CACHED_REFUSED;
     case CACHE_MISS:
         PROXY_COUNT(worker, cache_misses);
+        proxy_note_cache(x, PROXY_LOG_CACHE_MISS);
         x->request_wall_us = wanted.now_us;
         fr_buf_clear(&x->raw_head);
         x->storing = fr_buf_append_view(&x->raw_head, raw) == FR_OK; /* else it is just forwarded */
@@ -71,6 +90,7 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
         break;
     }
     PROXY_COUNT(worker, cache_bypasses);
+    proxy_note_cache(x, PROXY_LOG_CACHE_BYPASS);
     if (!http_method_safe(request->method)) {
         fr_buf_clear(&x->raw_head);
         x->unsafe = fr_buf_append_view(&x->raw_head, raw) == FR_OK;
@@ -125,6 +145,8 @@ print_own_fields(const struct proxy_exchange *x, bool modified, struct fr_buf *o
     if (!err && modified && x->status != 204)
         err =
             fr_buf_printf(out, "Content-Length: %" PRIu64 "\r\n", cache_entry_body_bytes(x->entry));
+    if (!err)
+        err = proxy_head_put_id(x, out);
     if (!err)
         err = fr_buf_append_view(out, connection);
     if (!err)
@@ -189,6 +211,7 @@ proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request)
         iov[count++] = (struct iovec){(char *)(uintptr_t)head.ptr, head.len};
     }
     iov[count++] = (struct iovec){x->down_head.data, x->down_head.len};
+    proxy_note_head(x, iov[0].iov_len + (count > 1 ? iov[1].iov_len : 0), true);
     if (x->client_framing != HTTP_BODY_NONE)
         count = gather_body(x, iov, count);
     if (x->status >= 500)

@@ -134,6 +134,19 @@ proxy_client_linger(struct proxy_client *client)
     proxy_client_want(client);
 }
 
+static void
+set_peer(struct proxy_client *client, const struct loop_addr *peer)
+{
+    char text[LOOP_ADDR_TEXT_BYTES] = "";
+    client->peer = *peer;
+    loop_addr_unmap(&client->peer); /* a dual-stack socket shows IPv4 in IPv6's clothes */
+    if (peer->sa.any.sa_family != AF_UNIX)
+        loop_addr_format_host(&client->peer, text);
+    (void)fr_view_copy(fr_view_of(text), client->address, sizeof(client->address));
+    client->address_len = (uint32_t)strlen(client->address);
+    proxy_trust_peer(client);
+}
+
 static struct proxy_client *
 client_new(struct proxy_worker *worker)
 {
@@ -167,9 +180,7 @@ proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
     client->magic = PROXY_CLIENT_MAGIC;
     client->state = PROXY_CLIENT_IDLE;
     fr_buf_init(&client->partial.buf, worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES);
-    if (peer->sa.any.sa_family != AF_UNIX)
-        loop_addr_format_host(peer, client->address);
-    client->address_len = (uint32_t)strlen(client->address);
+    set_peer(client, peer);
     fr_list_push_back(&worker->clients, &client->link);
     fr_list_init(&client->idle_link);
     worker->client_count++;

@@ -62,13 +62,14 @@ trim(struct fr_buf *buf)
 
 /* Lets go of everything but the client, who is given back. */
 static struct proxy_client *
-exchange_end(struct proxy_exchange *x)
+exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
 {
     struct proxy_worker *worker = x->worker;
     struct proxy_client *client = x->client;
     fr_insist(x->magic == PROXY_EXCHANGE_MAGIC && client->exchange == x);
     proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
     proxy_queue_leave(x);
+    proxy_note_end(x, end);
     cache_fill_drop(&x->filler);
     cache_entry_unref(&x->entry);
     proxy_file_end(x);
@@ -99,7 +100,7 @@ proxy_exchange_reply(struct proxy_exchange *x)
     bool keep = x->keep_alive && x->request_done;
     /* A client that has said its last word closes as we do; another may still be talking. */
     bool quiet = x->request_done && x->client_closes;
-    struct proxy_client *client = exchange_end(x);
+    struct proxy_client *client = exchange_end(x, PROXY_LOG_DONE);
     if (keep) {
         proxy_client_next(client);
         return;
@@ -129,7 +130,7 @@ proxy_exchange_fail(struct proxy_exchange *x, int status, const char *words)
      * body that only the close ends needs a reset for that. */
     PROXY_COUNT(x->worker, errors);
     bool reset = x->client_framing == HTTP_BODY_TO_CLOSE;
-    struct proxy_client *client = exchange_end(x);
+    struct proxy_client *client = exchange_end(x, PROXY_LOG_CUT);
     if (reset)
         proxy_client_abort(client);
     else
@@ -140,7 +141,7 @@ void
 proxy_exchange_drop(struct proxy_exchange *x)
 {
     bool reset = x->begun && x->client_framing == HTTP_BODY_TO_CLOSE;
-    struct proxy_client *client = exchange_end(x);
+    struct proxy_client *client = exchange_end(x, PROXY_LOG_DROPPED);
     if (reset)
         proxy_client_abort(client);
     else
@@ -173,6 +174,7 @@ on_sent(void *ctx, int status)
         return;
     }
     cluster_count_add(&x->worker->counters.bytes_out, x->down_sending_bytes);
+    proxy_note_sent(x, x->down_sending_bytes);
     if (x->request_done)
         loop_timer_stop(&x->client->timer);
     else
@@ -251,6 +253,8 @@ proxy_exchange_refuse(struct proxy_client *client, int status, const char *words
         return;
     }
     x->method = HTTP_GET;
+    proxy_note_refused(x, client->partial.buf.len > 0 ? fr_buf_view(&client->partial.buf)
+                                                      : proxy_input_view(&client->in));
     struct proxy_answer answer = {.status = status, .words = words};
     proxy_local_answer(x, &answer);
 }
@@ -422,6 +426,7 @@ exchange_route(struct proxy_exchange *x, const struct http_head *request, struct
     x->body_bytes_max = route->config->body_bytes_max;
     if (proxy_exchange_body_too_long(x, x->request_length))
         return;
+    proxy_note_route(x, route->config->name);
     if (!route->cluster) {
         proxy_answer(x, request, route->config, wanted.host);
         return;
@@ -452,6 +457,9 @@ proxy_exchange_begin(struct proxy_client *client, struct fr_view raw)
         return;
     }
     exchange_take(x, request);
+    proxy_trust_resolve(x, request);
+    proxy_trust_name(x, request);
+    proxy_note_begin(x, request);
     bool whole = x->request_done; /* nothing of the input is being sent on */
     if (!answer_refusal(x, request) && !answer_method(x, request))
         exchange_route(x, request, raw);

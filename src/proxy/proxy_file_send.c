@@ -75,6 +75,7 @@ send_next(struct proxy_exchange *x)
     if (!file->head_sent) {
         iov[count++] = (struct iovec){x->down_head.data, x->down_head.len};
         file->head_sent = true;
+        proxy_note_head(x, x->down_head.len, true);
     }
     bool several = file->boundary[0] != '\0';
     if (file->left == 0 && file->range_next < file->range_count) {

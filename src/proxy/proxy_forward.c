@@ -102,6 +102,7 @@ attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint)
     fr_insist(pool && pool->member == endpoint->member);
     fr_insist(x->tried_count < PROXY_ATTEMPTS_MAX);
     x->tried[x->tried_count++] = endpoint->member;
+    proxy_note_member(x, endpoint->member);
     x->endpoint = endpoint;
     x->pool = pool;
     x->up_head_sent = false;

@@ -71,6 +71,15 @@ writer_end(struct writer *w)
 
 /* ---- to the member -------------------------------------------------------------------------- */
 
+/* Fields by which a proxy speaks of its client; believed of trusted ones only. The first three are
+ * known by number, and ours whoever sent them. */
+static bool
+is_claim(struct fr_view name)
+{
+    return (name.ptr[0] | 0x20) == 'x' && (fr_view_istarts(name, FR_VIEW("x-forwarded-")) ||
+                                           fr_view_ieq(name, FR_VIEW("x-real-ip")));
+}
+
 /* Forwarded to a member are these only as our own words say them. */
 static bool
 request_field_is_ours(const struct proxy_exchange *x, const struct http_field *field)
@@ -81,39 +90,107 @@ request_field_is_ours(const struct proxy_exchange *x, const struct http_field *f
     case HTTP_FIELD_X_FORWARDED_FOR:
     case HTTP_FIELD_X_FORWARDED_PROTO:
     case HTTP_FIELD_X_FORWARDED_HOST:
+    case HTTP_FIELD_FORWARDED:
+    case HTTP_FIELD_X_REQUEST_ID:
         return true;
+    case HTTP_FIELD_TRACEPARENT: /* W3C Trace Context section 3.3: both or neither */
+    case HTTP_FIELD_TRACESTATE:
+        return !x->trace_passed;
     case HTTP_FIELD_EXPECT: /* RFC 9110 section 10.1.1: a 1.0 client cannot wait for a 100 */
         return x->http10 || !x->expecting;
     default:
         /* Section 7.6.2: counted down where it means anything. */
-        return x->method == HTTP_OPTIONS && fr_view_ieq(field->name, FR_VIEW("max-forwards"));
+        if (x->method == HTTP_OPTIONS && fr_view_ieq(field->name, FR_VIEW("max-forwards")))
+            return true;
+        return !x->trusted && is_claim(field->name);
     }
 }
 
-/* Every hop adds the address it saw behind those it was told. */
+/* RFC 7239 section 6: an IPv6 address stands in brackets and quotes. */
 static void
-put_forwarded_for(struct writer *w, const struct proxy_exchange *x, const struct http_head *request)
+put_forwarded_node(struct writer *w, struct fr_view address)
 {
-    const struct http_field *field = http_head_find(request, HTTP_FIELD_X_FORWARDED_FOR);
-    struct fr_view address = fr_view_make(x->client->address, x->client->address_len);
-    if (!field && address.len == 0)
-        return;
-    PUT(w, "X-Forwarded-For: ");
-    bool first = true;
-    for (; field; field = http_head_next(request, field)) {
-        if (field->value.len == 0)
+    bool six = memchr(address.ptr, ':', address.len) != NULL;
+    PUT(w, "for=");
+    if (six)
+        PUT(w, "\"[");
+    put(w, address);
+    if (six)
+        PUT(w, "]\"");
+}
+
+/* What the elements before ours said is repeated, or made from X-Forwarded-For; ours comes last. */
+static void
+put_forwarded(struct writer *w, const struct proxy_exchange *x, const struct http_head *request)
+{
+    const struct proxy_trust *trust = &x->worker->trust;
+    struct fr_view rest = fr_view_make(trust->chain, trust->chain_len), address;
+    size_t index = 0;
+    PUT(w, "Forwarded: ");
+    for (; trust->chain_len > 0 && fr_view_split(&rest, ',', &address); index++) {
+        if (index > 0)
+            PUT(w, ", ");
+        if (index < trust->kept_count) {
+            put(w, trust->kept[index]);
             continue;
-        if (!first)
-            PUT(w, ", ");
-        put(w, field->value);
-        first = false;
+        }
+        put_forwarded_node(w, fr_view_trim(address));
+        bool first = index == 0 && rest.ptr; /* what a trusted proxy saw of the client */
+        if (first)
+            put(w, x->https ? FR_VIEW(";proto=https") : FR_VIEW(";proto=http"));
+        if (first && trust->host.len) {
+            PUT(w, ";host=\"");
+            put(w, trust->host);
+            PUT(w, "\"");
+        }
     }
-    if (address.len > 0) {
-        if (!first)
-            PUT(w, ", ");
-        put(w, address);
+    if (x->client->address_len == 0)
+        put(w, index > 0 ? FR_VIEW(", for=unknown") : FR_VIEW("for=unknown"));
+    put(w, x->client->https ? FR_VIEW(";proto=https") : FR_VIEW(";proto=http"));
+    if (request->host.len) {
+        PUT(w, ";host=\"");
+        put(w, request->host);
+        PUT(w, "\"");
     }
     PUT(w, "\r\n");
+}
+
+static void
+put_claims(struct writer *w, const struct proxy_exchange *x, const struct http_head *request)
+{
+    const struct proxy_trust *trust = &x->worker->trust;
+    unsigned wanted = x->worker->settings.forwarded;
+    struct fr_view host = trust->host.len ? trust->host : request->host;
+    if (wanted & CONFIG_FORWARDED_X) {
+        if (trust->chain_len > 0)
+            put_field(w, FR_VIEW("X-Forwarded-For"), fr_view_make(trust->chain, trust->chain_len));
+        put_field(w, FR_VIEW("X-Forwarded-Proto"), x->https ? FR_VIEW("https") : FR_VIEW("http"));
+        if (host.len)
+            put_field(w, FR_VIEW("X-Forwarded-Host"), host);
+    }
+    if ((wanted & CONFIG_FORWARDED_RFC7239) || trust->kept_count > 0)
+        put_forwarded(w, x, request);
+}
+
+static void
+put_names(struct writer *w, const struct proxy_exchange *x)
+{
+    if (x->request_id_len > 0)
+        put_field(w, FR_VIEW("X-Request-Id"), fr_view_make(x->request_id, x->request_id_len));
+    if (x->trace_made)
+        put_field(w, FR_VIEW("traceparent"), fr_view_of(x->traceparent));
+}
+
+/* What put_claims and put_names may need. */
+static size_t
+claim_bytes_max(const struct proxy_exchange *x, const struct http_head *request)
+{
+    const struct proxy_trust *trust = &x->worker->trust;
+    size_t bytes = 2 * trust->chain_len + 24 * (PROXY_HOPS_MAX + 1) + 2 * trust->host.len +
+                   request->host.len + HTTP_REQUEST_ID_BYTES_MAX + HTTP_TRACEPARENT_BYTES;
+    for (size_t i = 0; i < trust->kept_count; i++)
+        bytes += trust->kept[i].len;
+    return bytes;
 }
 
 static void
@@ -166,8 +243,9 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
                    const struct cluster_member *member)
 {
     struct writer w;
+    proxy_trust_resolve(x, request); /* from this head: its views end with it */
     size_t bytes_max = request->head_bytes + 4 * request->field_count + 2 * request->host.len +
-                       x->worker->via.len + HEAD_SLACK_BYTES;
+                       x->worker->via.len + claim_bytes_max(x, request) + HEAD_SLACK_BYTES;
     enum fr_err err = writer_begin(&w, &x->up_head, bytes_max);
     if (err)
         return err;
@@ -189,10 +267,8 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
         else if (!field->hop && !request_field_is_ours(x, field))
             put_field(&w, field->name, field->value);
     }
-    put_forwarded_for(&w, x, request);
-    PUT(&w, "X-Forwarded-Proto: http\r\n");
-    if (request->host.len)
-        put_field(&w, FR_VIEW("X-Forwarded-Host"), request->host);
+    put_claims(&w, x, request);
+    put_names(&w, x);
     PUT(&w, "Via: 1.");
     put_number(&w, (uint64_t)request->version_minor);
     PUT(&w, " ");
@@ -216,6 +292,30 @@ proxy_head_connection(const struct proxy_exchange *x)
     if (x->http10) /* RFC 9112 section 9.3: a 1.0 connection stays only where both say so */
         return FR_VIEW("Connection: keep-alive\r\n");
     return FR_VIEW("");
+}
+
+static bool
+tells_id(const struct proxy_exchange *x)
+{
+    return x->worker->settings.id_respond && x->request_id_len > 0;
+}
+
+void
+proxy_head_ours(const struct proxy_exchange *x, struct http_head *response)
+{
+    if (!tells_id(x))
+        return;
+    for (size_t i = 0; i < response->field_count; i++)
+        if (response->fields[i].known == HTTP_FIELD_X_REQUEST_ID)
+            response->fields[i].hop = true; /* it goes neither on nor into the cache */
+}
+
+enum fr_err
+proxy_head_put_id(const struct proxy_exchange *x, struct fr_buf *out)
+{
+    if (!tells_id(x))
+        return FR_OK;
+    return fr_buf_printf(out, "X-Request-Id: %.*s\r\n", (int)x->request_id_len, x->request_id);
 }
 
 static void
@@ -266,7 +366,8 @@ put_response_fields(struct writer *w, const struct http_head *response)
 static size_t
 response_bytes_max(const struct proxy_exchange *x, const struct http_head *response)
 {
-    return response->head_bytes + 4 * response->field_count + x->worker->via.len + HEAD_SLACK_BYTES;
+    return response->head_bytes + 4 * response->field_count + x->worker->via.len +
+           HTTP_REQUEST_ID_BYTES_MAX + HEAD_SLACK_BYTES;
 }
 
 static void
@@ -306,6 +407,8 @@ proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
     PUT(&w, "\r\n");
     if (session)
         put_session(&w, x);
+    if (tells_id(x))
+        put_field(&w, FR_VIEW("X-Request-Id"), fr_view_make(x->request_id, x->request_id_len));
     put_response_framing(&w, x, response);
     put(&w, proxy_head_connection(x));
     PUT(&w, "\r\n");

@@ -53,6 +53,8 @@ print_answer(struct proxy_exchange *x, const struct proxy_answer *answer)
         err = fr_buf_printf(out, "Allow: %s\r\n", answer->allow);
     if (!err && answer->retry_after_s > 0)
         err = fr_buf_printf(out, "Retry-After: %d\r\n", answer->retry_after_s);
+    if (!err)
+        err = proxy_head_put_id(x, out);
     if (!err && body[0])
         err = fr_buf_printf(out, "Content-Type: text/plain; charset=utf-8\r\n");
     if (!err)
@@ -82,5 +84,6 @@ proxy_local_answer(struct proxy_exchange *x, const struct proxy_answer *answer)
         return;
     }
     struct iovec iov = {x->down_head.data, x->down_head.len};
+    proxy_note_answer(x);
     proxy_exchange_send(x, &iov, 1, proxy_exchange_reply);
 }

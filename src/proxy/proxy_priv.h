@@ -27,6 +27,7 @@
 #include "base/fr_time.h"
 #include "http/http.h"
 #include "http/http_select.h"
+#include "http/http_trace.h"
 #include "proxy/proxy.h"
 
 #include <pthread.h>
@@ -45,6 +46,8 @@
 #define PROXY_RECLAIM_TRIES_MAX 16   /* idle clients looked at to find one that may be closed */
 #define PROXY_BUDGET_HALF_US 5000000 /* the retry budget looks at the last two of these */
 #define PROXY_BUDGET_FLOOR 30        /* retries that are always allowed in them: 3 a second */
+#define PROXY_HOPS_MAX 16              /* proxies in front of us that are looked through */
+#define PROXY_ADDRESS_BYTES 48         /* an address without a port, and its NUL */
 #define PROXY_CLUSTER_BLOCK 64       /* clusters a block of counters */
 #define PROXY_CLUSTER_BLOCKS (PROXY_CLUSTERS_MAX / PROXY_CLUSTER_BLOCK)
 
@@ -147,8 +150,14 @@ struct proxy_client {
     struct loop_timer timer;
     uint32_t requests;
     uint32_t linger_bytes;
+    /* Who speaks here: the other end of the connection, or whom a PROXY header names. */
+    struct loop_addr peer;
     uint32_t address_len;
-    char address[LOOP_ADDR_TEXT_BYTES]; /* for X-Forwarded-For; "" when there is none */
+    char address[PROXY_ADDRESS_BYTES]; /* of it; "" when it has none */
+    bool https;              /* towards a proxy in front, as its PROXY header says */
+    bool spoken_for_unknown; /* ... which does not say for whom it speaks */
+    bool trusted;            /* as of settings number trusted_by */
+    uint32_t trusted_by;
 };
 
 /* ---- exchanges ------------------------------------------------------------------------------- */
@@ -192,6 +201,16 @@ struct proxy_exchange {
     char up_chunk[HTTP_CHUNK_HEAD_BYTES];
     struct fr_buf up_trailers; /* see proxy_head_trailers */
     size_t up_sending_bytes;
+
+    /* who asks, and what the request is called */
+    bool trusted; /* the connection's other end */
+    bool https;   /* at the client */
+    uint8_t address_len, request_id_len;
+    char address[PROXY_ADDRESS_BYTES];
+    char request_id[HTTP_REQUEST_ID_BYTES_MAX];
+    bool trace_passed, trace_made; /* the client's traceparent goes on; ours does */
+    char traceparent[HTTP_TRACEPARENT_BYTES + 1]; /* its first bytes, or ours */
+    struct proxy_note *note; /* NULL: nothing is written down */
 
     /* the member */
     struct proxy_cluster *cluster;
@@ -263,6 +282,15 @@ struct proxy_free_list {
     uint32_t count;
 };
 
+/* Of the request whose head is being read or written, no longer. */
+struct proxy_trust {
+    struct fr_view host; /* the host that the client asked for, as a trusted proxy says */
+    size_t chain_len;    /* "client, proxy, peer": all that is believed */
+    char chain[(PROXY_HOPS_MAX + 1) * (PROXY_ADDRESS_BYTES + 2)];
+    struct fr_view kept[PROXY_HOPS_MAX]; /* elements of Forwarded that are believed */
+    size_t kept_count;
+};
+
 struct proxy_worker {
     /* set once */
     struct proxy *proxy;
@@ -295,12 +323,16 @@ struct proxy_worker {
     bool stopping;
     struct loop_timer drain_timer;
     struct proxy_drain_leg *drain;
-    struct proxy_free_list free_clients, free_exchanges, free_upstreams;
+    struct proxy_free_list free_clients, free_exchanges, free_upstreams, free_notes;
+    struct proxy_settings settings;
+    uint32_t settings_count;
+    struct proxy_ring *ring; /* NULL: nothing is written down */
     int64_t date_s;
     char date[HTTP_DATE_BYTES];
     struct http_head request_head;  /* of the request being begun, this turn only */
     struct http_head response_head; /* likewise */
     struct http_head trailer_head;  /* inside one call */
+    struct proxy_trust trust;
 
     /* shared, atomic: written by the owner */
     struct proxy_counters counters;
@@ -474,6 +506,10 @@ enum fr_err proxy_head_interim(struct proxy_exchange *x, const struct http_head 
 bool proxy_head_trailers(struct proxy_worker *worker, struct fr_buf *trailers, bool pass);
 /* The end of a chunked body; `skip` its first bytes, which end a chunk. */
 struct fr_view proxy_head_chunked_end(const struct fr_buf *trailers);
+/* Marks what of the member's response we say ourselves. */
+void proxy_head_ours(const struct proxy_exchange *x, struct http_head *response);
+/* X-Request-Id towards the client, if it is to be told. */
+enum fr_err proxy_head_put_id(const struct proxy_exchange *x, struct fr_buf *out);
 /* Whether the client's connection ends or stays, as a field where it must be said. */
 struct fr_view proxy_head_connection(const struct proxy_exchange *x);
 
@@ -532,6 +568,36 @@ void proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster 
 void proxy_upstream_close(struct proxy_upstream *up);
 void proxy_pool_close_idle(struct proxy_pool *pool);
 
+/* proxy_settings.c */
+void proxy_settings_forget(struct proxy_worker *worker);
+
+/* proxy_trust.c */
+void proxy_trust_peer(struct proxy_client *client);
+/* Fills x->address, x->https, x->trusted and worker->trust. */
+void proxy_trust_resolve(struct proxy_exchange *x, const struct http_head *request);
+/* Fills x->request_id and x->traceparent. */
+void proxy_trust_name(struct proxy_exchange *x, const struct http_head *request);
+
+/* proxy_log.c */
+struct proxy_ring *proxy_ring_new(size_t bytes, struct loop *control, proxy_log_fn fn, void *ctx);
+/* False: it is full. */
+bool proxy_ring_put(struct proxy_ring *ring, const struct proxy_log_record *record,
+                    const char *texts, size_t text_bytes);
+const struct proxy_log_record *proxy_ring_peek(struct proxy_ring *ring);
+void proxy_ring_take(struct proxy_ring *ring, const struct proxy_log_record *record);
+void proxy_ring_came(struct proxy_ring *ring);
+/* Notes of an exchange; they do nothing where nothing is written down. */
+void proxy_note_begin(struct proxy_exchange *x, const struct http_head *request);
+void proxy_note_refused(struct proxy_exchange *x, struct fr_view raw);
+void proxy_note_route(struct proxy_exchange *x, const char *name);
+void proxy_note_member(struct proxy_exchange *x, const struct cluster_member *member);
+void proxy_note_cache(struct proxy_exchange *x, enum proxy_log_cache cache);
+void proxy_note_head(struct proxy_exchange *x, size_t bytes, bool final); /* about to be sent */
+void proxy_note_answer(struct proxy_exchange *x); /* ... with its body behind it in down_head */
+void proxy_note_sent(struct proxy_exchange *x, size_t bytes);
+void proxy_note_end(struct proxy_exchange *x, enum proxy_log_end end);
+void proxy_notes_free(struct proxy_worker *worker);
+
 /* proxy_drain.c */
 struct proxy_drain_leg;
 void proxy_drain_check(struct proxy_worker *worker); /* a client went: was it the last? */
@@ -541,5 +607,7 @@ void proxy_watch_settled(struct proxy_pool *pool); /* answers those who wait for
 /* proxy.c */
 struct loop *proxy_control(struct proxy *proxy);
 struct proxy_worker *proxy_worker_at(struct proxy *proxy, uint32_t index);
+struct proxy_ring *proxy_log_ring(struct proxy *proxy, uint32_t index,
+                                  const struct proxy_settings *settings);
 
 #endif

@@ -54,6 +54,7 @@ relay_interim(struct proxy_exchange *x, const struct http_head *response)
     if (!send)
         return true;
     x->interim = true;
+    proxy_note_head(x, x->down_head.len, false);
     struct iovec iov = {x->down_head.data, x->down_head.len};
     proxy_exchange_send(x, &iov, 1, after_interim);
     return false;
@@ -129,6 +130,7 @@ relay_head(struct proxy_exchange *x)
         }
         if (step == HTTP_MORE)
             break;
+        proxy_head_ours(x, &worker->response_head);
         if (worker->response_head.status >= 200)
             return begin_response(x, &worker->response_head);
         if (!relay_interim(x, &worker->response_head))
@@ -252,6 +254,8 @@ relay_body(struct proxy_exchange *x)
     }
     if (x->up) /* while the client is the slow one, silence is not the member's */
         loop_timer_stop(&x->up->timer);
+    if (!x->begun)
+        proxy_note_head(x, x->down_head.len, true);
     x->begun = true;
     proxy_exchange_send(x, iov, count, after_body);
 }

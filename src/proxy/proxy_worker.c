@@ -57,6 +57,8 @@ proxy_worker_new(struct proxy *proxy, uint32_t index)
     free_list_init(&worker->free_clients);
     free_list_init(&worker->free_exchanges);
     free_list_init(&worker->free_upstreams);
+    free_list_init(&worker->free_notes);
+    worker->settings.forwarded = CONFIG_FORWARDED_X;
     fr_rand_init_random(&worker->rand);
     worker->date_s = -1;
     return worker;
@@ -86,6 +88,8 @@ proxy_worker_free(struct proxy_worker **worker)
     proxy_worker_unlisten_all(w); /* a worker whose thread never ran has only these */
     proxy_adopt_none(w);
     free_exchange_items(w);
+    proxy_notes_free(w);
+    proxy_settings_forget(w);
     while ((item = proxy_free_list_take(&w->free_clients, offsetof(struct proxy_client, link))))
         fr_free(item);
     while ((item = proxy_free_list_take(&w->free_upstreams, offsetof(struct proxy_upstream, link))))

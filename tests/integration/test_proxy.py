@@ -46,10 +46,11 @@ def test_forwarded_fields(box):
     assert field(request, "X-Forwarded-Proto") == "http"
     assert field(request, "X-Forwarded-Host") == "www.example.com:81"
     assert re.match(r"1\.1 \S+", field(request, "Via"))
-    # What is there already is kept, ours comes last (RFC 9110 section 7.6.3).
+    # What is there already is kept, ours comes last (RFC 9110 section 7.6.3); but nobody's word is
+    # taken for who asks.
     http1.fetch(edge.address, fields=[("X-Forwarded-For", "10.1.1.1"), ("Via", "1.0 fred")])
     request = last(member)
-    assert ", ".join(all_fields(request, "X-Forwarded-For")) == "10.1.1.1, 127.0.0.1"
+    assert all_fields(request, "X-Forwarded-For") == ["127.0.0.1"]
     via = ", ".join(all_fields(request, "Via")).split(", ")
     assert via[0] == "1.0 fred" and len(via) == 2
 
