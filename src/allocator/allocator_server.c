@@ -309,6 +309,8 @@ act_check(struct allocator__server *server)
     cluster_health_free(&server->health);
     server->health = cluster_health_new(server->allocator->loop, &health, &server->provided.addr, 0,
                                         health.starting_interval_us, on_health, server);
+    if (cluster && cluster->send_proxy != CONFIG_SEND_PROXY_OFF)
+        cluster_health_send_proxy(server->health);
 }
 
 static void

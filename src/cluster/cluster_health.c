@@ -23,6 +23,7 @@
 #include "base/fr_mem.h"
 #include "base/fr_unit.h"
 #include "http/http.h"
+#include "loop/loop_preface.h"
 
 #include <stdio.h>
 
@@ -350,6 +351,24 @@ uint64_t
 cluster_health_failures(const struct cluster_health *health)
 {
     return health->failures_total;
+}
+
+void
+cluster_health_send_proxy(struct cluster_health *health)
+{
+    uint8_t preface[LOOP_PREFACE_OUT_BYTES];
+    struct fr_buf request;
+    if (health->request.len == 0)
+        return; /* it only connects, or its request was too long to be made */
+    size_t len = loop_preface_write(true, NULL, NULL, preface);
+    fr_buf_init(&request, HEALTH_REQUEST_BYTES_MAX + LOOP_PREFACE_OUT_BYTES);
+    if (fr_buf_append(&request, preface, len) != FR_OK ||
+        fr_buf_append_view(&request, fr_buf_view(&health->request)) != FR_OK) {
+        fr_buf_fini(&request); /* without memory the member refuses the check: it fails */
+        return;
+    }
+    fr_buf_fini(&health->request);
+    health->request = request;
 }
 
 void

@@ -23,6 +23,9 @@ typedef void (*cluster_health_fn)(void *ctx, bool healthy, const char *why);
 struct cluster_health *cluster_health_new(struct loop *loop, const struct config_health *settings,
                                           const struct loop_addr *addr, int64_t first_us,
                                           int64_t interval_us, cluster_health_fn fn, void *ctx);
+/* For clusters with send-proxy: requests begin with a PROXY header that speaks for nobody. To be
+ * called before the first check, in the turn that made it. */
+void cluster_health_send_proxy(struct cluster_health *health);
 void cluster_health_free(struct cluster_health **health); /* no callback afterwards */
 /* The last failure in words, "" when no check failed yet. Valid until the next turn. */
 const char *cluster_health_why(const struct cluster_health *health);

@@ -174,7 +174,7 @@ listen_on(struct edge *edge, const struct config_listen *wanted, char **out_why)
     }
     enum fr_err err = port_is_free(edge, &wanted->addr, &error);
     if (err == FR_OK)
-        err = proxy_listen(edge->proxy, &wanted->addr, &bound, &error);
+        err = proxy_listen(edge->proxy, &wanted->addr, wanted->proxy_protocol, &bound, &error);
     if (err != FR_OK) {
         *out_why =
             fr_xprintf("listen %s: %s", wanted->text, error ? strerror(error) : fr_err_words(err));
@@ -183,7 +183,10 @@ listen_on(struct edge *edge, const struct config_listen *wanted, char **out_why)
     fr_xgrow((void **)&edge->listeners, &edge->listener_cap, edge->listener_count + 1,
              sizeof(*edge->listeners));
     edge->listeners[edge->listener_count++] =
-        (struct edge_listener){.wanted = wanted->addr, .bound = bound, .kept = true};
+        (struct edge_listener){.wanted = wanted->addr,
+                               .bound = bound,
+                               .kept = true,
+                               .preface = wanted->proxy_protocol};
     loop_addr_format(&bound, text);
     fr_log(FR_LOG_INFO, "edge", "listening", FR_S("address", text),
            FR_I("workers", edge->worker_count));
@@ -231,6 +234,13 @@ sync_listeners(struct edge *edge, const struct config *config, char **out_why)
         for (size_t i = 0; i < edge->listener_count; i++)
             edge->listeners[i].kept = i < before;
     close_unkept_listeners(edge);
+    for (size_t i = 0; i < config->listen_count && err == FR_OK; i++) {
+        struct edge_listener *there = find_listener(edge, &config->listen[i].addr);
+        if (there == NULL || there->preface == config->listen[i].proxy_protocol)
+            continue;
+        there->preface = config->listen[i].proxy_protocol;
+        proxy_listen_change(edge->proxy, &there->bound, there->preface);
+    }
     return err;
 }
 

@@ -136,6 +136,8 @@ start_checks(struct edge_member *member, bool first_now)
         member->health = cluster_health_new(loop, &config->health, &member->shared->addr,
                                             first_now ? 0 : config->health.interval_us,
                                             config->health.interval_us, on_health, member);
+    if (member->health != NULL && config->send_proxy != CONFIG_SEND_PROXY_OFF)
+        cluster_health_send_proxy(member->health);
     struct loop_addr addr;
     const char *check = config->utilization.agent_check;
     if (check != NULL && agent_check_address(member, check, &addr))

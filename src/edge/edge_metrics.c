@@ -86,9 +86,8 @@ static void
 put_access_log(struct metrics *metrics, const struct edge *edge)
 {
     struct edge_sink_counters sink = {0};
-    if (edge->access_sink == NULL)
-        return;
-    edge_sink_read(edge->access_sink, &sink);
+    if (edge->access_sink != NULL)
+        edge_sink_read(edge->access_sink, &sink);
     put(metrics,
         "# HELP freshet_access_log_lines_total Lines written since the log was configured\n"
         "# TYPE freshet_access_log_lines_total counter\nfreshet_access_log_lines_total %llu\n"

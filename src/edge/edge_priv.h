@@ -101,7 +101,8 @@ struct edge_request {
 
 struct edge_listener {
     struct loop_addr wanted, bound;
-    bool kept; /* scratch of a reload */
+    bool kept;    /* scratch of a reload */
+    bool preface; /* its connections begin with a PROXY header */
 };
 
 struct edge {

@@ -185,10 +185,14 @@ proxy_log_came(struct proxy *proxy)
 
 /* ---- listeners ---------------------------------------------------------------------------- */
 
+enum listen_act { LISTEN_OPEN, LISTEN_CHANGE, LISTEN_CLOSE };
+
 struct listen_msg {
     struct loop_msg msg;
     struct proxy_worker *worker;
-    int fd; /* -1: stop listening on addr */
+    enum listen_act act;
+    int fd; /* OPEN */
+    bool preface;
     struct loop_addr addr;
 };
 
@@ -196,26 +200,36 @@ static void
 on_listen_msg(void *ctx)
 {
     struct listen_msg *message = ctx;
-    if (message->fd >= 0)
-        proxy_worker_listen(message->worker, message->fd);
-    else
+    switch (message->act) {
+    case LISTEN_OPEN:
+        proxy_worker_listen(message->worker, message->fd, message->preface);
+        break;
+    case LISTEN_CHANGE:
+        proxy_worker_listen_change(message->worker, &message->addr, message->preface);
+        break;
+    case LISTEN_CLOSE:
         proxy_worker_unlisten(message->worker, &message->addr);
+        break;
+    }
     fr_free(message);
 }
 
 static void
-post_listen(struct proxy_worker *worker, int fd, const struct loop_addr *addr)
+post_listen(struct proxy_worker *worker, enum listen_act act, int fd, bool preface,
+            const struct loop_addr *addr)
 {
     struct listen_msg *message = fr_xalloc(sizeof(*message));
     message->worker = worker;
+    message->act = act;
     message->fd = fd;
+    message->preface = preface;
     message->addr = *addr;
     loop_post(worker->loop, &message->msg, on_listen_msg, message);
 }
 
 enum fr_err
-proxy_listen(struct proxy *proxy, const struct loop_addr *addr, struct loop_addr *out_bound,
-             int *out_errno)
+proxy_listen(struct proxy *proxy, const struct loop_addr *addr, bool preface,
+             struct loop_addr *out_bound, int *out_errno)
 {
     /* Unix sockets know no SO_REUSEPORT: one worker takes them all. */
     uint32_t count = addr->sa.any.sa_family == AF_UNIX ? 1 : proxy->worker_count;
@@ -236,7 +250,7 @@ proxy_listen(struct proxy *proxy, const struct loop_addr *addr, struct loop_addr
         if (err)
             (void)close(fds[i]);
         else
-            post_listen(proxy->workers[i], fds[i], &bound);
+            post_listen(proxy->workers[i], LISTEN_OPEN, fds[i], preface, &bound);
     }
     if (!err && out_bound)
         *out_bound = bound;
@@ -248,7 +262,14 @@ void
 proxy_unlisten(struct proxy *proxy, const struct loop_addr *bound)
 {
     for (uint32_t i = 0; i < proxy->worker_count; i++)
-        post_listen(proxy->workers[i], -1, bound);
+        post_listen(proxy->workers[i], LISTEN_CLOSE, -1, false, bound);
+}
+
+void
+proxy_listen_change(struct proxy *proxy, const struct loop_addr *bound, bool preface)
+{
+    for (uint32_t i = 0; i < proxy->worker_count; i++)
+        post_listen(proxy->workers[i], LISTEN_CHANGE, -1, preface, bound);
 }
 
 /* ---- snapshots ---------------------------------------------------------------------------- */

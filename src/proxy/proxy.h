@@ -54,7 +54,9 @@ void proxy_configure(struct proxy *proxy, const struct proxy_settings *settings)
 /* Binds one socket a worker (SO_REUSEPORT) and starts accepting; *out_bound tells a port that the
  * kernel chose. Also used at run time (reload). */
 FR_MUST_USE enum fr_err proxy_listen(struct proxy *proxy, const struct loop_addr *addr,
-                                     struct loop_addr *out_bound, int *out_errno);
+                                     bool preface, struct loop_addr *out_bound, int *out_errno);
+/* Whether connections accepted there from now on begin with a PROXY header. */
+void proxy_listen_change(struct proxy *proxy, const struct loop_addr *bound, bool preface);
 /* Stops accepting there; connections that stand go on. */
 void proxy_unlisten(struct proxy *proxy, const struct loop_addr *bound);
 FR_MUST_USE enum fr_err proxy_start(struct proxy *proxy); /* threads; a snapshot was published */

@@ -99,6 +99,10 @@ on_timer(void *ctx)
     case PROXY_CLIENT_BUSY:
         proxy_exchange_timeout(client->exchange);
         break;
+    case PROXY_CLIENT_PREFACE:
+        PROXY_COUNT(client->worker, proxy_header_timeouts);
+        proxy_client_close(client);
+        break;
     case PROXY_CLIENT_IDLE:
     case PROXY_CLIENT_LINGER:
         proxy_client_close(client);
@@ -134,8 +138,8 @@ proxy_client_linger(struct proxy_client *client)
     proxy_client_want(client);
 }
 
-static void
-set_peer(struct proxy_client *client, const struct loop_addr *peer)
+void
+proxy_client_peer(struct proxy_client *client, const struct loop_addr *peer)
 {
     char text[LOOP_ADDR_TEXT_BYTES] = "";
     client->peer = *peer;
@@ -162,7 +166,13 @@ client_new(struct proxy_worker *worker)
 void
 proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
 {
-    struct proxy_worker *worker = ctx;
+    const struct proxy_listener *listener = ctx;
+    struct proxy_worker *worker = listener->worker;
+    if (listener->preface && !proxy_preface_allowed(worker, peer)) {
+        PROXY_COUNT(worker, proxy_peers_refused);
+        (void)close(fd); /* whoever it is cannot say in whose name it speaks */
+        return;
+    }
     if (worker->client_count >= worker->limits.connections)
         (void)proxy_worker_reclaim(worker); /* without effect: one past the limit, then none */
     struct proxy_client *client = client_new(worker);
@@ -178,9 +188,10 @@ proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
     }
     client->worker = worker;
     client->magic = PROXY_CLIENT_MAGIC;
-    client->state = PROXY_CLIENT_IDLE;
+    client->state = listener->preface ? PROXY_CLIENT_PREFACE : PROXY_CLIENT_IDLE;
+    client->serial = ++worker->client_serial;
     fr_buf_init(&client->partial.buf, worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES);
-    set_peer(client, peer);
+    proxy_client_peer(client, peer);
     fr_list_push_back(&worker->clients, &client->link);
     fr_list_init(&client->idle_link);
     worker->client_count++;
@@ -226,6 +237,8 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
     }
     cluster_count_add(&client->worker->counters.bytes_in, (uint64_t)status);
     proxy_input_push(&client->in, buf);
+    if (client->state == PROXY_CLIENT_PREFACE && !proxy_preface_read(client))
+        return;
     if (client->exchange)
         proxy_exchange_input(client->exchange);
     else

@@ -110,7 +110,7 @@ attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint)
     pool->in_flight++;
     x->cluster->state->on_members++;
     cluster_member_enter(pool->member, worker->index, loop_now_us(worker->loop));
-    x->up = x->fresh_only ? NULL : proxy_upstream_reuse(pool);
+    x->up = x->fresh_only ? NULL : proxy_upstream_reuse(pool, proxy_preface_owner(x));
     x->reused = x->up != NULL;
     if (x->reused) {
         x->up->exchange = x;
@@ -394,6 +394,8 @@ proxy_forward_pump(struct proxy_exchange *x)
         up->send_failed || x->request_sent)
         return;
     int count = 0;
+    if (up->preface_len > 0 && up->requests == 0 && !x->up_head_sent)
+        iov[count++] = (struct iovec){up->preface, up->preface_len};
     if (!x->up_head_sent)
         iov[count++] = (struct iovec){x->up_head.data, x->up_head.len};
     int chunk_at = count;

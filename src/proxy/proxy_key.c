@@ -70,7 +70,7 @@ key_of(const struct proxy_exchange *x, const struct http_head *request,
     case CONFIG_HASH_COOKIE:
         return cookie_value(request, fr_view_of(hash->name));
     case CONFIG_HASH_ADDRESS:
-        return fr_view_make(x->client->address, x->client->address_len);
+        return fr_view_make(x->address, x->address_len);
     case CONFIG_HASH_URL:
         break;
     }

@@ -125,11 +125,16 @@ struct proxy_upstream {
     bool ended;              /* the member closed, or the connection broke */
     bool broken;             /* ... in an error, so that this is no proper end of anything */
     bool send_failed;
+    /* send-proxy */
+    uint64_t owner; /* serial of the only client connection that may use it; 0: any */
+    uint32_t preface_len;
+    uint8_t preface[52];
 };
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
 enum proxy_client_state {
+    PROXY_CLIENT_PREFACE, /* its PROXY header has not come, or not all of it */
     PROXY_CLIENT_IDLE,   /* between requests, nothing of the next one has come */
     PROXY_CLIENT_HEAD,   /* a part of a head has come */
     PROXY_CLIENT_BUSY,   /* an exchange is under way */
@@ -152,6 +157,7 @@ struct proxy_client {
     uint32_t linger_bytes;
     /* Who speaks here: the other end of the connection, or whom a PROXY header names. */
     struct loop_addr peer;
+    uint64_t serial; /* of this worker's connections, from 1 on */
     uint32_t address_len;
     char address[PROXY_ADDRESS_BYTES]; /* of it; "" when it has none */
     bool https;              /* towards a proxy in front, as its PROXY header says */
@@ -275,6 +281,7 @@ struct proxy_listener {
     struct fr_list link;
     struct loop_listener listener;
     struct proxy_worker *worker;
+    bool preface; /* connections begin with a PROXY header */
 };
 
 struct proxy_free_list {
@@ -326,6 +333,7 @@ struct proxy_worker {
     struct proxy_free_list free_clients, free_exchanges, free_upstreams, free_notes;
     struct proxy_settings settings;
     uint32_t settings_count;
+    uint64_t client_serial;
     struct proxy_ring *ring; /* NULL: nothing is written down */
     int64_t date_s;
     char date[HTTP_DATE_BYTES];
@@ -385,7 +393,9 @@ void proxy_worker_close_idle(struct proxy_worker *worker);
 struct fr_view proxy_worker_date(struct proxy_worker *worker);
 void *proxy_free_list_take(struct proxy_free_list *list, size_t link_offset);
 bool proxy_free_list_give(struct proxy_free_list *list, struct fr_list *link);
-void proxy_worker_listen(struct proxy_worker *worker, int fd);
+void proxy_worker_listen(struct proxy_worker *worker, int fd, bool preface);
+void proxy_worker_listen_change(struct proxy_worker *worker, const struct loop_addr *bound,
+                                bool preface);
 void proxy_worker_unlisten(struct proxy_worker *worker, const struct loop_addr *bound);
 void proxy_worker_unlisten_all(struct proxy_worker *worker);
 void proxy_worker_pause(struct proxy_worker *worker); /* at the limit of connections, or below */
@@ -408,6 +418,7 @@ void proxy_pool_settle(struct proxy_pool *pool); /* frees it and reports, if not
 
 /* proxy_client.c */
 void proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer);
+void proxy_client_peer(struct proxy_client *client, const struct loop_addr *peer);
 void proxy_client_want(struct proxy_client *client); /* posts a receive if there is room */
 void proxy_client_timer(struct proxy_client *client, int64_t delay_us);
 void proxy_client_next(struct proxy_client *client); /* an exchange ended well */
@@ -558,7 +569,7 @@ void proxy_relay(struct proxy_exchange *x); /* response bytes towards the client
 
 /* proxy_upstream.c */
 /* An idle connection, or NULL. */
-struct proxy_upstream *proxy_upstream_reuse(struct proxy_pool *pool);
+struct proxy_upstream *proxy_upstream_reuse(struct proxy_pool *pool, uint64_t owner);
 /* Starts connecting for x; NULL when memory is out or the kernel refuses at once. */
 struct proxy_upstream *proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x,
                                               int64_t timeout_us);
@@ -577,6 +588,14 @@ void proxy_trust_peer(struct proxy_client *client);
 void proxy_trust_resolve(struct proxy_exchange *x, const struct http_head *request);
 /* Fills x->request_id and x->traceparent. */
 void proxy_trust_name(struct proxy_exchange *x, const struct http_head *request);
+
+/* proxy_preface.c */
+bool proxy_preface_allowed(const struct proxy_worker *worker, const struct loop_addr *peer);
+/* True: it is there, and the client is idle. False: more is waited for, or the client is closed. */
+bool proxy_preface_read(struct proxy_client *client);
+/* Whom a connection to a member is for: 0 for anybody. */
+uint64_t proxy_preface_owner(const struct proxy_exchange *x);
+void proxy_preface_write(const struct proxy_exchange *x, struct proxy_upstream *up);
 
 /* proxy_log.c */
 struct proxy_ring *proxy_ring_new(size_t bytes, struct loop *control, proxy_log_fn fn, void *ctx);

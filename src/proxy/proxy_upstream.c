@@ -159,6 +159,7 @@ proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x, int64_
     up->state = PROXY_UPSTREAM_CONNECTING;
     up->pool = pool;
     up->exchange = x;
+    proxy_preface_write(x, up);
     fr_list_push_back(&pool->busy, &up->link);
     pool->connection_count++;
     count_pool(pool);
@@ -168,11 +169,15 @@ proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x, int64_
     return up;
 }
 
+/* The one used last that is for this owner; stale ones on the way are closed. */
 struct proxy_upstream *
-proxy_upstream_reuse(struct proxy_pool *pool)
+proxy_upstream_reuse(struct proxy_pool *pool, uint64_t owner)
 {
-    while (!fr_list_empty(&pool->idle)) {
-        struct proxy_upstream *up = FR_CONTAINER(pool->idle.next, struct proxy_upstream, link);
+    FR_LIST_EACH_SAFE(&pool->idle, link)
+    {
+        struct proxy_upstream *up = FR_CONTAINER(link, struct proxy_upstream, link);
+        if (up->owner != owner)
+            continue;
         if (loop_sock_stale(&up->sock)) {
             proxy_upstream_close(up);
             continue;

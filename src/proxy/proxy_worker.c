@@ -185,12 +185,13 @@ on_starved(void *ctx)
 /* ---- listeners ---------------------------------------------------------------------------- */
 
 void
-proxy_worker_listen(struct proxy_worker *worker, int fd)
+proxy_worker_listen(struct proxy_worker *worker, int fd, bool preface)
 {
     struct proxy_listener *item = fr_xalloc(sizeof(*item));
     item->worker = worker;
+    item->preface = preface;
     if (worker->draining || worker->stopping ||
-        loop_listen(&item->listener, worker->loop, fd, proxy_client_accept, worker) != FR_OK) {
+        loop_listen(&item->listener, worker->loop, fd, proxy_client_accept, item) != FR_OK) {
         if (worker->draining || worker->stopping)
             (void)close(fd); /* nothing was accepted on it, so nothing is lost */
         fr_free(item);
@@ -212,11 +213,22 @@ listener_free(struct proxy_listener *item)
         int fd = accept4(item->listener.fd, &peer.sa.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
             break; /* empty, or out of descriptors: nothing more can be done for them */
-        proxy_client_accept(worker, fd, &peer);
+        proxy_client_accept(item, fd, &peer);
     }
     loop_listener_close(&item->listener);
     fr_list_remove(&item->link);
     fr_free(item);
+}
+
+void
+proxy_worker_listen_change(struct proxy_worker *worker, const struct loop_addr *bound, bool preface)
+{
+    FR_LIST_EACH(&worker->listeners, link)
+    {
+        struct proxy_listener *item = FR_CONTAINER(link, struct proxy_listener, link);
+        if (loop_addr_equal(&item->listener.addr, bound))
+            item->preface = preface;
+    }
 }
 
 void
