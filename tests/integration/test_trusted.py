@@ -196,6 +196,21 @@ def test_trust_changes_with_a_reload(box):
         wait("the new trust on a connection that stood", believed)
 
 
+def test_balancing_goes_by_the_believed_address(box):
+    members = [box.origin(f"m{i}") for i in range(3)]
+    edge = Edge(box, {"web": cluster(members, health=None, balance="hash",
+                                     hash={"by": "address", "bound": 100})},
+                **{"trusted-proxies": LOCAL})
+
+    def owner(*fields):
+        return http1.fetch(edge.address, fields=list(fields)).text.split()[0]
+    owners = {f"192.0.2.{i}": owner(("X-Forwarded-For", f"192.0.2.{i}")) for i in range(40)}
+    assert len(set(owners.values())) == 3
+    for address, name in owners.items():
+        # The same client, whatever it claims itself and through however many proxies it came.
+        assert owner(("X-Forwarded-For", f"6.6.6.6, {address}, 127.0.0.9")) == name
+
+
 # ---- names ----------------------------------------------------------------------------------
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
