@@ -42,8 +42,9 @@ def fronted(box, trusted=("127.0.0.0/8",), **more):
     edge = Edge(box, {"web": cluster([member], health=None)}, wait_for=False,
                 **{"trusted-proxies": list(trusted), **more}, port=plain)
     edge.process.kill9()
-    edge.settings["listen"] = [{"address": f"127.0.0.1:{plain}"},
-                               {"address": f"127.0.0.1:{port}", "proxy-protocol": True}]
+    # Listeners open in their order: when the plain one serves, the other is open too.
+    edge.settings["listen"] = [{"address": f"127.0.0.1:{port}", "proxy-protocol": True},
+                               {"address": f"127.0.0.1:{plain}"}]
     edge.start()
     edge.front = port
     return edge, member
@@ -173,7 +174,7 @@ def test_slow_headers_are_closed(box):
 
 def test_a_listener_changes_with_a_reload(box):
     edge, member = fronted(box)
-    edge.settings["listen"][1]["proxy-protocol"] = False
+    edge.settings["listen"][0]["proxy-protocol"] = False
     edge.write()
     edge.process.signal(signal.SIGHUP)
     wait("a plain listener", lambda: b" 200 " in say(edge.front, GET % b"plain"))
