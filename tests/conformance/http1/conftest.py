@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """One edge for all rows, with persistent connections to one recording origin."""
-import importlib
 import pathlib
 import sys
 
@@ -13,12 +12,8 @@ from harness.box import Box  # noqa: E402
 from harness.setup import Edge, cluster  # noqa: E402
 
 import rows_run  # noqa: E402
+import table  # noqa: E402
 import wire  # noqa: E402
-
-
-def tables():
-    for path in sorted((HERE / "vectors").glob("re*.py")):
-        yield path.stem, importlib.import_module(f"vectors.{path.stem}").ROWS
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +25,7 @@ def suite():
         edge = Edge(box, {"web": web}, routes=[{"cluster": "web", "body-max": "1MiB"}],
                     cache={"memory": "16MiB"}, workers=2)
         host, port = edge.address.split(":")
-        suite = rows_run.Suite(line, (host, int(port)), dict(tables()))
+        suite = rows_run.Suite(line, (host, int(port)), dict(table.tables()))
         suite.carry()
         yield suite
         edge.process.stop()

@@ -3,7 +3,17 @@
 
 In raw bytes {P} stands for a path of this run's own, {H} for the host.
 """
+import importlib
+import pathlib
+
 HOST = b"edge.test"
+
+
+def tables():
+    """Each topic with its rows."""
+    folder = pathlib.Path(__file__).resolve().parent / "vectors"
+    for path in sorted(folder.glob("re*.py")):
+        yield path.stem, importlib.import_module(f"vectors.{path.stem}").ROWS
 
 
 class Forwarded:

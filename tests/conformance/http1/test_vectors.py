@@ -2,7 +2,7 @@
 """The tables against the running binary. See README.md."""
 import pytest
 
-from conftest import tables
+from table import tables
 
 ROWS = [(topic, row) for topic, rows in tables() for row in rows]
 
