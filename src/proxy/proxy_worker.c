@@ -179,7 +179,8 @@ proxy_worker_reclaim(struct proxy_worker *worker)
 static bool
 on_starved(void *ctx)
 {
-    return proxy_worker_reclaim(ctx);
+    struct proxy_listener *listener = ctx;
+    return proxy_worker_reclaim(listener->worker);
 }
 
 /* ---- listeners ---------------------------------------------------------------------------- */

@@ -475,7 +475,10 @@ def test_out_of_descriptors(box):
     edge = Edge(box, {}, routes=[{"files": "www"}])
     with http1.Client(edge.address) as client:
         assert client.request(path="/hello.txt").status == 200
-        used = {int(fd) for fd in os.listdir(f"/proc/{edge.process.pid}/fd")}
+        table = f"/proc/{edge.process.pid}/fd"
+        wait("the file to be closed", lambda: not [
+            fd for fd in os.listdir(table) if os.readlink(f"{table}/{fd}").endswith("hello.txt")])
+        used = {int(fd) for fd in os.listdir(table)}
         free = min(set(range(len(used) + 1)) - used)  # what would be opened next
 
         limits = resource.prlimit(edge.process.pid, resource.RLIMIT_NOFILE)
