@@ -11,18 +11,6 @@
 
 #define KEY_BYTES_MAX 128
 
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool
 admin__decode(struct fr_view text, bool plus_is_space, char *out, size_t out_bytes)
 {
@@ -30,8 +18,8 @@ admin__decode(struct fr_view text, bool plus_is_space, char *out, size_t out_byt
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
         if (c == '%') {
-            int high = i + 2 < text.len ? hex_digit(text.ptr[i + 1]) : -1;
-            int low = i + 2 < text.len ? hex_digit(text.ptr[i + 2]) : -1;
+            int high = i + 2 < text.len ? fr_view_hex_digit(text.ptr[i + 1]) : -1;
+            int low = i + 2 < text.len ? fr_view_hex_digit(text.ptr[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return false;
             c = (char)(high * 16 + low);

@@ -122,3 +122,15 @@ fr_view_copy(struct fr_view a, char *out, size_t out_bytes)
     out[a.len] = '\0';
     return true;
 }
+
+int
+fr_view_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}

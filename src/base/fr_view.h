@@ -56,6 +56,9 @@ fr_view_starts(struct fr_view a, struct fr_view prefix)
 bool fr_view_ieq(struct fr_view a, struct fr_view b);
 bool fr_view_istarts(struct fr_view a, struct fr_view prefix);
 
+/* The value of a hexadecimal digit; -1 of anything else. */
+int fr_view_hex_digit(char c);
+
 /* Without the spaces and tabs at both ends. */
 struct fr_view fr_view_trim(struct fr_view a);
 

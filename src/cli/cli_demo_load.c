@@ -191,7 +191,7 @@ client_ask(struct client *client)
 {
     struct cli_load *load = client->load;
     bool cached = fr_rand_below(&load->rand, 5) == 0;
-    (void)snprintf(client->path, sizeof(client->path), cached ? "/static/%llu" : "/work/%llu",
+    (void)snprintf(client->path, sizeof(client->path), cached ? "/static/%llu" : "/compute/%llu",
                    (unsigned long long)(cached ? fr_rand_below(&load->rand, STATIC_OBJECTS)
                                                : ++load->serial));
     int len = snprintf(client->request, sizeof(client->request),

@@ -3,7 +3,7 @@
  * cli_demo_server.c - a small application for the demo to allocate: real CPU work for each request,
  * and a body that its reader can check.
  *
- *     GET /work/…     hashes for --cpu-us, waits for --wait-us (as if for a database), answers
+ *     GET /compute/…     hashes for --cpu-us, waits for --wait-us (as if for a database), answers
  *     GET /static/…   the same, cacheable for a minute
  *     GET /healthz    200 at once
  *

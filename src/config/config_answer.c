@@ -116,23 +116,7 @@ enum fr_err
 config__print_headers(const struct config__row *row, const void *field, struct fr_buf *out)
 {
     (void)row;
-    char *const *headers = *(char **const *)field;
-    if (!headers)
-        return FR_OK;
-    enum fr_err err = fr_buf_append(out, "{", 1);
-    for (size_t i = 0; headers[i] && !err; i++) {
-        struct fr_view value = fr_view_of(headers[i]), name = {"", 0};
-        (void)fr_view_split(&value, ':', &name); /* every one was made with a ':' */
-        if (i)
-            err = fr_buf_append(out, ", ", 2);
-        if (!err)
-            err = config_print_scalar(name, out);
-        if (!err)
-            err = fr_buf_append(out, ": ", 2);
-        if (!err)
-            err = config_print_scalar(fr_view_trim(value), out);
-    }
-    return err ? err : fr_buf_append(out, "}", 1);
+    return config__print_pairs(*(char **const *)field, ": ", out);
 }
 
 /* ---- targets, bodies, names of files ---------------------------------------------------- */

@@ -139,26 +139,30 @@ config__parse_environment(struct config__reader *reader, const struct config__ro
 }
 
 enum fr_err
-config__print_environment(const struct config__row *row, const void *field, struct fr_buf *out)
+config__print_pairs(char *const *pairs, const char *separator, struct fr_buf *out)
 {
-    (void)row;
-    char *const *words = *(char **const *)field;
-    if (!words)
+    if (!pairs)
         return FR_OK;
     enum fr_err err = fr_buf_append(out, "{", 1);
-    for (size_t i = 0; words[i] && !err; i++) {
-        struct fr_view value = fr_view_of(words[i]), name = {"", 0};
-        (void)fr_view_split(&value, '=', &name); /* every one was made with a '=' */
+    for (size_t i = 0; pairs[i] && !err; i++) {
+        const char *end = strstr(pairs[i], separator); /* every one was made with it */
         if (i)
             err = fr_buf_append(out, ", ", 2);
         if (!err)
-            err = config_print_scalar(name, out);
+            err = config_print_scalar(fr_view_make(pairs[i], (size_t)(end - pairs[i])), out);
         if (!err)
             err = fr_buf_append(out, ": ", 2);
         if (!err)
-            err = config_print_scalar(value, out);
+            err = config_print_scalar(fr_view_of(end + strlen(separator)), out);
     }
     return err ? err : fr_buf_append(out, "}", 1);
+}
+
+enum fr_err
+config__print_environment(const struct config__row *row, const void *field, struct fr_buf *out)
+{
+    (void)row;
+    return config__print_pairs(*(char **const *)field, "=", out);
 }
 
 /* A scalar item is its address alone. */

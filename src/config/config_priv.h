@@ -221,6 +221,8 @@ enum fr_err config__print_headers(const struct config__row *row, const void *fie
                                   struct fr_buf *out);
 enum fr_err config__print_command(const struct config__row *row, const void *field,
                                   struct fr_buf *out);
+/* "NAME<separator>VALUE" texts, up to a NULL, as a mapping. */
+enum fr_err config__print_pairs(char *const *pairs, const char *separator, struct fr_buf *out);
 enum fr_err config__print_environment(const struct config__row *row, const void *field,
                                       struct fr_buf *out);
 enum fr_err config__print_members(const struct config__row *row, const void *field,

@@ -10,25 +10,13 @@
 
 #include "http/http_priv.h"
 
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Value of the triplet at `at`; -1 when it is none. */
 static int
 triplet(struct fr_view text, size_t at)
 {
     if (text.len - at < 3)
         return -1;
-    int high = hex_digit(text.ptr[at + 1]), low = hex_digit(text.ptr[at + 2]);
+    int high = fr_view_hex_digit(text.ptr[at + 1]), low = fr_view_hex_digit(text.ptr[at + 2]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 

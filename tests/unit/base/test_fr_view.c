@@ -42,6 +42,15 @@ view_text(void **state)
     assert_true(fr_view_ieq(FR_VIEW("Content-Length"), FR_VIEW("content-LENGTH")));
     assert_false(fr_view_ieq(FR_VIEW("a["), FR_VIEW("a{")));
     assert_true(fr_view_is(fr_view_trim(FR_VIEW(" \t x y\t ")), "x y"));
+    static const char digits[] = "0123456789abcdef", upper[] = "0123456789ABCDEF";
+    int found = 0;
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(fr_view_hex_digit(digits[i]), i);
+        assert_int_equal(fr_view_hex_digit(upper[i]), i);
+    }
+    for (int c = -128; c < 128; c++)
+        found += fr_view_hex_digit((char)c) >= 0;
+    assert_int_equal(found, 22); /* and nothing else is one */
     char small[3];
     assert_true(fr_view_copy(FR_VIEW("ab"), small, sizeof(small)));
     assert_false(fr_view_copy(FR_VIEW("abc"), small, sizeof(small)));
