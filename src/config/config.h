@@ -214,6 +214,7 @@ struct config_timeouts {
     int64_t response_us;  /* request sent to first response byte; default 60 s */
     int64_t idle_us;      /* silence in a body either way; default 60 s */
     int64_t keepalive_us; /* idle pooled connection; default 30 s */
+    int64_t tunnel_us;    /* silence both ways behind a 101; default 5 min */
 };
 
 enum config_send_proxy { CONFIG_SEND_PROXY_OFF, CONFIG_SEND_PROXY_V2 };

@@ -226,6 +226,11 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
         on_recv_lingering(client, buf, status);
         return;
     }
+    if (status == 0 && client->exchange && client->exchange->tunnel) {
+        client->exchange->client_ended = true; /* half closed: the member may still be talking */
+        proxy_tunnel_up(client->exchange);
+        return;
+    }
     if (status <= 0) {
         if (client->exchange) {
             PROXY_COUNT(client->worker, client_aborts);

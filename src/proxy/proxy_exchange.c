@@ -208,6 +208,10 @@ void
 proxy_exchange_input(struct proxy_exchange *x)
 {
     struct proxy_client *client = x->client;
+    if (x->tunnel) {
+        proxy_tunnel_up(x);
+        return;
+    }
     if (!x->request_done) {
         x->expecting = false;
         proxy_client_timer(client, x->worker->limits.body_timeout_us);
@@ -267,6 +271,7 @@ exchange_take(struct proxy_exchange *x, const struct http_head *request)
     x->method = request->method;
     x->http10 = request->version_minor == 0;
     x->te_trailers = request->te_trailers;
+    proxy_tunnel_offer(x, request);
     x->client_closes = !request->keep_alive;
     x->keep_alive = request->keep_alive && !worker->draining &&
                     x->client->requests < worker->limits.requests_per_connection;
@@ -433,7 +438,7 @@ exchange_route(struct proxy_exchange *x, const struct http_head *request, struct
     }
     bool stale = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
     enum proxy_cached cached = PROXY_CACHED_FORWARD;
-    if (worker->cache && route->config->cache != CONFIG_CACHE_OFF)
+    if (worker->cache && route->config->cache != CONFIG_CACHE_OFF && x->upgrade_len == 0)
         cached = proxy_cached_look_up(x, request, raw, stale ? route->config->stale_us : 0);
     if (cached == PROXY_CACHED_HIT) {
         proxy_cached_answer(x, request);

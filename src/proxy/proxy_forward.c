@@ -145,7 +145,7 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
         cluster_count_add(&stats->errors, 1);
         cluster_count_add(&x->cluster->state->counters.errors, 1);
     }
-    if (ok)
+    if (ok && !x->tunnel) /* a tunnel's is that of its 101 */
         fr_hist_record(&stats->latency, (uint64_t)(now_us - x->sent_us));
     if (end == PROXY_ATTEMPT_REFUSED || end == PROXY_ATTEMPT_CONNECT_TIMEOUT) {
         cluster_count_add(&stats->connect_failures, 1);
@@ -444,6 +444,10 @@ proxy_forward_pump(struct proxy_exchange *x)
 void
 proxy_forward_timeout(struct proxy_exchange *x)
 {
+    if (x->tunnel) {
+        proxy_tunnel_timeout(x);
+        return;
+    }
     if (x->up->state == PROXY_UPSTREAM_CONNECTING) {
         proxy_forward_failed(x, PROXY_ATTEMPT_CONNECT_TIMEOUT);
         return;

@@ -218,8 +218,13 @@ put_trailer_names(struct writer *w, const struct http_head *head)
 
 /* Connection is our own word to the member, never the client's. */
 static void
-put_request_connection(struct writer *w, const struct http_head *request)
+put_request_connection(struct writer *w, const struct proxy_exchange *x,
+                       const struct http_head *request)
 {
+    if (x->upgrade_len > 0) { /* RFC 9110 section 7.8 */
+        put_field(w, FR_VIEW("Upgrade"), fr_view_make(x->upgrade, x->upgrade_len));
+        PUT(w, "Connection: upgrade\r\n");
+    }
     if (request->te_trailers) /* RFC 9110 section 10.1.4 */
         PUT(w, "TE: trailers\r\nConnection: TE\r\n");
 }
@@ -275,7 +280,7 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     put(&w, x->worker->via);
     PUT(&w, "\r\n");
     put_max_forwards(&w, x, request);
-    put_request_connection(&w, request);
+    put_request_connection(&w, x, request);
     put_request_framing(&w, x, request);
     PUT(&w, "\r\n");
     writer_end(&w);
@@ -387,6 +392,18 @@ session_bytes(const struct proxy_exchange *x)
            cluster_sticky_line_tail(sticky).len;
 }
 
+/* Upgrade is between two neighbours, so that it is said anew. */
+static void
+put_upgrade(struct writer *w, const struct http_head *response)
+{
+    const struct http_field *field = http_head_find(response, HTTP_FIELD_UPGRADE);
+    if (!field)
+        return;
+    PUT(w, "Connection: upgrade\r\n");
+    for (; field; field = http_head_next(response, field))
+        put_field(w, FR_VIEW("Upgrade"), field->value);
+}
+
 enum fr_err
 proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
 {
@@ -410,7 +427,24 @@ proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
     if (tells_id(x))
         put_field(&w, FR_VIEW("X-Request-Id"), fr_view_make(x->request_id, x->request_id_len));
     put_response_framing(&w, x, response);
+    if (response->status == 426) /* RFC 9110 section 15.5.22 */
+        put_upgrade(&w, response);
     put(&w, proxy_head_connection(x));
+    PUT(&w, "\r\n");
+    writer_end(&w);
+    return FR_OK;
+}
+
+enum fr_err
+proxy_head_switch(struct proxy_exchange *x, const struct http_head *response)
+{
+    struct writer w;
+    enum fr_err err = writer_begin(&w, &x->down_head, response_bytes_max(x, response));
+    if (err)
+        return err;
+    put_status_line(&w, response);
+    put_response_fields(&w, response);
+    put_upgrade(&w, response);
     PUT(&w, "\r\n");
     writer_end(&w);
     return FR_OK;

@@ -38,6 +38,7 @@
 
 #define PROXY_ATTEMPTS_MAX 3    /* members tried for one request, refused connections included */
 #define PROXY_INTERIM_MAX 16    /* 1xx responses to one request; past it the member is broken */
+#define PROXY_UPGRADE_BYTES 64  /* protocols offered in one Upgrade; more are not passed on */
 #define PROXY_LINGER_US 2000000 /* how long a closed connection is still read from */
 #define PROXY_LINGER_BYTES_MAX 1048576 /* how much: the client must see the answer, not a reset */
 #define PROXY_SEND_BYTES_MAX 131072  /* one send of a stored body: progress is judged by sends */
@@ -192,6 +193,12 @@ struct proxy_exchange {
     bool keep_alive;    /* towards the client, after this */
     bool client_closes; /* the client itself asked for the close */
     bool te_trailers;   /* the client takes trailers */
+    bool tunnel;        /* the member said 101: bytes go both ways unread */
+    bool client_ended;  /* ... and the client has sent its last */
+    bool up_closed;     /* ... which the member was told */
+    bool down_closed;   /* ... and the other way round */
+    uint32_t upgrade_len;
+    char upgrade[PROXY_UPGRADE_BYTES]; /* what the member may switch to */
     bool expecting;     /* Expect: 100-continue, and nothing of the body has come */
     bool request_done;  /* decoded to its end */
     bool request_sent;  /* ... and taken by the kernel */
@@ -511,6 +518,7 @@ void proxy_cached_add(struct proxy_exchange *x, struct fr_view data);
 enum fr_err proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
                                const struct cluster_member *member);
 enum fr_err proxy_head_response(struct proxy_exchange *x, const struct http_head *response);
+enum fr_err proxy_head_switch(struct proxy_exchange *x, const struct http_head *response);
 enum fr_err proxy_head_interim(struct proxy_exchange *x, const struct http_head *response);
 /* A gathered trailer section becomes the end of a chunked body: the lead, the fields that may go on
  * (none unless `pass`), the empty line. False: it must not go anywhere. */
@@ -566,6 +574,15 @@ void proxy_forward_withdraw(struct proxy_exchange *x); /* the member's drain dea
 
 /* proxy_relay.c */
 void proxy_relay(struct proxy_exchange *x); /* response bytes towards the client */
+
+/* proxy_tunnel.c */
+/* What of the request's Upgrade may go on to a member. */
+void proxy_tunnel_offer(struct proxy_exchange *x, const struct http_head *request);
+/* A 101 came. False: nobody asked for it. */
+bool proxy_tunnel_begin(struct proxy_exchange *x, const struct http_head *response);
+void proxy_tunnel_up(struct proxy_exchange *x);   /* the client has bytes, or has ended */
+void proxy_tunnel_down(struct proxy_exchange *x); /* the member */
+void proxy_tunnel_timeout(struct proxy_exchange *x);
 
 /* proxy_upstream.c */
 /* An idle connection, or NULL. */

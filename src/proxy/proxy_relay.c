@@ -34,7 +34,9 @@ static bool
 relay_interim(struct proxy_exchange *x, const struct http_head *response)
 {
     x->interim_count++;
-    /* 101 would be consent to an Upgrade that was not asked for: Upgrade is dropped here. */
+    if (response->status == 101 && proxy_tunnel_begin(x, response))
+        return false;
+    /* Another 101 is consent to what nobody asked for. */
     if (response->status == 101 || x->interim_count > PROXY_INTERIM_MAX) {
         proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
         return false;
@@ -264,6 +266,10 @@ void
 proxy_relay(struct proxy_exchange *x)
 {
     fr_insist(x->magic == PROXY_EXCHANGE_MAGIC);
+    if (x->tunnel) {
+        proxy_tunnel_down(x);
+        return;
+    }
     if (loop_send_pending(&x->client->sock)) {
         proxy_upstream_want(x->up);
         return; /* comes back here when the client took it */

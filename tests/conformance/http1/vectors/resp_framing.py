@@ -187,6 +187,14 @@ ROWS = [
     ReplyRow("101 without Connection", "9110 7.8",
              b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n" + POISON, Bad(),
              request=WEBSOCKET),
+    ReplyRow("101 as asked", "9110 7.8",
+             b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+             b"Upgrade: WebSocket\r\n\r\nframes",
+             Got(101, b"frames", have={"upgrade": b"WebSocket", "connection": b"upgrade"},
+                 closes=True), then="close", request=WEBSOCKET),
+    ReplyRow("426 names what it wants", "9110 15.5.22",
+             b"HTTP/1.1 426 Upgrade Required\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+             b"Content-Length: 0\r\n\r\n", Got(426, have={"upgrade": b"websocket"})),
     ReplyRow("101 in HTTP/1.0", "9110 7.8",
              b"HTTP/1.0 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" + POISON,
              Bad(), request=WEBSOCKET),

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upgraded connections (WebSocket and the like): bytes both ways behind a 101, and only then."""
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import http1
+from harness.box import wait
+from harness.setup import Edge, cluster
+
+ASK = (b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+       b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+SWITCH = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+
+
+class Echo:
+    """Says 101 to every request, then gives back what comes, until its end."""
+
+    def __init__(self, box, first=b""):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.first, self.heads, self.ended = first, [], []
+        box.closers.append(self.listener.close)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def serve(self, sock):
+        data = b""
+        try:
+            while b"\r\n\r\n" not in data:
+                data += sock.recv(65536)
+            head, _, data = data.partition(b"\r\n\r\n")
+            self.heads.append(head)
+            sock.sendall(SWITCH + self.first + data)
+            while data := sock.recv(65536):
+                sock.sendall(data)
+            sock.sendall(b"bye")
+            self.ended.append("fin")
+        except OSError:
+            self.ended.append("rst")
+        sock.close()
+
+
+def tunnel(box, first=b"", **more):
+    member = Echo(box, first)
+    edge = Edge(box, {"web": cluster([member.address], health=None, **more)})
+    return edge, member
+
+
+def open_tunnel(edge, behind=b""):
+    client = http1.Client(edge.address)
+    client.send(ASK + behind)
+    head = client.read_head()
+    assert head.status == 101, head
+    assert head.get("Upgrade") == "websocket"
+    assert head.get("Connection") == "upgrade"
+    assert head.get("Sec-WebSocket-Accept")
+    assert not head.all("Content-Length") and not head.all("Transfer-Encoding")
+    return client
+
+
+def test_bytes_go_both_ways_untouched(box):
+    edge, member = tunnel(box, first=b"hello ")
+    with open_tunnel(edge, behind=b"early ") as client:
+        assert client.read_exactly(12) == b"hello early "
+        for data in (b"\x81\x05hello", b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)) * 2000):
+            threading.Thread(target=client.send, args=(data,)).start()
+            assert client.read_exactly(len(data)) == data
+    assert b"\r\nConnection: upgrade" in member.heads[0]
+    wait("the member to see the end", lambda: member.ended)
+
+
+def test_one_side_may_end_first(box):
+    edge, member = tunnel(box)
+    with open_tunnel(edge) as client:
+        client.send(b"last words")
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.read_exactly(13) == b"last wordsbye"
+        assert client.at_end()
+    assert member.ended == ["fin"]
+
+
+def test_silence_ends_it(box):
+    edge, _ = tunnel(box, timeouts={"tunnel": "400ms"})
+    with open_tunnel(edge) as client:
+        began = time.monotonic()
+        for _ in range(4):  # bytes put it off
+            client.send(b"x")
+            assert client.read_exactly(1) == b"x"
+            time.sleep(0.2)
+        assert client.at_end()
+        assert 0.8 < time.monotonic() - began < 10
+    with http1.Client(edge.admin()) as admin:
+        assert "freshet_tunnel_timeouts_total" in admin.request("GET", "/metrics").text
+
+
+@pytest.mark.parametrize("behind", [b"", b"GET /next HTTP/1.1\r\nHost: a.test\r\n\r\n"])
+def test_without_a_101_the_next_request_is_one(box, behind):
+    member = box.origin("m")
+    edge = Edge(box, {"web": cluster([member], health=None)})
+    with http1.Client(edge.address) as client:
+        client.send(ASK + behind)
+        assert client.read_response().text == "m GET /chat\n"
+        if not behind:
+            client.send(b"GET /next HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        assert client.read_response().text == "m GET /next\n"
