@@ -3,7 +3,8 @@
 RFC 9112 section 9."""
 from table import Forwarded, Refused, Row, get, post
 
-WEBSOCKET = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n"
+KEY = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+WEBSOCKET = b"Upgrade: websocket\r\n" + KEY
 
 
 def version_0(fields=b""):
@@ -70,7 +71,7 @@ ROWS = [
     Row("upgrade refused by the member", "9110 7.8", get(b"Connection: upgrade\r\n" + WEBSOCKET),
         Forwarded(have={"upgrade": b"websocket", "connection": b"upgrade"})),
     Row("upgrade of a list", "9110 7.8",
-        get(b"Connection: upgrade\r\nUpgrade: h2c, a/1, HTTP/2.0\r\nUpgrade: websocket\r\n"),
+        get(b"Connection: upgrade\r\nUpgrade: h2c, a/1, HTTP/2.0\r\nUpgrade: websocket\r\n" + KEY),
         Forwarded(have={"upgrade": b"a/1, websocket"})),
     Row("Upgrade that Connection does not name", "9110 7.8", get(WEBSOCKET),
         Forwarded(absent=["upgrade", "connection"])),
