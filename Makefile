@@ -43,6 +43,15 @@ bench: deps-bench build/build.ninja
 	@ninja -C build
 	@bench/run $(ARGS)
 
+# The public HTTP cache test-suite against the shipped binary; needs node and npm. `make test` does
+# without: tests/conformance/cache has a table of its own.
+cache-conformance: all
+	@mkdir -p build/cache-suite
+	@cp tests/conformance/cache/suite/*.json build/cache-suite/
+	@cd build/cache-suite && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@/usr/bin/python3 tests/conformance/cache/run_suite.py --suite build/cache-suite \
+	  --freshet build/freshet --output docs/conformance/cache.md $(ARGS)
+
 demo: all
 	@build/freshet demo $(ARGS)
 
@@ -55,4 +64,4 @@ format: deps-format
 clean:
 	rm -rf build build-test build-tsan build-fuzz
 
-.PHONY: all test check tsan fuzz-replay tidy fuzz bench demo install format clean
+.PHONY: all test check tsan fuzz-replay tidy fuzz bench demo cache-conformance install format clean
