@@ -17,6 +17,7 @@
 
 #define ENTRY_MAGIC 0x43454e54u
 #define STATUS_BYTES 13 /* "HTTP/1.1 200 " */
+#define BODY_BYTES (sizeof(struct cache__body) + CACHE__ALLOC_OVERHEAD)
 
 /* What is not stored: what ends at this hop, what the sender writes itself (Age, Content-Length),
  * and a member's load at that moment, which is nobody's a second later. */
@@ -90,8 +91,50 @@ size_t
 cache__entry_bytes(const struct cache__entry_plan *plan)
 {
     return sizeof(struct cache_entry) + plan->key.len + plan->vary.len +
-           head_bytes(plan->response) + CACHE__ALLOC_OVERHEAD;
+           head_bytes(plan->response) + CACHE__ALLOC_OVERHEAD + (plan->body ? 0 : BODY_BYTES);
 }
+
+/* ---- bodies ---------------------------------------------------------------------------------- */
+
+static struct cache__body *
+body_new(void)
+{
+    struct cache__body *body = fr_alloc(sizeof(*body));
+    if (!body)
+        return NULL;
+    body->refs = 1;
+    body->counted_bytes = BODY_BYTES;
+    return body;
+}
+
+static struct cache__body *
+body_ref(struct cache__body *body)
+{
+    __atomic_fetch_add(&body->refs, 1, __ATOMIC_RELAXED);
+    return body;
+}
+
+/* Returns what it had of the budget, when this was the last reference. */
+static uint64_t
+body_unref(struct cache__body *body)
+{
+    if (__atomic_fetch_sub(&body->refs, 1, __ATOMIC_ACQ_REL) > 1)
+        return 0;
+    uint64_t bytes = body->counted_bytes;
+    for (uint32_t i = 0; i < body->part_count; i++)
+        fr_free(body->parts[i].data);
+    fr_free(body->parts);
+    fr_free(body);
+    return bytes;
+}
+
+uint64_t
+cache__entry_counted(const struct cache_entry *entry)
+{
+    return entry->counted_bytes + entry->body->counted_bytes;
+}
+
+/* ---- entries --------------------------------------------------------------------------------- */
 
 /* RFC 9111 section 4.3.2: Last-Modified, else Date, else when it came. */
 static int64_t
@@ -114,10 +157,15 @@ cache__entry_new(const struct cache__entry_plan *plan)
     struct cache_entry *entry = fr_alloc(bytes - CACHE__ALLOC_OVERHEAD);
     if (!entry)
         return NULL;
+    entry->body = plan->body ? body_ref(plan->body) : body_new();
+    if (!entry->body) {
+        fr_free(entry);
+        return NULL;
+    }
     char *at = (char *)(entry + 1);
     entry->status = plan->response->status;
     entry->refs = 1;
-    entry->counted_bytes = bytes;
+    entry->counted_bytes = bytes - (plan->body ? 0 : BODY_BYTES);
     entry->modified_s = modified_s(plan->response, plan->response_us / FR_US_PER_S);
     entry->key = fr_view_make(at, plan->key.len);
     at = put(at, plan->key);
@@ -135,10 +183,7 @@ cache__entry_free(struct cache_entry *entry)
     fr_require(entry->magic == ENTRY_MAGIC);
     entry->magic = 0;
     struct cache_store *store = entry->store;
-    uint64_t bytes = entry->counted_bytes;
-    for (size_t i = 0; i < entry->part_count; i++)
-        fr_free(entry->parts[i].data);
-    fr_free(entry->parts);
+    uint64_t bytes = entry->counted_bytes + body_unref(entry->body);
     fr_free(entry);
     cache__store_release(store, bytes);
 }
@@ -180,15 +225,16 @@ cache_entry_status(const struct cache_entry *entry)
 uint64_t
 cache_entry_body_bytes(const struct cache_entry *entry)
 {
-    return entry->body_bytes;
+    return entry->body->bytes;
 }
 
 bool
 cache_entry_body(const struct cache_entry *entry, size_t index, struct fr_view *out)
 {
-    if (index >= entry->part_count)
+    const struct cache__body *body = entry->body;
+    if (index >= body->part_count)
         return false;
-    *out = fr_view_make(entry->parts[index].data, entry->parts[index].len);
+    *out = fr_view_make(body->parts[index].data, body->parts[index].len);
     return true;
 }
 

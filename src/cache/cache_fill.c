@@ -43,7 +43,7 @@ memory_take(struct cache_entry *entry, void *old, size_t old_bytes, size_t bytes
         cache__store_release(entry->store, extra);
         return NULL;
     }
-    entry->counted_bytes += extra;
+    entry->body->counted_bytes += extra;
     return memory;
 }
 
@@ -51,19 +51,20 @@ memory_take(struct cache_entry *entry, void *old, size_t old_bytes, size_t bytes
 static bool
 part_add(struct cache_entry *entry, size_t bytes)
 {
-    if (entry->part_count == entry->part_cap) {
-        size_t cap = entry->part_cap + (entry->part_cap ? PARTS_GROWTH : 1);
-        struct cache__part *parts = memory_take(
-            entry, entry->parts, entry->part_cap * sizeof(*parts), cap * sizeof(*parts));
+    struct cache__body *body = entry->body;
+    if (body->part_count == body->part_cap) {
+        uint32_t cap = body->part_cap + (body->part_cap ? PARTS_GROWTH : 1);
+        struct cache__part *parts =
+            memory_take(entry, body->parts, body->part_cap * sizeof(*parts), cap * sizeof(*parts));
         if (!parts)
             return false;
-        entry->parts = parts;
-        entry->part_cap = cap;
+        body->parts = parts;
+        body->part_cap = cap;
     }
     char *data = memory_take(entry, NULL, 0, bytes);
     if (!data)
         return false;
-    entry->parts[entry->part_count++] = (struct cache__part){.data = data, .len = 0, .cap = bytes};
+    body->parts[body->part_count++] = (struct cache__part){.data = data, .len = 0, .cap = bytes};
     return true;
 }
 
@@ -145,8 +146,8 @@ room_make(struct cache_filler *filler)
 {
     struct cache_entry *entry = filler->entry;
     size_t bytes = PART_BYTES_MIN;
-    if (entry->part_count > 0)
-        bytes = entry->parts[entry->part_count - 1].cap * 2;
+    if (entry->body->part_count > 0)
+        bytes = entry->body->parts[entry->body->part_count - 1].cap * 2;
     if (bytes > PART_BYTES_MAX)
         bytes = PART_BYTES_MAX;
     return part_add(entry, bytes);
@@ -156,16 +157,16 @@ room_make(struct cache_filler *filler)
 static size_t
 part_fill(struct cache_entry *entry, struct fr_view data)
 {
-    if (entry->part_count == 0)
+    if (entry->body->part_count == 0)
         return 0;
-    struct cache__part *part = &entry->parts[entry->part_count - 1];
+    struct cache__part *part = &entry->body->parts[entry->body->part_count - 1];
     size_t bytes = part->cap - part->len;
     if (bytes > data.len)
         bytes = data.len;
     if (bytes)
         memcpy(part->data + part->len, data.ptr, bytes);
     part->len += bytes;
-    entry->body_bytes += bytes;
+    entry->body->bytes += bytes;
     return bytes;
 }
 
@@ -177,7 +178,7 @@ cache_fill_add(struct cache_filler **filler, struct fr_view data)
     struct cache_entry *entry = self->entry;
     uint64_t max = self->length_known ? self->length : cache__store_object_max(entry->store);
     enum cache__refusal refusal = CACHE__REFUSED_LARGE;
-    if (data.len > max - entry->body_bytes)
+    if (data.len > max - entry->body->bytes)
         goto refuse;
     refusal = CACHE__REFUSED_FULL;
     while (data.len > 0) {
@@ -197,9 +198,9 @@ refuse:
 static void
 part_trim(struct cache_entry *entry)
 {
-    if (entry->part_count == 0)
+    if (entry->body->part_count == 0)
         return;
-    struct cache__part *part = &entry->parts[entry->part_count - 1];
+    struct cache__part *part = &entry->body->parts[entry->body->part_count - 1];
     if (part->len == part->cap || part->len == 0)
         return;
     char *data = fr_realloc(part->data, part->len);
@@ -208,7 +209,7 @@ part_trim(struct cache_entry *entry)
     size_t less = part->cap - part->len;
     part->data = data;
     part->cap = part->len;
-    entry->counted_bytes -= less;
+    entry->body->counted_bytes -= less;
     cache__store_release(entry->store, less);
 }
 
@@ -231,7 +232,7 @@ filler_end(struct cache_filler **filler)
 void
 cache_fill_commit(struct cache_filler **filler)
 {
-    bool whole = !(*filler)->length_known || (*filler)->entry->body_bytes == (*filler)->length;
+    bool whole = !(*filler)->length_known || (*filler)->entry->body->bytes == (*filler)->length;
     struct cache_entry *entry = filler_end(filler);
     if (whole) {
         part_trim(entry);

@@ -14,8 +14,9 @@
 /* ---- rules (cache_control.c, cache_rules.c) -------------------------------------------------- */
 
 #define CACHE__ABSENT (-1)
-#define CACHE__SECONDS_MAX INT64_C(2147483648) /* what overflows is this (RFC 9111 section 1.2.2)  \
-                                                */
+#define CACHE__SECONDS_MAX                                                                         \
+    INT64_C(2147483648) /* what overflows is this (RFC 9111 section 1.2.2)                         \
+                         */
 
 /* All Cache-Control fields of a head together. Seconds, or CACHE__ABSENT. */
 struct cache__control {
@@ -92,6 +93,16 @@ struct cache__part {
     size_t cap;
 };
 
+/* The bytes of one response, shared by the entries that a 304 makes of each other. */
+struct cache__body {
+    uint32_t refs; /* atomic */
+    uint32_t part_count;
+    uint32_t part_cap;
+    struct cache__part *parts;
+    uint64_t bytes;
+    uint64_t counted_bytes; /* of the store's budget: this struct, the parts and their table */
+};
+
 struct cache_entry {
     uint32_t magic;
     /* set before the entry is seen by others, then constant */
@@ -106,11 +117,8 @@ struct cache_entry {
     struct fr_view vary;
     struct fr_view head;
     struct fr_view etag;
-    struct cache__part *parts;
-    size_t part_count;
-    size_t part_cap;
-    uint64_t body_bytes;
-    uint64_t counted_bytes; /* of the store's budget */
+    struct cache__body *body; /* a reference */
+    uint64_t counted_bytes;   /* of the store's budget, without the body */
     /* shard lock */
     struct fr_list queue;
     struct cache_entry *chain;
@@ -119,17 +127,19 @@ struct cache_entry {
     uint32_t refs;
 };
 
-/* Not yet seen by others; one reference. Bytes are counted in entry->counted_bytes and must have
- * been reserved by the caller. */
+/* Not yet seen by others; one reference. The caller reserved cache__entry_bytes(plan). */
 struct cache__entry_plan {
     struct fr_view key;
     struct fr_view vary;
     const struct http_head *response;
     int64_t response_us;
+    struct cache__body *body; /* shared with the new entry; NULL: it gets an empty one */
 };
 size_t cache__entry_bytes(const struct cache__entry_plan *plan);
 struct cache_entry *cache__entry_new(const struct cache__entry_plan *plan);
 void cache__entry_free(struct cache_entry *entry); /* the last reference, or never seen */
+/* What it takes of the budget with its body: what an eviction gives back if nobody holds either. */
+uint64_t cache__entry_counted(const struct cache_entry *entry);
 
 /* ---- store (cache_store.c) ------------------------------------------------------------------- */
 
@@ -141,6 +151,9 @@ uint64_t cache__store_object_max(const struct cache_store *store);
 bool cache__store_reserve(struct cache_store *store, uint64_t bytes);
 void cache__store_release(struct cache_store *store, uint64_t bytes);
 void cache__store_refused(struct cache_store *store, enum cache__refusal refusal);
+/* The variant of `key` that the request selects, referenced; NULL when there is none. */
+struct cache_entry *cache__store_find(struct cache_store *store, const struct cache__key *key,
+                                      const struct http_head *request);
 /* Keeps the caller's reference whatever happens. */
 void cache__store_take(struct cache_store *store, struct cache_entry *entry);
 /* Asserts what must hold of every shard. Tests only: it takes every lock. */

@@ -170,7 +170,7 @@ entry_unlink(struct cache_store *store, struct shard *shard, struct cache_entry 
         shard->hand = entry->queue.prev;
     fr_list_remove(&entry->queue);
     shard->entry_count--;
-    __atomic_fetch_sub(&shard->bytes, entry->counted_bytes, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&shard->bytes, cache__entry_counted(entry), __ATOMIC_RELAXED);
     __atomic_fetch_sub(&store->entries, 1, __ATOMIC_RELAXED);
     return entry;
 }
@@ -241,7 +241,7 @@ evict_one(struct cache_store *store)
         fr_lock_give(&shard->lock);
         if (!victim)
             continue;
-        uint64_t bytes = victim->counted_bytes;
+        uint64_t bytes = cache__entry_counted(victim);
         cache_entry_unref(&victim);
         count_add(&store->evicted, 1);
         return bytes;
@@ -328,49 +328,18 @@ variant_find(struct cache_store *store, struct shard *shard, const struct cache_
     return NULL;
 }
 
-static struct cache_entry *
-find(struct cache_store *store, const struct cache__key *key, const struct http_head *request)
+struct cache_entry *
+cache__store_find(struct cache_store *store, const struct cache__key *key,
+                  const struct http_head *request)
 {
     struct shard *shard = shard_of(store, key->hash);
+    fr_require(store->magic == STORE_MAGIC);
     fr_lock_take(&shard->lock);
     struct cache_entry *entry = variant_find(store, shard, key, request);
     if (entry)
         entry->visited = true;
     fr_lock_give(&shard->lock);
     return entry;
-}
-
-enum cache_answer
-cache_lookup(struct cache_store *store, const struct cache_request *request,
-             struct cache_entry **out_entry)
-{
-    fr_require(store->magic == STORE_MAGIC);
-    const struct http_head *head = request->head;
-    *out_entry = NULL;
-    if (head->method != HTTP_GET && head->method != HTTP_HEAD)
-        return CACHE_BYPASS;
-    struct cache__control control;
-    struct cache__key key;
-    cache__control_read(head, &control);
-    /* RFC 9111 section 5.2.1.7: stored, or 504; that we would not even look changes nothing. */
-    enum cache_answer answer = control.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_BYPASS;
-    if (cache__bypasses(head, &control) || !cache__key_make(&store->hash_key, request, &key))
-        return answer;
-    answer = control.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_MISS;
-    if (control.no_cache)
-        return answer;
-    struct cache_entry *entry = find(store, &key, head);
-    if (!entry)
-        return answer;
-    bool has_authorization = http_head_find(head, HTTP_FIELD_AUTHORIZATION) != NULL;
-    enum cache_answer verdict = cache__judge(&entry->freshness, &control, has_authorization,
-                                             request->now_us, request->stale_max_us);
-    if (verdict != CACHE_MISS) {
-        *out_entry = entry;
-        return verdict;
-    }
-    cache_entry_unref(&entry);
-    return answer;
 }
 
 /* ---- admitting and invalidating -------------------------------------------------------------- */
@@ -441,7 +410,7 @@ cache__store_take(struct cache_store *store, struct cache_entry *entry)
         *bucket = cache_entry_ref(entry);
         fr_list_push_front(&shard->queue, &entry->queue);
         shard->entry_count++;
-        count_add(&shard->bytes, entry->counted_bytes);
+        count_add(&shard->bytes, cache__entry_counted(entry));
         count_add(&store->entries, 1);
     }
     fr_lock_give(&shard->lock);
@@ -518,7 +487,7 @@ shard_check(struct cache_store *store, struct shard *shard)
             fr_insist(shard_of(store, entry->hash) == shard);
             fr_insist(entry->store == store);
             fr_insist(!fr_list_empty(&entry->queue));
-            bytes += entry->counted_bytes;
+            bytes += cache__entry_counted(entry);
             chained++;
         }
     }
