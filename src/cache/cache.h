@@ -22,13 +22,16 @@ struct cache_entry;  /* complete: counted reference */
 struct cache_filler; /* one worker's, while a response comes in */
 
 #define CACHE_MEMORY_BYTES_MIN (256 * 1024) /* less than this is FR_ERR_RANGE */
+#define CACHE_OWNERS_MAX 4096
+#define CACHE_PURGES_MAX 64 /* not swept yet; then purges by prefix are refused */
 
 struct cache_options {
     uint64_t memory_bytes;
     uint64_t object_bytes_max;
 };
 struct cache_counters { /* of the store, summed over its shards */
-    uint64_t bytes, entries, stored, evicted, refused_full, refused_large;
+    uint64_t bytes, entries, stored, evicted, refused_full, refused_large, refused_tags,
+        refused_purged;
 };
 
 FR_MUST_USE enum fr_err cache_store_new(const struct cache_options *options,
@@ -42,6 +45,8 @@ struct cache_request {
     struct fr_view scheme; /* "http" */
     struct fr_view host;   /* normalised, port kept */
     int64_t now_us;        /* wall clock */
+    uint64_t serial; /* filling: cache_purge_serial() when the request went out; 0 = it does now */
+    uint32_t owner;  /* filling: whose requests these are, below CACHE_OWNERS_MAX */
     int64_t stale_max_us;  /* serve a stale response up to this far past freshness without asking
                               (the edge is relieving itself); 0 = never */
 };
@@ -90,5 +95,34 @@ void cache_fill_drop(struct cache_filler **filler); /* it did not; NULL is allow
 /* An unsafe method succeeded: what is stored for its target, or is coming in, is no longer valid
  * (section 4.4). Safe methods invalidate nothing. */
 void cache_invalidate(struct cache_store *store, const struct cache_request *request);
+
+/* ---- purging --------------------------------------------------------------------------------- */
+
+/* For http and https alike. URL: "http://host/path?query" or "//host/path?query", all its variants.
+ * PREFIX: the beginning of such. TAG: one of the response's Surrogate-Key or Cache-Tag. */
+enum cache_purge_kind { CACHE_PURGE_URL, CACHE_PURGE_PREFIX, CACHE_PURGE_TAG, CACHE_PURGE_ALL };
+struct cache_purge {
+    enum cache_purge_kind kind;
+    bool soft; /* stays, but is stale */
+    struct fr_view text;
+};
+/* In force when it returns, for what is stored and for what is coming in; any thread.
+ * FR_ERR_SYNTAX: no URL, or no tag.  FR_ERR_FULL, FR_ERR_NOMEM: nothing was purged. */
+FR_MUST_USE enum fr_err cache_purge(struct cache_store *store, const struct cache_purge *purge,
+                                    int64_t now_us, uint64_t *out_serial);
+uint64_t cache_purge_serial(const struct cache_store *store); /* of the newest purge */
+/* What purges took: objects stored, and how often they were asked for. */
+struct cache_purged {
+    uint64_t objects, bytes;
+    double requests_per_s;
+};
+/* Counts what was purged and gives its memory back, so many buckets of the index at a time. One
+ * thread, always the same. True: all is done. */
+bool cache_purge_sweep(struct cache_store *store, size_t buckets, int64_t now_us);
+/* True when this purge has been swept; *out is what it took, 0 when it was too long ago. */
+bool cache_purge_swept(const struct cache_store *store, uint64_t serial, struct cache_purged *out);
+/* Of all purges so far, and of those that concerned one owner. */
+void cache_purge_total(const struct cache_store *store, struct cache_purged *out);
+void cache_purge_owner(const struct cache_store *store, uint32_t owner, struct cache_purged *out);
 
 #endif

@@ -90,8 +90,9 @@ head_write(struct cache_entry *entry, char *at, const struct http_head *response
 size_t
 cache__entry_bytes(const struct cache__entry_plan *plan)
 {
-    return sizeof(struct cache_entry) + plan->key.len + plan->vary.len +
-           head_bytes(plan->response) + CACHE__ALLOC_OVERHEAD + (plan->body ? 0 : BODY_BYTES);
+    return sizeof(struct cache_entry) + plan->tags->count * sizeof(uint32_t) + plan->key.len +
+           plan->vary.len + head_bytes(plan->response) + CACHE__ALLOC_OVERHEAD +
+           (plan->body ? 0 : BODY_BYTES);
 }
 
 /* ---- bodies ---------------------------------------------------------------------------------- */
@@ -162,7 +163,11 @@ cache__entry_new(const struct cache__entry_plan *plan)
         fr_free(entry);
         return NULL;
     }
-    char *at = (char *)(entry + 1);
+    uint32_t *tags = (uint32_t *)(void *)(entry + 1);
+    memcpy(tags, plan->tags->tags, plan->tags->count * sizeof(*tags));
+    entry->tags = tags;
+    entry->tag_count = (uint16_t)plan->tags->count;
+    char *at = (char *)(tags + plan->tags->count);
     entry->status = plan->response->status;
     entry->refs = 1;
     entry->counted_bytes = bytes - (plan->body ? 0 : BODY_BYTES);

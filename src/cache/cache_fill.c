@@ -83,9 +83,15 @@ entry_make(struct cache_store *store, const struct cache_request *request,
     struct fr_view names = fr_view_make(vary.names, vary.len);
     if (vary.len && !cache__select_hash(hash_key, names, request->head, &select))
         return NULL;
+    struct cache__tags tags;
+    if (!cache__tags_read(hash_key, response, cache__key_url(&key, request), &tags)) {
+        cache__store_refused(store, CACHE__REFUSED_TAGS); /* a purge must not miss it */
+        return NULL;
+    }
     struct cache__entry_plan plan = {
         .key = fr_view_make(key.text, key.len),
         .vary = names,
+        .tags = &tags,
         .response = response,
         .response_us = freshness->response_us,
     };
@@ -104,6 +110,8 @@ entry_make(struct cache_store *store, const struct cache_request *request,
     entry->select = select;
     entry->freshness = *freshness;
     entry->request_us = request_us;
+    entry->owner = request->owner;
+    entry->serial = request->serial ? request->serial : cache_purge_serial(store);
     return entry;
 }
 

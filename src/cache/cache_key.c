@@ -113,3 +113,10 @@ cache__select_hash(const struct fr_hash_key *hash_key, struct fr_view vary_names
     *out = fr_hash128(hash_key, text, f.len);
     return true;
 }
+
+struct fr_view
+cache__key_url(const struct cache__key *key, const struct cache_request *request)
+{
+    size_t skip = request->scheme.len + 3;
+    return fr_view_make(key->text + skip, key->len - skip);
+}

@@ -31,9 +31,13 @@ cache_lookup(struct cache_store *store, const struct cache_request *request,
     if (!entry)
         return answer;
     bool has_authorization = http_head_find(head, HTTP_FIELD_AUTHORIZATION) != NULL;
-    enum cache_answer verdict = cache__judge(&entry->freshness, &control, has_authorization,
-                                             request->now_us, request->stale_max_us);
+    struct cache__freshness freshness = entry->freshness;
+    enum cache_answer verdict = CACHE_MISS;
+    if (cache__purges_apply(cache__store_purges(store), entry, request->now_us, &freshness))
+        verdict = cache__judge(&freshness, &control, has_authorization, request->now_us,
+                               request->stale_max_us);
     if (verdict != CACHE_MISS) {
+        __atomic_fetch_add(&entry->hits, 1, __ATOMIC_RELAXED);
         *out_entry = entry;
         return verdict;
     }

@@ -82,6 +82,33 @@ bool cache__vary_read(const struct http_head *response, struct cache__vary *out)
 bool cache__select_hash(const struct fr_hash_key *hash_key, struct fr_view vary_names,
                         const struct http_head *request, struct fr_hash128 *out);
 
+/* The URL of the target, from the host on, as cache_purge knows it: a piece of the key. */
+struct fr_view cache__key_url(const struct cache__key *key, const struct cache_request *request);
+
+/* ---- tags and purges (cache_purge.c) --------------------------------------------------------- */
+
+#define CACHE__TAGS_MAX 256 /* of one response, with the URL; what has more is not stored */
+
+struct cache__tags {
+    size_t count;
+    uint32_t tags[CACHE__TAGS_MAX];
+};
+/* False when there are too many. */
+bool cache__tags_read(const struct fr_hash_key *hash_key, const struct http_head *response,
+                      struct fr_view url, struct cache__tags *out);
+
+struct cache__purges;
+enum cache__purged { CACHE__PURGED_NOT, CACHE__PURGED_SOFT, CACHE__PURGED_HARD };
+uint64_t cache__purges_bytes(uint64_t memory_bytes);
+struct cache__purges *cache__purges_new(uint64_t memory_bytes, const struct fr_hash_key *hash_key);
+void cache__purges_free(struct cache__purges **purges);
+/* What was purged since the entry was judged last concerns it? */
+enum cache__purged cache__purges_judge(struct cache__purges *purges, struct cache_entry *entry);
+/* Before an entry answers. False: it is purged. Shortens *freshness, a copy of the entry's, where
+ * it was made stale. */
+bool cache__purges_apply(struct cache__purges *purges, struct cache_entry *entry, int64_t now_us,
+                         struct cache__freshness *freshness);
+
 /* ---- entries (cache_entry.c) ----------------------------------------------------------------- */
 
 /* Counted with every allocation: the allocator's own word and slack. */
@@ -113,6 +140,9 @@ struct cache_entry {
     struct cache__freshness freshness;
     int64_t request_us;
     int64_t modified_s; /* Last-Modified, else Date, else when it came: RFC 9111 section 4.3.2 */
+    uint32_t owner;
+    uint16_t tag_count;
+    const uint32_t *tags; /* the URL's first */
     struct fr_view key;
     struct fr_view vary;
     struct fr_view head;
@@ -125,12 +155,16 @@ struct cache_entry {
     bool visited;
     /* shared, atomic */
     uint32_t refs;
+    uint32_t hits;
+    uint64_t serial;  /* judged up to this purge */
+    int64_t stale_us; /* made stale by a purge then; 0 = not */
 };
 
 /* Not yet seen by others; one reference. The caller reserved cache__entry_bytes(plan). */
 struct cache__entry_plan {
     struct fr_view key;
     struct fr_view vary;
+    const struct cache__tags *tags;
     const struct http_head *response;
     int64_t response_us;
     struct cache__body *body; /* shared with the new entry; NULL: it gets an empty one */
@@ -143,7 +177,7 @@ uint64_t cache__entry_counted(const struct cache_entry *entry);
 
 /* ---- store (cache_store.c) ------------------------------------------------------------------- */
 
-enum cache__refusal { CACHE__REFUSED_FULL, CACHE__REFUSED_LARGE };
+enum cache__refusal { CACHE__REFUSED_FULL, CACHE__REFUSED_LARGE, CACHE__REFUSED_TAGS };
 
 const struct fr_hash_key *cache__store_hash_key(const struct cache_store *store);
 uint64_t cache__store_object_max(const struct cache_store *store);
@@ -156,6 +190,19 @@ struct cache_entry *cache__store_find(struct cache_store *store, const struct ca
                                       const struct http_head *request);
 /* Keeps the caller's reference whatever happens. */
 void cache__store_take(struct cache_store *store, struct cache_entry *entry);
+struct cache__purges *cache__store_purges(const struct cache_store *store);
+/* Visits what is stored, so many buckets from *cursor on; true from fn unlinks. The shard is
+ * locked: fn calls nothing of the store. False: that was the last bucket, the cursor is at the
+ * first. */
+struct cache__cursor {
+    size_t shard, bucket;
+};
+typedef bool (*cache__walk_fn)(void *ctx, struct cache_entry *entry);
+bool cache__store_walk(struct cache_store *store, struct cache__cursor *cursor, size_t buckets,
+                       cache__walk_fn fn, void *ctx);
+/* The same of all that has this key. */
+void cache__store_walk_key(struct cache_store *store, struct fr_view key, cache__walk_fn fn,
+                           void *ctx);
 /* Asserts what must hold of every shard. Tests only: it takes every lock. */
 void cache__store_check(struct cache_store *store);
 

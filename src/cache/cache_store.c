@@ -56,6 +56,7 @@ struct cache_store {
     size_t bucket_count; /* a shard; a power of two */
     size_t shard_count;  /* initialised so far */
     struct cache_entry **bucket_memory;
+    struct cache__purges *purges;
     /* shared, atomic */
     uint64_t bytes __attribute__((aligned(FR_CACHE_LINE)));
     uint64_t entries;
@@ -63,8 +64,19 @@ struct cache_store {
     uint64_t evicted;
     uint64_t refused_full;
     uint64_t refused_large;
+    uint64_t refused_tags;
+    uint64_t refused_purged;
     uint32_t evict_next;
     struct shard shards[SHARDS];
+};
+
+struct key_of {
+    struct fr_hash128 hash;
+    struct fr_view text;
+};
+struct walk {
+    cache__walk_fn fn;
+    void *ctx;
 };
 
 static void
@@ -96,7 +108,7 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
     size_t bucket_count = bucket_count_for(options->memory_bytes);
     uint64_t index_bytes = sizeof(struct cache_store) +
                            SHARDS * bucket_count * sizeof(struct cache_entry *) +
-                           2 * CACHE__ALLOC_OVERHEAD;
+                           2 * CACHE__ALLOC_OVERHEAD + cache__purges_bytes(options->memory_bytes);
     if (options->memory_bytes < CACHE_MEMORY_BYTES_MIN)
         return FR_ERR_RANGE;
     fr_insist(2 * index_bytes < options->memory_bytes);
@@ -110,6 +122,9 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
     if (!store->bucket_memory)
         goto out;
     fr_hash_key_random(&store->hash_key);
+    store->purges = cache__purges_new(options->memory_bytes, &store->hash_key);
+    if (!store->purges)
+        goto out;
     for (size_t i = 0; i < SHARDS; i++) {
         struct shard *shard = &store->shards[i];
         fr_lock_init(&shard->lock);
@@ -276,7 +291,12 @@ cache__store_release(struct cache_store *store, uint64_t bytes)
 void
 cache__store_refused(struct cache_store *store, enum cache__refusal refusal)
 {
-    count_add(refusal == CACHE__REFUSED_FULL ? &store->refused_full : &store->refused_large, 1);
+    uint64_t *counters[] = {
+        [CACHE__REFUSED_FULL] = &store->refused_full,
+        [CACHE__REFUSED_LARGE] = &store->refused_large,
+        [CACHE__REFUSED_TAGS] = &store->refused_tags,
+    };
+    count_add(counters[refusal], 1);
 }
 
 const struct fr_hash_key *
@@ -300,6 +320,8 @@ cache_store_counters(const struct cache_store *store, struct cache_counters *out
     out->evicted = count_read(&store->evicted);
     out->refused_full = count_read(&store->refused_full);
     out->refused_large = count_read(&store->refused_large);
+    out->refused_tags = count_read(&store->refused_tags);
+    out->refused_purged = count_read(&store->refused_purged);
 }
 
 /* ---- looking up ------------------------------------------------------------------------------ */
@@ -402,7 +424,8 @@ cache__store_take(struct cache_store *store, struct cache_entry *entry)
     struct cache_entry *replaced = NULL;
     struct shard *shard = shard_of(store, entry->hash);
     fr_lock_take(&shard->lock);
-    bool taken = !outdated(shard, entry);
+    bool purged = cache__purges_judge(store->purges, entry) != CACHE__PURGED_NOT;
+    bool taken = !purged && !outdated(shard, entry);
     if (taken) {
         replaced = replaced_take(store, shard, entry);
         struct cache_entry **bucket = bucket_of(store, shard, entry->hash);
@@ -416,7 +439,17 @@ cache__store_take(struct cache_store *store, struct cache_entry *entry)
     fr_lock_give(&shard->lock);
     if (taken)
         count_add(&store->stored, 1);
+    if (purged)
+        count_add(&store->refused_purged, 1);
     chain_unref(replaced);
+}
+
+static bool
+leave(void *ctx, struct cache_entry *entry)
+{
+    (void)ctx;
+    (void)entry; /* whoever it is */
+    return true;
 }
 
 void
@@ -427,15 +460,30 @@ cache_invalidate(struct cache_store *store, const struct cache_request *request)
         return;
     if (!cache__key_make(&store->hash_key, request, &key))
         return; /* what has no key is not stored */
-    struct fr_view text = fr_view_make(key.text, key.len);
-    struct cache_entry *gone = NULL;
     struct shard *shard = shard_of(store, key.hash);
     fr_lock_take(&shard->lock);
     *mark_of(shard, key.hash) = request->now_us;
-    struct cache_entry **link = bucket_of(store, shard, key.hash);
+    fr_lock_give(&shard->lock);
+    cache__store_walk_key(store, fr_view_make(key.text, key.len), leave, NULL);
+}
+
+/* ---- walking --------------------------------------------------------------------------------- */
+
+struct cache__purges *
+cache__store_purges(const struct cache_store *store)
+{
+    return store->purges;
+}
+
+/* One bucket; returns what leaves, chained. An entry whose key is not `key` is passed by. */
+static struct cache_entry *
+bucket_walk(struct cache_store *store, struct shard *shard, struct cache_entry **link,
+            const struct key_of *key, struct walk *walk)
+{
+    struct cache_entry *gone = NULL;
     while (*link) {
         struct cache_entry *entry = *link;
-        if (!entry_has_key(entry, key.hash, text)) {
+        if ((key && !entry_has_key(entry, key->hash, key->text)) || !walk->fn(walk->ctx, entry)) {
             link = &entry->chain;
             continue;
         }
@@ -443,6 +491,41 @@ cache_invalidate(struct cache_store *store, const struct cache_request *request)
         entry->chain = gone;
         gone = entry;
     }
+    return gone;
+}
+
+bool
+cache__store_walk(struct cache_store *store, struct cache__cursor *cursor, size_t buckets,
+                  cache__walk_fn fn, void *ctx)
+{
+    struct walk walk = {fn, ctx};
+    for (; buckets > 0; buckets--) {
+        struct shard *shard = &store->shards[cursor->shard];
+        fr_lock_take(&shard->lock);
+        struct cache_entry *gone =
+            bucket_walk(store, shard, &shard->buckets[cursor->bucket], NULL, &walk);
+        fr_lock_give(&shard->lock);
+        chain_unref(gone);
+        if (++cursor->bucket < store->bucket_count)
+            continue;
+        cursor->bucket = 0;
+        if (++cursor->shard == SHARDS) {
+            cursor->shard = 0;
+            return false;
+        }
+    }
+    return true;
+}
+
+void
+cache__store_walk_key(struct cache_store *store, struct fr_view key, cache__walk_fn fn, void *ctx)
+{
+    struct walk walk = {fn, ctx};
+    struct key_of of = {fr_hash128(&store->hash_key, key.ptr, key.len), key};
+    struct shard *shard = shard_of(store, of.hash);
+    fr_lock_take(&shard->lock);
+    struct cache_entry *gone =
+        bucket_walk(store, shard, bucket_of(store, shard, of.hash), &of, &walk);
     fr_lock_give(&shard->lock);
     chain_unref(gone);
 }
@@ -465,6 +548,7 @@ cache_store_free(struct cache_store **store)
         fr_lock_fini(&shard->lock);
     }
     old->magic = 0;
+    cache__purges_free(&old->purges);
     fr_free(old->bucket_memory);
     fr_free(old);
 }

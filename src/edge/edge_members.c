@@ -166,6 +166,7 @@ static uint32_t
 take_slot(struct edge *edge)
 {
     _Static_assert(PROXY_CLUSTERS_MAX > 3 * CONFIG_CLUSTERS_MAX, "clusters without a slot");
+    _Static_assert(PROXY_CLUSTERS_MAX <= CACHE_OWNERS_MAX, "clusters whose purges do not count");
     while (edge->cluster_slots[edge->cluster_slot_next])
         edge->cluster_slot_next = (edge->cluster_slot_next + 1) % PROXY_CLUSTERS_MAX;
     uint32_t slot = edge->cluster_slot_next;

@@ -75,6 +75,10 @@ put_cache(struct metrics *metrics, const struct edge *edge)
          cache.refused_full},
         {"cache_refused_large_total", "counter", "Responses not stored: too large",
          cache.refused_large},
+        {"cache_refused_tags_total", "counter", "Responses not stored: too many tags",
+         cache.refused_tags},
+        {"cache_refused_purged_total", "counter",
+         "Responses not stored: purged while they were on their way", cache.refused_purged},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         put(metrics, "# HELP freshet_%s %s\n# TYPE freshet_%s %s\nfreshet_%s %llu\n", rows[i].name,

@@ -22,6 +22,8 @@ cache_request_of(const struct proxy_exchange *x, const struct http_head *request
         .scheme = x->https ? FR_VIEW("https") : FR_VIEW("http"),
         .host = fr_view_make(x->host, x->host_len),
         .now_us = loop_wall_us(x->worker->loop),
+        .serial = x->request_serial,
+        .owner = x->cache_owner,
     };
 }
 
@@ -83,6 +85,7 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
         PROXY_COUNT(worker, cache_misses);
         proxy_note_cache(x, PROXY_LOG_CACHE_MISS);
         x->request_wall_us = wanted.now_us;
+        x->request_serial = cache_purge_serial(worker->cache);
         fr_buf_clear(&x->raw_head);
         x->storing = fr_buf_append_view(&x->raw_head, raw) == FR_OK; /* else it is just forwarded */
         return PROXY_CACHED_FORWARD;

@@ -436,6 +436,7 @@ exchange_route(struct proxy_exchange *x, const struct http_head *request, struct
         proxy_answer(x, request, route->config, wanted.host);
         return;
     }
+    x->cache_owner = route->cluster->slot;
     bool stale = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
     enum proxy_cached cached = PROXY_CACHED_FORWARD;
     if (worker->cache && route->config->cache != CONFIG_CACHE_OFF && x->upgrade_len == 0)

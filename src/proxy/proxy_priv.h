@@ -275,6 +275,8 @@ struct proxy_exchange {
     size_t host_len;
     char host[256];
     int64_t request_wall_us;
+    uint64_t request_serial; /* purges after this one concern what comes in */
+    uint32_t cache_owner;    /* the cluster's slot */
     struct cache_filler *filler;
     struct cache_entry *entry;
     size_t part_index, part_offset; /* of the entry's body, next to send */

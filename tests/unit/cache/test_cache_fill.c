@@ -69,6 +69,7 @@ chunked_bodies(void **state)
     for (size_t t = 0; t < 8; t++) {
         for (size_t p = 0; p < 4; p++) {
             struct cache_store *store = help_store(MEMORY, MEMORY);
+            uint64_t empty = help_counters(store).bytes;
             struct cache_filler *filler =
                 begin(store, OK("Cache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n"));
             assert_non_null(filler);
@@ -89,7 +90,7 @@ chunked_bodies(void **state)
             }
             assert_int_equal(seen, totals[t]);
             /* nothing but the index, the entry and its exact bytes is counted */
-            assert_true(help_counters(store).bytes < 64 * 1024 + 2048 + totals[t]);
+            assert_true(help_counters(store).bytes < empty + 2048 + totals[t]);
             cache_entry_unref(&entry);
             cache_store_free(&store);
         }

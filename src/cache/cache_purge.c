@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache_purge.c - takes back what was stored: by URL, prefix or tag, or all of it.
+ *
+ * May touch:  base, http.
+ * Threads:    any may purge; one, always the same, sweeps.
+ * Memory:     two serials a tag slot, counted with the index; CACHE_PURGES_MAX purges are
+ *             remembered, and what each cluster lost (OWNERS_BYTES, once anything was purged).
+ * When full:  a prefix is refused while CACHE_PURGES_MAX purges wait for the sweep; other purges
+ *             are done, but what each of them took is not counted for itself.
+ * Cost:       a look-up: one comparison while nothing was purged since the entry was last looked
+ *             at; else one for each of its tags, and one for each prefix purged since.
+ *
+ * Every purge takes the next serial. An entry knows up to which serial it has been judged, at first
+ * the one at which its request went out; whatever was purged after that and concerns it takes
+ * it back. So a purge is in force when cache_purge returns, whatever the number of objects, and
+ * a response that was on its way meanwhile is not stored.
+ *
+ *     tag, URL     slots[hash of it].hard or .soft = serial: both are tags, the URL unspoken.
+ *                  Two that share a slot go together, which takes too much and never too little.
+ *     prefix       remembered in a ring, compared with the key
+ *     all          one serial
+ *
+ * The sweep walks the index afterwards, a slice at a time: it counts what went, and gives its
+ * memory back before eviction would.
+ */
+#include "cache/cache_priv.h"
+
+#include "base/fr_buf.h"
+#include "base/fr_check.h"
+#include "base/fr_lock.h"
+#include "base/fr_mem.h"
+#include "base/fr_time.h"
+
+#define SLOTS_MIN 64
+#define SLOTS_MAX 65536
+#define SLOT_MEMORY 4096 /* one slot for so many bytes of budget */
+#define OWNERS_BYTES (CACHE_OWNERS_MAX * sizeof(struct cache_purged))
+#define AGE_MIN_US FR_US_PER_S /* a rate over less says little */
+
+struct slot { /* shared, atomic: serials, 0 = never */
+    uint64_t hard;
+    uint64_t soft;
+};
+
+struct record {
+    uint64_t serial; /* 0: free */
+    enum cache_purge_kind kind;
+    bool soft;
+    bool swept;
+    uint32_t tag;
+    struct fr_view prefix; /* from the host on; ours */
+    struct cache_purged sum;
+};
+
+struct cache__purges {
+    /* set once */
+    const struct fr_hash_key *hash_key;
+    struct slot *slots;
+    size_t slot_count;
+    /* shared, atomic; written by purges alone */
+    uint64_t last; /* the newest serial */
+    uint64_t all_hard;
+    uint64_t all_soft;
+    uint64_t prefix_last;
+    uint64_t prefix_floor; /* prefixes up to this serial are forgotten */
+    uint64_t swept;        /* all up to this serial are */
+    /* under the lock */
+    struct fr_lock lock;
+    struct record records[CACHE_PURGES_MAX]; /* in no order */
+    struct cache_purged *owners;             /* NULL until it is needed */
+    struct cache_purged total;
+    /* the sweeper's */
+    struct cache__cursor cursor;
+    uint64_t target; /* of the round under way; 0: none */
+};
+
+static uint64_t
+load(const uint64_t *from)
+{
+    return __atomic_load_n(from, __ATOMIC_ACQUIRE);
+}
+
+static void
+store(uint64_t *to, uint64_t value)
+{
+    __atomic_store_n(to, value, __ATOMIC_RELEASE);
+}
+
+static size_t
+slot_count_for(uint64_t memory_bytes)
+{
+    size_t count = SLOTS_MIN;
+    while (count < SLOTS_MAX && count * SLOT_MEMORY < memory_bytes)
+        count *= 2;
+    return count;
+}
+
+uint64_t
+cache__purges_bytes(uint64_t memory_bytes)
+{
+    return sizeof(struct cache__purges) + slot_count_for(memory_bytes) * sizeof(struct slot) +
+           2 * CACHE__ALLOC_OVERHEAD;
+}
+
+struct cache__purges *
+cache__purges_new(uint64_t memory_bytes, const struct fr_hash_key *hash_key)
+{
+    struct cache__purges *self = fr_alloc(sizeof(*self));
+    if (!self)
+        return NULL;
+    self->hash_key = hash_key;
+    self->slot_count = slot_count_for(memory_bytes);
+    self->last = self->swept = 1; /* 0 in a request: nobody asked */
+    self->slots = fr_alloc(self->slot_count * sizeof(*self->slots));
+    if (!self->slots) {
+        fr_free(self);
+        return NULL;
+    }
+    fr_lock_init(&self->lock);
+    return self;
+}
+
+void
+cache__purges_free(struct cache__purges **purges)
+{
+    struct cache__purges *self = *purges;
+    *purges = NULL;
+    if (!self)
+        return;
+    for (size_t i = 0; i < CACHE_PURGES_MAX; i++)
+        fr_free((char *)(uintptr_t)self->records[i].prefix.ptr);
+    fr_lock_fini(&self->lock);
+    fr_free(self->owners);
+    fr_free(self->slots);
+    fr_free(self);
+}
+
+/* ---- tags ------------------------------------------------------------------------------------ */
+
+/* Kinds of names that must not meet in one hash. */
+static uint32_t
+name_hash(const struct fr_hash_key *hash_key, char kind, struct fr_view name)
+{
+    struct fr_hash_key key = {hash_key->k0 ^ (uint64_t)kind, hash_key->k1};
+    return (uint32_t)fr_hash64(&key, name.ptr, name.len);
+}
+
+/* A key or URL from its host on. Behind the host may stand, after a space, another one that
+ * a trusted proxy claimed: purging by the first concerns all of them. */
+struct url {
+    struct fr_view host, rest;
+};
+
+static struct url
+url_of(struct fr_view text)
+{
+    size_t host = 0;
+    while (host < text.len && text.ptr[host] != '/' && text.ptr[host] != ' ')
+        host++;
+    size_t path = host;
+    while (path < text.len && text.ptr[path] != '/')
+        path++;
+    return (struct url){fr_view_make(text.ptr, host),
+                        fr_view_make(text.ptr + path, text.len - path)};
+}
+
+static uint32_t
+url_hash(const struct fr_hash_key *hash_key, struct fr_view text)
+{
+    struct url url = url_of(text);
+    return name_hash(hash_key, 'h', url.host) * 0x9e3779b1u + name_hash(hash_key, 'u', url.rest);
+}
+
+static bool
+url_starts(struct fr_view text, struct fr_view prefix)
+{
+    struct url url = url_of(text);
+    if (prefix.len <= url.host.len)
+        return fr_view_starts(url.host, prefix);
+    if (!fr_view_starts(prefix, url.host))
+        return false;
+    return fr_view_starts(url.rest, fr_view_make(prefix.ptr + url.host.len,
+                                                 prefix.len - url.host.len));
+}
+
+static bool
+tag_add(struct cache__tags *out, const struct fr_hash_key *hash_key, struct fr_view name)
+{
+    if (name.len == 0)
+        return true;
+    if (out->count == CACHE__TAGS_MAX)
+        return false;
+    out->tags[out->count++] = name_hash(hash_key, 't', name);
+    return true;
+}
+
+/* Surrogate-Key's tags stand between blanks, Cache-Tag's between commas. */
+static bool
+tags_add(struct cache__tags *out, const struct fr_hash_key *hash_key, struct fr_view value,
+         char separator)
+{
+    struct fr_view item;
+    while (fr_view_split(&value, separator, &item))
+        if (!tag_add(out, hash_key, fr_view_trim(item)))
+            return false;
+    return true;
+}
+
+bool
+cache__tags_read(const struct fr_hash_key *hash_key, const struct http_head *response,
+                 struct fr_view url, struct cache__tags *out)
+{
+    out->count = 1;
+    out->tags[0] = url_hash(hash_key, url);
+    for (size_t i = 0; i < response->field_count; i++) {
+        const struct http_field *field = &response->fields[i];
+        char separator = fr_view_ieq(field->name, FR_VIEW("surrogate-key")) ? ' '
+                         : fr_view_ieq(field->name, FR_VIEW("cache-tag"))   ? ','
+                                                                            : '\0';
+        if (separator && !tags_add(out, hash_key, field->value, separator))
+            return false;
+    }
+    return true;
+}
+
+/* ---- judging --------------------------------------------------------------------------------- */
+
+/* The key from its host on: what is purged is purged for http and https. */
+static struct fr_view
+after_scheme(struct fr_view key)
+{
+    const char *at = memchr(key.ptr, ':', key.len);
+    size_t skip = at ? (size_t)(at - key.ptr) + 3 : 0;
+    return skip < key.len ? fr_view_make(key.ptr + skip, key.len - skip) : key;
+}
+
+static enum cache__purged
+harder(enum cache__purged a, enum cache__purged b)
+{
+    return a > b ? a : b;
+}
+
+static enum cache__purged
+judge_tags(const struct cache__purges *self, const struct cache_entry *entry, uint64_t since)
+{
+    enum cache__purged found = CACHE__PURGED_NOT;
+    for (size_t i = 0; i < entry->tag_count; i++) {
+        const struct slot *slot = &self->slots[entry->tags[i] & (self->slot_count - 1)];
+        if (load(&slot->hard) > since)
+            return CACHE__PURGED_HARD;
+        if (load(&slot->soft) > since)
+            found = CACHE__PURGED_SOFT;
+    }
+    return found;
+}
+
+static bool
+record_fits(const struct cache__purges *self, const struct record *record,
+            const struct cache_entry *entry)
+{
+    size_t mask = self->slot_count - 1;
+    switch (record->kind) {
+    case CACHE_PURGE_ALL:
+        return true;
+    case CACHE_PURGE_PREFIX:
+        return url_starts(after_scheme(entry->key), record->prefix);
+    case CACHE_PURGE_TAG:
+    case CACHE_PURGE_URL:
+        break;
+    }
+    for (size_t i = 0; i < entry->tag_count; i++)
+        if ((entry->tags[i] & mask) == (record->tag & mask))
+            return true;
+    return false;
+}
+
+static enum cache__purged
+judge_prefixes(struct cache__purges *self, const struct cache_entry *entry, uint64_t since)
+{
+    enum cache__purged found = CACHE__PURGED_NOT;
+    if (load(&self->prefix_last) <= since)
+        return found;
+    if (load(&self->prefix_floor) > since) /* it came in after prefixes that nobody remembers */
+        return CACHE__PURGED_HARD;
+    fr_lock_take(&self->lock);
+    for (size_t i = 0; i < CACHE_PURGES_MAX; i++) {
+        const struct record *record = &self->records[i];
+        if (record->serial > since && record->kind == CACHE_PURGE_PREFIX &&
+            record_fits(self, record, entry))
+            found = harder(found, record->soft ? CACHE__PURGED_SOFT : CACHE__PURGED_HARD);
+    }
+    fr_lock_give(&self->lock);
+    return found;
+}
+
+enum cache__purged
+cache__purges_judge(struct cache__purges *self, struct cache_entry *entry)
+{
+    uint64_t last = load(&self->last);
+    uint64_t since = __atomic_load_n(&entry->serial, __ATOMIC_RELAXED);
+    if (since >= last)
+        return CACHE__PURGED_NOT;
+    enum cache__purged found = judge_tags(self, entry, since);
+    if (load(&self->all_hard) > since)
+        found = CACHE__PURGED_HARD;
+    if (load(&self->all_soft) > since)
+        found = harder(found, CACHE__PURGED_SOFT);
+    if (found != CACHE__PURGED_HARD)
+        found = harder(found, judge_prefixes(self, entry, since));
+    if (found == CACHE__PURGED_NOT) /* judged up to here */
+        __atomic_store_n(&entry->serial, last, __ATOMIC_RELAXED);
+    return found;
+}
+
+static void
+soften(struct cache_entry *entry, int64_t now_us)
+{
+    int64_t none = 0;
+    (void)__atomic_compare_exchange_n(&entry->stale_us, &none, now_us, false, __ATOMIC_RELAXED,
+                                      __ATOMIC_RELAXED); /* the first one's time stays */
+}
+
+bool
+cache__purges_apply(struct cache__purges *self, struct cache_entry *entry, int64_t now_us,
+                    struct cache__freshness *freshness)
+{
+    enum cache__purged found = cache__purges_judge(self, entry);
+    if (found == CACHE__PURGED_HARD)
+        return false;
+    if (found == CACHE__PURGED_SOFT)
+        soften(entry, now_us);
+    int64_t stale_us = __atomic_load_n(&entry->stale_us, __ATOMIC_RELAXED);
+    if (stale_us == 0)
+        return true;
+    int64_t age_us = cache__age_us(freshness, stale_us);
+    if (age_us < freshness->lifetime_us)
+        freshness->lifetime_us = age_us;
+    return true;
+}
+
+/* ---- purging --------------------------------------------------------------------------------- */
+
+/* "http://Host/path" and "//Host/path" become "host/path"; false for what is neither, or too long.
+ * A URL without a path has the path "/" (RFC 9110 section 4.2.3), and a fragment is none's key. */
+static bool
+url_normalise(struct fr_view text, bool whole, struct fr_buf *out)
+{
+    const char *slashes = text.len ? memmem(text.ptr, text.len, "//", 2) : NULL;
+    if (!slashes || (slashes > text.ptr && slashes[-1] != ':'))
+        return false;
+    size_t skip = (size_t)(slashes - text.ptr) + 2;
+    text = fr_view_make(slashes + 2, text.len - skip);
+    const char *fragment = text.len ? memchr(text.ptr, '#', text.len) : NULL;
+    if (fragment && whole)
+        text.len = (size_t)(fragment - text.ptr);
+    size_t host_len = 0;
+    while (host_len < text.len && text.ptr[host_len] != '/' && text.ptr[host_len] != '?')
+        host_len++;
+    if (host_len == 0 || text.len > CACHE__KEY_BYTES_MAX)
+        return false;
+    bool path = host_len < text.len && text.ptr[host_len] == '/';
+    enum fr_err err = fr_buf_append_view(out, fr_view_make(text.ptr, host_len));
+    if (err == FR_OK && !path && (whole || host_len < text.len))
+        err = fr_buf_append_view(out, FR_VIEW("/"));
+    if (err == FR_OK)
+        err = fr_buf_append_view(out, fr_view_make(text.ptr + host_len, text.len - host_len));
+    for (size_t i = 0; err == FR_OK && i < host_len; i++)
+        if (out->data[i] >= 'A' && out->data[i] <= 'Z')
+            out->data[i] = (char)(out->data[i] | 0x20);
+    return err == FR_OK;
+}
+
+static void
+slot_mark(struct cache__purges *self, uint32_t tag, uint64_t serial, bool soft)
+{
+    struct slot *slot = &self->slots[tag & (self->slot_count - 1)];
+    store(soft ? &slot->soft : &slot->hard, serial);
+}
+
+/* A record for a new serial: the oldest one that nobody waits for; NULL when there is none. */
+static struct record *
+record_take(struct cache__purges *self, uint64_t serial)
+{
+    struct record *record = NULL;
+    for (size_t i = 0; i < CACHE_PURGES_MAX; i++) {
+        struct record *other = &self->records[i];
+        if ((other->serial == 0 || other->swept) && (!record || other->serial < record->serial))
+            record = other;
+    }
+    if (!record)
+        return NULL;
+    if (record->kind == CACHE_PURGE_PREFIX && record->serial > load(&self->prefix_floor))
+        store(&self->prefix_floor, record->serial);
+    fr_free((char *)(uintptr_t)record->prefix.ptr);
+    *record = (struct record){.serial = serial};
+    return record;
+}
+
+/* The lock is held. `text` is the normalised URL or prefix, or the tag. */
+static enum fr_err
+purge_locked(struct cache__purges *self, const struct cache_purge *purge, struct fr_view text,
+             uint64_t *out_serial)
+{
+    uint64_t serial = load(&self->last) + 1;
+    struct record unrecorded = {0}; /* counts in the sums alone: there are more than can be kept */
+    char *prefix = NULL;
+    if (purge->kind == CACHE_PURGE_PREFIX) {
+        prefix = fr_alloc(text.len + 1);
+        if (!prefix)
+            return FR_ERR_NOMEM;
+        memcpy(prefix, text.ptr, text.len);
+    }
+    struct record *record = record_take(self, serial);
+    if (!record && prefix) {
+        fr_free(prefix);
+        return FR_ERR_FULL;
+    }
+    if (!record)
+        record = &unrecorded;
+    record->kind = purge->kind;
+    record->soft = purge->soft;
+    switch (purge->kind) {
+    case CACHE_PURGE_URL:
+    case CACHE_PURGE_TAG:
+        record->tag = purge->kind == CACHE_PURGE_URL ? url_hash(self->hash_key, text)
+                                                     : name_hash(self->hash_key, 't', text);
+        slot_mark(self, record->tag, serial, purge->soft);
+        break;
+    case CACHE_PURGE_PREFIX:
+        record->prefix = fr_view_make(prefix, text.len);
+        store(&self->prefix_last, serial);
+        break;
+    case CACHE_PURGE_ALL:
+        store(purge->soft ? &self->all_soft : &self->all_hard, serial);
+        break;
+    }
+    store(&self->last, serial); /* from here on look-ups see it */
+    *out_serial = serial;
+    return FR_OK;
+}
+
+/* ---- sweeping -------------------------------------------------------------------------------- */
+
+struct sweep {
+    struct cache__purges *self;
+    uint64_t target;
+    int64_t now_us;
+};
+
+static void
+sum_add(struct cache_purged *sum, const struct cache_purged *one)
+{
+    sum->objects += one->objects;
+    sum->bytes += one->bytes;
+    sum->requests_per_s += one->requests_per_s;
+}
+
+static struct cache_purged
+weigh(const struct cache_entry *entry, int64_t now_us)
+{
+    int64_t age_us = now_us - entry->freshness.response_us;
+    uint64_t hits = __atomic_load_n(&entry->hits, __ATOMIC_RELAXED);
+    if (age_us < AGE_MIN_US)
+        age_us = AGE_MIN_US;
+    return (struct cache_purged){
+        .objects = 1,
+        .bytes = cache__entry_counted(entry),
+        .requests_per_s = (double)hits * (double)FR_US_PER_S / (double)age_us,
+    };
+}
+
+/* Notes what went with the first purge that concerns it, and whose it was. */
+static void
+note(struct sweep *sweep, const struct cache_entry *entry, uint64_t since)
+{
+    struct cache__purges *self = sweep->self;
+    struct cache_purged one = weigh(entry, sweep->now_us);
+    fr_lock_take(&self->lock);
+    struct record *first = NULL;
+    for (size_t i = 0; i < CACHE_PURGES_MAX; i++) {
+        struct record *record = &self->records[i];
+        if (record->serial > since && record->serial <= sweep->target &&
+            (!first || record->serial < first->serial) && record_fits(self, record, entry))
+            first = record;
+    }
+    if (first)
+        sum_add(&first->sum, &one);
+    if (!self->owners)
+        self->owners = fr_alloc(OWNERS_BYTES);
+    if (self->owners && entry->owner < CACHE_OWNERS_MAX)
+        sum_add(&self->owners[entry->owner], &one);
+    sum_add(&self->total, &one);
+    fr_lock_give(&self->lock);
+}
+
+/* The entry's shard is locked. True: it is to leave. */
+static bool
+sweep_one(void *ctx, struct cache_entry *entry)
+{
+    struct sweep *sweep = ctx;
+    uint64_t since = __atomic_load_n(&entry->serial, __ATOMIC_RELAXED);
+    bool first = __atomic_load_n(&entry->stale_us, __ATOMIC_RELAXED) == 0;
+    if (since >= sweep->target)
+        return false;
+    switch (cache__purges_judge(sweep->self, entry)) {
+    case CACHE__PURGED_NOT:
+        return false;
+    case CACHE__PURGED_SOFT:
+        soften(entry, sweep->now_us);
+        if (first)
+            note(sweep, entry, since);
+        __atomic_store_n(&entry->serial, sweep->target, __ATOMIC_RELAXED);
+        return false;
+    case CACHE__PURGED_HARD:
+        break;
+    }
+    note(sweep, entry, since);
+    return true;
+}
+
+/* What is stored for the URL itself goes at once; nothing is left for the sweep, unless it has
+ * other purges before this one to see to. */
+static void
+purge_url_now(struct cache_store *store_, struct fr_view url, uint64_t serial, int64_t now_us)
+{
+    static const struct fr_view schemes[] = {{"http://", 7}, {"https://", 8}};
+    struct cache__purges *self = cache__store_purges(store_);
+    struct sweep sweep = {self, serial, now_us};
+    struct fr_buf key;
+    fr_buf_init(&key, CACHE__KEY_BYTES_MAX);
+    bool whole = true;
+    for (size_t i = 0; i < 2; i++) {
+        fr_buf_clear(&key);
+        enum fr_err err = fr_buf_append_view(&key, schemes[i]);
+        if (err == FR_OK)
+            err = fr_buf_append_view(&key, url);
+        if (err == FR_OK)
+            cache__store_walk_key(store_, fr_buf_view(&key), sweep_one, &sweep);
+        whole &= err == FR_OK;
+    }
+    fr_buf_fini(&key);
+    fr_lock_take(&self->lock);
+    if (whole && load(&self->swept) == serial - 1) {
+        for (size_t i = 0; i < CACHE_PURGES_MAX; i++)
+            self->records[i].swept |= self->records[i].serial == serial;
+        store(&self->swept, serial);
+    }
+    fr_lock_give(&self->lock);
+}
+
+enum fr_err
+cache_purge(struct cache_store *store_, const struct cache_purge *purge, int64_t now_us,
+            uint64_t *out_serial)
+{
+    struct cache__purges *self = cache__store_purges(store_);
+    struct fr_buf url;
+    struct fr_view text = fr_view_trim(purge->text);
+    fr_buf_init(&url, CACHE__KEY_BYTES_MAX + 2);
+    enum fr_err err = FR_OK;
+    if (purge->kind == CACHE_PURGE_URL || purge->kind == CACHE_PURGE_PREFIX) {
+        if (!url_normalise(text, purge->kind == CACHE_PURGE_URL, &url))
+            err = FR_ERR_SYNTAX;
+        text = fr_buf_view(&url);
+    } else if (purge->kind == CACHE_PURGE_TAG && text.len == 0) {
+        err = FR_ERR_SYNTAX;
+    }
+    if (err == FR_OK) {
+        fr_lock_take(&self->lock);
+        err = purge_locked(self, purge, text, out_serial);
+        fr_lock_give(&self->lock);
+    }
+    if (err == FR_OK && purge->kind == CACHE_PURGE_URL)
+        purge_url_now(store_, text, *out_serial, now_us);
+    fr_buf_fini(&url);
+    return err;
+}
+
+uint64_t
+cache_purge_serial(const struct cache_store *store_)
+{
+    return load(&cache__store_purges(store_)->last);
+}
+
+static void
+round_end(struct cache__purges *self)
+{
+    fr_lock_take(&self->lock);
+    for (size_t i = 0; i < CACHE_PURGES_MAX; i++)
+        self->records[i].swept |= self->records[i].serial <= self->target;
+    fr_lock_give(&self->lock);
+    store(&self->swept, self->target);
+    self->target = 0;
+}
+
+bool
+cache_purge_sweep(struct cache_store *store_, size_t buckets, int64_t now_us)
+{
+    struct cache__purges *self = cache__store_purges(store_);
+    if (self->target == 0) {
+        self->target = load(&self->last);
+        if (self->target == load(&self->swept)) {
+            self->target = 0;
+            return true;
+        }
+    }
+    struct sweep sweep = {self, self->target, now_us};
+    if (!cache__store_walk(store_, &self->cursor, buckets, sweep_one, &sweep))
+        round_end(self);
+    return load(&self->swept) == load(&self->last);
+}
+
+bool
+cache_purge_swept(const struct cache_store *store_, uint64_t serial, struct cache_purged *out)
+{
+    struct cache__purges *self = cache__store_purges(store_);
+    *out = (struct cache_purged){0};
+    if (load(&self->swept) < serial)
+        return false;
+    fr_lock_take(&self->lock);
+    for (size_t i = 0; i < CACHE_PURGES_MAX; i++)
+        if (self->records[i].serial == serial)
+            *out = self->records[i].sum;
+    fr_lock_give(&self->lock);
+    return true;
+}
+
+void
+cache_purge_total(const struct cache_store *store_, struct cache_purged *out)
+{
+    struct cache__purges *self = cache__store_purges(store_);
+    fr_lock_take(&self->lock);
+    *out = self->total;
+    fr_lock_give(&self->lock);
+}
+
+void
+cache_purge_owner(const struct cache_store *store_, uint32_t owner, struct cache_purged *out)
+{
+    struct cache__purges *self = cache__store_purges(store_);
+    *out = (struct cache_purged){0};
+    fr_lock_take(&self->lock);
+    if (self->owners && owner < CACHE_OWNERS_MAX)
+        *out = self->owners[owner];
+    fr_lock_give(&self->lock);
+}
