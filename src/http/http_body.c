@@ -260,7 +260,7 @@ run_take(struct http_body *body, struct fr_view in, size_t at, struct fr_view *o
     size_t run = in.len - at;
     if (run > body->left)
         run = (size_t)body->left;
-    *out_data = fr_view_make(in.ptr + at, run);
+    *out_data = fr_view_make(run > 0 ? in.ptr + at : NULL, run); /* nothing may stand nowhere */
     body->left -= run;
     body->received += run;
     return at + run;

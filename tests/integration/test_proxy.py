@@ -181,6 +181,23 @@ def test_http_1_0_client(box):
         assert client.at_end()
 
 
+def test_http_1_0_client_without_host_and_a_member_on_a_unix_socket(box):
+    """The path of a socket is no host: a member that reads strictly would refuse it."""
+    path = str(box.folder / "member.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        edge = Edge(box, {"web": cluster([{"address": f"unix:{path}"}], health=None)})
+        with http1.Client(edge.address) as client:
+            client.send(b"GET /old HTTP/1.0\r\n\r\n")
+            member, _ = listener.accept()
+            with member:
+                head = member.recv(65536)
+                member.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            assert client.read_response().body == b"ok"
+    assert head.startswith(b"GET /old HTTP/1.1\r\nHost: localhost\r\n")
+
+
 def test_http_1_0_member(box):
     edge, _ = simple(box, lambda request: b"HTTP/1.0 200 OK\r\n\r\nold words")
     with http1.Client(edge.address) as client:
