@@ -305,8 +305,11 @@ struct config_limits {
     uint32_t buffers;                 /* receive buffers lent per worker; default 8192 */
     int64_t header_timeout_us;        /* client's head; default 10 s */
     int64_t client_idle_us;           /* client's keep-alive; default 60 s */
-    int64_t body_timeout_us;          /* silence of a client in a body; default 30 s */
+    int64_t body_timeout_us;          /* silence in a body, and window of the rates; default 10 s */
+    uint64_t body_rate;               /* least bytes/s of a request's body; default 500 */
+    uint64_t read_rate;               /* likewise of a client that reads; default 500 */
     uint32_t requests_per_connection; /* default 100000 */
+    uint32_t connections_per_address; /* of all workers; 0: any; default 0 */
 };
 
 struct config_stream {          /* the XML stream's limits */

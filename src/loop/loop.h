@@ -109,6 +109,7 @@ struct loop_sock {
     int64_t send_file_offset;
     uint64_t send_file_bytes;
     int send_status; /* of the connect too */
+    uint64_t sent_bytes; /* taken by the kernel, ever */
     struct fr_list ready_link;
     struct fr_list wait_link;
 };
@@ -145,6 +146,10 @@ struct loop_file_piece {
 void loop_send_file(struct loop_sock *sock, const struct iovec *parts, int count,
                     const struct loop_file_piece *file, loop_send_fn fn, void *ctx);
 bool loop_send_pending(const struct loop_sock *sock);
+/* How many bytes the other side has acknowledged since the socket was opened; *out_all: all that
+ * was sent. The kernel takes megabytes from a sender whose reader takes none, so that what it took
+ * says little about a reader. Cost: one system call. */
+uint64_t loop_sock_delivered(const struct loop_sock *sock, bool *out_all);
 void loop_shutdown_send(struct loop_sock *sock); /* half close */
 /* Ends all operations without their callbacks and closes the descriptor; fn (may be NULL) runs
  * when the storage may be reused, in this turn or a later one. */

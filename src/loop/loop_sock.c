@@ -17,9 +17,11 @@
 #include "base/fr_check.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -277,8 +279,10 @@ send_parts(struct loop_sock *sock)
     /* What follows from the file goes into the same packets. */
     int more = sock->send_file_bytes > 0 ? MSG_MORE : 0;
     ssize_t sent = sendmsg(sock->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | more);
-    if (sent >= 0)
+    if (sent >= 0) {
+        sock->sent_bytes += (uint64_t)sent;
         drop_sent(sock, (size_t)sent);
+    }
     return sent;
 }
 
@@ -296,6 +300,7 @@ send_piece(struct loop_sock *sock)
     if (sent > 0) {
         sock->send_file_offset += sent;
         sock->send_file_bytes -= (uint64_t)sent;
+        sock->sent_bytes += (uint64_t)sent;
     }
     return sent;
 }
@@ -364,6 +369,18 @@ bool
 loop_send_pending(const struct loop_sock *sock)
 {
     return sock->flags & SOCK_SENDING;
+}
+
+uint64_t
+loop_sock_delivered(const struct loop_sock *sock, bool *out_all)
+{
+    int queued = 0;
+    fr_require(!(sock->flags & SOCK_CLOSED));
+    /* It fails only for what is no stream socket; a Unix socket counts its book-keeping too. */
+    if (ioctl(sock->fd, SIOCOUTQ, &queued) != 0 || queued < 0)
+        queued = 0;
+    *out_all = queued == 0;
+    return (uint64_t)queued < sock->sent_bytes ? sock->sent_bytes - (uint64_t)queued : 0;
 }
 
 void

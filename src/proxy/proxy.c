@@ -16,6 +16,7 @@
 struct proxy {
     struct loop *control;
     struct config_limits limits;
+    struct fr_hash_key addresses_key;
     char via[CONFIG_NAME_BYTES];
     uint32_t worker_count;
     bool started;
@@ -58,6 +59,8 @@ worker_set_up(struct proxy *proxy, struct proxy_worker *worker, struct cache_sto
     };
     worker->cache = cache;
     worker->via = fr_view_of(proxy->via);
+    if (proxy->limits.connections_per_address > 0)
+        worker->addresses = proxy_addresses_new(&proxy->addresses_key);
     return loop_new(&loop_limits, &worker->loop);
 }
 
@@ -70,6 +73,7 @@ proxy_new(const struct proxy_options *options, struct proxy **out)
     enum fr_err err = FR_OK;
     proxy->control = options->control;
     proxy->limits = *options->limits;
+    fr_hash_key_random(&proxy->addresses_key);
     if (!fr_view_copy(fr_view_of(options->via ? options->via : "freshet"), proxy->via,
                       sizeof(proxy->via))) {
         err = FR_ERR_RANGE;

@@ -3,7 +3,7 @@
  * proxy_client.c - one client connection: heads out of its bytes, one exchange after the other.
  *
  * May touch:  base, loop, http.
- * Limits:     header_timeout_us for a head, client_idle_us between requests,
+ * Limits:     header_timeout_us for a head, client_idle_us between requests, proxy_pace.c's rates,
  *             requests_per_connection, two receive buffers of input (pipelined requests wait there
  *             and, behind them, in the kernel).
  * Follows:    RFC 9112 section 9.
@@ -49,6 +49,7 @@ static void
 idle_end(struct proxy_client *client)
 {
     fr_list_remove(&client->idle_link);
+    proxy_pace_moved(client, &client->reading);
     proxy_worker_pause(client->worker);
 }
 
@@ -59,6 +60,7 @@ client_end(struct proxy_client *client, bool reset)
     fr_insist(client->magic == PROXY_CLIENT_MAGIC && client->state != PROXY_CLIENT_CLOSED);
     fr_insist(!client->exchange);
     client->state = PROXY_CLIENT_CLOSED;
+    proxy_address_leave(client);
     loop_timer_stop(&client->timer);
     if (reset)
         loop_abort(&client->sock, on_closed, client);
@@ -97,13 +99,15 @@ on_timer(void *ctx)
         proxy_exchange_refuse(client, 408, "the request's head took too long");
         break;
     case PROXY_CLIENT_BUSY:
-        proxy_exchange_timeout(client->exchange);
+        proxy_pace_judge(client->exchange);
         break;
     case PROXY_CLIENT_PREFACE:
         PROXY_COUNT(client->worker, proxy_header_timeouts);
         proxy_client_close(client);
         break;
     case PROXY_CLIENT_IDLE:
+        proxy_pace_idle_judge(client);
+        break;
     case PROXY_CLIENT_LINGER:
         proxy_client_close(client);
         break;
@@ -199,6 +203,10 @@ proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
     PROXY_COUNT(worker, connections_accepted);
     cluster_count_set(&worker->counters.connections_open, worker->client_count);
     proxy_worker_pause(worker);
+    if (client->state != PROXY_CLIENT_PREFACE && !proxy_address_enter(client)) {
+        proxy_client_close(client);
+        return;
+    }
     proxy_client_timer(client, worker->limits.header_timeout_us);
     proxy_client_want(client);
 }
@@ -245,7 +253,7 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
     if (client->state == PROXY_CLIENT_PREFACE && !proxy_preface_read(client))
         return;
     if (client->exchange)
-        proxy_exchange_input(client->exchange);
+        proxy_exchange_input(client->exchange, (size_t)status);
     else
         process(client);
 }
@@ -309,10 +317,10 @@ proxy_client_next(struct proxy_client *client)
         proxy_client_close(client);
         return;
     }
-    proxy_client_timer(client, worker->limits.client_idle_us);
     if (client->in.buf[0]) {
         process(client);
     } else {
+        proxy_pace_idle(client);
         proxy_client_want(client);
         idle_begin(client);
     }

@@ -101,6 +101,8 @@ proxy_exchange_reply(struct proxy_exchange *x)
     /* A client that has said its last word closes as we do; another may still be talking. */
     bool quiet = x->request_done && x->client_closes;
     struct proxy_client *client = exchange_end(x, PROXY_LOG_DONE);
+    if (client->requests >= client->worker->limits.requests_per_connection)
+        PROXY_COUNT(client->worker, connections_used_up);
     if (keep) {
         proxy_client_next(client);
         return;
@@ -175,10 +177,7 @@ on_sent(void *ctx, int status)
     }
     cluster_count_add(&x->worker->counters.bytes_out, x->down_sending_bytes);
     proxy_note_sent(x, x->down_sending_bytes);
-    if (x->request_done)
-        loop_timer_stop(&x->client->timer);
-    else
-        proxy_client_timer(x->client, x->worker->limits.body_timeout_us);
+    proxy_pace_moved(x->client, &x->client->reading);
     x->after(x);
 }
 
@@ -190,7 +189,8 @@ proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int 
     x->down_sending_bytes = piece->bytes;
     for (int i = 0; i < count; i++)
         x->down_sending_bytes += iov[i].iov_len;
-    proxy_client_timer(x->client, x->worker->limits.body_timeout_us);
+    if (!x->tunnel) /* it has a clock of its own */
+        proxy_pace_wait(x->client, &x->client->reading);
     loop_send_file(&x->client->sock, iov, count, piece, on_sent, x);
 }
 
@@ -205,7 +205,7 @@ proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int count
 /* ---- what the client does meanwhile ------------------------------------------------------- */
 
 void
-proxy_exchange_input(struct proxy_exchange *x)
+proxy_exchange_input(struct proxy_exchange *x, size_t bytes)
 {
     struct proxy_client *client = x->client;
     if (x->tunnel) {
@@ -214,35 +214,14 @@ proxy_exchange_input(struct proxy_exchange *x)
     }
     if (!x->request_done) {
         x->expecting = false;
-        proxy_client_timer(client, x->worker->limits.body_timeout_us);
+        x->body_bytes += bytes;
+        proxy_pace_moved(client, &x->sending);
         if (x->pool)
             proxy_forward_pump(x);
         if (client->exchange != x)
             return; /* what came was no body, and the exchange has ended */
     }
     proxy_client_want(client);
-}
-
-void
-proxy_exchange_timeout(struct proxy_exchange *x)
-{
-    struct proxy_worker *worker = x->worker;
-    bool sending = loop_send_pending(&x->client->sock);
-    bool member_waits = x->up && x->up->state == PROXY_UPSTREAM_BUSY && !x->expecting &&
-                        !x->up->send_failed && !loop_send_pending(&x->up->sock);
-    if (!sending && (x->request_done || !member_waits)) {
-        /* It is not the client that is slow: the member takes no bytes, or has not said 100. */
-        proxy_client_timer(x->client, worker->limits.body_timeout_us);
-        return;
-    }
-    PROXY_COUNT(worker, body_timeouts);
-    if (sending) {
-        PROXY_COUNT(worker, client_aborts);
-        proxy_exchange_drop(x);
-        return;
-    }
-    x->keep_alive = false;
-    proxy_exchange_fail(x, 408, "the request's body took too long");
 }
 
 /* ---- beginning ---------------------------------------------------------------------------- */

@@ -171,6 +171,7 @@ proxy_forward_end(struct proxy_exchange *x, enum proxy_attempt_end end)
     if (!pool)
         return;
     count_attempt(x, end);
+    proxy_pace_moved(x->client, &x->sending);
     if (end == PROXY_ATTEMPT_OK)
         proxy_queue_leave(x); /* what the client still has to read needs no member */
     cluster_member_leave(pool->member, worker->index, loop_now_us(worker->loop));
@@ -324,7 +325,7 @@ on_up_sent(void *ctx, int status)
     if (status < 0) {
         /* The member may have answered before it closed; what it sent tells, or its end does. */
         up->send_failed = true;
-        loop_timer_stop(&x->client->timer);
+        proxy_pace_moved(x->client, &x->sending);
         proxy_relay(x);
         return;
     }
@@ -363,7 +364,7 @@ wait_for_client(struct proxy_exchange *x)
 {
     proxy_client_want(x->client);
     if (!x->expecting)
-        proxy_client_timer(x->client, x->worker->limits.body_timeout_us);
+        proxy_pace_wait(x->client, &x->sending);
     if (x->head_ready)
         return; /* the response's own timer runs */
     /* A client that waits for a 100 waits for the member; any other keeps the member waiting. */

@@ -79,7 +79,10 @@ proxy_preface_read(struct proxy_client *client)
     proxy_partial_clear(&client->partial);
     preface_take(client, &preface);
     client->state = PROXY_CLIENT_IDLE;
-    return true;
+    if (proxy_address_enter(client))
+        return true;
+    proxy_client_close(client);
+    return false;
 }
 
 /* ---- to members ----------------------------------------------------------------------------- */

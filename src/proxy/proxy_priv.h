@@ -41,6 +41,7 @@
 #define PROXY_UPGRADE_BYTES 64  /* protocols offered in one Upgrade; more are not passed on */
 #define PROXY_LINGER_US 2000000 /* how long a closed connection is still read from */
 #define PROXY_LINGER_BYTES_MAX 1048576 /* how much: the client must see the answer, not a reset */
+#define PROXY_UNREAD_BYTES_MAX 16384 /* of an answer: past it, whether it was read is asked */
 #define PROXY_SEND_BYTES_MAX 131072  /* one send of a stored body: progress is judged by sends */
 #define PROXY_KEPT_BUF_BYTES 16384   /* a free-listed buffer that grew larger is let go */
 #define PROXY_FREE_MAX 1024          /* objects kept on one free list */
@@ -134,6 +135,14 @@ struct proxy_upstream {
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
+/* How much a client has moved while it was waited for. */
+struct proxy_pace {
+    int64_t from_us;   /* it is waited for since then; 0: it is not */
+    int64_t waited_us; /* and was before, in this half of the window */
+    uint64_t marks[2]; /* bytes moved when the half before this one began, and when this one did */
+    uint32_t halves;   /* begun; counted to 2 */
+};
+
 enum proxy_client_state {
     PROXY_CLIENT_PREFACE, /* its PROXY header has not come, or not all of it */
     PROXY_CLIENT_IDLE,   /* between requests, nothing of the next one has come */
@@ -154,6 +163,9 @@ struct proxy_client {
     struct proxy_input in;
     struct proxy_partial partial;
     struct loop_timer timer;
+    struct proxy_pace reading;
+    uint64_t idle_sent_bytes; /* when it was idle last */
+    int64_t idle_until_us;
     uint32_t requests;
     uint32_t linger_bytes;
     /* Who speaks here: the other end of the connection, or whom a PROXY header names. */
@@ -163,6 +175,7 @@ struct proxy_client {
     char address[PROXY_ADDRESS_BYTES]; /* of it; "" when it has none */
     bool https;              /* towards a proxy in front, as its PROXY header says */
     bool spoken_for_unknown; /* ... which does not say for whom it speaks */
+    bool counted;            /* among the connections of its address */
     bool trusted;            /* as of settings number trusted_by */
     uint32_t trusted_by;
 };
@@ -208,6 +221,8 @@ struct proxy_exchange {
     enum http_framing request_framing;
     uint64_t request_length;
     uint64_t body_bytes_max; /* of the route; 0: no limit */
+    uint64_t body_bytes;     /* that came behind the head's buffer, framing included */
+    struct proxy_pace sending;
     struct http_body request_body;
     struct fr_buf up_head; /* the head as the member gets it; kept for a second try */
     bool up_head_sent;
@@ -344,6 +359,7 @@ struct proxy_worker {
     uint32_t settings_count;
     uint64_t client_serial;
     struct proxy_ring *ring; /* NULL: nothing is written down */
+    struct proxy_addresses *addresses; /* NULL: no limit; asked by all workers */
     int64_t date_s;
     char date[HTTP_DATE_BYTES];
     struct http_head request_head;  /* of the request being begun, this turn only */
@@ -440,9 +456,7 @@ void proxy_client_linger(struct proxy_client *client);
 void proxy_exchange_begin(struct proxy_client *client, struct fr_view raw);
 /* What came is no request, or came too slowly: answers and closes. */
 void proxy_exchange_refuse(struct proxy_client *client, int status, const char *words);
-/* The client's socket: more input, or its end (status <= 0). */
-void proxy_exchange_input(struct proxy_exchange *x);
-void proxy_exchange_timeout(struct proxy_exchange *x); /* of the client */
+void proxy_exchange_input(struct proxy_exchange *x, size_t bytes); /* more came from the client */
 /* The three ends. */
 void proxy_exchange_reply(struct proxy_exchange *x);
 void proxy_exchange_fail(struct proxy_exchange *x, int status, const char *words);
@@ -457,6 +471,21 @@ void proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov,
 void proxy_exchange_out_of_memory(struct proxy_exchange *x);
 /* True: the request's body, told or counted, is too long for its route, and the exchange failed. */
 bool proxy_exchange_body_too_long(struct proxy_exchange *x, uint64_t bytes);
+
+/* proxy_address.c */
+struct proxy_addresses *proxy_addresses_new(const struct fr_hash_key *key);
+/* Counts the client's connection; false: its address has too many, and it is to be closed. */
+bool proxy_address_enter(struct proxy_client *client);
+void proxy_address_leave(struct proxy_client *client);
+
+/* proxy_pace.c */
+/* The client is waited for from now on; it did what it was waited for. Either may be so already. */
+void proxy_pace_wait(struct proxy_client *client, struct proxy_pace *pace);
+void proxy_pace_moved(const struct proxy_client *client, struct proxy_pace *pace);
+/* The client's timer fired, in an exchange or between two. The exchange or client may be gone. */
+void proxy_pace_judge(struct proxy_exchange *x);
+void proxy_pace_idle_judge(struct proxy_client *client);
+void proxy_pace_idle(struct proxy_client *client); /* starts the timer of an idle client */
 
 /* proxy_local.c */
 struct proxy_answer {

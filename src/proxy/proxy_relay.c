@@ -41,10 +41,9 @@ relay_interim(struct proxy_exchange *x, const struct http_head *response)
         proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
         return false;
     }
-    if (response->status == 100) {
+    if (response->status == 100 && x->expecting) {
         x->expecting = false;
-        if (!x->request_done)
-            proxy_client_timer(x->client, x->worker->limits.body_timeout_us);
+        proxy_pace_wait(x->client, &x->sending);
     }
     bool send = !x->http10;
     if (send && proxy_head_interim(x, response) != FR_OK) {

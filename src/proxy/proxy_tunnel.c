@@ -4,7 +4,7 @@
  *
  * May touch:  base, loop, http, cluster, config.
  * Memory:     as for bodies: received buffers are sent from, two a direction at most.
- * Limits:     timeouts.tunnel of silence both ways; body_timeout_us for a side that takes nothing.
+ * Limits:     timeouts.tunnel of silence both ways, a side that takes nothing included.
  * Trusts:     a 101 only where an Upgrade went on, and only to a protocol that was in it. HTTP and
  *             TLS never go on: they would put requests past every rule of this room.
  * Follows:    RFC 9110 section 7.8, RFC 9112 section 9.7.

@@ -99,6 +99,7 @@ proxy_worker_free(struct proxy_worker **worker)
     fr_free(w->clusters);
     fr_free(w->pools);
     fr_free(w->judgements);
+    fr_free(w->addresses);
     loop_free(&w->loop);
     fr_free(w);
 }
