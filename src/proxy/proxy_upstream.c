@@ -97,7 +97,8 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
         proxy_input_push(&up->in, buf);
     } else {
         up->ended = true;
-        up->broken = status < 0;
+        /* The kernel tells of a reset once: when a send has heard of it, this looks like an end. */
+        up->broken = status < 0 || up->send_failed;
     }
     proxy_relay(up->exchange);
 }

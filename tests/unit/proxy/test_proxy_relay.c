@@ -462,6 +462,45 @@ a_client_that_leaves_lets_the_member_go(void **state)
     }
 }
 
+/* Answers with what only the close ends, before it has read the body, and resets once told to. */
+static void
+part_then_reset(struct origin *origin, int fd)
+{
+    _Atomic bool *reset = origin->ctx;
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    char head[4096];
+    if (!read_head(fd, head, sizeof(head)) || !sock_text(fd, "HTTP/1.1 200 OK\r\n\r\npart"))
+        return;
+    fixture_until(*reset);
+    (void)connect(fd, &none, sizeof(none)); /* dissolves the connection: a reset goes out */
+}
+
+/* The kernel tells of a reset once. When a send was the first to hear of it, what is received next
+ * looks like a proper end. */
+static void
+a_reset_that_a_send_saw_is_no_end_of_a_body(void **state)
+{
+    (void)state;
+    _Atomic bool reset = false;
+    struct world w;
+    char block[65536] = {0}, got[8192];
+    world_start(&w, part_then_reset, (void *)(uintptr_t)&reset);
+    int fd = sock_connect(&w.f.bound);
+    assert_true(sock_text(fd, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"));
+    assert_true(sock_read(fd, got, sizeof(got), "part\r\n", 0) > 0);
+    /* Until neither the kernel nor the proxy takes more, so that a send is under way. */
+    for (int quiet = 0; quiet < 20;) {
+        ssize_t sent = send(fd, block, sizeof(block), MSG_DONTWAIT | MSG_NOSIGNAL);
+        quiet = sent > 0 ? 0 : quiet + 1;
+        (void)poll(NULL, 0, sent > 0 ? 0 : 5);
+    }
+    reset = true;
+    (void)sock_read(fd, got, sizeof(got), NULL, sizeof(got) - 1);
+    assert_null(strstr(got, "0\r\n\r\n"));
+    close(fd);
+    world_fini(&w);
+}
+
 int
 main(void)
 {
@@ -475,6 +514,7 @@ main(void)
         cmocka_unit_test(an_early_response_ends_both_connections),
         cmocka_unit_test(too_many_interim_responses_are_502),
         cmocka_unit_test(a_client_that_leaves_lets_the_member_go),
+        cmocka_unit_test(a_reset_that_a_send_saw_is_no_end_of_a_body),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
