@@ -3,6 +3,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 ARGS ?=
 
 all: build/build.ninja
@@ -39,6 +40,12 @@ tidy: deps-test
 fuzz: deps-fuzz
 	@tools/fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
 
+# `make test` has a minute of it.
+soak: deps-test build/build.ninja
+	@ninja -C build
+	@FRESHET="$(CURDIR)/build/freshet" SOAK_SECONDS=$(SOAK_SECONDS) tools/run-tests build \
+	  --only integration -s tests/integration/test_soak.py $(ARGS)
+
 bench: deps-bench build/build.ninja
 	@ninja -C build
 	@bench/run $(ARGS)
@@ -64,4 +71,5 @@ format: deps-format
 clean:
 	rm -rf build build-test build-tsan build-fuzz
 
-.PHONY: all test check tsan fuzz-replay tidy fuzz bench demo cache-conformance install format clean
+.PHONY: all test check tsan fuzz-replay tidy fuzz soak bench demo cache-conformance install format \
+  clean

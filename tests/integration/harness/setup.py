@@ -161,9 +161,17 @@ def simple(box, answer=None, **more):
     return Edge(box, {"web": cluster([member], health=None, **more.pop("web", {}))}, **more), member
 
 
-def resident_kib(pid):
+def usage(pid):
+    """What a process holds."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
+        status = file.read()
+    return {"resident_kib": int(re.search(r"VmRSS:\s+(\d+)", status).group(1)),
+            "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
+            "threads": int(re.search(r"Threads:\s+(\d+)", status).group(1))}
+
+
+def resident_kib(pid):
+    return usage(pid)["resident_kib"]
 
 
 def metric(edge, name):
