@@ -18,6 +18,7 @@ struct cluster_judgement {
     uint32_t failures_in_row;
     uint32_t ejections_in_row;
     int64_t ejected_until_us; /* 0: not ejected */
+    bool unhealthy;           /* by active checks, as last shown */
     uint64_t rr_current;      /* smooth weighted round-robin's running value (signed, biased) */
 };
 

@@ -79,7 +79,11 @@ static int64_t
 interval_with_jitter(struct cluster_health *health)
 {
     double factor = 0.9 + 0.2 * fr_rand_unit(&health->rand);
-    return (int64_t)((double)health->interval_us * factor);
+    int64_t interval_us = health->interval_us;
+    if (health->verdict == VERDICT_UNHEALTHY &&
+        health->settings.unhealthy_interval_us < interval_us)
+        interval_us = health->settings.unhealthy_interval_us; /* its return is waited for */
+    return (int64_t)((double)interval_us * factor);
 }
 
 static void

@@ -168,6 +168,7 @@ struct config_health {
     int64_t interval_us;             /* default 2 s */
     int64_t timeout_us;              /* default 1 s */
     int64_t starting_interval_us;    /* while a server is starting; default 50 ms */
+    int64_t unhealthy_interval_us;   /* while a member is unhealthy; default 500 ms */
     unsigned rise;                   /* passes in a row to become healthy; default 1 */
     unsigned fall;                   /* failures in a row to become unhealthy; default 3 */
     unsigned status_min, status_max; /* default 200..399 */
@@ -215,6 +216,7 @@ struct config_timeouts {
     int64_t idle_us;      /* silence in a body either way; default 60 s */
     int64_t keepalive_us; /* idle pooled connection; default 30 s */
     int64_t tunnel_us;    /* silence both ways behind a 101; default 5 min */
+    uint64_t least_rate;  /* bytes a second of a response's body; default 0: none */
 };
 
 enum config_send_proxy { CONFIG_SEND_PROXY_OFF, CONFIG_SEND_PROXY_V2 };

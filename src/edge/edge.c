@@ -74,6 +74,8 @@ make_data_plane(struct edge *edge, char **out_why)
         .cache = edge->cache,
         .via = via,
         .control = edge->loop,
+        .fault_fn = edge_member_fault,
+        .fault_ctx = edge,
     };
     if (err == FR_OK)
         err = proxy_new(&options, &edge->proxy);

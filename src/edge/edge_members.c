@@ -318,6 +318,16 @@ edge_member_weight(struct edge_member *member, uint32_t weight)
     edge_report_soon(member->edge, false);
 }
 
+void
+edge_member_fault(void *ctx, const struct proxy_fault_report *report)
+{
+    const struct edge_member *member = member_find_any(ctx, fr_view_of(report->member));
+    fr_log(FR_LOG_WARN, "edge", "member misbehaves",
+           FR_S("cluster", member != NULL ? member->cluster_name : ""),
+           FR_S("member", report->member), FR_S("address", report->address),
+           FR_S("what", report->words), FR_I("times", report->count));
+}
+
 /* ---- the allocator's events -------------------------------------------------------------- */
 
 static void

@@ -187,6 +187,8 @@ void edge_member_leave(struct edge_member *member);
 void edge_member_weight(struct edge_member *member, uint32_t weight);
 void edge_member_watch_drained(struct edge_member *member);
 void edge_member_free(struct edge_member *member);
+/* A worker met a fault of a member: logged. ctx: the edge. */
+void edge_member_fault(void *ctx, const struct proxy_fault_report *report);
 const struct allocator_events *edge_allocator_events(void);
 
 /* edge_publish.c */

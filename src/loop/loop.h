@@ -159,9 +159,11 @@ void loop_abort(struct loop_sock *sock, loop_close_fn fn, void *ctx);
 /* Takes the descriptor off the loop and gives it back, open. No operation may be under way; the
  * storage may be reused at once. */
 int loop_detach(struct loop_sock *sock);
-/* True when an idle connection has bytes or an end waiting: a pooled one must not be reused. A hint
- * only, from what the engine has been told so far. Cost: no system call. */
-bool loop_sock_stale(const struct loop_sock *sock);
+/* What has come that its owner has not received, as the kernel knows at this moment: more than the
+ * engine may have been told. A pooled connection with anything waiting must not be reused. An error
+ * is an end. Cost: one system call. */
+enum loop_waiting { LOOP_WAITING_NOTHING, LOOP_WAITING_BYTES, LOOP_WAITING_END };
+enum loop_waiting loop_sock_waiting(const struct loop_sock *sock);
 /* True when nothing has come that its owner has not received: closing takes nothing from anybody.
  * Cost: one system call. */
 bool loop_sock_quiet(const struct loop_sock *sock);

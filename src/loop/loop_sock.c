@@ -480,15 +480,18 @@ loop_detach(struct loop_sock *sock)
     return fd;
 }
 
-bool
-loop_sock_stale(const struct loop_sock *sock)
+enum loop_waiting
+loop_sock_waiting(const struct loop_sock *sock)
 {
-    return sock->flags & (SOCK_READABLE | SOCK_ENDING | SOCK_CLOSED);
+    char byte;
+    ssize_t got = recv(sock->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got > 0)
+        return LOOP_WAITING_BYTES;
+    return got < 0 && errno == EAGAIN ? LOOP_WAITING_NOTHING : LOOP_WAITING_END;
 }
 
 bool
 loop_sock_quiet(const struct loop_sock *sock)
 {
-    char byte;
-    return recv(sock->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    return loop_sock_waiting(sock) == LOOP_WAITING_NOTHING;
 }

@@ -24,6 +24,8 @@ struct proxy {
     uint32_t ring_count;
     proxy_log_fn log_fn;
     void *log_ctx;
+    void (*fault_fn)(void *ctx, const struct proxy_fault_report *report);
+    void *fault_ctx;
     struct proxy_worker *workers[];
 };
 
@@ -72,6 +74,8 @@ proxy_new(const struct proxy_options *options, struct proxy **out)
     struct proxy *proxy = fr_xalloc(sizeof(*proxy) + count * sizeof(struct proxy_worker *));
     enum fr_err err = FR_OK;
     proxy->control = options->control;
+    proxy->fault_fn = options->fault_fn;
+    proxy->fault_ctx = options->fault_ctx;
     proxy->limits = *options->limits;
     fr_hash_key_random(&proxy->addresses_key);
     if (!fr_view_copy(fr_view_of(options->via ? options->via : "freshet"), proxy->via,
@@ -116,6 +120,13 @@ proxy_start(struct proxy *proxy)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     proxy->started = true;
     return err;
+}
+
+void
+proxy_tell_fault(struct proxy *proxy, const struct proxy_fault_report *report)
+{
+    if (proxy->fault_fn)
+        proxy->fault_fn(proxy->fault_ctx, report);
 }
 
 void

@@ -40,12 +40,22 @@ struct proxy_settings {
     size_t log_bytes; /* of each worker; those of the first time stay */
 };
 
+/* One fault of one member, and how often it was seen since it was last told. */
+struct proxy_fault_report {
+    const char *member, *address; /* until fault_fn returns */
+    const char *words;            /* static */
+    uint64_t count;
+};
+
 struct proxy_options {
     uint32_t worker_count;
     const struct config_limits *limits; /* copied */
     struct cache_store *cache;          /* borrowed; NULL = no cache */
     const char *via;                    /* our name in Via, default "freshet" */
     struct loop *control;               /* where callbacks run */
+    /* A member did something wrong; on the control loop. May be NULL. */
+    void (*fault_fn)(void *ctx, const struct proxy_fault_report *report);
+    void *fault_ctx;
 };
 
 FR_MUST_USE enum fr_err proxy_new(const struct proxy_options *options, struct proxy **out);

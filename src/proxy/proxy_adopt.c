@@ -146,6 +146,17 @@ pool_new(struct proxy_worker *worker, struct cluster_member *member)
     return pool;
 }
 
+/* Active checks that find a member well again know more than our memory of its failures. */
+static void
+heed_checks(struct cluster_judgement *judgement, const struct cluster_endpoint *endpoint)
+{
+    if (endpoint->healthy && judgement->unhealthy) {
+        judgement->ejected_until_us = 0;
+        judgement->failures_in_row = 0;
+    }
+    judgement->unhealthy = !endpoint->healthy;
+}
+
 static void
 adopt_members(struct proxy_worker *worker, const struct cluster_snapshot *snapshot)
 {
@@ -161,12 +172,14 @@ adopt_members(struct proxy_worker *worker, const struct cluster_snapshot *snapsh
             /* A pool holds its member, and a held member keeps its slot. */
             fr_insist(pool->member == member);
             pool->shown_in = worker->epoch;
+            heed_checks(&worker->judgements[member->slot], &view->endpoints[k]);
         }
     }
     for (size_t i = 0; i < worker->slot_cap; i++) {
         struct proxy_pool *pool = worker->pools[i];
         if (!pool || pool->shown_in == worker->epoch)
             continue;
+        proxy_probe_stop(pool);
         proxy_pool_close_idle(pool);
         if (worker->pools[i])
             proxy_pool_settle(pool);
@@ -180,6 +193,7 @@ proxy_pool_settle(struct proxy_pool *pool)
     if (pool->shown_in == worker->epoch || pool->connection_count > 0 || pool->in_flight > 0)
         return;
     worker->pools[pool->member->slot] = NULL;
+    loop_timer_stop(&pool->probe_timer);
     proxy_watch_settled(pool);
     cluster_member_unref(&pool->member);
     fr_free(pool);

@@ -9,7 +9,10 @@
  * Follows:    RFC 9110 section 9.2.2 (what may be repeated), RFC 9112 section 9.3.1.
  *
  * What is tried again:
- *     no connection           any method: no byte of the request has been sent
+ *     no connection           any method: no byte of the request has been sent. One that must not
+ *                             be sent twice is given one more member, others as many as refuse
+ *                             within PROXY_TRIES_MAX; neither costs the budget, for a refusal
+ *                             is no work for the member and comes at once.
  *     closed before the first response byte
  *                             idempotent methods, if the body is absent or whole in its buffer;
  *                             once. A kept connection that had died of old age does not count
@@ -100,7 +103,7 @@ attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint)
     struct proxy_worker *worker = x->worker;
     struct proxy_pool *pool = worker->pools[endpoint->member->slot];
     fr_insist(pool && pool->member == endpoint->member);
-    fr_insist(x->tried_count < PROXY_ATTEMPTS_MAX);
+    fr_insist(x->tried_count < PROXY_TRIES_MAX);
     x->tried[x->tried_count++] = endpoint->member;
     proxy_note_member(x, endpoint->member);
     x->endpoint = endpoint;
@@ -139,6 +142,10 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
     bool ok = end == PROXY_ATTEMPT_OK;
     if (end == PROXY_ATTEMPT_DROPPED || end == PROXY_ATTEMPT_WITHDRAWN)
         return; /* not the member's doing */
+    if (x->forgiven) {
+        PROXY_COUNT(worker, member_kept_closed);
+        return;
+    }
     cluster_count_add(&stats->requests, 1);
     cluster_count_add(&x->cluster->state->counters.requests, 1);
     if (!ok || x->status >= 500) {
@@ -147,19 +154,18 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
     }
     if (ok && !x->tunnel) /* a tunnel's is that of its 101 */
         fr_hist_record(&stats->latency, (uint64_t)(now_us - x->sent_us));
-    if (end == PROXY_ATTEMPT_REFUSED || end == PROXY_ATTEMPT_CONNECT_TIMEOUT) {
+    bool unreachable = end == PROXY_ATTEMPT_REFUSED || end == PROXY_ATTEMPT_CONNECT_TIMEOUT;
+    if (unreachable)
         cluster_count_add(&stats->connect_failures, 1);
-        PROXY_COUNT(worker, member_connects_failed);
-    }
-    if (end == PROXY_ATTEMPT_BAD)
-        PROXY_COUNT(worker, member_bad_responses);
-    if (end == PROXY_ATTEMPT_TIMEOUT || end == PROXY_ATTEMPT_CONNECT_TIMEOUT)
-        PROXY_COUNT(worker, member_timeouts);
+    proxy_fault(x->pool, end);
     /* A kept connection that the member closed while we wrote says nothing about its health. */
     bool stale = end == PROXY_ATTEMPT_CLOSED && x->reused;
     bool failed = !ok || x->status == 502 || x->status == 503 || x->status == 504;
-    if (!stale && cluster_judge(x->cluster->view, x->endpoint, worker->judgements, now_us, failed))
-        cluster_count_add(&stats->ejections, 1);
+    if (stale || !cluster_judge(x->cluster->view, x->endpoint, worker->judgements, now_us, failed))
+        return;
+    cluster_count_add(&stats->ejections, 1);
+    if (unreachable)
+        proxy_probe_start(x->pool, x->cluster->view->config->timeouts.connect_us);
 }
 
 void
@@ -193,20 +199,12 @@ proxy_forward_end(struct proxy_exchange *x, enum proxy_attempt_end end)
 
 /* ---- trying again --------------------------------------------------------------------------- */
 
-static const struct {
-    int status;
-    const char *words;
-} failures[] = {
-    [PROXY_ATTEMPT_OK] = {502, ""},
-    [PROXY_ATTEMPT_REFUSED] = {502, "the member refused the connection"},
-    [PROXY_ATTEMPT_CONNECT_TIMEOUT] = {504, "the member did not take the connection in time"},
-    [PROXY_ATTEMPT_CLOSED] = {502, "the member closed the connection without a response"},
-    [PROXY_ATTEMPT_BAD] = {502, "the member sent no proper response"},
-    [PROXY_ATTEMPT_TIMEOUT] = {504, "the member did not respond in time"},
-    [PROXY_ATTEMPT_CUT] = {502, "the member broke off its response"},
-    [PROXY_ATTEMPT_DROPPED] = {502, ""},
-    [PROXY_ATTEMPT_WITHDRAWN] = {503, "the member is leaving the cluster"},
-};
+static void
+answer_failure(struct proxy_exchange *x, enum proxy_attempt_end end)
+{
+    struct proxy_fault_answer answer = proxy_fault_answer(end);
+    proxy_exchange_fail(x, answer.status, answer.words);
+}
 
 /* The view this exchange began with may show members that are gone by now; a new try goes by the
  * snapshot in force. */
@@ -254,9 +252,15 @@ may_retry(const struct proxy_exchange *x, enum proxy_attempt_end end, bool silen
                  (x->request_framing == HTTP_BODY_LENGTH && x->request_length == 0);
     /* Nothing of the body was taken from its buffer, or all of it still stands there. */
     bool untouched = !x->up_head_sent;
-    if (x->tried_count >= PROXY_ATTEMPTS_MAX || x->worker->stopping)
+    uint32_t tries_max =
+        http_method_idempotent(x->method) ? PROXY_TRIES_MAX : PROXY_TRIES_UNSAFE_MAX;
+    if (x->tried_count >= tries_max || x->worker->stopping)
         return false;
-    if (end == PROXY_ATTEMPT_REFUSED || end == PROXY_ATTEMPT_CONNECT_TIMEOUT)
+    if (end == PROXY_ATTEMPT_REFUSED)
+        return true;
+    if (x->tried_count - x->refused_count >= PROXY_ATTEMPTS_MAX)
+        return false;
+    if (end == PROXY_ATTEMPT_CONNECT_TIMEOUT)
         return true;
     if (end == PROXY_ATTEMPT_WITHDRAWN && untouched)
         return true;
@@ -265,7 +269,7 @@ may_retry(const struct proxy_exchange *x, enum proxy_attempt_end end, bool silen
 }
 
 static bool
-retry(struct proxy_exchange *x, bool stale)
+retry(struct proxy_exchange *x, enum proxy_attempt_end end, bool stale)
 {
     struct proxy_worker *worker = x->worker;
     if (!move_to_current(x))
@@ -273,7 +277,9 @@ retry(struct proxy_exchange *x, bool stale)
     const struct cluster_endpoint *endpoint = choose(x, !stale);
     if (!endpoint)
         return false;
-    if (!stale && !proxy_budget_allows(x->cluster, loop_now_us(worker->loop))) {
+    if (end == PROXY_ATTEMPT_REFUSED) {
+        cluster_count_add(&x->cluster->state->counters.retries, 1);
+    } else if (!stale && !proxy_budget_allows(x->cluster, loop_now_us(worker->loop))) {
         PROXY_COUNT(worker, retry_budget_refusals);
         return false;
     }
@@ -289,9 +295,12 @@ proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end)
         bool silent = !x->up || x->up->response_bytes == 0;
         bool again = may_retry(x, end, silent);
         bool stale = end == PROXY_ATTEMPT_CLOSED && x->reused && !x->stale_retried;
+        x->forgiven = again && stale;
+        x->refused_count += end == PROXY_ATTEMPT_REFUSED;
         /* Held, because ending the try may let go of it. */
         struct cluster_member *member = cluster_member_ref(x->pool->member);
         proxy_forward_end(x, end);
+        x->forgiven = false;
         if (!again) {
             cluster_member_unref(&member);
             break;
@@ -300,7 +309,7 @@ proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end)
             x->stale_retried = x->fresh_only = true;
         else if (end == PROXY_ATTEMPT_CLOSED || end == PROXY_ATTEMPT_WITHDRAWN)
             x->retried = true;
-        bool started = retry(x, stale);
+        bool started = retry(x, end, stale);
         if (started || x->pool)
             cluster_count_add(&member->stats[x->worker->index].retries, 1);
         cluster_member_unref(&member);
@@ -310,7 +319,7 @@ proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end)
             break; /* nobody left to try, or not allowed to */
         end = PROXY_ATTEMPT_REFUSED;
     }
-    proxy_exchange_fail(x, failures[end].status, failures[end].words);
+    answer_failure(x, end);
 }
 
 /* ---- request bytes -------------------------------------------------------------------------- */
@@ -443,6 +452,13 @@ proxy_forward_pump(struct proxy_exchange *x)
 /* ---- the member's time ---------------------------------------------------------------------- */
 
 void
+proxy_forward_broken(struct proxy_exchange *x, enum proxy_attempt_end end)
+{
+    proxy_forward_end(x, end);
+    answer_failure(x, end);
+}
+
+void
 proxy_forward_timeout(struct proxy_exchange *x)
 {
     if (x->tunnel) {
@@ -453,9 +469,9 @@ proxy_forward_timeout(struct proxy_exchange *x)
         proxy_forward_failed(x, PROXY_ATTEMPT_CONNECT_TIMEOUT);
         return;
     }
-    proxy_forward_end(x, PROXY_ATTEMPT_TIMEOUT);
-    proxy_exchange_fail(x, failures[PROXY_ATTEMPT_TIMEOUT].status,
-                        failures[PROXY_ATTEMPT_TIMEOUT].words);
+    enum proxy_attempt_end end = PROXY_ATTEMPT_TIMEOUT;
+    if (!proxy_drip_timer(x, &end))
+        proxy_forward_broken(x, end);
 }
 
 void
@@ -465,7 +481,5 @@ proxy_forward_withdraw(struct proxy_exchange *x)
         proxy_forward_failed(x, PROXY_ATTEMPT_WITHDRAWN);
         return;
     }
-    proxy_forward_end(x, PROXY_ATTEMPT_WITHDRAWN);
-    proxy_exchange_fail(x, failures[PROXY_ATTEMPT_WITHDRAWN].status,
-                        failures[PROXY_ATTEMPT_WITHDRAWN].words);
+    proxy_forward_broken(x, PROXY_ATTEMPT_WITHDRAWN);
 }

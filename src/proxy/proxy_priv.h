@@ -36,7 +36,12 @@
 #define PROXY_EXCHANGE_MAGIC 0x70657863u
 #define PROXY_UPSTREAM_MAGIC 0x70757073u
 
-#define PROXY_ATTEMPTS_MAX 3    /* members tried for one request, refused connections included */
+#define PROXY_ATTEMPTS_MAX 3    /* members tried for one request, refused connections aside */
+#define PROXY_TRIES_MAX 8       /* ... and with them: a refusal costs next to nothing */
+#define PROXY_TRIES_UNSAFE_MAX 2 /* ... of a request that must not be sent twice */
+#define PROXY_PROBE_US 500000   /* how often a member that took no connection is tried */
+#define PROXY_DRIP_US 5000000   /* the least rate of responses is judged over this much waiting */
+#define PROXY_FAULT_QUIET_US 1000000 /* between two log lines on one fault of one member */
 #define PROXY_INTERIM_MAX 16    /* 1xx responses to one request; past it the member is broken */
 #define PROXY_UPGRADE_BYTES 64  /* protocols offered in one Upgrade; more are not passed on */
 #define PROXY_LINGER_US 2000000 /* how long a closed connection is still read from */
@@ -64,6 +69,17 @@ struct proxy_input {
 struct proxy_partial {
     struct fr_buf buf; /* used only from the second buffer on */
     size_t scanned;
+};
+
+/* How a try on a member ended. Behind the first three, what members do wrong. */
+enum proxy_attempt_end {
+    PROXY_ATTEMPT_OK,
+    PROXY_ATTEMPT_DROPPED,   /* our client went away: not the member's doing */
+    PROXY_ATTEMPT_WITHDRAWN, /* the drain deadline of the member passed */
+#define PROXY_FAULT_ROW(name, status, counter, words) PROXY_ATTEMPT_##name,
+#include "proxy/proxy_faults.def"
+#undef PROXY_FAULT_ROW
+    PROXY_FAULT_COUNT, /* the three included */
 };
 
 /* ---- a cluster as a worker knows it ---------------------------------------------------------- */
@@ -102,6 +118,16 @@ struct proxy_pool { /* one member's connections on one worker */
     uint32_t in_flight;
     uint64_t shown_in;      /* worker->epoch of the last snapshot that shows it */
     struct fr_list watches; /* of proxy_watch_leg */
+    /* proxy_probe.c */
+    bool probing; /* the socket is in use; counts in connection_count */
+    struct loop_sock probe_sock;
+    struct loop_timer probe_timer;
+    int64_t probe_timeout_us;
+    /* proxy_fault.c */
+    struct proxy_fault_pace {
+        int64_t told_us;
+        uint32_t untold;
+    } faults[PROXY_FAULT_COUNT];
 };
 
 enum proxy_upstream_state {
@@ -182,18 +208,6 @@ struct proxy_client {
 
 /* ---- exchanges ------------------------------------------------------------------------------- */
 
-enum proxy_attempt_end { /* how a try on a member ended */
-                         PROXY_ATTEMPT_OK,
-                         PROXY_ATTEMPT_REFUSED,         /* no connection */
-                         PROXY_ATTEMPT_CONNECT_TIMEOUT, /* no connection in time */
-                         PROXY_ATTEMPT_CLOSED,          /* closed before the first response byte */
-                         PROXY_ATTEMPT_BAD, /* what came is no response, or broke off in the head */
-                         PROXY_ATTEMPT_TIMEOUT,
-                         PROXY_ATTEMPT_CUT,       /* the body broke off */
-                         PROXY_ATTEMPT_DROPPED,   /* our client went away: not the member's doing */
-                         PROXY_ATTEMPT_WITHDRAWN, /* the drain deadline of the member passed */
-};
-
 struct proxy_exchange {
     uint32_t magic;
     struct proxy_worker *worker;
@@ -252,8 +266,10 @@ struct proxy_exchange {
     struct proxy_pool *pool;
     struct proxy_upstream *up;
     bool reused; /* the connection had carried a request before */
-    const struct cluster_member *tried[PROXY_ATTEMPTS_MAX];
+    const struct cluster_member *tried[PROXY_TRIES_MAX];
     uint32_t tried_count;
+    uint32_t refused_count; /* of them, members that refused the connection */
+    bool forgiven; /* the try that ends found a kept connection dead, and another is made */
     bool retried; /* after the request was sent */
     bool stale_retried;
     bool fresh_only; /* no kept connection for this try */
@@ -282,6 +298,11 @@ struct proxy_exchange {
     int fail_status; /* to be answered once the 1xx under way is out; 0: none */
     const char *fail_words;
     bool response_keep; /* the member's connection may be used again after this response */
+    /* proxy_drip.c: the member's rate while nothing but the member is waited for */
+    int64_t drip_from_us;  /* it is waited for since; 0: it is not */
+    int64_t drip_until_us; /* ... and its silence ends the response then */
+    int64_t drip_waited_us;
+    uint64_t drip_bytes; /* of response_bytes, judged already */
 
     /* the cache */
     bool storing;           /* a MISS: the response may be stored */
@@ -600,6 +621,8 @@ void proxy_forward_pump(struct proxy_exchange *x); /* request bytes towards the 
 void proxy_forward_end(struct proxy_exchange *x, enum proxy_attempt_end end);
 /* ... and tries again or answers with the error. */
 void proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end);
+/* ... and answers with the error, or cuts off what was begun. */
+void proxy_forward_broken(struct proxy_exchange *x, enum proxy_attempt_end end);
 void proxy_forward_timeout(struct proxy_exchange *x);  /* of the member */
 void proxy_forward_withdraw(struct proxy_exchange *x); /* the member's drain deadline passed */
 
@@ -614,6 +637,29 @@ bool proxy_tunnel_begin(struct proxy_exchange *x, const struct http_head *respon
 void proxy_tunnel_up(struct proxy_exchange *x);   /* the client has bytes, or has ended */
 void proxy_tunnel_down(struct proxy_exchange *x); /* the member */
 void proxy_tunnel_timeout(struct proxy_exchange *x);
+
+/* proxy_fault.c */
+/* What the client is told of it; status 0 for what is no fault. */
+struct proxy_fault_answer {
+    int status;
+    const char *words;
+};
+struct proxy_fault_answer proxy_fault_answer(enum proxy_attempt_end end);
+/* Counts it, and has it logged, not too often; nothing for what is no fault. */
+void proxy_fault(struct proxy_pool *pool, enum proxy_attempt_end end);
+
+/* proxy_probe.c */
+/* The member took no connection and is left out: tries it until it does, or is not left out. */
+void proxy_probe_start(struct proxy_pool *pool, int64_t timeout_us);
+void proxy_probe_stop(struct proxy_pool *pool);
+
+/* proxy_drip.c */
+/* All that came is passed on: arms the timer for what the member sends next. */
+void proxy_drip_wait(struct proxy_exchange *x);
+/* It came, or the client is waited for. False: the member is too slow. */
+bool proxy_drip_came(struct proxy_exchange *x);
+/* The timer ran out. False: the member was silent for too long, or is too slow: *out_end. */
+bool proxy_drip_timer(struct proxy_exchange *x, enum proxy_attempt_end *out_end);
 
 /* proxy_upstream.c */
 /* An idle connection, or NULL. */
@@ -672,6 +718,7 @@ struct proxy_watch_leg;
 void proxy_watch_settled(struct proxy_pool *pool); /* answers those who wait for it */
 
 /* proxy.c */
+void proxy_tell_fault(struct proxy *proxy, const struct proxy_fault_report *report);
 struct loop *proxy_control(struct proxy *proxy);
 struct proxy_worker *proxy_worker_at(struct proxy *proxy, uint32_t index);
 struct proxy_ring *proxy_log_ring(struct proxy *proxy, uint32_t index,

@@ -38,7 +38,8 @@ relay_interim(struct proxy_exchange *x, const struct http_head *response)
         return false;
     /* Another 101 is consent to what nobody asked for. */
     if (response->status == 101 || x->interim_count > PROXY_INTERIM_MAX) {
-        proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
+        proxy_forward_failed(x, response->status == 101 ? PROXY_ATTEMPT_UNASKED
+                                                        : PROXY_ATTEMPT_INTERIMS);
         return false;
     }
     if (response->status == 100 && x->expecting) {
@@ -105,6 +106,8 @@ begin_response(struct proxy_exchange *x, const struct http_head *response)
         proxy_exchange_out_of_memory(x);
         return false;
     }
+    if (!x->request_sent)
+        PROXY_COUNT(x->worker, member_early_responses);
     proxy_cached_response(x, response);
     http_body_init(&x->response_body, x->response_framing, response->content_length);
     proxy_partial_clear(&x->up->partial);
@@ -126,7 +129,8 @@ relay_head(struct proxy_exchange *x)
             proxy_input_head(&up->in, &up->partial, http_response_parse, &worker->http_limits,
                              &worker->response_head, &raw, &err);
         if (step == HTTP_BAD) {
-            proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
+            proxy_forward_failed(x, err.limit == HTTP_LIMIT_NONE ? PROXY_ATTEMPT_BAD
+                                                                 : PROXY_ATTEMPT_TOO_LARGE);
             return false;
         }
         if (step == HTTP_MORE)
@@ -138,7 +142,8 @@ relay_head(struct proxy_exchange *x)
             return false;
     }
     if (up->ended)
-        proxy_forward_failed(x, up->response_bytes == 0 ? PROXY_ATTEMPT_CLOSED : PROXY_ATTEMPT_BAD);
+        proxy_forward_failed(x, up->response_bytes == 0 ? PROXY_ATTEMPT_CLOSED
+                                                        : PROXY_ATTEMPT_HEAD_CUT);
     else
         proxy_upstream_want(up);
     return false;
@@ -164,8 +169,13 @@ finish_response(struct proxy_exchange *x)
 {
     struct proxy_input *in = &x->up->in;
     x->response_done = true;
-    if (in->buf[1] || proxy_input_view(in).len > 0)
-        x->response_keep = false; /* bytes that answer nothing */
+    if (in->buf[1] || proxy_input_view(in).len > 0) {
+        /* Bytes that answer nothing: they go nowhere, and whether the end before them was meant as
+         * one is no longer certain (RFC 9112 section 6.3). */
+        x->response_keep = false;
+        cache_fill_drop(&x->filler);
+        proxy_fault(x->pool, PROXY_ATTEMPT_EXTRA_BYTES);
+    }
     x->tail = in->buf[0];
     in->buf[0] = in->buf[1];
     in->buf[1] = NULL;
@@ -223,17 +233,19 @@ relay_body(struct proxy_exchange *x)
     struct proxy_runs runs = {iov, first, LOOP_IOV_MAX - chunked, 0, &x->down_trailers};
     iov[0] = (struct iovec){x->down_head.data, x->down_head.len};
     enum http_step step = next_runs(x, &runs);
+    enum proxy_attempt_end end = PROXY_ATTEMPT_BAD_BODY;
     if (step == HTTP_MORE && runs.bytes == 0 && up->ended) {
-        if (!up->broken && http_body_closed(&x->response_body))
-            step = HTTP_DONE;
-        else
-            step = HTTP_BAD;
+        step = !up->broken && http_body_closed(&x->response_body) ? HTTP_DONE : HTTP_BAD;
+        end = PROXY_ATTEMPT_CUT;
     }
     if (step == HTTP_DONE && !proxy_head_trailers(x->worker, &x->down_trailers, x->te_trailers))
         step = HTTP_BAD;
+    if (step == HTTP_MORE && !proxy_drip_came(x)) {
+        end = PROXY_ATTEMPT_SLOW;
+        step = HTTP_BAD;
+    }
     if (step == HTTP_BAD) {
-        proxy_forward_end(x, PROXY_ATTEMPT_CUT);
-        proxy_exchange_fail(x, 502, "the member broke off its response");
+        proxy_forward_broken(x, end);
         return;
     }
     store_runs(x, &runs, first);
@@ -250,7 +262,7 @@ relay_body(struct proxy_exchange *x)
     if (x->up)
         proxy_upstream_want(x->up);
     if (count == 0) {
-        proxy_upstream_timer(up, x->cluster->view->config->timeouts.idle_us);
+        proxy_drip_wait(x);
         return;
     }
     if (x->up) /* while the client is the slow one, silence is not the member's */

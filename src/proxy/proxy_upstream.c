@@ -6,7 +6,10 @@
  * Limits:     keepalive_max idle connections a worker and member; keepalive_us of idleness.
  * Order:      the connection used last is taken first, so that the others can grow old and go.
  * Trusts:     nothing: an idle connection has a receive posted, and whatever completes it (bytes,
- *             end, error) closes the connection.
+ *             end, error) closes the connection. What came since the loop last asked the kernel is
+ *             looked for before a connection is used again: it would be read as the answer to
+ *             another client's request.
+ * Cost:       one system call a reuse, for that.
  *
  *     CONNECTING -- connected --> BUSY -- keep --> IDLE -- reuse --> BUSY
  *         |                        |                |
@@ -88,6 +91,8 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
     if (up->state == PROXY_UPSTREAM_IDLE) {
         /* An idle member has nothing to say: an end, or bytes that answer nothing. */
         loop_buf_give_back(buf);
+        if (status > 0)
+            proxy_fault(up->pool, PROXY_ATTEMPT_IDLE_BYTES);
         proxy_upstream_close(up);
         return;
     }
@@ -179,7 +184,10 @@ proxy_upstream_reuse(struct proxy_pool *pool, uint64_t owner)
         struct proxy_upstream *up = FR_CONTAINER(link, struct proxy_upstream, link);
         if (up->owner != owner)
             continue;
-        if (loop_sock_stale(&up->sock)) {
+        enum loop_waiting waiting = loop_sock_waiting(&up->sock);
+        if (waiting != LOOP_WAITING_NOTHING) {
+            if (waiting == LOOP_WAITING_BYTES)
+                proxy_fault(pool, PROXY_ATTEMPT_IDLE_BYTES);
             proxy_upstream_close(up);
             continue;
         }

@@ -152,6 +152,9 @@ proxy_worker_stop(void *ctx)
         else
             proxy_client_close(client);
     }
+    for (size_t i = 0; i < worker->slot_cap; i++)
+        if (worker->pools[i])
+            proxy_probe_stop(worker->pools[i]);
     proxy_worker_close_idle(worker);
     stop_if_empty(worker);
 }

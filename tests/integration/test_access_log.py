@@ -126,9 +126,9 @@ def test_retries_are_counted(box):
 def test_nobody_there(box):
     edge, origins = logged(box, cluster={"health": None, "eject": {"failures": 0}})
     origins[0].stop()
-    assert http1.fetch(edge.address, "/gone").status == 502
+    assert http1.fetch(edge.address, "/gone").status == 503
     row = row_of(box, "/gone")
-    assert row["status"] == 502 and row["attempts"] >= 1
+    assert row["status"] == 503 and row["attempts"] >= 1
 
 
 def test_client_that_went_away_is_499(box):

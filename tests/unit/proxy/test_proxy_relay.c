@@ -267,7 +267,10 @@ a_broken_head_is_502(void **state)
         ask(&w.f, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", &answer);
         assert_int_equal(answer.status, 502);
         assert_true(answer.whole);
-        assert_int_equal(fixture_counters(&w.f).member_bad_responses, 1);
+        struct proxy_counters c = fixture_counters(&w.f);
+        assert_int_equal(c.member_heads_cut, i == 0);
+        assert_int_equal(c.member_unasked_switches, i == 3);
+        assert_int_equal(c.member_bad_responses, i != 0 && i != 3);
         answer_free(&answer);
         world_fini(&w);
     }

@@ -102,7 +102,7 @@ a_refused_connection_is_retried_for_any_method(void **state)
     assert_int_equal(c.retries, sum.retries);
     fixture_publish(&w.f, 1); /* only the one that refuses */
     fixture_until(proxy_generation(w.f.proxy) == w.f.generation);
-    ask_status(&w.f, GET, 502);
+    ask_status(&w.f, GET, 503);
     fixture_publish(&w.f, 0);
     fixture_until(proxy_generation(w.f.proxy) == w.f.generation);
     ask_status(&w.f, GET, 503);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_probe.c - a member that takes no connections is left out of the choice; it is back in as
+ * soon as it takes one, and no request is spent on finding out.
+ *
+ * May touch:  base, loop, cluster.
+ * Threads:    the worker's own: each worker leaves out by what it met itself, and looks itself.
+ * Cost:       a connection each PROXY_PROBE_US while the member is away, with nothing sent on it.
+ * Limits:     ends with the ejection; begins again with the next.
+ *
+ * What a member that connects but answers badly is worth no connection can tell: it stays out for
+ * its time, unless active checks say that it is well again.
+ */
+#include "proxy/proxy_priv.h"
+
+static void probe(void *ctx);
+
+static bool
+left_out(const struct proxy_pool *pool)
+{
+    const struct proxy_worker *worker = pool->worker;
+    return worker->judgements[pool->member->slot].ejected_until_us > loop_now_us(worker->loop);
+}
+
+static void
+on_closed(void *ctx)
+{
+    struct proxy_pool *pool = ctx;
+    struct proxy_worker *worker = pool->worker;
+    bool again = pool->shown_in == worker->epoch && !worker->stopping && left_out(pool);
+    pool->probing = false;
+    pool->connection_count--;
+    if (again)
+        loop_timer_start(worker->loop, &pool->probe_timer, PROXY_PROBE_US, probe, pool);
+    proxy_pool_settle(pool); /* may be its end */
+    proxy_worker_sockets(worker, -1);
+}
+
+static void
+probe_end(struct proxy_pool *pool)
+{
+    loop_timer_stop(&pool->probe_timer);
+    if (pool->probe_sock.fd >= 0)
+        loop_close(&pool->probe_sock, on_closed, pool);
+}
+
+static void
+on_timeout(void *ctx)
+{
+    probe_end(ctx);
+}
+
+static void
+on_connected(void *ctx, int status)
+{
+    struct proxy_pool *pool = ctx;
+    if (status == 0) {
+        struct cluster_judgement *judgement = &pool->worker->judgements[pool->member->slot];
+        judgement->ejected_until_us = 0;
+        judgement->failures_in_row = 0;
+        PROXY_COUNT(pool->worker, member_returns);
+    }
+    probe_end(pool);
+}
+
+static void
+probe(void *ctx)
+{
+    struct proxy_pool *pool = ctx;
+    struct proxy_worker *worker = pool->worker;
+    if (!left_out(pool))
+        return;
+    if (loop_connect(&pool->probe_sock, worker->loop, &pool->member->addr, on_connected, pool)) {
+        loop_timer_start(worker->loop, &pool->probe_timer, PROXY_PROBE_US, probe, pool);
+        return;
+    }
+    pool->probing = true;
+    pool->connection_count++;
+    proxy_worker_sockets(worker, 1);
+    PROXY_COUNT(worker, member_probes);
+    loop_timer_start(worker->loop, &pool->probe_timer, pool->probe_timeout_us, on_timeout, pool);
+}
+
+void
+proxy_probe_start(struct proxy_pool *pool, int64_t timeout_us)
+{
+    pool->probe_timeout_us = timeout_us;
+    if (!pool->probing && !loop_timer_running(&pool->probe_timer))
+        loop_timer_start(pool->worker->loop, &pool->probe_timer, PROXY_PROBE_US, probe, pool);
+}
+
+void
+proxy_probe_stop(struct proxy_pool *pool)
+{
+    if (pool->probing)
+        probe_end(pool);
+    else
+        loop_timer_stop(&pool->probe_timer);
+}
