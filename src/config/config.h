@@ -287,6 +287,8 @@ struct config_cache {
     bool enabled;
     uint64_t memory_bytes;
     uint64_t object_bytes_max; /* default 8 MiB, at most a quarter of memory */
+    struct loop_net *purge_from;
+    size_t purge_from_count;
 };
 
 /* The edge's own levels and how it relieves itself (MISSION C28). */

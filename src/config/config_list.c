@@ -21,6 +21,7 @@
                   #second " must follow " #first)
 FOLLOWS(struct config, listen, listen_count);
 FOLLOWS(struct config, trusted, trusted_count);
+FOLLOWS(struct config_cache, purge_from, purge_from_count);
 FOLLOWS(struct config, routes, route_count);
 FOLLOWS(struct config, clusters, cluster_count);
 FOLLOWS(struct config, pools, pool_count);

@@ -355,6 +355,7 @@ config_free(struct config **config_ptr)
     fr_free(config->access_log.to);
     fr_free(config->access_log.socket);
     fr_free(config->trusted);
+    fr_free(config->cache.purge_from);
     fr_free(config->sticky_keys.key);
     fr_free(config->sticky_keys.previous_key);
     fr_free(config->agent.server);

@@ -132,6 +132,7 @@ edge_new(struct loop *loop, struct config *config, enum wire_role role, struct c
     fr_list_init(&edge->pending);
     fr_list_init(&edge->answered);
     fr_list_init(&edge->waiters);
+    fr_list_init(&edge->purges);
     fr_hash_key_random(&boot);
     (void)snprintf(edge->boot, sizeof(edge->boot), "%016llx", (unsigned long long)boot.k0);
     enum fr_err err = lock_state(edge, out_why);
@@ -392,6 +393,7 @@ edge_free(struct edge **out)
     allocator_free(&edge->allocator, false);
     stream_session_free(&edge->stream);
     admin_free(&edge->admin);
+    edge_purge_stop(edge);
     free_members(&edge->leaving);
     size_t cursor = 0;
     void *value = NULL;

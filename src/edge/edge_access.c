@@ -96,6 +96,8 @@ edge_access_apply(struct edge *edge, struct edge_sink *take_sink)
     const struct proxy_settings settings = {
         .trusted = config->trusted,
         .trusted_count = config->trusted_count,
+        .purge_from = config->cache.purge_from,
+        .purge_from_count = config->cache.purge_from_count,
         .forwarded = config->forwarded,
         .id_make = config->request_id.make,
         .id_respond = config->request_id.respond,

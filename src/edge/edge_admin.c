@@ -8,6 +8,8 @@
  *     POST /clusters/NAME/deallocate?server=     no server: the least loaded
  *     POST /clusters/NAME/drain?server=          weight 0: stays a member, takes nothing new
  *     POST /clusters/NAME/weight?server=&weight=  its normal weight from now on
+ *     GET  /cache                                 what it holds (edge_cache_admin.c)
+ *     POST /cache/purge?url=|prefix=|tag=|all&soft
  *
  * A call that changes something answers when it is done. Access is by the socket file's mode.
  * Threads:  control loop.
@@ -270,6 +272,8 @@ static const struct admin_route edge_routes[] = {
     {"GET", "/metrics", get_metrics},
     {"GET", "/status", get_status},
     {"POST", "/clusters/", post_cluster},
+    {"GET", "/cache", edge_admin_get_cache},
+    {"POST", "/cache/purge", edge_admin_post_purge},
     {NULL, NULL, NULL},
 };
 

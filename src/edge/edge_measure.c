@@ -111,6 +111,7 @@ on_sample(void *ctx)
     }
     if (any)
         edge_report_soon(edge, true);
+    edge_purge_poll(edge);
     loop_timer_start(edge->loop, &edge->sample_timer, EDGE_SAMPLE_US, on_sample, edge);
 }
 

@@ -189,6 +189,8 @@ edge_cluster_put(struct edge *edge, struct config_cluster *config)
             proxy_read_cluster(edge->proxy, cluster->slot, &counters);
             cluster->requests_before = counters.requests;
         }
+        if (edge->cache != NULL)
+            cache_purge_owner(edge->cache, cluster->slot, &cluster->purged_before);
         cluster->upper = cluster->lower = -1;
         fr_list_init(&cluster->members);
         fr_map_put(edge->clusters, fr_view_of(config->name), cluster);

@@ -39,6 +39,7 @@ enum edge_origin {
 };
 
 struct edge_cluster {
+    struct cache_purged purged_before; /* of its slot, as last reported */
     struct edge *edge;
     struct config_cluster *config; /* referenced */
     uint32_t slot;                 /* used again once PROXY_CLUSTERS_MAX others were */
@@ -92,6 +93,7 @@ struct edge_request {
     enum fr_err err;
     char *why;
     uint64_t generation;
+    struct cache_purged purged;
     struct edge_request_server {
         char id[CONFIG_NAME_BYTES];
         char address[LOOP_ADDR_TEXT_BYTES];
@@ -116,6 +118,9 @@ struct edge {
     /* owner */
     struct config *config;
     struct cache_store *cache; /* NULL = none */
+    struct fr_list purges; /* of edge_purge.c */
+    struct loop_timer purge_timer;
+    uint64_t purged_objects; /* as last announced */
     struct proxy *proxy;       /* NULL for the allocator role */
     struct allocator *allocator;
     struct admin *admin;
@@ -257,6 +262,23 @@ FR_MUST_USE enum fr_err edge_access_open(struct edge *edge, const struct config 
 void edge_access_apply(struct edge *edge, struct edge_sink *take_sink);
 void edge_access_round(struct edge *edge);
 void edge_access_end(struct edge *edge);
+
+/* edge_purge.c */
+/* purged is NULL when the edge ends before it is known: ctx is to be freed, nobody to be answered.
+ */
+typedef void (*edge_purged_fn)(void *ctx, const struct cache_purged *purged);
+/* On failure fn is not called. FR_ERR_STATE: this edge has no cache. */
+FR_MUST_USE enum fr_err edge_purge(struct edge *edge, const struct cache_purge *purge,
+                                   edge_purged_fn fn, void *ctx);
+bool edge_purge_kind(struct fr_view text, enum cache_purge_kind *out); /* "url", "tag", … */
+void edge_purge_poll(struct edge *edge); /* workers may have purged */
+void edge_purge_stop(struct edge *edge);
+
+/* edge_cache_admin.c */
+void edge_admin_get_cache(void *ctx, struct admin_exchange *exchange,
+                          const struct admin_request *request);
+void edge_admin_post_purge(void *ctx, struct admin_exchange *exchange,
+                           const struct admin_request *request);
 
 /* edge_stream.c */
 FR_MUST_USE enum fr_err edge_stream_start(struct edge *edge);

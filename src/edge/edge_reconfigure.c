@@ -282,6 +282,33 @@ do_relieve(struct edge_request *request, const struct wire_reconfigure *from,
     edge_request_answer(request, FR_OK, NULL);
 }
 
+static void
+on_purged(void *ctx, const struct cache_purged *purged)
+{
+    struct edge_request *request = ctx;
+    if (purged == NULL)
+        return; /* the edge ends, and its requests with it */
+    request->purged = *purged;
+    edge_request_answer(request, FR_OK, NULL);
+}
+
+static void
+do_purge(struct edge_request *request, const struct wire_reconfigure *from,
+         struct edge_cluster *cluster)
+{
+    struct cache_purge purge = {.soft = from->soft, .text = from->text};
+    (void)cluster; /* concerns the cache as a whole */
+    if (!edge_purge_kind(from->what, &purge.kind)) {
+        refuse(request, FR_ERR_UNSUPPORTED, "nothing that can be purged", from->what);
+        return;
+    }
+    enum fr_err err = edge_purge(request->edge, &purge, on_purged, request);
+    if (err == FR_ERR_STATE)
+        edge_request_answer(request, err, "this server has no cache");
+    else if (err != FR_OK)
+        refuse(request, err, "not purged", from->text);
+}
+
 /* ---- routes, clusters, pools introduced at run time --------------------------------------- */
 
 /* Attributes become scalars, elements with text scalars, elements with <item> children sequences,
@@ -455,6 +482,7 @@ static const struct operation_row {
     [WIRE_REMOVE_CLUSTER] = {do_remove, false},
     [WIRE_PUT_POOL] = {do_put, false},
     [WIRE_REMOVE_POOL] = {do_remove, false},
+    [WIRE_PURGE] = {do_purge, false},
 };
 
 void

@@ -58,6 +58,7 @@ fill_counters(struct edge *edge, struct wire_server *self)
     self->bytes_out = sum.bytes_out;
     self->cache_hits = sum.cache_hits + sum.cache_stale;
     self->cache_misses = sum.cache_misses;
+    self->origin_requests = sum.member_requests;
     if (edge->cache != NULL) {
         struct cache_counters cache;
         cache_store_counters(edge->cache, &cache);
@@ -189,6 +190,19 @@ servers_at_most(const struct edge *edge, const struct edge_cluster *cluster)
     return cluster->member_count + leaving + allocator_server_count(edge->allocator);
 }
 
+/* What purges took since the last report: its members are about to be asked for it. */
+static void
+fill_purged(struct edge_cluster *cluster, struct wire_cluster *out)
+{
+    struct cache_purged now;
+    cache_purge_owner(cluster->edge->cache, cluster->slot, &now);
+    out->purged = now.objects - cluster->purged_before.objects;
+    out->purged_rate = now.requests_per_s - cluster->purged_before.requests_per_s;
+    if (!(out->purged_rate > 0))
+        out->purged_rate = 0; /* what adding and taking away left */
+    cluster->purged_before = now;
+}
+
 static bool
 fill_cluster(struct report *report, struct edge_cluster *cluster, struct wire_cluster *out)
 {
@@ -201,6 +215,8 @@ fill_cluster(struct report *report, struct edge_cluster *cluster, struct wire_cl
         proxy_read_cluster(edge->proxy, cluster->slot, &counters);
         out->requests = counters.requests - cluster->requests_before;
     }
+    if (edge->cache != NULL)
+        fill_purged(cluster, out);
     out->servers = fr_arena_alloc(&report->arena, (servers_at_most(edge, cluster) + 1) *
                                                       sizeof(*out->servers));
     if (out->servers == NULL)

@@ -127,6 +127,9 @@ edge_request_send(struct edge_request *request)
         .generation = request->generation,
         .servers = servers,
         .server_count = request->server_count,
+        .purged = request->purged.objects,
+        .purged_bytes = request->purged.bytes,
+        .purged_rate = request->purged.requests_per_s,
     };
     if (request->err != FR_OK) {
         code_of(request->err, code, sizeof(code));

@@ -213,6 +213,7 @@ mgr_new(struct loop *loop, const struct config *config, const int *fds, size_t f
     mgr->clusters = fr_map_new();
     mgr->pools = fr_map_new();
     mgr->requests_by_key = fr_map_new();
+    fr_list_init(&mgr->purges);
     mgr->hosts_by_id = fr_map_new();
     mgr->hosts_by_address = fr_map_new();
     mgr->scratch = fr_xalloc(MGR_MEMBERS_DECIDED * sizeof(mgr->scratch[0]));
@@ -286,6 +287,7 @@ mgr_free(struct mgr **mgr)
     FR_LIST_EACH_SAFE (&old->sessions, node)
         mgr_session_free(FR_CONTAINER(node, struct mgr_session, link));
     sources_free(old);
+    mgr_purges_free(old);
     mgr_request_free_all(old);
     mgr_journal_close(&old->journal);
     config_drop(old);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mgr_http.c - what the manager answers over HTTP: /status, /metrics, /why, and POST /report.
+ * mgr_http.c - what the manager answers over HTTP: /status, /metrics, /why, POST /report and
+ * /cache/purge (mgr_purge.c).
  *
  * May touch:  base, admin, wire.
  * Threads:    the manager's loop.
@@ -348,5 +349,6 @@ const struct admin_route mgr_http_routes[] = {
     {"GET", "/metrics", get_metrics},
     {"GET", "/why", get_why},
     {"POST", "/report", post_report},
+    {"POST", "/cache/purge", mgr_post_purge},
     {NULL, NULL, NULL},
 };

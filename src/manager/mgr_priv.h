@@ -248,6 +248,8 @@ struct mgr {
     struct fr_map *hosts_by_id, *hosts_by_address; /* mgr_source of agents */
     size_t series_count;
     struct fr_list requests; /* mgr_request.link, oldest first */
+    struct fr_list purges;   /* of mgr_purge.c */
+    size_t purge_count;
     size_t request_count;
     size_t request_counts[WIRE_OPERATION_COUNT]; /* of each kind: nearly always all are 0 */
     struct fr_map *requests_by_key; /* those that follow from reports; see mgr_request.c */
@@ -335,6 +337,10 @@ struct mgr_request {
     char reason[MGR_SENTENCE_BYTES];
     int64_t sent_at_us; /* on the stream open now; 0: on none */
     uint32_t sends;
+    char what[8]; /* of a purge */
+    char *text;   /* ours; NULL: none */
+    bool soft;
+    struct mgr_purge *purge; /* who waits for the receipt; NULL: nobody any more */
 };
 
 /* What to ask for; texts are copied. */
@@ -347,6 +353,9 @@ struct mgr_ask {
     double upper, lower;
     uint64_t step, followers;
     const char *reason;
+    const char *what, *text; /* of a purge */
+    bool soft;
+    struct mgr_purge *purge;
 };
 /* Journals, then sends. False: nothing was asked for (limit, no stream). *out_id may be NULL. */
 bool mgr_request_send(struct mgr *mgr, const struct mgr_ask *ask, struct wire_request_id *out_id);
@@ -364,6 +373,16 @@ void mgr_request_stream_lost(struct mgr *mgr, struct mgr_source *source);
 /* The responsible server is (again) there: what it has not answered goes out with its old ids. */
 void mgr_request_resend(struct mgr *mgr, struct mgr_view *view);
 void mgr_request_tick(struct mgr *mgr, int64_t now_us);
+
+/* ---- purges (mgr_purge.c) -------------------------------------------------------------------- */
+
+#define MGR_PURGES_MAX 256 /* calls whose receipts are still coming in */
+void mgr_post_purge(void *ctx, struct admin_exchange *exchange,
+                    const struct admin_request *request);
+/* What came of a request that may belong to a purge; result may be NULL. */
+void mgr_purge_receipt(struct mgr_request *request, const char *status, struct fr_view words,
+                       const struct wire_result *result);
+void mgr_purges_free(struct mgr *mgr);
 /* Takes a request read from the journal of an earlier epoch. */
 void mgr_request_restore(struct mgr *mgr, const struct mgr_request *request);
 void mgr_request_free_all(struct mgr *mgr);

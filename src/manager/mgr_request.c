@@ -80,6 +80,7 @@ request_free(struct mgr *mgr, struct mgr_request *request)
     struct fr_view found = key_of(key, request);
     if (fr_map_get(mgr->requests_by_key, found) == request) /* not a newer one of the same key */
         (void)fr_map_remove(mgr->requests_by_key, found);
+    fr_free(request->text);
     fr_free(request);
 }
 
@@ -119,6 +120,9 @@ transmit(struct mgr *mgr, struct mgr_source *target, struct mgr_request *request
         .lower = request->lower,
         .step = request->step,
         .followers = request->followers,
+        .what = fr_view_of(request->what),
+        .text = fr_view_of(request->text),
+        .soft = request->soft,
     };
 
     if (!target->session)
@@ -168,6 +172,10 @@ mgr_request_send(struct mgr *mgr, const struct mgr_ask *ask, struct wire_request
     request_copy(request->address, sizeof(request->address), ask->address);
     request_copy(request->pool, sizeof(request->pool), ask->pool);
     request_copy(request->reason, sizeof(request->reason), ask->reason);
+    request_copy(request->what, sizeof(request->what), ask->what);
+    request->text = fr_xstrdup(ask->text);
+    request->soft = ask->soft;
+    request->purge = ask->purge;
     request_add(mgr, request);
     REQUEST_FAULT(request->operation, "before-write");
     mgr_journal_request(mgr->journal, request, loop_wall_us(mgr->loop));
@@ -401,6 +409,8 @@ mgr_request_result(struct mgr *mgr, struct mgr_source *source, const struct wire
     struct mgr_view *view = cluster ? mgr_view_find(source, cluster) : NULL;
     if (view)
         answer_apply(mgr, view, request, result);
+    mgr_purge_receipt(request, result->status == WIRE_DONE ? "done" : "refused", result->reason,
+                      result);
     if (request->operation == WIRE_RELIEVE && result->status == WIRE_DONE)
         source->self.relief = request->step;
     request_free(mgr, request);
@@ -421,6 +431,7 @@ give_up(struct mgr *mgr, struct mgr_request *request, const char *status, const 
            FR_S("to", request->target), FR_S("cluster", request->cluster), FR_S("why", words));
     mgr_journal_answer(mgr->journal, request->id, status, (struct fr_view){"", 0},
                        fr_view_of(words), "", loop_wall_us(mgr->loop));
+    mgr_purge_receipt(request, "silent", fr_view_of(words), NULL);
     struct mgr_cluster *cluster = mgr_cluster_find(mgr, fr_view_of(request->cluster));
     if (cluster && operation_lasts(request->operation))
         cluster->policy.changed_at_us = loop_now_us(mgr->loop);

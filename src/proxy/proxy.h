@@ -31,6 +31,9 @@ struct proxy_counters {
 struct proxy_settings {
     const struct loop_net *trusted; /* copied */
     size_t trusted_count;
+    const struct loop_net *purge_from; /* copied; clients whose PURGE is obeyed, none: no method of
+                                          ours */
+    size_t purge_from_count;
     unsigned forwarded; /* set of enum config_forwarded */
     bool id_make, id_respond, trace_make;
     /* NULL: requests are not written down. Called on the control loop, a last time by proxy_free,

@@ -446,7 +446,7 @@ proxy_exchange_begin(struct proxy_client *client, struct fr_view raw)
     proxy_trust_name(x, request);
     proxy_note_begin(x, request);
     bool whole = x->request_done; /* nothing of the input is being sent on */
-    if (!answer_refusal(x, request) && !answer_method(x, request))
+    if (!answer_refusal(x, request) && !answer_method(x, request) && !proxy_purge(x, request))
         exchange_route(x, request, raw);
     if (client->exchange != x)
         return;

@@ -629,6 +629,10 @@ void proxy_forward_withdraw(struct proxy_exchange *x); /* the member's drain dea
 /* proxy_relay.c */
 void proxy_relay(struct proxy_exchange *x); /* response bytes towards the client */
 
+/* proxy_purge.c */
+/* A PURGE that is ours to answer. True: answered. */
+bool proxy_purge(struct proxy_exchange *x, const struct http_head *request);
+
 /* proxy_tunnel.c */
 /* What of the request's Upgrade may go on to a member. */
 void proxy_tunnel_offer(struct proxy_exchange *x, const struct http_head *request);

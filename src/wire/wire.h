@@ -54,7 +54,8 @@ struct wire_server {
     uint64_t bytes_in, bytes_out;
     double p50_ms, p90_ms, p99_ms;
     uint64_t memory_bytes; /* resident */
-    uint64_t cache_hits, cache_misses, cache_bytes;
+    uint64_t cache_hits, cache_misses, cache_revalidations, cache_collapses, cache_bytes;
+    uint64_t origin_requests; /* what members had to do, the cache's own requests included */
     uint64_t relief; /* an edge's relief step in force, 0 = none */
 };
 struct wire_server wire_server_none(void); /* all absent */
@@ -76,6 +77,10 @@ struct wire_cluster {
     uint64_t generation; /* of the membership shown */
     struct wire_server *servers;
     size_t server_count;
+    /* Purged from the sender's cache since its last report, 0 = nothing: objects, and the requests
+     * a second that they answered, which its servers are about to get. */
+    uint64_t purged;
+    double purged_rate;
 };
 
 struct wire_cluster wire_cluster_none(void); /* numbers absent */
@@ -130,6 +135,7 @@ enum wire_operation {
     WIRE_REMOVE_CLUSTER, /* name */
     WIRE_PUT_POOL,       /* name, settings */
     WIRE_REMOVE_POOL,    /* name */
+    WIRE_PURGE,          /* what ("url", "prefix", "tag", "all"), text, soft */
     WIRE_OPERATION_COUNT
 };
 const char *wire_operation_name(enum wire_operation operation); /* the element's name */
@@ -155,6 +161,8 @@ struct wire_reconfigure {
     double upper, lower;
     uint64_t step;
     uint64_t followers;
+    struct fr_view what, text; /* of a purge */
+    bool soft;
     struct wire_setting *settings; /* puts: the <route>, <cluster> or <pool> itself; its attribute
                                       `name` is only in name above. Encoding: NULL says nothing */
 };
@@ -169,6 +177,9 @@ struct wire_result {
     uint64_t generation;         /* of the ledger; WIRE_NONE: absent */
     struct wire_server *servers; /* those allocated or deallocated */
     size_t server_count;
+    uint64_t purged; /* objects, bytes, and requests a second that they answered */
+    uint64_t purged_bytes;
+    double purged_rate;
 };
 
 /* ---- encoding: each appends one whole element, well-formed and valid by the schema ----------

@@ -67,7 +67,10 @@ static const struct wire__attr server_rows[] = {
     SERVER(memory_bytes, "memory-bytes", WIRE__U64, U64_MAX),
     SERVER(cache_hits, "cache-hits", WIRE__U64, U64_MAX),
     SERVER(cache_misses, "cache-misses", WIRE__U64, U64_MAX),
+    SERVER(cache_revalidations, "cache-revalidations", WIRE__U64, U64_MAX),
+    SERVER(cache_collapses, "cache-collapses", WIRE__U64, U64_MAX),
     SERVER(cache_bytes, "cache-bytes", WIRE__U64, U64_MAX),
+    SERVER(origin_requests, "origin-requests", WIRE__U64, U64_MAX),
     SERVER(relief, "relief", WIRE__U64, 1000),
 };
 const struct wire__table wire__server_table = TABLE("server", server_rows);
@@ -84,6 +87,8 @@ static const struct wire__attr cluster_rows[] = {
     ROW(struct wire_cluster, requests, "requests", WIRE__U64, false, U64_MAX),
     ROW(struct wire_cluster, waiting, "waiting", WIRE__U64, false, U64_MAX),
     ROW(struct wire_cluster, generation, "generation", WIRE__U64, false, U64_MAX),
+    ROW(struct wire_cluster, purged, "purged", WIRE__EPOCH, false, U64_MAX),
+    ROW(struct wire_cluster, purged_rate, "purged-rate", WIRE__RATE, false, WIRE__RATE_MAX),
 };
 const struct wire__table wire__cluster_table = TABLE("cluster", cluster_rows);
 
@@ -115,6 +120,9 @@ static const struct wire__attr result_rows[] = {
     ROW(struct wire_result, code, "code", WIRE__NAME, false, 0),
     ROW(struct wire_result, reason, "reason", WIRE__TEXT, false, 0),
     ROW(struct wire_result, generation, "generation", WIRE__U64, false, U64_MAX),
+    ROW(struct wire_result, purged, "purged", WIRE__EPOCH, false, U64_MAX),
+    ROW(struct wire_result, purged_bytes, "purged-bytes", WIRE__EPOCH, false, U64_MAX),
+    ROW(struct wire_result, purged_rate, "purged-rate", WIRE__RATE, false, WIRE__RATE_MAX),
 };
 const struct wire__table wire__result_table = TABLE("result", result_rows);
 
@@ -154,6 +162,12 @@ static const struct wire__attr relieve_rows[] = {
     REQUEST(step, "step", WIRE__U64, true, 1000),
     REASON,
 };
+static const struct wire__attr purge_rows[] = {
+    REQUEST(what, "what", WIRE__NAME, true, 0),
+    REQUEST(text, "text", WIRE__LINE, false, 0),
+    REQUEST(soft, "soft", WIRE__BOOL, false, 0),
+    REASON,
+};
 static const struct wire__attr put_rows[] = {
     REQUEST(name, "name", WIRE__NAME, true, 0),
 };
@@ -177,6 +191,7 @@ const struct wire__table wire__operation_tables[WIRE_OPERATION_COUNT] = {
     [WIRE_REMOVE_CLUSTER] = TABLE("remove-cluster", remove_rows),
     [WIRE_PUT_POOL] = TABLE("pool", put_rows),
     [WIRE_REMOVE_POOL] = TABLE("remove-pool", remove_rows),
+    [WIRE_PURGE] = TABLE("purge", purge_rows),
 };
 
 /* ---- out ------------------------------------------------------------------------------------ */
@@ -205,8 +220,8 @@ out_text(struct wire__out *out, const struct wire__attr *attr, struct fr_view va
     }
     /* A name that we had to change would be another name, so it is refused; words are cut, at a
      * character's beginning. */
-    if (attr->kind == WIRE__NAME &&
-        (value.len > WIRE__NAME_BYTES || wire__text_has_control(value))) {
+    size_t max = attr->kind == WIRE__NAME ? WIRE__NAME_BYTES : WIRE__VALUE_BYTES;
+    if (attr->kind != WIRE__TEXT && (value.len > max || wire__text_has_control(value))) {
         wire__out_fail(out, FR_ERR_SYNTAX);
         return;
     }
@@ -283,6 +298,7 @@ out_attr(struct wire__out *out, const struct wire__attr *attr, const void *field
     switch (attr->kind) {
     case WIRE__NAME:
     case WIRE__TEXT:
+    case WIRE__LINE:
         out_text(out, attr, *(const struct fr_view *)field);
         break;
     case WIRE__U64:
@@ -290,6 +306,10 @@ out_attr(struct wire__out *out, const struct wire__attr *attr, const void *field
     case WIRE__EPOCH:
         out_u64(out, attr, *(const uint64_t *)field);
         break;
+    case WIRE__RATE:
+        if (*(const double *)field == 0)
+            break;
+        __attribute__((fallthrough));
     case WIRE__F64:
         out_f64(out, attr, *(const double *)field);
         break;
@@ -352,7 +372,12 @@ decode_text(const struct wire__attr *attr, struct fr_view text, void *field, str
         *out_expected = "a name of 1 to 128 bytes without control characters";
         return WIRE__ATTR_BAD;
     }
-    if (text.len > WIRE__WORDS_BYTES) {
+    if (attr->kind == WIRE__LINE) {
+        if (text.len > WIRE__VALUE_BYTES || wire__text_has_control(text)) {
+            *out_expected = "at most 4096 bytes without control characters";
+            return WIRE__ATTR_BAD;
+        }
+    } else if (text.len > WIRE__WORDS_BYTES) {
         *out_expected = "at most 1024 bytes";
         return WIRE__ATTR_BAD;
     }
@@ -395,6 +420,7 @@ wire__attr_decode(const struct wire__attr *attr, const char *value, void *object
     switch (attr->kind) {
     case WIRE__NAME:
     case WIRE__TEXT:
+    case WIRE__LINE:
         return decode_text(attr, text, field, arena, out_expected);
     case WIRE__U64:
     case WIRE__EPOCH:
@@ -410,6 +436,7 @@ wire__attr_decode(const struct wire__attr *attr, const char *value, void *object
         break;
     }
     case WIRE__F64:
+    case WIRE__RATE:
         good = wire__parse_f64(text.ptr, text.len, attr->max, field);
         *out_expected = "a decimal number in its range, without sign or exponent";
         break;

@@ -154,6 +154,9 @@ wire_server_none(void)
         .memory_bytes = WIRE_NONE,
         .cache_hits = WIRE_NONE,
         .cache_misses = WIRE_NONE,
+        .cache_revalidations = WIRE_NONE,
+        .cache_collapses = WIRE_NONE,
+        .origin_requests = WIRE_NONE,
         .cache_bytes = WIRE_NONE,
         .relief = WIRE_NONE,
     };

@@ -17,15 +17,18 @@
 #define WIRE__VALUE_BYTES 4096 /* one setting */
 #define WIRE__UTILIZATION_MAX 1000
 #define WIRE__MS_MAX 1000000000
+#define WIRE__RATE_MAX 1000000000   /* requests a second */
 #define WIRE__AT_US_MAX 253402300799999999LL /* the end of the year 9999 */
 
 enum wire__kind {
     WIRE__NAME,    /* fr_view: not empty, at most WIRE__NAME_BYTES, no control characters */
     WIRE__TEXT,    /* fr_view: people's words, at most WIRE__WORDS_BYTES */
+    WIRE__LINE,    /* fr_view: exact, at most WIRE__VALUE_BYTES, no control characters */
     WIRE__U64,     /* 0..max; WIRE_NONE = absent */
     WIRE__COUNT,   /* 1..max; absent, or 0 in a struct, means 1 */
     WIRE__EPOCH,   /* 0..max; absent means 0 */
     WIRE__F64,     /* 0..max, plain decimal notation; NaN = absent */
+    WIRE__RATE,    /* the same; absent means 0 */
     WIRE__BOOL,    /* absent means false */
     WIRE__TIME,    /* int64_t of wall microseconds; absent means 0 */
     WIRE__ID,      /* struct wire_request_id */

@@ -110,6 +110,9 @@ full_server(void)
         .cache_hits = 20,
         .cache_misses = 21,
         .cache_bytes = 22,
+        .cache_revalidations = 23,
+        .cache_collapses = 24,
+        .origin_requests = 25,
         .relief = 3,
     };
 }
@@ -126,6 +129,8 @@ test_a_full_report(void **state)
     servers[1].address = FR_VIEW("unix:/run/x y");
     clusters[0] = (struct wire_cluster){FR_VIEW("web"), true, 8010, 0, 13, servers, 2};
     clusters[1].name = FR_VIEW("leer");
+    clusters[1].purged = 12;
+    clusters[1].purged_rate = 30.25;
     struct wire_report report = {
         .seq = 17,
         .at_us = 1767268800123000LL,
@@ -261,6 +266,9 @@ full_request(enum wire_operation operation)
         .upper = 0.8,
         .lower = 0.3,
         .step = 2,
+        .what = FR_VIEW("tag"),
+        .text = FR_VIEW("a tag"),
+        .soft = true,
     };
 }
 
@@ -415,6 +423,13 @@ test_results_errors_alive(void **state)
                                   .reason = FR_VIEW("no server is available in the pool"),
                                   .generation = WIRE_NONE};
     assert_int_equal(wire_put_result(&buf, &result), FR_OK);
+    result = (struct wire_result){.id = {3, 83},
+                                  .generation = WIRE_NONE,
+                                  .purged = 12,
+                                  .purged_bytes = 34567,
+                                  .purged_rate = 0.5};
+    assert_int_equal(wire_put_result(&buf, &result), FR_OK);
+    assert_non_null(strstr(buf.data, "purged=\"12\" purged-bytes=\"34567\" purged-rate=\"0.5\""));
     assert_int_equal(wire_put_alive(&buf), FR_OK);
     for (size_t i = 0; i < sizeof(longest) - 1; i++)
         longest[i] = "\x01x\xc3\xa9"[i % 4];
