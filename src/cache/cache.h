@@ -39,6 +39,30 @@ FR_MUST_USE enum fr_err cache_store_new(const struct cache_options *options,
 void cache_store_free(struct cache_store **store); /* after every entry was let go */
 void cache_store_counters(const struct cache_store *store, struct cache_counters *out);
 
+/* What a route changes of the rules. */
+#define CACHE_UNSET INT64_C(-1)
+#define CACHE_NAME "freshet" /* in Cache-Status and as the target of Surrogate-Control */
+enum cache_set_cookie {
+    CACHE_SET_COOKIE_EXPLICIT, /* stored where the response itself says how long, or public */
+    CACHE_SET_COOKIE_PUBLIC,   /* ... where it says public */
+    CACHE_SET_COOKIE_NEVER,
+};
+enum cache_query { CACHE_QUERY_WHOLE, CACHE_QUERY_SORTED, CACHE_QUERY_NONE };
+struct cache_policy {
+    int64_t ttl_us;           /* in the place of what the response says; or CACHE_UNSET */
+    int64_t negative_us;      /* for errors that say nothing and may be reused; 0 = not */
+    int64_t grace_us;         /* how far past freshness it may answer when no member does */
+    int64_t heuristic_max_us; /* the most that is guessed from Last-Modified; 0 = nothing is */
+    enum cache_set_cookie set_cookie;
+    bool ignore_cookies; /* neither Cookie nor Set-Cookie is anything to the cache */
+    bool surrogate;      /* Surrogate-Control is obeyed */
+    /* the key */
+    bool key_any_host;
+    enum cache_query key_query;
+    const char *const *key_headers; /* lower case, NULL ends them; or NULL */
+};
+extern const struct cache_policy cache_policy_default;
+
 /* What is looked up: the request and the host it is for. */
 struct cache_request {
     const struct http_head *head;
@@ -47,20 +71,36 @@ struct cache_request {
     int64_t now_us;        /* wall clock */
     uint64_t serial; /* filling: cache_purge_serial() when the request went out; 0 = it does now */
     uint32_t owner;  /* filling: whose requests these are, below CACHE_OWNERS_MAX */
-    int64_t stale_max_us;  /* serve a stale response up to this far past freshness without asking
-                              (the edge is relieving itself); 0 = never */
+    const struct cache_policy *policy; /* NULL: the default */
+    int64_t stale_max_us; /* serve a stale response up to this far past freshness without asking
+                             (the edge is relieving itself); 0 = never */
 };
 
 enum cache_answer {
-    CACHE_BYPASS,        /* neither look nor store: method, Range, If-Match, no-store … */
+    CACHE_BYPASS,        /* neither look nor store: method, If-Match, no-store … */
     CACHE_MISS,          /* forward, store if allowed */
-    CACHE_FRESH,         /* *out_entry answers */
-    CACHE_STALE_ALLOWED, /* stale_max_us or the request's max-stale allow it: *out_entry answers */
+    CACHE_FRESH,         /* found->entry answers */
+    CACHE_STALE_ALLOWED, /* max-stale, stale-while-revalidate or stale_max_us allow it: likewise */
+    CACHE_VALIDATE,      /* forward; found->entry may be validated, or answer if that fails */
     CACHE_GATEWAY_TIMEOUT, /* only-if-cached, and nothing is: 504 (RFC 9111 section 5.2.1.7) */
 };
-/* *out_entry is referenced for FRESH and STALE_ALLOWED, else NULL. */
+/* Why a request goes on (RFC 9211 section 2.2). */
+enum cache_forward {
+    CACHE_FORWARD_BYPASS,
+    CACHE_FORWARD_METHOD,
+    CACHE_FORWARD_URI_MISS,
+    CACHE_FORWARD_VARY_MISS,
+    CACHE_FORWARD_REQUEST,
+    CACHE_FORWARD_STALE,
+    CACHE_FORWARD_PARTIAL,
+};
+struct cache_found {
+    struct cache_entry *entry;  /* referenced for FRESH, STALE_ALLOWED and VALIDATE, else NULL */
+    enum cache_forward forward; /* when it is forwarded */
+    bool refresh;               /* STALE_ALLOWED, and a new one should be fetched meanwhile */
+};
 enum cache_answer cache_lookup(struct cache_store *store, const struct cache_request *request,
-                               struct cache_entry **out_entry);
+                               struct cache_found *out);
 struct cache_entry *cache_entry_ref(struct cache_entry *entry);
 void cache_entry_unref(struct cache_entry **entry);
 
@@ -72,14 +112,51 @@ int cache_entry_status(const struct cache_entry *entry);
 uint64_t cache_entry_body_bytes(const struct cache_entry *entry);
 /* Part `index` of the body (immutable memory, valid while referenced); false past the end. */
 bool cache_entry_body(const struct cache_entry *entry, size_t index, struct fr_view *out);
-int64_t cache_entry_age_s(const struct cache_entry *entry, int64_t now_us); /* RFC 9111 4.2.3 */
-/* Strong or weak comparison as the request's conditions want: true when 304 is the answer to this
- * GET or HEAD (If-None-Match, If-Modified-Since). */
-bool cache_entry_not_modified(const struct cache_entry *entry, const struct http_head *request);
+int64_t cache_entry_age_s(const struct cache_entry *entry, int64_t now_us);  /* RFC 9111 4.2.3 */
+int64_t cache_entry_left_s(const struct cache_entry *entry, int64_t now_us); /* < 0: stale */
 
-/* A response to a request that was a MISS. NULL: not storable by RFC 9111 section 3, too large, or
- * no room. A body that only the close ends is not stored: nobody could tell whether it came whole.
- * Exactly one of _commit, _drop, or an _add that says FULL ends a filler.
+/* Which bytes of what representation a stored body is. */
+#define CACHE_LENGTH_UNKNOWN UINT64_MAX
+struct cache_piece {
+    uint64_t first;
+    uint64_t last;  /* as told */
+    uint64_t total; /* or CACHE_LENGTH_UNKNOWN */
+};
+/* What an entry answers a request with. */
+struct cache_selection {
+    int status;                  /* of the entry; 206, 304 or 416 */
+    uint64_t first, bytes;       /* of the stored body */
+    uint64_t range_first, total; /* 206 and 416, for Content-Range */
+};
+/* False: it holds not all that is asked for. */
+bool cache_entry_select(const struct cache_entry *entry, const struct http_head *request,
+                        int64_t now_us, struct cache_selection *out);
+
+/* ---- validation ------------------------------------------------------------------------------ */
+
+/* What a request with this entry in hand asks the member: the values for If-None-Match and
+ * If-Modified-Since; empty ones are not sent. */
+struct cache_validators {
+    struct fr_view etag, modified;
+};
+void cache_entry_validators(const struct cache_entry *entry, struct cache_validators *out);
+/* A 304 came to a request that asked with the entry's validators, or a 200 to a HEAD (RFC 9111
+ * sections 4.3.4 and 4.3.5). Returns an entry with the old body and the fields updated, stored in
+ * its place if that is still allowed; NULL when memory is out or the response is about something
+ * else (*out_other). */
+struct cache_entry *cache_entry_freshen(struct cache_entry *entry,
+                                        const struct cache_request *request,
+                                        const struct http_head *response, int64_t request_us,
+                                        int64_t response_us, bool *out_other);
+/* Whether the entry may answer although it is stale, because the member could not be asked
+ * (answered: it gave an error of its own). RFC 9111 section 4.2.4, RFC 5861 section 4. */
+bool cache_entry_serves_error(const struct cache_entry *entry, const struct cache_request *request,
+                              bool answered);
+bool cache_entry_must_validate(const struct cache_entry *entry); /* else an error: 504 */
+
+/* A response to a request that was a MISS or a VALIDATE. NULL: not storable by RFC 9111 section 3,
+ * too large, or no room. A body that only the close ends is not stored: nobody could tell whether
+ * it came whole. Exactly one of _commit, _drop, or an _add that says FULL ends a filler.
  * request_time/response_time as in section 4.2.3, wall clock. */
 struct cache_filler *cache_fill_begin(struct cache_store *store,
                                       const struct cache_request *request,
@@ -95,6 +172,9 @@ void cache_fill_drop(struct cache_filler **filler); /* it did not; NULL is allow
 /* An unsafe method succeeded: what is stored for its target, or is coming in, is no longer valid
  * (section 4.4). Safe methods invalidate nothing. */
 void cache_invalidate(struct cache_store *store, const struct cache_request *request);
+
+/* What is stored for the target is about something else, whatever the method. */
+void cache_forget(struct cache_store *store, const struct cache_request *request);
 
 /* ---- purging --------------------------------------------------------------------------------- */
 

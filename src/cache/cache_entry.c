@@ -19,23 +19,39 @@
 #define STATUS_BYTES 13 /* "HTTP/1.1 200 " */
 #define BODY_BYTES (sizeof(struct cache__body) + CACHE__ALLOC_OVERHEAD)
 
-/* What is not stored: what ends at this hop, what the sender writes itself (Age, Content-Length),
- * and a member's load at that moment, which is nobody's a second later. */
+/* What is not stored: what ends at this hop, what the sender writes itself (Age, Content-Length, of
+ * a part also Content-Range), a member's load at that moment, which is nobody's a second later, and
+ * what the response or the route keep from being shared. */
 static bool
-field_stays(const struct http_field *field)
+field_stays(const struct cache__entry_plan *plan, const struct http_field *field)
 {
-    return !field->hop && field->known != HTTP_FIELD_AGE &&
-           field->known != HTTP_FIELD_CONTENT_LENGTH &&
-           field->known != HTTP_FIELD_ENDPOINT_LOAD_METRICS;
+    switch (field->known) {
+    case HTTP_FIELD_AGE:
+    case HTTP_FIELD_CONTENT_LENGTH:
+    case HTTP_FIELD_ENDPOINT_LOAD_METRICS:
+        return false;
+    case HTTP_FIELD_CONTENT_RANGE:
+        if (plan->part_of)
+            return false;
+        break;
+    case HTTP_FIELD_SET_COOKIE:
+        if (plan->policy->ignore_cookies)
+            return false;
+        break;
+    default:
+        break;
+    }
+    return !field->hop && !cache__control_withholds(plan->said, field->name);
 }
 
 static size_t
-head_bytes(const struct http_head *response)
+head_bytes(const struct cache__entry_plan *plan)
 {
+    const struct http_head *response = plan->response;
     size_t bytes = STATUS_BYTES + response->reason.len + 2;
     for (size_t i = 0; i < response->field_count; i++) {
         const struct http_field *field = &response->fields[i];
-        if (field_stays(field))
+        if (field_stays(plan, field))
             bytes += field->name.len + 2 + field->value.len + 2;
     }
     if (!http_head_find(response, HTTP_FIELD_DATE))
@@ -51,11 +67,12 @@ put(char *at, struct fr_view text)
     return at + text.len;
 }
 
-/* Writes head_bytes(response) bytes at `at` and remembers where the entity tag is. */
+/* Writes head_bytes(plan) bytes at `at` and remembers where the validators are. */
 static void
-head_write(struct cache_entry *entry, char *at, const struct http_head *response,
-           int64_t response_us)
+head_write(struct cache_entry *entry, char *at, const struct cache__entry_plan *plan)
 {
+    const struct http_head *response = plan->response;
+    int64_t response_s = plan->freshness->response_us / FR_US_PER_S;
     char *start = at;
     int status = response->status;
     const char digits[3] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
@@ -67,19 +84,23 @@ head_write(struct cache_entry *entry, char *at, const struct http_head *response
     at = put(at, FR_VIEW("\r\n"));
     for (size_t i = 0; i < response->field_count; i++) {
         const struct http_field *field = &response->fields[i];
-        if (!field_stays(field))
+        int64_t s;
+        if (!field_stays(plan, field))
             continue;
         at = put(at, field->name);
         at = put(at, FR_VIEW(": "));
         if (field->known == HTTP_FIELD_ETAG && entry->etag.len == 0)
             entry->etag = fr_view_make(at, field->value.len);
+        if (field->known == HTTP_FIELD_LAST_MODIFIED && entry->modified.len == 0 &&
+            http_date_parse(field->value, response_s, &s))
+            entry->modified = fr_view_make(at, field->value.len);
         at = put(at, field->value);
         at = put(at, FR_VIEW("\r\n"));
     }
     /* RFC 9110 section 6.6.1: a response that came without gets the time it came. */
     if (!http_head_find(response, HTTP_FIELD_DATE)) {
         char date[HTTP_DATE_BYTES];
-        http_date_format(response_us / FR_US_PER_S, date);
+        http_date_format(response_s, date);
         at = put(at, FR_VIEW("Date: "));
         at = put(at, fr_view_make(date, HTTP_DATE_BYTES - 1));
         at = put(at, FR_VIEW("\r\n"));
@@ -87,11 +108,17 @@ head_write(struct cache_entry *entry, char *at, const struct http_head *response
     entry->head = fr_view_make(start, (size_t)(at - start));
 }
 
-size_t
-cache__entry_bytes(const struct cache__entry_plan *plan)
+static size_t
+part_of_bytes(const struct cache__entry_plan *plan)
 {
-    return sizeof(struct cache_entry) + plan->tags->count * sizeof(uint32_t) + plan->key.len +
-           plan->vary.len + head_bytes(plan->response) + CACHE__ALLOC_OVERHEAD +
+    return plan->part_of ? sizeof(*plan->part_of) + plan->part_of->range.len : 0;
+}
+
+static size_t
+entry_bytes(const struct cache__entry_plan *plan)
+{
+    return sizeof(struct cache_entry) + part_of_bytes(plan) + plan->tags->count * sizeof(uint32_t) +
+           plan->key->len + plan->vary.len + head_bytes(plan) + CACHE__ALLOC_OVERHEAD +
            (plan->body ? 0 : BODY_BYTES);
 }
 
@@ -151,10 +178,32 @@ modified_s(const struct http_head *response, int64_t response_s)
     return response_s;
 }
 
-struct cache_entry *
-cache__entry_new(const struct cache__entry_plan *plan)
+bool
+cache__entry_plan(struct cache__entry_plan *plan, struct cache_store *store,
+                  const struct cache_request *request, struct cache__plan_room *room)
 {
-    size_t bytes = cache__entry_bytes(plan);
+    const struct fr_hash_key *hash_key = cache__store_hash_key(store);
+    if (!cache__key_make(hash_key, request, &room->key) ||
+        !cache__vary_read(plan->response, plan->policy, &room->vary))
+        return false;
+    plan->key = &room->key;
+    plan->vary = fr_view_make(room->vary.names, room->vary.len);
+    plan->tags = &room->tags;
+    plan->owner = request->owner;
+    plan->serial = request->serial ? request->serial : cache_purge_serial(store);
+    if (room->vary.len > 0 &&
+        !cache__select_hash(hash_key, plan->vary, request->head, &plan->select))
+        return false;
+    if (cache__tags_read(hash_key, plan->response, cache__key_url(&room->key, request),
+                         &room->tags))
+        return true;
+    cache__store_refused(store, CACHE__REFUSED_TAGS); /* a purge must not miss it */
+    return false;
+}
+
+static struct cache_entry *
+entry_new(const struct cache__entry_plan *plan, size_t bytes)
+{
     struct cache_entry *entry = fr_alloc(bytes - CACHE__ALLOC_OVERHEAD);
     if (!entry)
         return NULL;
@@ -164,21 +213,53 @@ cache__entry_new(const struct cache__entry_plan *plan)
         return NULL;
     }
     uint32_t *tags = (uint32_t *)(void *)(entry + 1);
+    char *at = (char *)(tags + plan->tags->count);
+    if (plan->part_of) { /* needs the alignment: before the tags */
+        struct cache__part_of *part_of = (struct cache__part_of *)(void *)(entry + 1);
+        tags = (uint32_t *)(void *)(part_of + 1);
+        at = (char *)(tags + plan->tags->count);
+        *part_of = *plan->part_of;
+        part_of->range = fr_view_make(at, plan->part_of->range.len);
+        at = put(at, plan->part_of->range);
+        entry->part_of = part_of;
+    }
     memcpy(tags, plan->tags->tags, plan->tags->count * sizeof(*tags));
     entry->tags = tags;
     entry->tag_count = (uint16_t)plan->tags->count;
-    char *at = (char *)(tags + plan->tags->count);
     entry->status = plan->response->status;
     entry->refs = 1;
     entry->counted_bytes = bytes - (plan->body ? 0 : BODY_BYTES);
-    entry->modified_s = modified_s(plan->response, plan->response_us / FR_US_PER_S);
-    entry->key = fr_view_make(at, plan->key.len);
-    at = put(at, plan->key);
+    entry->modified_s = modified_s(plan->response, plan->freshness->response_us / FR_US_PER_S);
+    entry->key = fr_view_make(at, plan->key->len);
+    at = put(at, fr_view_make(plan->key->text, plan->key->len));
     entry->vary = fr_view_make(at, plan->vary.len);
     at = put(at, plan->vary);
-    head_write(entry, at, plan->response, plan->response_us);
+    head_write(entry, at, plan);
+    entry->hash = plan->key->hash;
+    entry->select = plan->select;
+    entry->freshness = *plan->freshness;
+    entry->request_us = plan->request_us;
+    entry->owner = plan->owner;
+    entry->serial = plan->serial;
     fr_list_init(&entry->queue);
     entry->magic = ENTRY_MAGIC;
+    return entry;
+}
+
+struct cache_entry *
+cache__entry_make(struct cache_store *store, const struct cache__entry_plan *plan)
+{
+    size_t bytes = entry_bytes(plan);
+    if (!cache__store_reserve(store, bytes)) {
+        cache__store_refused(store, CACHE__REFUSED_FULL);
+        return NULL;
+    }
+    struct cache_entry *entry = entry_new(plan, bytes);
+    if (!entry) {
+        cache__store_release(store, bytes);
+        return NULL;
+    }
+    entry->store = store;
     return entry;
 }
 
@@ -249,67 +330,32 @@ cache_entry_age_s(const struct cache_entry *entry, int64_t now_us)
     return cache__age_us(&entry->freshness, now_us) / FR_US_PER_S;
 }
 
-/* ---- conditions ------------------------------------------------------------------------------ */
-
-/* The opaque part of an entity tag, quotes included: weak comparison (RFC 9110 section 8.8.3.2). */
-static struct fr_view
-opaque_of(struct fr_view tag)
+int64_t
+cache_entry_left_s(const struct cache_entry *entry, int64_t now_us)
 {
-    if (fr_view_starts(tag, FR_VIEW("W/")))
-        return fr_view_make(tag.ptr + 2, tag.len - 2);
-    return tag;
+    int64_t left_us = entry->freshness.lifetime_us - cache__age_us(&entry->freshness, now_us);
+    /* Rounded down: what is late by a moment is late. */
+    return left_us >= 0 ? left_us / FR_US_PER_S : (left_us + 1) / FR_US_PER_S - 1;
 }
 
-/* True when one of the list's tags is `tag`. A backslash in a tag is no escape (section 8.8.3), so
- * that http_list_next is not the reader for these. */
-static bool
-tags_hold(struct fr_view list, struct fr_view tag)
+void
+cache_entry_validators(const struct cache_entry *entry, struct cache_validators *out)
 {
-    const char *at = list.ptr;
-    const char *end = at + list.len;
-    while (at < end) {
-        if (*at != '"') {
-            at++; /* blanks, commas, "W/" */
-            continue;
-        }
-        const char *close = memchr(at + 1, '"', (size_t)(end - at - 1));
-        if (!close)
-            return false;
-        if (fr_view_eq(fr_view_make(at, (size_t)(close - at) + 1), tag))
-            return true;
-        at = close + 1;
-    }
-    return false;
-}
-
-static bool
-none_match_holds(const struct cache_entry *entry, const struct http_head *request,
-                 const struct http_field *field)
-{
-    struct fr_view tag = opaque_of(entry->etag);
-    for (; field; field = http_head_next(request, field)) {
-        if (fr_view_is(field->value, "*"))
-            return true;
-        if (tag.len && tags_hold(field->value, tag))
-            return true;
-    }
-    return false;
+    *out = (struct cache_validators){.etag = entry->etag, .modified = entry->modified};
 }
 
 bool
-cache_entry_not_modified(const struct cache_entry *entry, const struct http_head *request)
+cache_entry_must_validate(const struct cache_entry *entry)
 {
-    /* RFC 9110 section 13.2.1: conditions count only where the answer would be a success. */
-    if (entry->status < 200 || entry->status > 299)
-        return false;
-    if (request->method != HTTP_GET && request->method != HTTP_HEAD)
-        return false;
-    const struct http_field *field = http_head_find(request, HTTP_FIELD_IF_NONE_MATCH);
-    if (field) /* section 13.1.3: then If-Modified-Since is ignored */
-        return none_match_holds(entry, request, field);
-    field = http_head_find(request, HTTP_FIELD_IF_MODIFIED_SINCE);
-    int64_t since_s;
-    int64_t response_s = entry->freshness.response_us / FR_US_PER_S;
-    return field && http_date_parse(field->value, response_s, &since_s) &&
-           entry->modified_s <= since_s;
+    return entry->freshness.stale_forbidden || entry->freshness.always_validate;
+}
+
+bool
+cache_entry_serves_error(const struct cache_entry *entry, const struct cache_request *request,
+                         bool answered)
+{
+    struct cache__control asked;
+    cache__control_read(request->head, &asked);
+    return cache__stale_serves(&entry->freshness, &asked, cache__policy(request), request->now_us,
+                               answered);
 }

@@ -8,7 +8,8 @@
  *             head is one part of exactly that size; else parts double, and the last one is cut to
  *             measure.
  * When full:  the response goes on to the client, unstored.
- * Follows:    RFC 9111 sections 3 and 3.3 (an incomplete response is never stored).
+ * Follows:    RFC 9111 sections 3, 3.3 (an incomplete response is never stored) and 3.4 (parts are
+ *             put together).
  *
  *     begin -> add ... add -> commit     the body came whole
  *                          -> drop       it did not
@@ -27,7 +28,9 @@
 struct cache_filler {
     uint32_t magic;
     bool length_known;
-    uint64_t length;
+    bool joins;      /* the body is one part with room for what another entry held of it */
+    uint64_t length; /* of what comes */
+    size_t at;       /* joins: where the next byte goes */
     struct cache_entry *entry;
 };
 
@@ -68,51 +71,136 @@ part_add(struct cache_entry *entry, size_t bytes)
     return true;
 }
 
-/* An entry with everything but its body; NULL when there is no room or no key. */
-static struct cache_entry *
-entry_make(struct cache_store *store, const struct cache_request *request,
-           const struct http_head *response, const struct cache__freshness *freshness,
-           int64_t request_us)
+/* Where a new part and the part of an entry lie to each other. */
+struct join {
+    struct cache_piece piece; /* both together */
+    size_t old_at, new_at;
+};
+
+static bool
+is_strong(struct fr_view etag)
 {
-    const struct fr_hash_key *hash_key = cache__store_hash_key(store);
-    struct cache__key key;
-    struct cache__vary vary;
-    struct fr_hash128 select = {0, 0};
-    if (!cache__key_make(hash_key, request, &key) || !cache__vary_read(response, &vary))
-        return NULL;
-    struct fr_view names = fr_view_make(vary.names, vary.len);
-    if (vary.len && !cache__select_hash(hash_key, names, request->head, &select))
-        return NULL;
-    struct cache__tags tags;
-    if (!cache__tags_read(hash_key, response, cache__key_url(&key, request), &tags)) {
-        cache__store_refused(store, CACHE__REFUSED_TAGS); /* a purge must not miss it */
-        return NULL;
-    }
-    struct cache__entry_plan plan = {
-        .key = fr_view_make(key.text, key.len),
-        .vary = names,
-        .tags = &tags,
-        .response = response,
-        .response_us = freshness->response_us,
+    return etag.len > 0 && etag.ptr[0] == '"';
+}
+
+/* Section 3.4: parts may be put together if a strong validator says that they are of the same. */
+static bool
+may_join(const struct cache_entry *old, const struct http_head *response,
+         const struct cache_piece *piece, uint64_t length, uint64_t bytes_max, struct join *out)
+{
+    const struct http_field *etag = http_head_find(response, HTTP_FIELD_ETAG);
+    if (!old->part_of || !etag || !is_strong(old->etag) || !fr_view_eq(etag->value, old->etag))
+        return false;
+    const struct cache_piece *had = &old->part_of->piece;
+    if (had->total != piece->total || length != piece->last - piece->first + 1 ||
+        old->body->bytes != had->last - had->first + 1)
+        return false;
+    if (piece->first > had->last + 1 || had->first > piece->last + 1)
+        return false; /* there would be a hole */
+    out->piece = (struct cache_piece){
+        .first = piece->first < had->first ? piece->first : had->first,
+        .last = piece->last > had->last ? piece->last : had->last,
+        .total = piece->total,
     };
-    size_t bytes = cache__entry_bytes(&plan);
-    if (!cache__store_reserve(store, bytes)) {
+    out->old_at = had->first - out->piece.first;
+    out->new_at = piece->first - out->piece.first;
+    return out->piece.last - out->piece.first < bytes_max;
+}
+
+static bool
+piece_is_whole(const struct cache_piece *piece)
+{
+    return piece->first == 0 && piece->last == piece->total - 1;
+}
+
+/* One part for both, with what the old entry holds in its place. */
+static bool
+join_fill(struct cache_entry *entry, const struct cache_entry *old, const struct join *join)
+{
+    size_t bytes = (size_t)(join->piece.last - join->piece.first + 1);
+    struct fr_view part;
+    if (!part_add(entry, bytes))
+        return false;
+    char *at = entry->body->parts[0].data + join->old_at;
+    for (size_t i = 0; cache_entry_body(old, i, &part); i++) {
+        if (part.len)
+            memcpy(at, part.ptr, part.len);
+        at += part.len;
+    }
+    return true;
+}
+
+static struct cache_filler *
+filler_new(struct cache_entry *entry, bool length_known, uint64_t length)
+{
+    struct cache_filler *filler = memory_take(entry, NULL, 0, sizeof(*filler));
+    if (filler)
+        *filler = (struct cache_filler){
+            .magic = FILLER_MAGIC,
+            .length_known = length_known,
+            .length = length,
+            .entry = entry,
+        };
+    return filler;
+}
+
+/* A 206 that continues what is stored: the fields of both, the bytes of both. NULL: it does not, or
+ * there is no room. */
+static struct cache_filler *
+join_begin(struct cache_store *store, const struct cache_request *request,
+           const struct http_head *response, struct cache__entry_plan *plan, uint64_t length)
+{
+    struct join join;
+    struct cache__part_of part_of = {.range = FR_VIEW("")};
+    struct cache_filler *filler = NULL;
+    struct cache_entry *entry = NULL;
+    struct cache__merged *merged = NULL;
+    struct cache_entry *old = cache__store_find(store, plan->key, request->head);
+    if (!old || !may_join(old, response, &plan->part_of->piece, length,
+                          cache__store_object_max(store), &join))
+        goto out;
+    bool whole = piece_is_whole(&join.piece);
+    merged = cache__merge(old, response,
+                          whole ? FR_VIEW("HTTP/1.1 200 OK\r\n")
+                                : FR_VIEW("HTTP/1.1 206 Partial Content\r\n"));
+    if (!merged)
+        goto out;
+    part_of.piece = join.piece;
+    plan->response = &merged->head;
+    plan->part_of = whole ? NULL : &part_of;
+    entry = cache__entry_make(store, plan);
+    if (!entry || !join_fill(entry, old, &join))
+        goto out;
+    filler = filler_new(entry, true, length);
+    if (filler) {
+        filler->joins = true;
+        filler->at = join.new_at;
+        entry = NULL;
+    }
+out:
+    plan->response = response;
+    fr_free(merged);
+    if (entry)
+        cache__entry_free(entry);
+    cache_entry_unref(&old);
+    return filler;
+}
+
+static struct cache_filler *
+begin(struct cache_store *store, const struct cache__entry_plan *plan, bool length_known,
+      uint64_t length)
+{
+    struct cache_filler *filler = NULL;
+    struct cache_entry *entry = cache__entry_make(store, plan);
+    if (!entry)
+        return NULL;
+    if (length > 0 && !part_add(entry, (size_t)length))
         cache__store_refused(store, CACHE__REFUSED_FULL);
-        return NULL;
-    }
-    struct cache_entry *entry = cache__entry_new(&plan);
-    if (!entry) {
-        cache__store_release(store, bytes);
-        return NULL;
-    }
-    entry->store = store;
-    entry->hash = key.hash;
-    entry->select = select;
-    entry->freshness = *freshness;
-    entry->request_us = request_us;
-    entry->owner = request->owner;
-    entry->serial = request->serial ? request->serial : cache_purge_serial(store);
-    return entry;
+    else
+        filler = filler_new(entry, length_known, length);
+    if (!filler)
+        cache__entry_free(entry);
+    return filler;
 }
 
 struct cache_filler *
@@ -121,7 +209,12 @@ cache_fill_begin(struct cache_store *store, const struct cache_request *request,
                  int64_t response_us)
 {
     struct cache__freshness freshness;
-    if (!cache__may_store(request->head, response, framing, request_us, response_us, &freshness))
+    struct cache__control said;
+    struct cache__plan_room room;
+    struct cache__part_of part_of = {.range = FR_VIEW("")};
+    const struct cache_policy *policy = cache__policy(request);
+    if (!cache__may_store(request->head, response, framing, policy, request_us, response_us,
+                          &freshness))
         return NULL;
     bool length_known = framing != HTTP_BODY_CHUNKED;
     uint64_t length = framing == HTTP_BODY_LENGTH ? response->content_length : 0;
@@ -129,23 +222,28 @@ cache_fill_begin(struct cache_store *store, const struct cache_request *request,
         cache__store_refused(store, CACHE__REFUSED_LARGE);
         return NULL;
     }
-    struct cache_entry *entry = entry_make(store, request, response, &freshness, request_us);
-    if (!entry)
+    cache__control_read_response(response, policy, &said);
+    struct cache__entry_plan plan = {
+        .response = response,
+        .said = &said,
+        .policy = policy,
+        .freshness = &freshness,
+        .request_us = request_us,
+    };
+    if (!cache__entry_plan(&plan, store, request, &room))
         return NULL;
-    struct cache_filler *filler = NULL;
-    if (length > 0 && !part_add(entry, (size_t)length)) {
-        cache__store_refused(store, CACHE__REFUSED_FULL);
-        goto out;
-    }
-    filler = memory_take(entry, NULL, 0, sizeof(*filler));
-    if (!filler)
-        goto out;
-    *filler = (struct cache_filler){FILLER_MAGIC, length_known, length, entry};
-    entry = NULL;
-out:
-    if (entry)
-        cache__entry_free(entry);
-    return filler;
+    if (response->status != 206)
+        return begin(store, &plan, length_known, length);
+    const struct http_field *range = http_head_find(request->head, HTTP_FIELD_RANGE);
+    if (!range || !length_known || length == 0 || !cache__piece_read(response, &part_of.piece))
+        return NULL; /* nothing was asked of it in parts, or it cannot be placed */
+    part_of.range = range->value;
+    plan.part_of = &part_of;
+    struct cache_filler *filler = join_begin(store, request, response, &plan, length);
+    if (filler)
+        return filler;
+    plan.part_of = &part_of;
+    return begin(store, &plan, length_known, length);
 }
 
 /* Room for more: a part twice as large as the last one, within bounds. */
@@ -178,12 +276,35 @@ part_fill(struct cache_entry *entry, struct fr_view data)
     return bytes;
 }
 
+/* The bytes go to their place; the part is as long as it will be only once all are there. */
+static enum fr_err
+join_add(struct cache_filler **filler, struct fr_view data)
+{
+    struct cache_filler *self = *filler;
+    struct cache__part *part = &self->entry->body->parts[0];
+    if (data.len > self->length) {
+        cache_fill_drop(filler);
+        return FR_ERR_FULL;
+    }
+    if (data.len)
+        memcpy(part->data + self->at, data.ptr, data.len);
+    self->at += data.len;
+    self->length -= data.len;
+    if (self->length == 0) {
+        part->len = part->cap;
+        self->entry->body->bytes = part->len;
+    }
+    return FR_OK;
+}
+
 enum fr_err
 cache_fill_add(struct cache_filler **filler, struct fr_view data)
 {
     struct cache_filler *self = *filler;
     fr_require(self->magic == FILLER_MAGIC);
     struct cache_entry *entry = self->entry;
+    if (self->joins)
+        return join_add(filler, data);
     uint64_t max = self->length_known ? self->length : cache__store_object_max(entry->store);
     enum cache__refusal refusal = CACHE__REFUSED_LARGE;
     if (data.len > max - entry->body->bytes)
@@ -232,7 +353,7 @@ filler_end(struct cache_filler **filler)
     self->magic = 0;
     fr_free(self);
     size_t bytes = sizeof(*self) + CACHE__ALLOC_OVERHEAD;
-    entry->counted_bytes -= bytes;
+    entry->body->counted_bytes -= bytes;
     cache__store_release(entry->store, bytes);
     return entry;
 }
@@ -240,7 +361,9 @@ filler_end(struct cache_filler **filler)
 void
 cache_fill_commit(struct cache_filler **filler)
 {
-    bool whole = !(*filler)->length_known || (*filler)->entry->body->bytes == (*filler)->length;
+    const struct cache_filler *self = *filler;
+    bool whole = !self->length_known ||
+                 (self->joins ? self->length == 0 : self->entry->body->bytes == self->length);
     struct cache_entry *entry = filler_end(filler);
     if (whole) {
         part_trim(entry);

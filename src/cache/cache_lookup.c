@@ -8,37 +8,65 @@
  */
 #include "cache/cache_priv.h"
 
-enum cache_answer
-cache_lookup(struct cache_store *store, const struct cache_request *request,
-             struct cache_entry **out_entry)
+/* Whether the target itself is there, in another variant (RFC 9211 section 2.2). */
+static enum cache_forward
+miss_of(struct cache_store *store, const struct cache__key *key)
+{
+    return cache__store_has(store, key) ? CACHE_FORWARD_VARY_MISS : CACHE_FORWARD_URI_MISS;
+}
+
+static enum cache_answer
+judge(const struct cache_request *request, const struct cache__control *asked,
+      struct cache_entry *entry, struct cache_found *out)
 {
     const struct http_head *head = request->head;
-    *out_entry = NULL;
+    struct cache_selection selection;
+    struct cache__freshness freshness = entry->freshness;
+    out->forward = CACHE_FORWARD_URI_MISS;
+    if (!cache__purges_apply(cache__store_purges(entry->store), entry, request->now_us, &freshness))
+        return CACHE_MISS;
+    bool has_authorization = http_head_find(head, HTTP_FIELD_AUTHORIZATION) != NULL;
+    struct cache__verdict verdict =
+        cache__judge(&freshness, asked, has_authorization, request->now_us, request->stale_max_us);
+    out->refresh = verdict.refresh;
+    out->forward = verdict.refused ? CACHE_FORWARD_REQUEST : CACHE_FORWARD_STALE;
+    if (verdict.answer == CACHE_MISS ||
+        cache_entry_select(entry, head, request->now_us, &selection))
+        return verdict.answer;
+    /* A part of it is there, but not this one. */
+    out->forward = CACHE_FORWARD_PARTIAL;
+    return CACHE_MISS;
+}
+
+enum cache_answer
+cache_lookup(struct cache_store *store, const struct cache_request *request,
+             struct cache_found *out)
+{
+    const struct http_head *head = request->head;
+    *out = (struct cache_found){.forward = CACHE_FORWARD_METHOD};
     if (head->method != HTTP_GET && head->method != HTTP_HEAD)
         return CACHE_BYPASS;
-    struct cache__control control;
+    struct cache__control asked;
     struct cache__key key;
-    cache__control_read(head, &control);
+    cache__control_read(head, &asked);
+    out->forward = CACHE_FORWARD_REQUEST;
     /* RFC 9111 section 5.2.1.7: stored, or 504; that we would not even look changes nothing. */
-    enum cache_answer answer = control.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_BYPASS;
-    if (cache__bypasses(head, &control) ||
+    enum cache_answer answer = asked.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_BYPASS;
+    if (cache__bypasses(head, &asked) ||
         !cache__key_make(cache__store_hash_key(store), request, &key))
         return answer;
-    answer = control.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_MISS;
-    if (control.no_cache)
-        return answer;
     struct cache_entry *entry = cache__store_find(store, &key, head);
-    if (!entry)
+    answer = asked.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_MISS;
+    if (!entry) {
+        out->forward = miss_of(store, &key);
         return answer;
-    bool has_authorization = http_head_find(head, HTTP_FIELD_AUTHORIZATION) != NULL;
-    struct cache__freshness freshness = entry->freshness;
-    enum cache_answer verdict = CACHE_MISS;
-    if (cache__purges_apply(cache__store_purges(store), entry, request->now_us, &freshness))
-        verdict = cache__judge(&freshness, &control, has_authorization, request->now_us,
-                               request->stale_max_us);
-    if (verdict != CACHE_MISS) {
+    }
+    enum cache_answer verdict = judge(request, &asked, entry, out);
+    bool answers = verdict == CACHE_FRESH || verdict == CACHE_STALE_ALLOWED;
+    if (answers)
         __atomic_fetch_add(&entry->hits, 1, __ATOMIC_RELAXED);
-        *out_entry = entry;
+    if (answers || (verdict == CACHE_VALIDATE && !asked.only_if_cached)) {
+        out->entry = entry;
         return verdict;
     }
     cache_entry_unref(&entry);

@@ -18,12 +18,15 @@
     INT64_C(2147483648) /* what overflows is this (RFC 9111 section 1.2.2)                         \
                          */
 
-/* All Cache-Control fields of a head together. Seconds, or CACHE__ABSENT. */
+/* What a head says about caching. Seconds, or CACHE__ABSENT. */
+#define CACHE__WITHHELD_MAX 4
 struct cache__control {
     int64_t max_age_s;
     int64_t s_maxage_s;
     int64_t min_fresh_s;
     int64_t max_stale_s; /* CACHE__SECONDS_MAX: any staleness */
+    int64_t while_revalidate_s;
+    int64_t if_error_s;
     bool no_store;
     bool no_cache;
     bool is_private;
@@ -31,30 +34,59 @@ struct cache__control {
     bool must_revalidate; /* or proxy-revalidate, or s-maxage, which implies it */
     bool must_understand;
     bool only_if_cached;
+    bool targeted;  /* a field meant for us spoke: Expires counts no more than Cache-Control */
+    bool surrogate; /* ... Surrogate-Control */
+    size_t withheld_count; /* lists of fields that no-cache or private name */
+    struct fr_view withheld[CACHE__WITHHELD_MAX];
 };
+/* Cache-Control alone. */
 void cache__control_read(const struct http_head *head, struct cache__control *out);
+/* Of a response: Surrogate-Control, CDN-Cache-Control or Cache-Control, the first that speaks. */
+void cache__control_read_response(const struct http_head *head, const struct cache_policy *policy,
+                                  struct cache__control *out);
+/* Whether a field must not be stored, because no-cache or private name it. */
+bool cache__control_withholds(const struct cache__control *control, struct fr_view name);
+
+static inline const struct cache_policy *
+cache__policy(const struct cache_request *request)
+{
+    return request->policy ? request->policy : &cache_policy_default;
+}
 
 /* What an entry must remember to be judged later. */
 struct cache__freshness {
     int64_t lifetime_us;
     int64_t initial_age_us; /* corrected_initial_age, section 4.2.3 */
     int64_t response_us;
+    int64_t while_revalidate_s;
+    int64_t if_error_s;      /* or CACHE__ABSENT */
     bool stale_forbidden;    /* section 4.2.4 */
+    bool always_validate;    /* section 5.2.2.4 */
     bool authorization_good; /* section 3.5 */
+    bool surrogate;          /* by Surrogate-Control, which is not stored */
 };
 
-/* Section 3: may this response to this request be stored, and is it worth it (fresh on arrival)?
- * *out is set on true. */
+/* Section 3: may this response to this request be stored, and is it worth it (fresh on arrival, or
+ * it can be validated)? *out is set on true. */
 bool cache__may_store(const struct http_head *request, const struct http_head *response,
-                      enum http_framing framing, int64_t request_us, int64_t response_us,
-                      struct cache__freshness *out);
+                      enum http_framing framing, const struct cache_policy *policy,
+                      int64_t request_us, int64_t response_us, struct cache__freshness *out);
 /* Neither look nor store, whatever the store holds. */
 bool cache__bypasses(const struct http_head *request, const struct cache__control *control);
 int64_t cache__age_us(const struct cache__freshness *freshness, int64_t now_us);
-/* FRESH, STALE_ALLOWED or MISS. */
-enum cache_answer cache__judge(const struct cache__freshness *freshness,
-                               const struct cache__control *control, bool has_authorization,
-                               int64_t now_us, int64_t stale_max_us);
+struct cache__verdict {
+    enum cache_answer answer; /* FRESH, STALE_ALLOWED, VALIDATE or MISS */
+    bool refresh;
+    bool refused; /* VALIDATE, because the request says so */
+};
+struct cache__verdict cache__judge(const struct cache__freshness *freshness,
+                                   const struct cache__control *asked, bool has_authorization,
+                                   int64_t now_us, int64_t stale_max_us);
+bool cache__stale_serves(const struct cache__freshness *freshness,
+                         const struct cache__control *asked, const struct cache_policy *policy,
+                         int64_t now_us, bool answered);
+/* Content-Range of a 206; false: it has none that can be placed (several parts, unknown unit). */
+bool cache__piece_read(const struct http_head *response, struct cache_piece *out);
 
 /* ---- keys (cache_key.c) ---------------------------------------------------------------------- */
 
@@ -66,6 +98,7 @@ enum cache_answer cache__judge(const struct cache__freshness *freshness,
 struct cache__key {
     struct fr_hash128 hash;
     size_t len;
+    size_t url_len; /* up to here it is scheme, host, path and query; then come fields */
     char text[CACHE__KEY_BYTES_MAX];
 };
 /* False when it does not fit. */
@@ -77,7 +110,8 @@ struct cache__vary {
     char names[CACHE__VARY_BYTES_MAX]; /* "accept,accept-encoding": lower case, as they came */
 };
 /* False for "*", for what is no list of names, and when it does not fit. */
-bool cache__vary_read(const struct http_head *response, struct cache__vary *out);
+bool cache__vary_read(const struct http_head *response, const struct cache_policy *policy,
+                      struct cache__vary *out);
 /* Hash of the request's values of these fields; false when they do not fit. */
 bool cache__select_hash(const struct fr_hash_key *hash_key, struct fr_view vary_names,
                         const struct http_head *request, struct fr_hash128 *out);
@@ -130,6 +164,12 @@ struct cache__body {
     uint64_t counted_bytes; /* of the store's budget: this struct, the parts and their table */
 };
 
+/* Of a stored 206. */
+struct cache__part_of {
+    struct cache_piece piece;
+    struct fr_view range; /* Range of the request that it answered */
+};
+
 struct cache_entry {
     uint32_t magic;
     /* set before the entry is seen by others, then constant */
@@ -147,8 +187,10 @@ struct cache_entry {
     struct fr_view vary;
     struct fr_view head;
     struct fr_view etag;
-    struct cache__body *body; /* a reference */
-    uint64_t counted_bytes;   /* of the store's budget, without the body */
+    struct fr_view modified;              /* Last-Modified, where it is a date */
+    const struct cache__part_of *part_of; /* NULL: the body is the whole representation */
+    struct cache__body *body;             /* a reference */
+    uint64_t counted_bytes;               /* of the store's budget, without the body */
     /* shard lock */
     struct fr_list queue;
     struct cache_entry *chain;
@@ -160,20 +202,48 @@ struct cache_entry {
     int64_t stale_us; /* made stale by a purge then; 0 = not */
 };
 
-/* Not yet seen by others; one reference. The caller reserved cache__entry_bytes(plan). */
+/* What becomes an entry that nobody sees yet, with one reference. */
 struct cache__entry_plan {
-    struct fr_view key;
+    const struct cache__key *key;
     struct fr_view vary;
     const struct cache__tags *tags;
+    struct fr_hash128 select;
     const struct http_head *response;
-    int64_t response_us;
+    const struct cache__control *said; /* by the response */
+    const struct cache_policy *policy;
+    const struct cache__freshness *freshness;
+    const struct cache__part_of *part_of; /* NULL: it is whole */
+    int64_t request_us;
+    uint32_t owner;
+    uint64_t serial;
     struct cache__body *body; /* shared with the new entry; NULL: it gets an empty one */
 };
-size_t cache__entry_bytes(const struct cache__entry_plan *plan);
-struct cache_entry *cache__entry_new(const struct cache__entry_plan *plan);
+/* Fills key, vary, select, tags, owner and serial, in the caller's storage. False: it has no key,
+ * matches nothing, or has too many tags, which is counted. */
+struct cache__plan_room {
+    struct cache__key key;
+    struct cache__vary vary;
+    struct cache__tags tags;
+};
+bool cache__entry_plan(struct cache__entry_plan *plan, struct cache_store *store,
+                       const struct cache_request *request, struct cache__plan_room *room);
+/* Reserves, makes, counts a refusal. NULL: no room. */
+struct cache_entry *cache__entry_make(struct cache_store *store,
+                                      const struct cache__entry_plan *plan);
 void cache__entry_free(struct cache_entry *entry); /* the last reference, or never seen */
 /* What it takes of the budget with its body: what an eviction gives back if nobody holds either. */
 uint64_t cache__entry_counted(const struct cache_entry *entry);
+
+/* ---- updates (cache_update.c) ---------------------------------------------------------------- */
+
+/* The stored head with a newer response's fields over it; freed with fr_free. NULL: no memory, or
+ * it is no head any more. */
+struct cache__merged {
+    struct http_head head;
+    char text[];
+};
+struct cache__merged *cache__merge(const struct cache_entry *entry,
+                                   const struct http_head *response, struct fr_view status_line);
 
 /* ---- store (cache_store.c) ------------------------------------------------------------------- */
 
@@ -188,6 +258,8 @@ void cache__store_refused(struct cache_store *store, enum cache__refusal refusal
 /* The variant of `key` that the request selects, referenced; NULL when there is none. */
 struct cache_entry *cache__store_find(struct cache_store *store, const struct cache__key *key,
                                       const struct http_head *request);
+/* Whether any variant of it is there. */
+bool cache__store_has(struct cache_store *store, const struct cache__key *key);
 /* Keeps the caller's reference whatever happens. */
 void cache__store_take(struct cache_store *store, struct cache_entry *entry);
 struct cache__purges *cache__store_purges(const struct cache_store *store);

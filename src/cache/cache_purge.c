@@ -180,8 +180,8 @@ url_starts(struct fr_view text, struct fr_view prefix)
         return fr_view_starts(url.host, prefix);
     if (!fr_view_starts(prefix, url.host))
         return false;
-    return fr_view_starts(url.rest, fr_view_make(prefix.ptr + url.host.len,
-                                                 prefix.len - url.host.len));
+    return fr_view_starts(url.rest,
+                          fr_view_make(prefix.ptr + url.host.len, prefix.len - url.host.len));
 }
 
 static bool

@@ -4,15 +4,26 @@
  *
  * May touch:  base, http. Pure: heads and times in, verdicts out.
  * Trusts:     nothing of what the heads say; every number is bounded before it is added.
- * Follows:    RFC 9111 sections 3, 3.5, 4, 4.2 and 5.2. Beyond them: nothing is reused on a guess
- *             (section 4.2.2 is not used), and a response that sets a cookie is stored only where
- *             it says public.
+ * Follows:    RFC 9111 sections 3, 3.5, 4, 4.2 and 5.2; RFC 5861. Beyond them: a response that sets
+ * a cookie is stored as the policy has it, never on a guess.
  */
 #include "cache/cache_priv.h"
 
 #include "base/fr_time.h"
 
-/* The value of a date field; false when it is absent or no date. */
+#define HEURISTIC_SHARE 10 /* section 4.2.2: a tenth of the time since it was modified */
+
+const struct cache_policy cache_policy_default = {
+    .ttl_us = CACHE_UNSET,
+    .negative_us = 0,
+    .grace_us = 24 * 3600 * FR_US_PER_S,
+    .heuristic_max_us = 24 * 3600 * FR_US_PER_S,
+    .set_cookie = CACHE_SET_COOKIE_EXPLICIT,
+};
+
+/* ---- times ----------------------------------------------------------------------------------- */
+
+/* The value of a date field; false when it is absent, no date, or there are two. */
 static bool
 date_of(const struct http_head *head, enum http_known known, int64_t now_s, int64_t *out_s)
 {
@@ -20,37 +31,71 @@ date_of(const struct http_head *head, enum http_known known, int64_t now_s, int6
     return field && http_date_parse(field->value, now_s, out_s);
 }
 
-/* Section 4.2.1. False: the response says nothing about it. */
-static bool
-lifetime_of(const struct http_head *response, const struct cache__control *control,
-            int64_t response_s, int64_t *out_s)
+static int64_t
+date_or(const struct http_head *response, int64_t response_s)
 {
-    if (control->s_maxage_s != CACHE__ABSENT) {
-        *out_s = control->s_maxage_s;
+    int64_t s;
+    return date_of(response, HTTP_FIELD_DATE, response_s, &s) ? s : response_s;
+}
+
+static int64_t
+bounded_s(int64_t s)
+{
+    return s < 0 ? 0 : s > CACHE__SECONDS_MAX ? CACHE__SECONDS_MAX : s;
+}
+
+/* Section 4.2.1: what the response itself says. False: nothing. */
+static bool
+lifetime_told(const struct http_head *response, const struct cache__control *said,
+              int64_t response_s, int64_t *out_s)
+{
+    if (said->s_maxage_s != CACHE__ABSENT) {
+        *out_s = said->s_maxage_s;
         return true;
     }
-    if (control->max_age_s != CACHE__ABSENT) {
-        *out_s = control->max_age_s;
+    if (said->max_age_s != CACHE__ABSENT) {
+        *out_s = said->max_age_s;
         return true;
     }
-    if (!http_head_find(response, HTTP_FIELD_EXPIRES))
+    if (said->targeted || !http_head_find(response, HTTP_FIELD_EXPIRES))
         return false;
     int64_t expires_s;
-    int64_t date_s;
     *out_s = 0;
     /* Section 5.3: an invalid date, above all "0", is in the past. */
-    if (!date_of(response, HTTP_FIELD_EXPIRES, response_s, &expires_s))
-        return true;
-    if (!date_of(response, HTTP_FIELD_DATE, response_s, &date_s))
-        date_s = response_s;
-    if (expires_s > date_s)
-        *out_s = expires_s - date_s;
-    if (*out_s > CACHE__SECONDS_MAX)
-        *out_s = CACHE__SECONDS_MAX;
+    if (date_of(response, HTTP_FIELD_EXPIRES, response_s, &expires_s))
+        *out_s = bounded_s(expires_s - date_or(response, response_s));
     return true;
 }
 
-/* Age as received; 0 when absent or invalid. Section 5.1: of a list the first counts. */
+/* RFC 9110 section 15.1. */
+static bool
+status_heuristic(int status)
+{
+    static const short statuses[] = {200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501};
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+        if (statuses[i] == status)
+            return true;
+    return false;
+}
+
+/* Section 4.2.2. */
+static int64_t
+lifetime_guessed_us(const struct http_head *response, const struct cache__control *said,
+                    const struct cache_policy *policy, int64_t response_s)
+{
+    int64_t modified_s;
+    if (!status_heuristic(response->status) && !said->is_public)
+        return 0;
+    if (response->status >= 400 && policy->negative_us > 0)
+        return policy->negative_us;
+    if (!date_of(response, HTTP_FIELD_LAST_MODIFIED, response_s, &modified_s))
+        return 0;
+    int64_t us =
+        bounded_s(date_or(response, response_s) - modified_s) * FR_US_PER_S / HEURISTIC_SHARE;
+    return us < policy->heuristic_max_us ? us : policy->heuristic_max_us;
+}
+
+/* Age as received. Section 5.1: of a list the first counts, and what is no number is ignored. */
 static int64_t
 age_field_s(const struct http_head *response)
 {
@@ -65,9 +110,7 @@ age_field_s(const struct http_head *response)
     for (size_t i = 0; i < item.len; i++) {
         if (item.ptr[i] < '0' || item.ptr[i] > '9')
             return 0;
-        s = s * 10 + (item.ptr[i] - '0');
-        if (s > CACHE__SECONDS_MAX)
-            s = CACHE__SECONDS_MAX;
+        s = bounded_s(s * 10 + (item.ptr[i] - '0'));
     }
     return s;
 }
@@ -77,12 +120,7 @@ static int64_t
 initial_age_us(const struct http_head *response, int64_t request_us, int64_t response_us)
 {
     int64_t response_s = response_us / FR_US_PER_S;
-    int64_t date_s;
-    int64_t apparent_s = 0;
-    if (date_of(response, HTTP_FIELD_DATE, response_s, &date_s) && response_s > date_s)
-        apparent_s = response_s - date_s;
-    if (apparent_s > CACHE__SECONDS_MAX)
-        apparent_s = CACHE__SECONDS_MAX;
+    int64_t apparent_s = bounded_s(response_s - date_or(response, response_s));
     int64_t delay_us = response_us > request_us ? response_us - request_us : 0;
     int64_t corrected_us = age_field_s(response) * FR_US_PER_S + delay_us;
     int64_t apparent_us = apparent_s * FR_US_PER_S;
@@ -97,69 +135,114 @@ cache__age_us(const struct cache__freshness *freshness, int64_t now_us)
     return freshness->initial_age_us + resident_us;
 }
 
-/* Statuses that cannot be stored here: not final, partial (section 3.3), or about a stored one. */
+/* ---- section 3 ------------------------------------------------------------------------------- */
+
+/* Statuses that cannot be stored: not final, about a stored one, or parts of what we cannot place.
+ */
 static bool
-status_storable(int status, const struct cache__control *control)
+status_storable(const struct http_head *response, const struct cache__control *said)
 {
-    if (status < 200 || status == 206 || status == 304)
+    struct cache_piece piece;
+    int status = response->status;
+    if (status < 200 || status == 304)
+        return false;
+    if (status == 206 && !cache__piece_read(response, &piece))
         return false;
     /* Section 5.2.2.3: only what we understand. */
-    return !control->must_understand || http_reason(status)[0] != '\0';
+    return !said->must_understand || http_reason(status)[0] != '\0';
+}
+
+static bool
+cookies_allow(const struct http_head *response, const struct cache__control *said,
+              const struct cache_policy *policy, bool told)
+{
+    if (!http_head_find(response, HTTP_FIELD_SET_COOKIE) || policy->ignore_cookies ||
+        cache__control_withholds(said, FR_VIEW("set-cookie")))
+        return true;
+    if (policy->set_cookie == CACHE_SET_COOKIE_EXPLICIT)
+        return told;
+    return policy->set_cookie == CACHE_SET_COOKIE_PUBLIC && said->is_public;
 }
 
 /* What both heads say without any clock. */
 static bool
 heads_allow(const struct http_head *request, const struct http_head *response,
-            const struct cache__control *asked, const struct cache__control *said)
+            enum http_framing framing, const struct cache__control *said)
 {
-    if (request->method != HTTP_GET || cache__bypasses(request, asked))
+    struct cache__control asked;
+    cache__control_read(request, &asked);
+    if (request->method != HTTP_GET || cache__bypasses(request, &asked))
         return false;
-    if (!status_storable(response->status, said))
+    if (!status_storable(response, said))
         return false;
-    /* no-cache could be stored if every use were validated; nothing validates yet. */
-    if (said->no_store || said->no_cache || said->is_private)
+    /* Section 5.2.2.3: who understands the status, which was just seen, ignores no-store. */
+    if ((said->no_store && !said->must_understand) || said->is_private)
         return false;
-    if (http_head_find(response, HTTP_FIELD_SET_COOKIE) && !said->is_public)
-        return false;
-    if (http_head_find(response, HTTP_FIELD_CONTENT_RANGE))
-        return false;
-    return true;
+    /* A body that ends with its connection may have been cut short without anybody seeing it, and
+     * would be served short for its lifetime (section 3.3). */
+    return framing != HTTP_BODY_TO_CLOSE && !response->unknown_coding;
+}
+
+static bool
+has_validator(const struct http_head *response, int64_t response_s)
+{
+    int64_t s;
+    return http_head_find(response, HTTP_FIELD_ETAG) != NULL ||
+           date_of(response, HTTP_FIELD_LAST_MODIFIED, response_s, &s);
+}
+
+static void
+stale_windows(const struct cache__control *said, struct cache__freshness *out)
+{
+    out->while_revalidate_s =
+        said->while_revalidate_s == CACHE__ABSENT ? 0 : said->while_revalidate_s;
+    out->if_error_s = said->if_error_s;
+    out->stale_forbidden = said->must_revalidate;
+    out->always_validate = said->no_cache;
+    out->surrogate = said->surrogate;
 }
 
 bool
 cache__may_store(const struct http_head *request, const struct http_head *response,
-                 enum http_framing framing, int64_t request_us, int64_t response_us,
-                 struct cache__freshness *out)
+                 enum http_framing framing, const struct cache_policy *policy, int64_t request_us,
+                 int64_t response_us, struct cache__freshness *out)
 {
-    struct cache__control asked;
     struct cache__control said;
-    cache__control_read(request, &asked);
-    cache__control_read(response, &said);
-    if (!heads_allow(request, response, &asked, &said))
-        return false;
-    /* A body that ends with its connection may have been cut short without anybody seeing it, and
-     * would be served short for its lifetime (section 3.3). */
-    if (framing == HTTP_BODY_TO_CLOSE || response->unknown_coding)
+    int64_t response_s = response_us / FR_US_PER_S;
+    int64_t lifetime_s = 0;
+    cache__control_read_response(response, policy, &said);
+    if (!heads_allow(request, response, framing, &said))
         return false;
     bool authorization_good =
         said.is_public || said.must_revalidate || said.s_maxage_s != CACHE__ABSENT;
     if (http_head_find(request, HTTP_FIELD_AUTHORIZATION) && !authorization_good)
         return false; /* section 3.5 */
-    int64_t lifetime_s;
-    if (!lifetime_of(response, &said, response_us / FR_US_PER_S, &lifetime_s))
+    bool told = lifetime_told(response, &said, response_s, &lifetime_s);
+    if (!cookies_allow(response, &said, policy, told || said.is_public))
         return false;
     struct cache__freshness freshness = {
-        .lifetime_us = lifetime_s * FR_US_PER_S,
         .initial_age_us = initial_age_us(response, request_us, response_us),
         .response_us = response_us,
-        .stale_forbidden = said.must_revalidate,
         .authorization_good = authorization_good,
     };
-    if (freshness.initial_age_us >= freshness.lifetime_us)
-        return false; /* dead on arrival */
+    stale_windows(&said, &freshness);
+    if (policy->ttl_us != CACHE_UNSET && (told || status_heuristic(response->status)))
+        freshness.lifetime_us = policy->ttl_us;
+    else if (told)
+        freshness.lifetime_us = lifetime_s * FR_US_PER_S;
+    else
+        freshness.lifetime_us = lifetime_guessed_us(response, &said, policy, response_s);
+    /* Section 3: cacheable by what it says or by its status. What is dead on arrival is worth its
+     * place only where it can be validated. */
+    bool fresh = freshness.initial_age_us < freshness.lifetime_us && !said.no_cache;
+    if (!fresh && (!has_validator(response, response_s) ||
+                   !(told || said.is_public || status_heuristic(response->status))))
+        return false;
     *out = freshness;
     return true;
 }
+
+/* ---- section 4 ------------------------------------------------------------------------------- */
 
 bool
 cache__bypasses(const struct http_head *request, const struct cache__control *control)
@@ -170,39 +253,79 @@ cache__bypasses(const struct http_head *request, const struct cache__control *co
     if (request->framing != HTTP_BODY_NONE || request->upgrade || control->no_store)
         return true;
     /* If-Match and If-Unmodified-Since are the member's to judge (section 4.3.2). */
-    return http_head_find(request, HTTP_FIELD_RANGE) != NULL ||
-           http_head_find(request, HTTP_FIELD_IF_MATCH) != NULL ||
+    return http_head_find(request, HTTP_FIELD_IF_MATCH) != NULL ||
            http_head_find(request, HTTP_FIELD_IF_UNMODIFIED_SINCE) != NULL;
 }
 
-enum cache_answer
-cache__judge(const struct cache__freshness *freshness, const struct cache__control *control,
+/* Sections 5.2.1.1, 5.2.1.3 and 5.2.1.4: what a request says against what is stored. */
+static bool
+request_refuses(const struct cache__control *asked, int64_t age_us, int64_t left_us)
+{
+    if (asked->no_cache)
+        return true;
+    /* "0" means now, and an answer from the shelf is never that. */
+    if (asked->max_age_s != CACHE__ABSENT &&
+        (asked->max_age_s == 0 || age_us > asked->max_age_s * FR_US_PER_S))
+        return true;
+    return asked->min_fresh_s != CACHE__ABSENT && left_us < asked->min_fresh_s * FR_US_PER_S;
+}
+
+struct cache__verdict
+cache__judge(const struct cache__freshness *freshness, const struct cache__control *asked,
              bool has_authorization, int64_t now_us, int64_t stale_max_us)
 {
     int64_t age_us = cache__age_us(freshness, now_us);
     int64_t left_us = freshness->lifetime_us - age_us;
+    struct cache__verdict out = {.answer = CACHE_MISS};
     if (has_authorization && !freshness->authorization_good)
-        return CACHE_MISS;
-    if (control->no_cache) /* section 5.2.1.4 */
-        return CACHE_MISS;
-    bool bounded = control->max_age_s != CACHE__ABSENT || control->min_fresh_s != CACHE__ABSENT;
-    if (control->max_age_s != CACHE__ABSENT && age_us > control->max_age_s * FR_US_PER_S)
-        return CACHE_MISS;       /* section 5.2.1.1 */
-    if (control->max_age_s == 0) /* "now": an answer from the shelf is never that */
-        return CACHE_MISS;
-    if (control->min_fresh_s != CACHE__ABSENT && left_us < control->min_fresh_s * FR_US_PER_S)
-        return CACHE_MISS; /* section 5.2.1.3 */
-    if (left_us > 0)
-        return CACHE_FRESH;
+        return out; /* section 3.5: it was not asked with these credentials */
+    out.answer = CACHE_VALIDATE;
+    out.refused = request_refuses(asked, age_us, left_us);
+    if (freshness->always_validate || out.refused)
+        return out;
+    if (left_us > 0) {
+        out.answer = CACHE_FRESH;
+        return out;
+    }
     if (freshness->stale_forbidden) /* section 4.2.4 */
-        return CACHE_MISS;
-    if (control->max_stale_s == CACHE__SECONDS_MAX)
-        return CACHE_STALE_ALLOWED;
-    if (control->max_stale_s != CACHE__ABSENT && -left_us <= control->max_stale_s * FR_US_PER_S)
-        return CACHE_STALE_ALLOWED; /* section 5.2.1.2 */
-    /* The edge's own relief: it disconnects itself from the member for a while, so to speak
-     * (section 4.2.4), but not against a request that bounds the age. */
-    if (!bounded && stale_max_us > 0 && -left_us <= stale_max_us)
-        return CACHE_STALE_ALLOWED;
-    return CACHE_MISS;
+        return out;
+    /* Section 5.2.1.2. */
+    if (asked->max_stale_s == CACHE__SECONDS_MAX ||
+        (asked->max_stale_s != CACHE__ABSENT && -left_us <= asked->max_stale_s * FR_US_PER_S))
+        out.answer = CACHE_STALE_ALLOWED;
+    bool bounded = asked->max_age_s != CACHE__ABSENT || asked->min_fresh_s != CACHE__ABSENT;
+    if (bounded)
+        return out;
+    /* RFC 5861 section 3; and the edge's own relief: it disconnects itself from the member for a
+     * while, so to speak (section 4.2.4), but not against a request that bounds the age. */
+    int64_t window_us = freshness->while_revalidate_s * FR_US_PER_S;
+    if ((window_us > 0 && -left_us <= window_us) ||
+        (stale_max_us > 0 && -left_us <= stale_max_us)) {
+        out.answer = CACHE_STALE_ALLOWED;
+        out.refresh = true;
+    }
+    return out;
+}
+
+bool
+cache__stale_serves(const struct cache__freshness *freshness, const struct cache__control *asked,
+                    const struct cache_policy *policy, int64_t now_us, bool answered)
+{
+    int64_t age_us = cache__age_us(freshness, now_us);
+    int64_t late_us = age_us - freshness->lifetime_us;
+    /* Section 4.2.4: not where a directive forbids it, on either side. */
+    if (freshness->stale_forbidden || freshness->always_validate ||
+        request_refuses(asked, age_us, -late_us))
+        return false;
+    if (late_us <= 0)
+        return true;
+    int64_t window_s = freshness->if_error_s;
+    if (asked->if_error_s != CACHE__ABSENT &&
+        (window_s == CACHE__ABSENT || asked->if_error_s < window_s))
+        window_s = asked->if_error_s;
+    if (window_s != CACHE__ABSENT)
+        return late_us <= window_s * FR_US_PER_S;
+    /* An error that the member gave itself is its answer, unless it said otherwise (RFC 5861
+     * section 4); one that cannot be reached gave none. */
+    return !answered && late_us <= policy->grace_us;
 }

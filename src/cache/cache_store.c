@@ -36,6 +36,14 @@
  * set back since. */
 #define MARK_AHEAD_MAX_US (3600 * FR_US_PER_S)
 
+/* When the target of this hash was last invalidated, and any other one that had the place before.
+ */
+struct mark {
+    uint64_t hash;
+    int64_t us;
+    int64_t others_us;
+};
+
 struct shard {
     struct fr_lock lock;
     /* under the lock */
@@ -43,7 +51,7 @@ struct shard {
     struct fr_list queue;
     struct fr_list *hand; /* next to be looked at; &queue: start at the oldest */
     size_t entry_count;
-    int64_t marks_us[MARKS]; /* when a target of this mark was last invalidated */
+    struct mark marks[MARKS]; /* when targets were last invalidated */
     /* written under the lock, read without: atomic */
     uint64_t bytes;
 } __attribute__((aligned(FR_CACHE_LINE)));
@@ -132,7 +140,7 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
         fr_list_init(&shard->queue);
         shard->hand = &shard->queue;
         for (size_t m = 0; m < MARKS; m++)
-            shard->marks_us[m] = INT64_MIN;
+            shard->marks[m] = (struct mark){0, INT64_MIN, INT64_MIN};
         store->shard_count++;
     }
     *out = store;
@@ -156,10 +164,19 @@ bucket_of(struct cache_store *store, struct shard *shard, struct fr_hash128 hash
     return &shard->buckets[hash.lo & (store->bucket_count - 1)];
 }
 
-static int64_t *
+static struct mark *
 mark_of(struct shard *shard, struct fr_hash128 hash)
 {
-    return &shard->marks_us[hash.hi / SHARDS % MARKS];
+    return &shard->marks[hash.hi / SHARDS % MARKS];
+}
+
+static void
+mark_set(struct mark *mark, struct fr_hash128 hash, int64_t now_us)
+{
+    if (mark->hash != hash.lo && mark->us > mark->others_us)
+        mark->others_us = mark->us;
+    mark->hash = hash.lo;
+    mark->us = now_us;
 }
 
 static bool
@@ -364,6 +381,19 @@ cache__store_find(struct cache_store *store, const struct cache__key *key,
     return entry;
 }
 
+bool
+cache__store_has(struct cache_store *store, const struct cache__key *key)
+{
+    struct shard *shard = shard_of(store, key->hash);
+    struct fr_view text = fr_view_make(key->text, key->len);
+    fr_lock_take(&shard->lock);
+    const struct cache_entry *entry = *bucket_of(store, shard, key->hash);
+    while (entry && !entry_has_key(entry, key->hash, text))
+        entry = entry->chain;
+    fr_lock_give(&shard->lock);
+    return entry != NULL;
+}
+
 /* ---- admitting and invalidating -------------------------------------------------------------- */
 
 /* Unlinks what `entry` replaces: its own variant, all of a key that varies by other fields now, and
@@ -413,7 +443,10 @@ chain_unref(struct cache_entry *entry)
 static bool
 outdated(struct shard *shard, const struct cache_entry *entry)
 {
-    int64_t mark_us = *mark_of(shard, entry->hash);
+    const struct mark *mark = mark_of(shard, entry->hash);
+    int64_t mark_us = mark->others_us;
+    if (mark->hash == entry->hash.lo && mark->us > mark_us)
+        mark_us = mark->us;
     return mark_us >= entry->request_us &&
            mark_us <= entry->freshness.response_us + MARK_AHEAD_MAX_US;
 }
@@ -455,14 +488,19 @@ leave(void *ctx, struct cache_entry *entry)
 void
 cache_invalidate(struct cache_store *store, const struct cache_request *request)
 {
+    if (!http_method_safe(request->head->method))
+        cache_forget(store, request);
+}
+
+void
+cache_forget(struct cache_store *store, const struct cache_request *request)
+{
     struct cache__key key;
-    if (http_method_safe(request->head->method))
-        return;
     if (!cache__key_make(&store->hash_key, request, &key))
         return; /* what has no key is not stored */
     struct shard *shard = shard_of(store, key.hash);
     fr_lock_take(&shard->lock);
-    *mark_of(shard, key.hash) = request->now_us;
+    mark_set(mark_of(shard, key.hash), key.hash, request->now_us);
     fr_lock_give(&shard->lock);
     cache__store_walk_key(store, fr_view_make(key.text, key.len), leave, NULL);
 }

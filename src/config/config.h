@@ -134,14 +134,14 @@ enum config_same_site {
 
 enum config_sticky_draining { CONFIG_DRAINING_KEEP, CONFIG_DRAINING_MOVE };
 
-struct config_sticky { /* sessions */
-    char *cookie;      /* its name; NULL: no sessions */
-    int64_t for_us;    /* default 0: until the browser ends */
-    char *path;        /* default "/" */
-    bool secure;       /* default false */
-    enum config_same_site same_site; /* default LAX */
+struct config_sticky {                    /* sessions */
+    char *cookie;                         /* its name; NULL: no sessions */
+    int64_t for_us;                       /* default 0: until the browser ends */
+    char *path;                           /* default "/" */
+    bool secure;                          /* default false */
+    enum config_same_site same_site;      /* default LAX */
     enum config_sticky_draining draining; /* what a member of weight 0 does; default KEEP */
-    bool forward;      /* whether members see the cookie; default false */
+    bool forward;                         /* whether members see the cookie; default false */
 };
 
 #define CONFIG_STICKY_KEY_BYTES 32

@@ -38,7 +38,7 @@ struct loop_limits {
  * atomics), readable by any. */
 struct loop_counters {
     uint64_t turns;
-    uint64_t busy_us;       /* time spent outside waiting */
+    uint64_t busy_us; /* time spent outside waiting */
     uint64_t buf_in_use;
     uint64_t buf_waits;     /* receives that had to wait for a buffer */
     uint64_t accept_errors; /* EMFILE and its like */

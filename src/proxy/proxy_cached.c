@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proxy_cached.c - the exchange and the cache: answers from it, fills it, tells it what is no
- * longer valid.
+ * proxy_cached.c - the exchange asks the cache: what it is looked up by, and what comes of it.
  *
- * May touch:  base, http, cache.
- * Memory:     stored bodies go out by reference; the entry is held until the kernel took the last
- *             byte. For a request that may be stored its head is copied, because Vary and the key
- *             are asked for again when the response is there.
+ * May touch:  base, http, cache, config.
+ * Memory:     for a request that may be stored its head is copied, because Vary and the key are
+ *             asked for again when the response is there.
  * Cost:       a hit: no allocation, one send where the body is at most PROXY_SEND_BYTES_MAX.
- * Follows:    RFC 9111 sections 4 and 5.1, RFC 9110 section 15.4.5.
+ * Follows:    RFC 9111 section 4.
+ *
+ * The rest of it: proxy_cached_answer.c sends what is stored, proxy_cached_fill.c looks at
+ * responses.
  */
 #include "proxy/proxy_priv.h"
 
-#include <inttypes.h>
-
-static struct cache_request
-cache_request_of(const struct proxy_exchange *x, const struct http_head *request)
+struct cache_request
+proxy_cached_request(const struct proxy_exchange *x, const struct http_head *request)
 {
     return (struct cache_request){
         .head = request,
@@ -24,6 +23,7 @@ cache_request_of(const struct proxy_exchange *x, const struct http_head *request
         .now_us = loop_wall_us(x->worker->loop),
         .serial = x->request_serial,
         .owner = x->cache_owner,
+        .policy = &x->policy,
     };
 }
 
@@ -56,206 +56,106 @@ add_claimed_host(struct proxy_exchange *x)
     return true;
 }
 
-enum proxy_cached
-proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw,
-                     int64_t stale_max_us)
+bool
+proxy_cached_parse_again(struct proxy_exchange *x)
 {
     struct proxy_worker *worker = x->worker;
+    struct http_err err;
+    size_t scanned = 0;
+    return x->raw_head.len > 0 &&
+           http_request_parse(fr_buf_view(&x->raw_head), &worker->http_limits, &scanned,
+                              &worker->request_head, &err) == HTTP_DONE;
+}
+
+/* It goes to a member, and what comes back concerns the cache. Without memory it is just forwarded.
+ */
+static bool
+keep_head(struct proxy_exchange *x, struct fr_view raw, int64_t now_us)
+{
+    x->request_wall_us = now_us;
+    x->request_serial = cache_purge_serial(x->worker->cache);
+    fr_buf_clear(&x->raw_head);
+    return fr_buf_append_view(&x->raw_head, raw) == FR_OK;
+}
+
+static enum proxy_cached
+hit(struct proxy_exchange *x, const struct cache_found *found, bool stale)
+{
+    PROXY_COUNT(x->worker, cache_hits);
+    if (stale)
+        PROXY_COUNT(x->worker, cache_stale);
+    proxy_note_cache(x, stale ? PROXY_LOG_CACHE_STALE : PROXY_LOG_CACHE_HIT);
+    x->entry = found->entry;
+    x->from_cache = true;
+    return PROXY_CACHED_HIT;
+}
+
+static void
+miss(struct proxy_exchange *x, const struct cache_found *found, struct fr_view raw, int64_t now_us)
+{
+    struct cache_validators validators = {0};
+    PROXY_COUNT(x->worker, cache_misses);
+    proxy_note_cache(x, PROXY_LOG_CACHE_MISS);
+    x->storing = keep_head(x, raw, now_us);
+    x->stale = found->entry;
+    if (x->stale)
+        cache_entry_validators(x->stale, &validators);
+    x->validating = x->storing && (validators.etag.len > 0 || validators.modified.len > 0);
+}
+
+/* What the route changes of the rules. */
+static void
+take_policy(struct proxy_exchange *x, const struct config_route *route)
+{
+    (void)route;
+    x->policy = cache_policy_default;
+}
+
+enum proxy_cached
+proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw,
+                     const struct config_route *route)
+{
+    struct proxy_worker *worker = x->worker;
+    struct cache_found found = {.forward = CACHE_FORWARD_BYPASS};
+    bool relieved = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
+    x->cached = x->forwarded = true;
+    x->forward = CACHE_FORWARD_BYPASS;
+    take_policy(x, route);
     if (!take_host(x, request->host) || !add_claimed_host(x)) {
         PROXY_COUNT(worker, cache_bypasses);
         return PROXY_CACHED_FORWARD;
     }
-    struct cache_request wanted = cache_request_of(x, request);
-    wanted.stale_max_us = stale_max_us;
-    switch (cache_lookup(worker->cache, &wanted, &x->entry)) {
+    struct cache_request wanted = proxy_cached_request(x, request);
+    wanted.stale_max_us = relieved ? route->stale_us : 0;
+    enum cache_answer answer = cache_lookup(worker->cache, &wanted, &found);
+    x->forward = found.forward;
+    switch (answer) {
     case CACHE_FRESH:
-        PROXY_COUNT(worker, cache_hits);
-        proxy_note_cache(x, PROXY_LOG_CACHE_HIT);
-        return PROXY_CACHED_HIT;
     case CACHE_STALE_ALLOWED:
-        PROXY_COUNT(worker, cache_hits);
-        PROXY_COUNT(worker, cache_stale);
-        proxy_note_cache(x, PROXY_LOG_CACHE_STALE);
-        return PROXY_CACHED_HIT;
+        x->forwarded = false;
+        return hit(x, &found, answer == CACHE_STALE_ALLOWED);
     case CACHE_GATEWAY_TIMEOUT:
         PROXY_COUNT(worker, cache_misses);
         proxy_note_cache(x, PROXY_LOG_CACHE_MISS);
         return PROXY_CACHED_REFUSED;
     case CACHE_MISS:
-        PROXY_COUNT(worker, cache_misses);
-        proxy_note_cache(x, PROXY_LOG_CACHE_MISS);
-        x->request_wall_us = wanted.now_us;
-        x->request_serial = cache_purge_serial(worker->cache);
-        fr_buf_clear(&x->raw_head);
-        x->storing = fr_buf_append_view(&x->raw_head, raw) == FR_OK; /* else it is just forwarded */
+    case CACHE_VALIDATE:
+        miss(x, &found, raw, wanted.now_us);
         return PROXY_CACHED_FORWARD;
     case CACHE_BYPASS:
         break;
     }
     PROXY_COUNT(worker, cache_bypasses);
     proxy_note_cache(x, PROXY_LOG_CACHE_BYPASS);
-    if (!http_method_safe(request->method)) {
-        fr_buf_clear(&x->raw_head);
-        x->unsafe = fr_buf_append_view(&x->raw_head, raw) == FR_OK;
-    }
+    if (!http_method_safe(request->method))
+        x->unsafe = keep_head(x, raw, wanted.now_us);
     return PROXY_CACHED_FORWARD;
 }
 
-/* ---- answering ------------------------------------------------------------------------------ */
-
-/* What a 304 repeats of the fields a 200 would have had (RFC 9110 section 15.4.5). */
-static bool
-belongs_in_304(struct fr_view line)
-{
-    static const struct fr_view names[] = {
-        {"cache-control:", 14},
-        {"content-location:", 17},
-        {"date:", 5},
-        {"etag:", 5},
-        {"expires:", 8},
-        {"vary:", 5},
-        {"via:", 4},
-    };
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (fr_view_istarts(line, names[i]))
-            return true;
-    return false;
-}
-
-static enum fr_err
-print_304_fields(const struct proxy_exchange *x, struct fr_buf *out)
-{
-    struct fr_view rest = cache_entry_head(x->entry), line;
-    enum fr_err err = fr_buf_append_view(out, FR_VIEW("HTTP/1.1 304 Not Modified\r\n"));
-    while (!err && fr_view_split(&rest, '\n', &line)) {
-        if (!belongs_in_304(line))
-            continue;
-        err = fr_buf_append_view(out, line); /* with its CR */
-        if (!err)
-            err = fr_buf_append_view(out, FR_VIEW("\n"));
-    }
-    return err;
-}
-
-/* The lines that the entry does not hold, because they differ from answer to answer. */
-static enum fr_err
-print_own_fields(const struct proxy_exchange *x, bool modified, struct fr_buf *out)
-{
-    struct fr_view connection = proxy_head_connection(x);
-    int64_t age_s = cache_entry_age_s(x->entry, loop_wall_us(x->worker->loop));
-    enum fr_err err = fr_buf_printf(out, "Age: %" PRId64 "\r\nVia: 1.1 %.*s\r\n",
-                                    age_s > 0 ? age_s : 0, FR_VIEW_ARG(x->worker->via));
-    if (!err && modified && x->status != 204)
-        err =
-            fr_buf_printf(out, "Content-Length: %" PRIu64 "\r\n", cache_entry_body_bytes(x->entry));
-    if (!err)
-        err = proxy_head_put_id(x, out);
-    if (!err)
-        err = fr_buf_append_view(out, connection);
-    if (!err)
-        err = fr_buf_append_view(out, FR_VIEW("\r\n"));
-    return err;
-}
-
-/* The next slice of the body; its size is bounded so that a slow client's progress can be seen. */
-static int
-gather_body(struct proxy_exchange *x, struct iovec *iov, int count)
-{
-    size_t room = PROXY_SEND_BYTES_MAX;
-    struct fr_view part;
-    while (count < LOOP_IOV_MAX && room > 0 && cache_entry_body(x->entry, x->part_index, &part)) {
-        size_t bytes = part.len - x->part_offset;
-        if (bytes > room)
-            bytes = room;
-        if (bytes > 0)
-            iov[count++] = (struct iovec){(char *)(uintptr_t)part.ptr + x->part_offset, bytes};
-        room -= bytes;
-        x->part_offset += bytes;
-        if (x->part_offset == part.len) {
-            x->part_index++;
-            x->part_offset = 0;
-        }
-    }
-    return count;
-}
-
-static void
-send_rest(struct proxy_exchange *x)
-{
-    struct iovec iov[LOOP_IOV_MAX];
-    int count = x->client_framing == HTTP_BODY_NONE ? 0 : gather_body(x, iov, 0);
-    if (count == 0)
-        proxy_exchange_reply(x);
-    else
-        proxy_exchange_send(x, iov, count, send_rest);
-}
-
 void
-proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request)
+proxy_cached_end(struct proxy_exchange *x)
 {
-    struct iovec iov[LOOP_IOV_MAX];
-    int count = 0;
-    bool modified = !cache_entry_not_modified(x->entry, request);
-    x->status = modified ? cache_entry_status(x->entry) : 304;
-    x->client_framing =
-        modified && x->method != HTTP_HEAD && x->status != 204 ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
-    if (!x->request_done)
-        x->keep_alive = false; /* a GET with a body, which nobody reads */
-    fr_buf_clear(&x->down_head);
-    enum fr_err err = modified ? FR_OK : print_304_fields(x, &x->down_head);
-    if (!err)
-        err = print_own_fields(x, modified, &x->down_head);
-    if (err) {
-        proxy_exchange_out_of_memory(x);
-        return;
-    }
-    if (modified) {
-        struct fr_view head = cache_entry_head(x->entry);
-        iov[count++] = (struct iovec){(char *)(uintptr_t)head.ptr, head.len};
-    }
-    iov[count++] = (struct iovec){x->down_head.data, x->down_head.len};
-    proxy_note_head(x, iov[0].iov_len + (count > 1 ? iov[1].iov_len : 0), true);
-    if (x->client_framing != HTTP_BODY_NONE)
-        count = gather_body(x, iov, count);
-    if (x->status >= 500)
-        PROXY_COUNT(x->worker, errors);
-    x->begun = true;
-    proxy_exchange_send(x, iov, count, send_rest);
-}
-
-/* ---- filling -------------------------------------------------------------------------------- */
-
-/* The request's head again, from the copy of its bytes. */
-static bool
-parse_again(struct proxy_exchange *x)
-{
-    struct proxy_worker *worker = x->worker;
-    struct http_err err;
-    size_t scanned = 0;
-    return http_request_parse(fr_buf_view(&x->raw_head), &worker->http_limits, &scanned,
-                              &worker->request_head, &err) == HTTP_DONE;
-}
-
-void
-proxy_cached_response(struct proxy_exchange *x, const struct http_head *response)
-{
-    struct proxy_worker *worker = x->worker;
-    /* RFC 9111 section 4.4: a success is 2xx or 3xx. */
-    bool invalidates = x->unsafe && response->status >= 200 && response->status < 400;
-    if ((!x->storing && !invalidates) || !parse_again(x))
-        return;
-    struct cache_request wanted = cache_request_of(x, &worker->request_head);
-    if (invalidates)
-        cache_invalidate(worker->cache, &wanted);
-    else
-        x->filler = cache_fill_begin(worker->cache, &wanted, response, x->response_framing,
-                                     x->request_wall_us, wanted.now_us);
-}
-
-void
-proxy_cached_add(struct proxy_exchange *x, struct fr_view data)
-{
-    /* Too large after all: the filler is gone then, and the response goes on unstored. */
-    if (x->filler && cache_fill_add(&x->filler, data) != FR_OK)
-        x->storing = false;
+    cache_fill_drop(&x->filler);
+    cache_entry_unref(&x->entry);
+    cache_entry_unref(&x->stale);
 }

@@ -70,8 +70,7 @@ exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
     proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
     proxy_queue_leave(x);
     proxy_note_end(x, end);
-    cache_fill_drop(&x->filler);
-    cache_entry_unref(&x->entry);
+    proxy_cached_end(x);
     proxy_file_end(x);
     loop_buf_give_back(x->tail);
     x->tail = NULL;
@@ -123,6 +122,8 @@ proxy_exchange_fail(struct proxy_exchange *x, int status, const char *words)
         x->fail_words = words;
         return;
     }
+    if (!x->begun && proxy_cached_rescues(x, &status))
+        return;
     if (!x->begun) {
         struct proxy_answer answer = {.status = status, .words = words};
         proxy_local_answer(x, &answer);
@@ -416,10 +417,9 @@ exchange_route(struct proxy_exchange *x, const struct http_head *request, struct
         return;
     }
     x->cache_owner = route->cluster->slot;
-    bool stale = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
     enum proxy_cached cached = PROXY_CACHED_FORWARD;
     if (worker->cache && route->config->cache != CONFIG_CACHE_OFF && x->upgrade_len == 0)
-        cached = proxy_cached_look_up(x, request, raw, stale ? route->config->stale_us : 0);
+        cached = proxy_cached_look_up(x, request, raw, route->config);
     if (cached == PROXY_CACHED_HIT) {
         proxy_cached_answer(x, request);
     } else if (cached == PROXY_CACHED_FORWARD) {

@@ -172,6 +172,29 @@ put_claims(struct writer *w, const struct proxy_exchange *x, const struct http_h
         put_forwarded(w, x, request);
 }
 
+/* What is stored is asked about (RFC 9111 section 4.3.1). */
+static void
+put_conditions(struct writer *w, const struct proxy_exchange *x)
+{
+    struct cache_validators validators;
+    if (!x->validating)
+        return;
+    cache_entry_validators(x->stale, &validators);
+    if (validators.etag.len)
+        put_field(w, FR_VIEW("If-None-Match"), validators.etag);
+    if (validators.modified.len)
+        put_field(w, FR_VIEW("If-Modified-Since"), validators.modified);
+}
+
+static size_t
+condition_bytes(const struct proxy_exchange *x)
+{
+    struct cache_validators validators = {0};
+    if (x->validating)
+        cache_entry_validators(x->stale, &validators);
+    return validators.etag.len + validators.modified.len;
+}
+
 static void
 put_names(struct writer *w, const struct proxy_exchange *x)
 {
@@ -259,7 +282,8 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     struct writer w;
     proxy_trust_resolve(x, request); /* from this head: its views end with it */
     size_t bytes_max = request->head_bytes + 4 * request->field_count + 2 * request->host.len +
-                       x->worker->via.len + claim_bytes_max(x, request) + HEAD_SLACK_BYTES;
+                       x->worker->via.len + claim_bytes_max(x, request) + condition_bytes(x) +
+                       HEAD_SLACK_BYTES;
     enum fr_err err = writer_begin(&w, &x->up_head, bytes_max);
     if (err)
         return err;
@@ -276,6 +300,8 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     put_field(&w, FR_VIEW("Host"), request->host.len ? request->host : host_of(member));
     for (size_t i = 0; i < request->field_count; i++) {
         const struct http_field *field = &request->fields[i];
+        if (proxy_cached_replaces(x, field))
+            continue;
         if (field->known == HTTP_FIELD_COOKIE && proxy_sticky_hides(x))
             w.at = proxy_sticky_put_cookie(x, field, w.at);
         else if (!field->hop && !request_field_is_ours(x, field))
@@ -283,6 +309,7 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     }
     put_claims(&w, x, request);
     put_names(&w, x);
+    put_conditions(&w, x);
     PUT(&w, "Via: 1.");
     put_number(&w, (uint64_t)request->version_minor);
     PUT(&w, " ");
@@ -342,6 +369,15 @@ put_status_line(struct writer *w, const struct http_head *response)
     PUT(w, "\r\n");
 }
 
+/* A coding that cannot be taken off is told to whom it goes on to (RFC 9112 section 6.1). */
+static void
+put_codings(struct writer *w, const struct http_head *response)
+{
+    const struct http_field *field = http_head_find(response, HTTP_FIELD_TRANSFER_ENCODING);
+    for (; field; field = http_head_next(response, field))
+        put_field(w, field->name, field->value);
+}
+
 static void
 put_response_framing(struct writer *w, const struct proxy_exchange *x,
                      const struct http_head *response)
@@ -360,6 +396,8 @@ put_response_framing(struct writer *w, const struct proxy_exchange *x,
             break;
         return;
     case HTTP_BODY_TO_CLOSE:
+        if (response->unknown_coding)
+            put_codings(w, response);
         return;
     }
     PUT(w, "Content-Length: ");
@@ -431,6 +469,8 @@ proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
     PUT(&w, " ");
     put(&w, x->worker->via);
     PUT(&w, "\r\n");
+    if (x->cached)
+        put_field(&w, FR_VIEW("Cache-Status"), proxy_cached_status(x));
     if (session)
         put_session(&w, x);
     if (tells_id(x))

@@ -101,8 +101,8 @@ proxy_preface_write(const struct proxy_exchange *x, struct proxy_upstream *up)
     up->owner = proxy_preface_owner(x);
     if (up->owner == 0)
         return;
-    bool known = !client->spoken_for_unknown &&
-                 getsockname(client->sock.fd, &here.sa.any, &here.len) == 0;
+    bool known =
+        !client->spoken_for_unknown && getsockname(client->sock.fd, &here.sa.any, &here.len) == 0;
     loop_addr_unmap(&here);
     up->preface_len = (uint32_t)loop_preface_write(false, known ? &client->peer : NULL,
                                                    known ? &here : NULL, up->preface);

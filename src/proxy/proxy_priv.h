@@ -55,7 +55,7 @@
 #define PROXY_BUDGET_FLOOR 30        /* retries that are always allowed in them: 3 a second */
 #define PROXY_HOPS_MAX 16              /* proxies in front of us that are looked through */
 #define PROXY_ADDRESS_BYTES 48         /* an address without a port, and its NUL */
-#define PROXY_CLUSTER_BLOCK 64       /* clusters a block of counters */
+#define PROXY_CLUSTER_BLOCK 64         /* clusters a block of counters */
 #define PROXY_CLUSTER_BLOCKS (PROXY_CLUSTERS_MAX / PROXY_CLUSTER_BLOCK)
 
 /* Received bytes, in order: buf[0] is read from (and sent from), buf[1] waits behind it. Receiving
@@ -90,7 +90,7 @@ struct proxy_cluster_state { /* outlives versions of the view; by view slot */
     /* owner */
     int64_t half_from_us;
     uint64_t half_requests[2], half_retries[2]; /* [0] now, [1] the half before */
-    uint64_t on_members; /* exchanges of this worker that have one */
+    uint64_t on_members;                        /* exchanges of this worker that have one */
     /* proxy_queue.c */
     uint64_t in_flight;          /* places taken by this worker; read by the others */
     struct proxy_worker *worker; /* set with the first that waits, as is queue */
@@ -171,10 +171,10 @@ struct proxy_pace {
 
 enum proxy_client_state {
     PROXY_CLIENT_PREFACE, /* its PROXY header has not come, or not all of it */
-    PROXY_CLIENT_IDLE,   /* between requests, nothing of the next one has come */
-    PROXY_CLIENT_HEAD,   /* a part of a head has come */
-    PROXY_CLIENT_BUSY,   /* an exchange is under way */
-    PROXY_CLIENT_LINGER, /* answered and half closed: reading what still comes, unseen */
+    PROXY_CLIENT_IDLE,    /* between requests, nothing of the next one has come */
+    PROXY_CLIENT_HEAD,    /* a part of a head has come */
+    PROXY_CLIENT_BUSY,    /* an exchange is under way */
+    PROXY_CLIENT_LINGER,  /* answered and half closed: reading what still comes, unseen */
     PROXY_CLIENT_CLOSED,
 };
 
@@ -226,11 +226,11 @@ struct proxy_exchange {
     bool down_closed;   /* ... and the other way round */
     uint32_t upgrade_len;
     char upgrade[PROXY_UPGRADE_BYTES]; /* what the member may switch to */
-    bool expecting;     /* Expect: 100-continue, and nothing of the body has come */
-    bool request_done;  /* decoded to its end */
-    bool request_sent;  /* ... and taken by the kernel */
-    bool hold;          /* the first buffer of the body is kept, in case of a second try */
-    bool replayable;    /* ... and the body stands whole in it, from replay_pos on */
+    bool expecting;                    /* Expect: 100-continue, and nothing of the body has come */
+    bool request_done;                 /* decoded to its end */
+    bool request_sent;                 /* ... and taken by the kernel */
+    bool hold;       /* the first buffer of the body is kept, in case of a second try */
+    bool replayable; /* ... and the body stands whole in it, from replay_pos on */
     uint32_t replay_pos;
     enum http_framing request_framing;
     uint64_t request_length;
@@ -250,9 +250,9 @@ struct proxy_exchange {
     uint8_t address_len, request_id_len;
     char address[PROXY_ADDRESS_BYTES];
     char request_id[HTTP_REQUEST_ID_BYTES_MAX];
-    bool trace_passed, trace_made; /* the client's traceparent goes on; ours does */
+    bool trace_passed, trace_made;                /* the client's traceparent goes on; ours does */
     char traceparent[HTTP_TRACEPARENT_BYTES + 1]; /* its first bytes, or ours */
-    struct proxy_note *note; /* NULL: nothing is written down */
+    struct proxy_note *note;                      /* NULL: nothing is written down */
 
     /* the member */
     struct proxy_cluster *cluster;
@@ -262,7 +262,7 @@ struct proxy_exchange {
     bool in_session;      /* ... and one of them is good */
     struct cluster_session session;
     char session_text[CLUSTER_STICKY_TEXT_BYTES]; /* of the new cookie */
-    const struct cluster_endpoint *endpoint; /* of cluster->view */
+    const struct cluster_endpoint *endpoint;      /* of cluster->view */
     struct proxy_pool *pool;
     struct proxy_upstream *up;
     bool reused; /* the connection had carried a request before */
@@ -305,17 +305,28 @@ struct proxy_exchange {
     uint64_t drip_bytes; /* of response_bytes, judged already */
 
     /* the cache */
-    bool storing;           /* a MISS: the response may be stored */
-    bool unsafe;            /* success invalidates what is stored for the target */
-    struct fr_buf raw_head; /* the request's own bytes, for the two above */
+    bool cached;         /* its route caches: it looked, and says so in Cache-Status */
+    bool storing;        /* the response may be stored */
+    bool unsafe;         /* success invalidates what is stored for the target */
+    bool validating;     /* the member is asked with the validators of `stale` */
+    bool from_cache;     /* answered from an entry */
+    bool forwarded;      /* ... or not, or not without asking a member */
+    bool stored;         /* ... whose response is being stored */
+    bool stale_on_error; /* answered stale, because the member gave no answer, or an error */
+    enum cache_forward forward;
+    int member_status;      /* of the member's response, when another answer was given */
+    struct fr_buf raw_head; /* the request's own bytes, for what comes later */
     size_t host_len;
     char host[256];
+    uint32_t cache_owner;    /* slot of the route's cluster */
+    uint64_t request_serial; /* purges up to this one were before the request */
     int64_t request_wall_us;
-    uint64_t request_serial; /* purges after this one concern what comes in */
-    uint32_t cache_owner;    /* the cluster's slot */
+    struct cache_policy policy;
     struct cache_filler *filler;
-    struct cache_entry *entry;
+    struct cache_entry *entry;      /* that answers */
+    struct cache_entry *stale;      /* that may, once the member was asked */
     size_t part_index, part_offset; /* of the entry's body, next to send */
+    uint64_t part_left;             /* of what is sent of it */
 
     struct proxy_file *file; /* being sent; NULL: none */
 };
@@ -387,6 +398,7 @@ struct proxy_worker {
     struct http_head response_head; /* likewise */
     struct http_head trailer_head;  /* inside one call */
     struct proxy_trust trust;
+    char cache_status[160]; /* inside one call */
 
     /* shared, atomic: written by the owner */
     struct proxy_counters counters;
@@ -560,11 +572,30 @@ void proxy_file_end(struct proxy_exchange *x); /* closes it, if there is one */
  * x->unsafe tell what its response means to the cache. REFUSED: it wants the cache or nothing. */
 enum proxy_cached { PROXY_CACHED_HIT, PROXY_CACHED_FORWARD, PROXY_CACHED_REFUSED };
 enum proxy_cached proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request,
-                                       struct fr_view raw, int64_t stale_max_us);
+                                       struct fr_view raw, const struct config_route *route);
+struct cache_request proxy_cached_request(const struct proxy_exchange *x,
+                                          const struct http_head *request);
+/* The request's head again, from the copy of its bytes, in worker->request_head. False: there is
+ * none. */
+bool proxy_cached_parse_again(struct proxy_exchange *x);
+void proxy_cached_end(struct proxy_exchange *x); /* lets go of everything */
+
+/* proxy_cached_answer.c */
 void proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request);
-/* A final response head came: begins storing, or invalidates. */
+/* The value of Cache-Status, in the worker's room; empty where the route does not cache. */
+struct fr_view proxy_cached_status(const struct proxy_exchange *x);
+
+/* proxy_cached_fill.c */
+/* A final response head came, before anything of it goes on. True: the client gets something else,
+ * from what is stored; the member is done with. */
+bool proxy_cached_takes(struct proxy_exchange *x, const struct http_head *response);
+/* It goes on: begins storing, updates or invalidates. */
 void proxy_cached_response(struct proxy_exchange *x, const struct http_head *response);
 void proxy_cached_add(struct proxy_exchange *x, struct fr_view data);
+/* No member gave an answer. True: the client gets a stale one. Else *status may change. */
+bool proxy_cached_rescues(struct proxy_exchange *x, int *status);
+/* The conditions that the member is asked with. */
+bool proxy_cached_replaces(const struct proxy_exchange *x, const struct http_field *field);
 
 /* proxy_head.c */
 enum fr_err proxy_head_request(struct proxy_exchange *x, const struct http_head *request,

@@ -81,6 +81,10 @@ decide_framing(struct proxy_exchange *x, const struct http_head *response)
 {
     x->response_framing = http_response_framing(response, x->method);
     x->client_framing = x->response_framing;
+    if (response->unknown_coding) { /* goes on as it comes, and ends with the connection */
+        x->response_keep = x->keep_alive = false;
+        return;
+    }
     if (x->response_framing == HTTP_BODY_CHUNKED || x->response_framing == HTTP_BODY_TO_CLOSE)
         x->client_framing = x->http10 ? HTTP_BODY_TO_CLOSE : HTTP_BODY_CHUNKED;
     x->response_keep = response->keep_alive && x->response_framing != HTTP_BODY_TO_CLOSE;
@@ -96,19 +100,21 @@ begin_response(struct proxy_exchange *x, const struct http_head *response)
     x->status = response->status;
     take_orca(x, response);
     decide_framing(x, response);
-    /* A coding that we cannot take off cannot be put on again for the next hop either. */
-    if (response->unknown_coding && x->response_framing != HTTP_BODY_NONE) {
+    /* RFC 9112 section 6.1: a 1.0 client knows no transfer codings. */
+    if (response->unknown_coding && x->http10 && x->response_framing != HTTP_BODY_NONE) {
         x->status = 0;
         proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
         return false;
     }
+    if (proxy_cached_takes(x, response))
+        return false;
+    proxy_cached_response(x, response);
     if (proxy_head_response(x, response) != FR_OK) {
         proxy_exchange_out_of_memory(x);
         return false;
     }
     if (!x->request_sent)
         PROXY_COUNT(x->worker, member_early_responses);
-    proxy_cached_response(x, response);
     http_body_init(&x->response_body, x->response_framing, response->content_length);
     proxy_partial_clear(&x->up->partial);
     x->head_ready = true;

@@ -137,7 +137,9 @@ def responses(data, methods, closed):
         if method == "HEAD" or message.status in (204, 304):
             message.complete = True
             continue
-        if not message.all("transfer-encoding") and not message.all("content-length"):
+        # RFC 9112 section 6.3: a coding that is not chunked runs to the close.
+        if not message.all("content-length") and b"chunked" not in b",".join(
+                message.all("transfer-encoding")):
             message.framing, message.body, message.complete = "close", data[at:], closed
             return found, b""
         after = read_framed(data, at, message)

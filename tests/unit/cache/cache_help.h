@@ -85,6 +85,19 @@ help_put(struct cache_store *store, const char *request, const char *response, c
     return true;
 }
 
+/* An entry that may only be validated does not count: it does not answer. */
+static inline enum cache_answer
+help_lookup(struct cache_store *store, const struct cache_request *ask,
+            struct cache_entry **out_entry)
+{
+    struct cache_found found;
+    enum cache_answer answer = cache_lookup(store, ask, &found);
+    if (answer == CACHE_VALIDATE)
+        cache_entry_unref(&found.entry);
+    *out_entry = found.entry;
+    return answer == CACHE_VALIDATE ? CACHE_MISS : answer;
+}
+
 static inline enum cache_answer
 help_get(struct cache_store *store, const char *request, int64_t now_us,
          struct cache_entry **out_entry)
@@ -92,7 +105,7 @@ help_get(struct cache_store *store, const char *request, int64_t now_us,
     static __thread struct http_head req;
     help_request(&req, request);
     struct cache_request ask = help_ask(&req, now_us);
-    return cache_lookup(store, &ask, out_entry);
+    return help_lookup(store, &ask, out_entry);
 }
 
 /* Looks up, lets go, and says the answer only. */

@@ -90,7 +90,7 @@ act(struct actor *self, struct fr_rand *rand, int round)
     struct cache_entry *entry;
     if (change) {
         cache_invalidate(self->store, &ask);
-    } else if (cache_lookup(self->store, &ask, &entry) == CACHE_FRESH) {
+    } else if (help_lookup(self->store, &ask, &entry) == CACHE_FRESH) {
         self->hits++;
         self->wrong += !body_right(entry, (char)('a' + key % 26));
         cache_entry_unref(&entry);

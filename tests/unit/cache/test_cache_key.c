@@ -38,7 +38,7 @@ primary_key_is_bounded(void **state)
     assert_false(cache__key_make(&hash_key, &ask, &key));
     struct cache_store *store = help_store(1024 * 1024, 1024);
     struct cache_entry *entry;
-    assert_int_equal(cache_lookup(store, &ask, &entry), CACHE_BYPASS);
+    assert_int_equal(help_lookup(store, &ask, &entry), CACHE_BYPASS);
     cache_store_free(&store);
 }
 
@@ -47,7 +47,7 @@ vary(const char *response, const char *want)
 {
     struct cache__vary out;
     help_response(&head, response);
-    if (!cache__vary_read(&head, &out))
+    if (!cache__vary_read(&head, &cache_policy_default, &out))
         return want == NULL;
     return want && fr_view_is(fr_view_make(out.names, out.len), want);
 }
@@ -68,7 +68,7 @@ vary_names(void **state)
     memcpy(long_one + start + CACHE__VARY_BYTES_MAX, "\r\n\r\n", 5);
     struct cache__vary out;
     help_response(&head, long_one);
-    assert_true(cache__vary_read(&head, &out));
+    assert_true(cache__vary_read(&head, &cache_policy_default, &out));
     memcpy(long_one + start + CACHE__VARY_BYTES_MAX, "v\r\n\r\n", 6);
     assert_true(vary(long_one, NULL));
 }
@@ -91,12 +91,66 @@ selecting(void **state)
     (void)state;
     assert_true(same("accept", GET("Accept: a\r\n"), GET("ACCEPT:   a \r\n")));
     assert_true(same("accept", GET("Accept: a\r\nX: 1\r\n"), GET("Accept: a\r\nX: 2\r\n")));
-    assert_false(same("accept", GET("Accept: a\r\n"), GET("Accept: A\r\n")));
+    assert_true(same("accept", GET("Accept: a\r\n"), GET("Accept: A\r\n")));
+    assert_false(same("x", GET("X: a\r\n"), GET("X: A\r\n")));
     assert_false(same("accept", GET("Accept:\r\n"), GET("")));
     assert_false(same("accept", GET("Accept: a\r\nAccept: b\r\n"), GET("Accept: a\r\n")));
     assert_false(same("x,y", GET("X: 1\r\n"), GET("Y: 1\r\n")));
     assert_false(same("x,y", GET("X: 1\r\nY: 2\r\n"), GET("X: 2\r\nY: 1\r\n")));
     assert_true(same("range", GET("Range: a\r\n"), GET("rAnge: a\r\n"))); /* a known field */
+}
+
+/* RFC 9111 section 4.1: what is known to mean the same. */
+static void
+selecting_normalises(void **state)
+{
+    (void)state;
+    const char *al = "accept-language";
+    assert_true(same("x", GET("X: 1,2\r\n"), GET("X:  1, 2 \r\n")));
+    assert_true(same("x", GET("X: 1, 2\r\n"), GET("X: 1\r\nX: 2\r\n")));
+    assert_false(same("x", GET("X: 1, 2\r\n"), GET("X: 2, 1\r\n")));
+    assert_false(same("x", GET("X: \"1,2\"\r\n"), GET("X: \"1, 2\"\r\n")));
+    assert_false(same("cookie", GET("Cookie: a=1,2\r\n"), GET("Cookie: a=1, 2\r\n")));
+    assert_true(same(al, GET("Accept-Language: en, de\r\n"), GET("Accept-Language: DE,en\r\n")));
+    assert_true(same(al, GET("Accept-Language: en;q=1.0, de;q=0.5\r\n"),
+                     GET("Accept-Language: de ; q=0.50, EN\r\n")));
+    assert_false(same(al, GET("Accept-Language: en, de;q=0.5\r\n"),
+                      GET("Accept-Language: de, en;q=0.5\r\n")));
+    assert_false(same(al, GET("Accept-Language: en\r\n"), GET("Accept-Language: en, de;q=0\r\n")));
+    assert_false(same("accept", GET("Accept: a/b;level=1\r\n"), GET("Accept: a/b;level=2\r\n")));
+    assert_true(same("accept-encoding", GET("Accept-Encoding: gzip, br\r\n"),
+                     GET("Accept-Encoding: BR,gzip\r\n")));
+}
+
+static void
+key_is(const struct cache_policy *policy, const char *request, const char *host, const char *want)
+{
+    struct cache__key made;
+    help_request(&head, request);
+    struct cache_request ask = help_ask(&head, NOW);
+    ask.host = fr_view_of(host);
+    ask.policy = policy;
+    assert_true(cache__key_make(&hash_key, &ask, &made));
+    if (!fr_view_is(fr_view_make(made.text, made.len), want))
+        fail_msg("got %.*s", (int)made.len, made.text);
+}
+
+static void
+keys_by_policy(void **state)
+{
+    (void)state;
+    static const char *const fields[] = {"x-device", NULL};
+    struct cache_policy policy = cache_policy_default;
+    const char *request = "GET /p?b=2&a=1&b HTTP/1.1\r\nHost: a\r\nX-Device: m\r\n\r\n";
+    key_is(&policy, request, "A:80", "http://a:80/p?b=2&a=1&b");
+    policy.key_query = CACHE_QUERY_SORTED;
+    key_is(&policy, request, "a", "http://a/p?a=1&b&b=2");
+    policy.key_query = CACHE_QUERY_NONE;
+    policy.key_any_host = true;
+    key_is(&policy, request, "a", "http://*/p");
+    policy.key_headers = fields;
+    key_is(&policy, request, "a", "http://*/p\n+m,");
+    key_is(&policy, "GET /p HTTP/1.1\r\nHost: a\r\n\r\n", "a", "http://*/p\n-");
 }
 
 static void
@@ -125,6 +179,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(primary_key),          cmocka_unit_test(primary_key_is_bounded),
         cmocka_unit_test(vary_names),           cmocka_unit_test(selecting),
+        cmocka_unit_test(selecting_normalises), cmocka_unit_test(keys_by_policy),
         cmocka_unit_test(selecting_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

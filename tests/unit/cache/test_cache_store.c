@@ -43,13 +43,13 @@ keys_differ(void **state)
     struct cache_request ask = help_ask(&head, NOW);
     struct cache_entry *entry;
     ask.host = FR_VIEW("A");
-    assert_int_equal(cache_lookup(store, &ask, &entry), CACHE_FRESH);
+    assert_int_equal(help_lookup(store, &ask, &entry), CACHE_FRESH);
     cache_entry_unref(&entry);
     ask.host = FR_VIEW("a:8080");
-    assert_int_equal(cache_lookup(store, &ask, &entry), CACHE_MISS);
+    assert_int_equal(help_lookup(store, &ask, &entry), CACHE_MISS);
     ask.host = FR_VIEW("a");
     ask.scheme = FR_VIEW("https");
-    assert_int_equal(cache_lookup(store, &ask, &entry), CACHE_MISS);
+    assert_int_equal(help_lookup(store, &ask, &entry), CACHE_MISS);
     assert_null(entry);
     cache_store_free(&store);
 }

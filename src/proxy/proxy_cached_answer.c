@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_cached_answer.c - sends what is stored: whole, a range of it, or the word that the client
+ * has it; and says in Cache-Status how it came about.
+ *
+ * May touch:  base, http, cache.
+ * Memory:     stored heads and bodies go out by reference; the entry is held until the kernel took
+ *             the last byte.
+ * Follows:    RFC 9111 sections 4.3.2 and 5.1, RFC 9110 sections 14.4 and 15.4.5, RFC 9211.
+ */
+#include "proxy/proxy_priv.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* ---- Cache-Status ---------------------------------------------------------------------------- */
+
+static const char *const forward_words[] = {
+    [CACHE_FORWARD_BYPASS] = "bypass",     [CACHE_FORWARD_METHOD] = "method",
+    [CACHE_FORWARD_URI_MISS] = "uri-miss", [CACHE_FORWARD_VARY_MISS] = "vary-miss",
+    [CACHE_FORWARD_REQUEST] = "request",   [CACHE_FORWARD_STALE] = "stale",
+    [CACHE_FORWARD_PARTIAL] = "partial",
+};
+
+struct fr_view
+proxy_cached_status(const struct proxy_exchange *x)
+{
+    char *out = x->worker->cache_status;
+    size_t bytes = sizeof(x->worker->cache_status);
+    char status[32] = "";
+    if (!x->cached)
+        return FR_VIEW("");
+    int64_t now_us = loop_wall_us(x->worker->loop);
+    int len;
+    if (!x->forwarded && x->entry) {
+        len = snprintf(out, bytes, "%s; hit; ttl=%" PRId64, CACHE_NAME,
+                       cache_entry_left_s(x->entry, now_us));
+    } else {
+        if (x->member_status > 0)
+            (void)snprintf(status, sizeof(status), "; fwd-status=%d", x->member_status);
+        len = snprintf(out, bytes, "%s; fwd=%s%s%s%s", CACHE_NAME, forward_words[x->forward],
+                       status, x->stored ? "; stored" : "",
+                       x->stale_on_error ? "; detail=stale-if-error" : "");
+    }
+    return fr_view_make(out, len > 0 && (size_t)len < bytes ? (size_t)len : 0);
+}
+
+/* ---- heads ----------------------------------------------------------------------------------- */
+
+/* What a 304 repeats of the fields a 200 would have had (RFC 9110 section 15.4.5). */
+static bool
+belongs_in_304(struct fr_view line)
+{
+    static const struct fr_view names[] = {
+        {"cache-control:", 14},
+        {"content-location:", 17},
+        {"date:", 5},
+        {"etag:", 5},
+        {"expires:", 8},
+        {"vary:", 5},
+        {"via:", 4},
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (fr_view_istarts(line, names[i]))
+            return true;
+    return false;
+}
+
+static enum fr_err
+print_304_fields(const struct proxy_exchange *x, struct fr_buf *out)
+{
+    struct fr_view rest = cache_entry_head(x->entry), line;
+    enum fr_err err = fr_buf_append_view(out, FR_VIEW("HTTP/1.1 304 Not Modified\r\n"));
+    while (!err && fr_view_split(&rest, '\n', &line)) {
+        if (!belongs_in_304(line))
+            continue;
+        err = fr_buf_append_view(out, line); /* with its CR */
+        if (!err)
+            err = fr_buf_append_view(out, FR_VIEW("\n"));
+    }
+    return err;
+}
+
+static enum fr_err
+print_range(const struct cache_selection *what, struct fr_buf *out)
+{
+    if (what->status == 416) /* RFC 9110 section 15.5.17 */
+        return fr_buf_printf(out, "Content-Range: bytes */%" PRIu64 "\r\nContent-Length: 0\r\n",
+                             what->total);
+    uint64_t last = what->range_first + what->bytes - 1;
+    if (what->total == CACHE_LENGTH_UNKNOWN)
+        return fr_buf_printf(out, "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/*\r\n",
+                             what->range_first, last);
+    return fr_buf_printf(out, "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64 "\r\n",
+                         what->range_first, last, what->total);
+}
+
+/* The lines that the entry does not hold, because they differ from answer to answer. */
+static enum fr_err
+print_own_fields(const struct proxy_exchange *x, const struct cache_selection *what,
+                 struct fr_buf *out)
+{
+    struct fr_view connection = proxy_head_connection(x);
+    struct fr_view status = proxy_cached_status(x);
+    int64_t age_s = cache_entry_age_s(x->entry, loop_wall_us(x->worker->loop));
+    enum fr_err err =
+        fr_buf_printf(out, "Age: %" PRId64 "\r\nVia: 1.1 %.*s\r\nCache-Status: %.*s\r\n",
+                      age_s > 0 ? age_s : 0, FR_VIEW_ARG(x->worker->via), FR_VIEW_ARG(status));
+    if (!err && (what->status == 206 || what->status == 416))
+        err = print_range(what, out);
+    if (!err && what->status != 304 && what->status != 416 && what->status != 204)
+        err = fr_buf_printf(out, "Content-Length: %" PRIu64 "\r\n", what->bytes);
+    if (!err)
+        err = proxy_head_put_id(x, out);
+    if (!err)
+        err = fr_buf_append_view(out, connection);
+    if (!err)
+        err = fr_buf_append_view(out, FR_VIEW("\r\n"));
+    return err;
+}
+
+/* The stored head, or what of it stands in another answer, as iovecs; what is made goes to
+ * down_head first, so that its own fields can follow there. */
+static enum fr_err
+gather_head(struct proxy_exchange *x, const struct cache_selection *what, struct iovec *iov,
+            int *count)
+{
+    static const struct fr_view partial = {"HTTP/1.1 206 Partial Content\r\n", 30};
+    struct fr_view head = cache_entry_head(x->entry), line;
+    fr_buf_clear(&x->down_head);
+    if (what->status == 304)
+        return print_304_fields(x, &x->down_head);
+    if (what->status == 416)
+        return fr_buf_printf(&x->down_head, "HTTP/1.1 416 %s\r\nDate: %.*s\r\n", http_reason(416),
+                             FR_VIEW_ARG(proxy_worker_date(x->worker)));
+    if (what->status == 206 && cache_entry_status(x->entry) != 206) {
+        (void)fr_view_split(&head, '\n', &line);
+        iov[(*count)++] = (struct iovec){(char *)(uintptr_t)partial.ptr, partial.len};
+    }
+    iov[(*count)++] = (struct iovec){(char *)(uintptr_t)head.ptr, head.len};
+    return FR_OK;
+}
+
+/* ---- bodies ---------------------------------------------------------------------------------- */
+
+/* Where byte `first` of the body is. */
+static void
+seek(struct proxy_exchange *x, uint64_t first, uint64_t bytes)
+{
+    struct fr_view part;
+    x->part_index = 0;
+    while (cache_entry_body(x->entry, x->part_index, &part) && first >= part.len && first > 0) {
+        first -= part.len;
+        x->part_index++;
+    }
+    x->part_offset = (size_t)first;
+    x->part_left = bytes;
+}
+
+/* The next slice of the body; its size is bounded so that a slow client's progress can be seen. */
+static int
+gather_body(struct proxy_exchange *x, struct iovec *iov, int count)
+{
+    size_t room = PROXY_SEND_BYTES_MAX < x->part_left ? PROXY_SEND_BYTES_MAX : (size_t)x->part_left;
+    struct fr_view part;
+    while (count < LOOP_IOV_MAX && room > 0 && cache_entry_body(x->entry, x->part_index, &part)) {
+        size_t bytes = part.len - x->part_offset;
+        if (bytes > room)
+            bytes = room;
+        if (bytes > 0)
+            iov[count++] = (struct iovec){(char *)(uintptr_t)part.ptr + x->part_offset, bytes};
+        room -= bytes;
+        x->part_left -= bytes;
+        x->part_offset += bytes;
+        if (x->part_offset == part.len) {
+            x->part_index++;
+            x->part_offset = 0;
+        }
+    }
+    return count;
+}
+
+static void
+send_rest(struct proxy_exchange *x)
+{
+    struct iovec iov[LOOP_IOV_MAX];
+    int count = x->client_framing == HTTP_BODY_NONE ? 0 : gather_body(x, iov, 0);
+    if (count == 0)
+        proxy_exchange_reply(x);
+    else
+        proxy_exchange_send(x, iov, count, send_rest);
+}
+
+void
+proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request)
+{
+    struct iovec iov[LOOP_IOV_MAX];
+    struct cache_selection what;
+    int count = 0;
+    size_t head_bytes = 0;
+    if (!cache_entry_select(x->entry, request, loop_wall_us(x->worker->loop), &what)) {
+        proxy_exchange_fail(x, 500, "the cache holds another part of it");
+        return;
+    }
+    bool bodiless =
+        what.status == 304 || what.status == 416 || what.status == 204 || x->method == HTTP_HEAD;
+    x->status = what.status;
+    x->client_framing = bodiless ? HTTP_BODY_NONE : HTTP_BODY_LENGTH;
+    if (!x->request_done)
+        x->keep_alive = false; /* a GET with a body, which nobody reads */
+    enum fr_err err = gather_head(x, &what, iov, &count);
+    if (!err)
+        err = print_own_fields(x, &what, &x->down_head);
+    if (err) {
+        proxy_exchange_out_of_memory(x);
+        return;
+    }
+    iov[count++] = (struct iovec){x->down_head.data, x->down_head.len};
+    for (int i = 0; i < count; i++)
+        head_bytes += iov[i].iov_len;
+    proxy_note_head(x, head_bytes, true);
+    seek(x, what.first, bodiless ? 0 : what.bytes);
+    count = gather_body(x, iov, count);
+    if (x->status >= 500)
+        PROXY_COUNT(x->worker, errors);
+    x->begun = true;
+    proxy_exchange_send(x, iov, count, send_rest);
+}
