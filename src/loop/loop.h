@@ -78,7 +78,8 @@ struct loop_buf *loop_buf_take(struct loop *loop);
 /* ---- sockets ------------------------------------------------------------------------------ */
 
 /* status > 0: that many bytes, `buf` is the callee's until it gives it back; it may send from it.
- * status == 0: the other side sent all it will.  status < 0: -errno (-ENOMEM: no memory for a
+ * status == 0: the other side sent all it will; a receive started after that tells, as an
+ * error, when it is gone altogether.  status < 0: -errno (-ENOMEM: no memory for a
  * buffer).  buf is NULL unless > 0. */
 typedef void (*loop_recv_fn)(void *ctx, struct loop_buf *buf, int status);
 /* status 0: every byte was taken by the kernel; < 0: -errno. */

@@ -35,6 +35,8 @@ enum sock_flag {
     SOCK_DONE = 1u << 6,  /* the send or connect under way has its status */
     SOCK_WOKEN = 1u << 7, /* a buffer was given back for it */
     SOCK_CLOSED = 1u << 8,
+    SOCK_ENDED = 1u << 9, /* the end was delivered */
+    SOCK_GONE = 1u << 10, /* neither direction works any more */
 };
 
 #define SOCK_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
@@ -120,7 +122,9 @@ loop__sock_event(struct loop_sock *sock, uint32_t events)
 {
     if (sock->flags & SOCK_CLOSED)
         return;
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    if (events & (EPOLLHUP | EPOLLERR))
+        sock->flags |= SOCK_READABLE | SOCK_GONE;
+    if ((events & (EPOLLIN | EPOLLRDHUP)) && !(sock->flags & SOCK_ENDED))
         sock->flags |= SOCK_READABLE;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         sock->flags |= SOCK_ENDING;
@@ -247,9 +251,14 @@ step_recv(struct loop_sock *sock)
     }
     int status = got == 0 ? 0 : -errno;
     loop_buf_give_back(buf);
-    if (status == -EAGAIN)
+    /* The kernel would go on telling of the end, even where a reset followed it. */
+    if (status == 0 && (sock->flags & SOCK_ENDED))
+        status = -ECONNRESET;
+    if (status == 0)
+        sock->flags |= SOCK_ENDED;
+    if (status == -EAGAIN || (status == 0 && !(sock->flags & SOCK_GONE)))
         sock->flags &= ~(uint32_t)SOCK_READABLE;
-    else
+    if (status != -EAGAIN)
         finish_recv(sock, NULL, status);
 }
 

@@ -239,6 +239,13 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
         proxy_tunnel_up(client->exchange);
         return;
     }
+    client->ended |= status == 0;
+    /* What has not been decoded yet may be the rest of the request, or lack something. */
+    if (status == 0 && client->exchange && (client->exchange->request_done || client->in.buf[0])) {
+        proxy_exchange_half_closed(client->exchange);
+        proxy_client_want(client); /* tells when it is gone altogether */
+        return;
+    }
     if (status <= 0) {
         if (client->exchange) {
             PROXY_COUNT(client->worker, client_aborts);
@@ -293,11 +300,17 @@ process(struct proxy_client *client)
         client->requests++;
         loop_timer_stop(&client->timer);
         proxy_exchange_begin(client, raw);
+        if (client->ended && client->exchange)
+            proxy_exchange_half_closed(client->exchange);
         return;
     }
     if (step == HTTP_BAD) {
         count_refusal(worker, err.limit);
         proxy_exchange_refuse(client, err.status, err.words);
+        return;
+    }
+    if (client->ended) {
+        proxy_client_close(client);
         return;
     }
     if (client->state == PROXY_CLIENT_IDLE && client->partial.buf.len > 0) {
@@ -313,7 +326,7 @@ proxy_client_next(struct proxy_client *client)
     struct proxy_worker *worker = client->worker;
     client->state = PROXY_CLIENT_IDLE;
     proxy_input_shift(&client->in);
-    if (!client->in.buf[0] && (worker->draining || worker->stopping)) {
+    if (!client->in.buf[0] && (client->ended || worker->draining || worker->stopping)) {
         proxy_client_close(client);
         return;
     }

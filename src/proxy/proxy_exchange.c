@@ -68,6 +68,7 @@ exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
     struct proxy_client *client = x->client;
     fr_insist(x->magic == PROXY_EXCHANGE_MAGIC && client->exchange == x);
     proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
+    loop_timer_stop(&x->half_closed);
     proxy_queue_leave(x);
     proxy_note_end(x, end);
     proxy_cached_end(x);
@@ -107,7 +108,7 @@ proxy_exchange_reply(struct proxy_exchange *x)
         return;
     }
     proxy_input_shift(&client->in);
-    if (quiet && !client->in.buf[0])
+    if (client->ended || (quiet && !client->in.buf[0]))
         proxy_client_close(client);
     else
         proxy_client_linger(client);
@@ -223,6 +224,27 @@ proxy_exchange_input(struct proxy_exchange *x, size_t bytes)
             return; /* what came was no body, and the exchange has ended */
     }
     proxy_client_want(client);
+}
+
+static void
+on_half_closed(void *ctx)
+{
+    struct proxy_exchange *x = ctx;
+    fr_insist(x->magic == PROXY_EXCHANGE_MAGIC);
+    if (x->begun)
+        return; /* it reads, or the kernel tells that it is gone */
+    PROXY_COUNT(x->worker, client_aborts);
+    proxy_exchange_drop(x);
+}
+
+/* RFC 9112 section 9.6 has clients close when they have their answer, and some say with half a
+ * close that they will ask nothing more. On the wire that is what leaving looks like, too, until we
+ * send something: so a member is not kept at work for long. */
+void
+proxy_exchange_half_closed(struct proxy_exchange *x)
+{
+    x->client_ended = true;
+    loop_timer_start(x->worker->loop, &x->half_closed, PROXY_HALF_CLOSED_US, on_half_closed, x);
 }
 
 /* ---- beginning ---------------------------------------------------------------------------- */

@@ -371,6 +371,11 @@ frame_chunk(struct proxy_exchange *x, struct iovec *iov, int head_at, int count,
 static void
 wait_for_client(struct proxy_exchange *x)
 {
+    if (x->client->ended && !x->request_done) { /* and never will */
+        PROXY_COUNT(x->worker, client_aborts);
+        proxy_exchange_drop(x);
+        return;
+    }
     proxy_client_want(x->client);
     if (!x->expecting)
         proxy_pace_wait(x->client, &x->sending);

@@ -45,6 +45,7 @@
 #define PROXY_INTERIM_MAX 16    /* 1xx responses to one request; past it the member is broken */
 #define PROXY_UPGRADE_BYTES 64  /* protocols offered in one Upgrade; more are not passed on */
 #define PROXY_LINGER_US 2000000 /* how long a closed connection is still read from */
+#define PROXY_HALF_CLOSED_US 5000000 /* of waiting with one who may be gone */
 #define PROXY_LINGER_BYTES_MAX 1048576 /* how much: the client must see the answer, not a reset */
 #define PROXY_UNREAD_BYTES_MAX 16384 /* of an answer: past it, whether it was read is asked */
 #define PROXY_SEND_BYTES_MAX 131072  /* one send of a stored body: progress is judged by sends */
@@ -194,6 +195,7 @@ struct proxy_client {
     int64_t idle_until_us;
     uint32_t requests;
     uint32_t linger_bytes;
+    bool ended; /* it has said its last word, and may still be reading */
     /* Who speaks here: the other end of the connection, or whom a PROXY header names. */
     struct loop_addr peer;
     uint64_t serial; /* of this worker's connections, from 1 on */
@@ -295,6 +297,7 @@ struct proxy_exchange {
     struct fr_buf down_trailers;
     size_t down_sending_bytes;
     void (*after)(struct proxy_exchange *x); /* of the send under way */
+    struct loop_timer half_closed; /* runs while nothing was sent to a client that has ended */
     int fail_status; /* to be answered once the 1xx under way is out; 0: none */
     const char *fail_words;
     bool response_keep; /* the member's connection may be used again after this response */
@@ -489,6 +492,7 @@ void proxy_client_linger(struct proxy_client *client);
 void proxy_exchange_begin(struct proxy_client *client, struct fr_view raw);
 /* What came is no request, or came too slowly: answers and closes. */
 void proxy_exchange_refuse(struct proxy_client *client, int status, const char *words);
+void proxy_exchange_half_closed(struct proxy_exchange *x); /* its request is in, no more follows */
 void proxy_exchange_input(struct proxy_exchange *x, size_t bytes); /* more came from the client */
 /* The three ends. */
 void proxy_exchange_reply(struct proxy_exchange *x);

@@ -399,8 +399,13 @@ judge_client(struct reading *reading, size_t index)
             own_check(&answer);
         at = answer.end;
         bool again = answer.whole && answer.keep && answer.framing != HTTP_BODY_TO_CLOSE && asked;
-        fr_insist(again || at == side->in.len);
+        /* A refusal that came before the whole head, from one who cannot know that it was a HEAD.
+         */
+        bool early = asked && asked->method == HTTP_HEAD && !answer.via && !answer.keep;
+        fr_insist(again || early || at == side->in.len);
         message_fini(&answer);
+        if (early)
+            return;
     }
 }
 

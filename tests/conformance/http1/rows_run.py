@@ -108,6 +108,8 @@ class Suite:
         self.line.replies[key] = Reply(pieces, row.then, row.early)
 
     def run_of(self, row, pieces, methods, linger=False):
+        if row.fin:
+            pieces = [*pieces, None]
         run = Run(pieces, methods, until_close=row.expect.closes is not False, linger=linger)
         run.ends_at = 502 if row.expect.closes is None else None
         if isinstance(row.expect, table.Waits):
@@ -150,7 +152,7 @@ class Suite:
         self.reply_for(row, key)
         data = GOOD % before.encode() + self.request_of(row, key)
         methods = ["GET", row.method]
-        early = isinstance(row, table.ReplyRow) and row.early
+        early = row.fin or isinstance(row, table.ReplyRow) and row.early
         if not early:  # what follows half a body is body
             data += GOOD % behind.encode()
         if row.expect.closes is False:

@@ -68,11 +68,11 @@ class Cut:
 
 class Row:
     """cuts: sent in two parts, too (up to that offset, where it is a number). Not where the edge
-    may wait for more before it refuses."""
+    may wait for more before it refuses. fin: the client half-closes behind it."""
 
-    def __init__(self, name, section, raw, expect, method="GET", cuts=True):
+    def __init__(self, name, section, raw, expect, method="GET", cuts=True, fin=False):
         self.name, self.section, self.raw, self.expect = name, section, raw, expect
-        self.method, self.cuts = method, cuts
+        self.method, self.cuts, self.fin = method, cuts, fin
         self.topic = None
 
 

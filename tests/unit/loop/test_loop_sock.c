@@ -295,16 +295,20 @@ test_half_close(void **state)
     assert_int_equal(loop_run(bed.loop), FR_OK);
     assert_int_equal(server.bytes, 10);
     assert_int_equal(server.recv_status, 0);
-    /* An end stays an end. */
+    /* Nothing comes behind the end, ... */
     loop_recv(&server.sock, on_recv, &server);
-    assert_int_equal(loop_run(bed.loop), FR_OK);
-    assert_int_equal(server.recvs, 3);
+    bed_settle(&bed, 5000);
+    assert_int_equal(server.recvs, 2);
     /* The other direction still works. */
     loop_recv(&client.sock, on_recv, &client);
     send_text(&server, "goodbye");
     assert_int_equal(loop_run(bed.loop), FR_OK);
     assert_memory_equal(client.last, "goodbye", 7);
-    side_close(&client);
+    /* ... but that there is nobody any more. */
+    loop_abort(&client.sock, on_closed, &client);
+    bed_settle(&bed, 5000);
+    assert_int_equal(server.recvs, 3);
+    assert_int_equal(server.recv_status, -ECONNRESET);
     side_close(&server);
     bed_close(&bed);
 }

@@ -307,6 +307,38 @@ old_clients_keep_only_what_they_ask_for(void **state)
     world_fini(&w);
 }
 
+/* A client that says it will ask no more still gets every answer, and then the end. */
+static void
+half_closed_clients_are_answered(void **state)
+{
+    (void)state;
+    static const char *const said[] = {
+        "GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\nContent-Length: "
+        "2\r\n\r\nhi",
+        "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /half",
+    };
+    struct world w;
+    world_init(&w);
+    fixture_start(&w.f);
+    for (size_t i = 0; i < 3; i++) {
+        struct answer answer;
+        int fd = sock_connect(&w.f.bound);
+        assert_true(sock_text(fd, said[i]));
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        for (size_t k = 0; k < (i == 1 ? 2 : 1); k++) {
+            answer_read(fd, "GET", &answer);
+            assert_int_equal(answer.status, 200);
+            assert_true(answer.whole);
+            answer_free(&answer);
+        }
+        assert_true(sock_ended(fd));
+        close(fd);
+    }
+    assert_int_equal(fixture_counters(&w.f).client_aborts, 0);
+    world_fini(&w);
+}
+
 int
 main(void)
 {
@@ -320,6 +352,7 @@ main(void)
         cmocka_unit_test(half_a_body_is_408),
         cmocka_unit_test(a_connection_carries_so_many_requests),
         cmocka_unit_test(old_clients_keep_only_what_they_ask_for),
+        cmocka_unit_test(half_closed_clients_are_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connection, persistence, expectations, Via, upgrades: RFC 9110 sections 7.6, 7.8 and 10.1.1,
 RFC 9112 section 9."""
-from table import Forwarded, Refused, Row, get, post
+from table import Answered, Forwarded, Refused, Row, get, post
 
 KEY = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 WEBSOCKET = b"Upgrade: websocket\r\n" + KEY
@@ -23,6 +23,29 @@ ROWS = [
     Row("keep-alive goes no further", "9110 7.6.1",
         get(b"Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n"),
         Forwarded(absent=["connection", "keep-alive"])),
+    Row("half-closed behind it", "9112 9.6", get(), Forwarded(closes=True), fin=True),
+    Row("half-closed behind a body", "9112 9.6", post(b"Content-Length: 2\r\n", b"hi"),
+        Forwarded(body=b"hi", closes=True), fin=True),
+    Row("half-closed behind chunks", "9112 9.6",
+        post(b"Transfer-Encoding: chunked\r\n", b"2\r\nhi\r\n0\r\n\r\n"),
+        Forwarded(body=b"hi", closes=True), fin=True),
+    Row("half-closed, answered here", "9112 9.6",
+        get(b"Max-Forwards: 0\r\n", line=b"OPTIONS {P} HTTP/1.1"), Answered(200, closes=True),
+        fin=True),
+    Row("close and half-closed", "9112 9.6", get(b"Connection: close\r\n"),
+        Forwarded(closes=True), fin=True),
+    Row("HTTP/1.0 half-closed", "9112 9.6", version_0(), Forwarded(closes=True), fin=True),
+    Row("HTTP/1.0 and close", "9112 9.3", version_0(b"Connection: close\r\n"),
+        Forwarded(closes=True)),
+    Row("HTTP/1.0 with a body", "9112 9.3",
+        post(b"Content-Length: 2\r\n", b"hi", b"1.0"), Forwarded(body=b"hi", closes=True)),
+    Row("HTTP/1.0 with a body, kept alive", "9112 9.3",
+        post(b"Connection: keep-alive\r\nContent-Length: 2\r\n", b"hi", b"1.0"),
+        Forwarded(body=b"hi", absent=["connection"])),
+    Row("HTTP/1.0 HEAD", "9112 9.3", get(line=b"HEAD {P} HTTP/1.0"), Forwarded(closes=True),
+        method="HEAD"),
+    Row("HTTP/1.0 in absolute-form, without Host", "9112 3.2.2",
+        get(line=b"GET http://{H}{P} HTTP/1.0", host=b""), Forwarded(closes=True)),
     Row("HTTP/1.0", "9112 9.3", version_0(), Forwarded(closes=True)),
     Row("HTTP/1.0 kept alive", "9112 9.3", version_0(b"Connection: Keep-Alive\r\n"), Forwarded()),
     Row("named fields are dropped", "9110 7.6.1",
