@@ -15,6 +15,7 @@
 #include "config/config_diag.h"
 #include "config/config_tree.h"
 #include "loop/loop_net.h"
+#include "tls/tls.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -273,13 +274,28 @@ struct config_pool {
     bool runtime;
 };
 
+struct config_certificate { /* files, PEM; ocsp is DER */
+    char *certificate;
+    char *key;
+    char *ocsp; /* NULL: nothing is stapled */
+};
+
+struct config_listen_tls {
+    bool enabled;
+    struct config_certificate first;         /* shown to who names no host of ours */
+    struct config_certificate *certificates; /* more */
+    size_t certificate_count;
+    enum tls_version version_min;
+    char *ciphers; /* of TLS 1.2; NULL: the defaults */
+    enum tls_client_auth client_auth;
+    char *client_ca;
+};
+
 struct config_listen {
     struct loop_addr addr;
     char *text;
     unsigned line;
-    bool tls;          /* asked for; until `tls` is there the edge leaves it unopened and says so */
-    char *certificate; /* NULL without tls */
-    char *key;
+    struct config_listen_tls tls;
     bool proxy_protocol; /* connections begin with a PROXY header */
 };
 
@@ -412,6 +428,12 @@ FR_MUST_USE enum fr_err config_load(const char *path, enum config_role role,
 FR_MUST_USE enum fr_err config_parse(struct fr_view text, const char *name, enum config_role role,
                                      struct config_diag *diag, struct config **out);
 void config_free(struct config **config);
+
+/* Reads a listener's certificates. listen->tls.enabled; tickets (borrowed) may be NULL.
+ * Errors as of tls_server_new. */
+FR_MUST_USE enum fr_err config_tls_server(const struct config_listen *listen,
+                                          struct tls_tickets *tickets, struct tls_server **out,
+                                          char **out_why);
 
 /* One route, cluster or pool from a tree (a reconfiguration or the ledger); runtime = true in what
  * they give. Errors as above. The result has one reference, the caller's. */

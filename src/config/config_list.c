@@ -216,14 +216,34 @@ config__parse_listen(struct config__reader *reader, const struct config__row *ro
         config__defaults(CONFIG_SCOPE_LISTEN, &list[i]);
         list[i].line = item->line;
         read_item(reader, CONFIG_SCOPE_LISTEN, item, &list[i]);
-        if (list[i].tls)
-            config_diag_warn(reader->diag, item->line, item->column,
-                             "%s asks for tls, which this version does not speak yet: the "
-                             "listener stays closed",
-                             reader->where);
+        config__check_tls(reader, item, &list[i]);
         config__where_back(reader, saved);
     }
     fr_insist(array->items == NULL); /* config__read_scope takes a key once */
+    array->items = list;
+    array->count = count;
+    return true;
+}
+
+bool
+config__parse_certificates(struct config__reader *reader, const struct config__row *row,
+                           const struct config_node *node, void *field)
+{
+    struct config__array *array = field;
+    if (node->kind != CONFIG_SEQUENCE)
+        return config__bad_value(reader, row, node);
+    size_t count = bounded_count(reader, row, node, CONFIG_CERTIFICATES_MAX);
+    struct config_certificate *list = count ? fr_xalloc(count * sizeof(*list)) : NULL;
+    const struct config_node *item = node->first_child;
+    for (size_t i = 0; i < count; i++, item = item->next) {
+        size_t saved;
+        config__where_into(reader, &saved, "%s[%zu]", row->path, i);
+        config__defaults(CONFIG_SCOPE_CERTIFICATE, &list[i]);
+        config__read_scope(reader, CONFIG_SCOPE_CERTIFICATE, item, &list[i]);
+        config__check_certificate(reader, item, &list[i]);
+        config__where_back(reader, saved);
+    }
+    fr_insist(array->items == NULL);
     array->items = list;
     array->count = count;
     return true;

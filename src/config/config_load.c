@@ -327,8 +327,7 @@ listen_free(struct config_listen *list, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         fr_free(list[i].text);
-        fr_free(list[i].certificate);
-        fr_free(list[i].key);
+        config__tls_free(&list[i].tls);
     }
     fr_free(list);
 }

@@ -12,6 +12,7 @@
 #include "config/config.h"
 
 #define CONFIG_LISTEN_MAX 64
+#define CONFIG_CERTIFICATES_MAX 4096 /* of one listener */
 #define CONFIG_MEMBERS_MAX 4096
 #define CONFIG_NETWORKS_MAX 256
 #define CONFIG_COMMAND_MAX 256 /* words of a command, and variables of an environment */
@@ -23,6 +24,7 @@
 enum config__scope {
     CONFIG_SCOPE_FILE,
     CONFIG_SCOPE_LISTEN,
+    CONFIG_SCOPE_CERTIFICATE,
     CONFIG_SCOPE_ROUTE,
     CONFIG_SCOPE_MEMBER,
     CONFIG_SCOPE_CLUSTER,
@@ -33,6 +35,7 @@ enum config__scope {
 /* The struct that a scope's fields are in. */
 #define CONFIG_STRUCT_FILE struct config
 #define CONFIG_STRUCT_LISTEN struct config_listen
+#define CONFIG_STRUCT_CERTIFICATE struct config_certificate
 #define CONFIG_STRUCT_ROUTE struct config_route
 #define CONFIG_STRUCT_MEMBER struct config_member
 #define CONFIG_STRUCT_CLUSTER struct config_cluster
@@ -74,6 +77,7 @@ enum config__type {
     CONFIG_TYPE_ENVIRONMENT,
     CONFIG_TYPE_NETWORKS,
     CONFIG_TYPE_LISTEN,
+    CONFIG_TYPE_CERTIFICATES,
     CONFIG_TYPE_MEMBERS,
     CONFIG_TYPE_ROUTES,
     CONFIG_TYPE_CLUSTERS,
@@ -203,6 +207,15 @@ bool config__parse_networks(struct config__reader *reader, const struct config__
                             const struct config_node *node, void *field);
 bool config__parse_listen(struct config__reader *reader, const struct config__row *row,
                           const struct config_node *node, void *field);
+/* config_tls.c */
+void config__check_certificate(struct config__reader *reader, const struct config_node *node,
+                               const struct config_certificate *certificate);
+void config__check_tls(struct config__reader *reader, const struct config_node *node,
+                       const struct config_listen *listen);
+void config__tls_free(struct config_listen_tls *tls);
+
+bool config__parse_certificates(struct config__reader *reader, const struct config__row *row,
+                                const struct config_node *node, void *field);
 bool config__parse_members(struct config__reader *reader, const struct config__row *row,
                            const struct config_node *node, void *field);
 bool config__parse_routes(struct config__reader *reader, const struct config__row *row,

@@ -38,6 +38,7 @@ static const char intro[] =
 static const char *const titles[CONFIG_SCOPE_COUNT] = {
     [CONFIG_SCOPE_FILE] = "The file",
     [CONFIG_SCOPE_LISTEN] = "A listener (an item of `listen` and `manager.listen`)",
+    [CONFIG_SCOPE_CERTIFICATE] = "A certificate (an item of `tls.certificates`)",
     [CONFIG_SCOPE_ROUTE] = "A route (an item of `routes`)",
     [CONFIG_SCOPE_MEMBER] = "A member (an item of `members` and `servers`)",
     [CONFIG_SCOPE_CLUSTER] = "A cluster (a value of `clusters`)",

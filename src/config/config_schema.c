@@ -112,6 +112,8 @@ lists_of(const struct config__row *row)
     case CONFIG_TYPE_MEMBERS:
         return json_pack("{s:s, s:{s:[{s:s}, {s:s}]}}", "type", "array", "items", "anyOf", "type",
                          "string", "$ref", "#/$defs/member");
+    case CONFIG_TYPE_CERTIFICATES:
+        return json_pack("{s:s, s:o}", "type", "array", "items", reference("certificate"));
     case CONFIG_TYPE_ROUTES:
         return json_pack("{s:s, s:o}", "type", "array", "items", reference("route"));
     case CONFIG_TYPE_CLUSTERS:
@@ -168,6 +170,7 @@ value_of(const struct config__row *row)
     case CONFIG_TYPE_NETWORKS:
     case CONFIG_TYPE_HEADERS:
     case CONFIG_TYPE_LISTEN:
+    case CONFIG_TYPE_CERTIFICATES:
     case CONFIG_TYPE_MEMBERS:
     case CONFIG_TYPE_ROUTES:
     case CONFIG_TYPE_CLUSTERS:
@@ -227,6 +230,7 @@ static const struct {
     const char *required; /* keys, exactly one of which must be there; "" = none */
 } definitions[] = {
     {CONFIG_SCOPE_LISTEN, "address"},
+    {CONFIG_SCOPE_CERTIFICATE, "certificate"},
     {CONFIG_SCOPE_ROUTE, "cluster, redirect, respond, files"},
     {CONFIG_SCOPE_MEMBER, "address"},
     {CONFIG_SCOPE_CLUSTER, ""},

@@ -13,11 +13,7 @@ config_sticky_key_parse(struct fr_view text, unsigned char out[CONFIG_STICKY_KEY
     if (text.len != CONFIG_STICKY_KEY_BYTES * 2)
         return false;
     for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
+        int digit = fr_view_hex_digit(text.ptr[i]);
         if (digit < 0)
             return false;
         out[i / 2] = (unsigned char)(i % 2 ? out[i / 2] << 4 | digit : digit);

@@ -151,101 +151,7 @@ edge_new(struct loop *loop, struct config *config, enum wire_role role, struct c
     return FR_OK;
 }
 
-/* ---- listeners ------------------------------------------------------------------------------ */
-
-/* SO_REUSEPORT would let us share a port with another edge of this user, each with half of the
- * connections. With ourselves it is meant: 127.0.0.1:80 beside 0.0.0.0:80, or in its place. */
-static enum fr_err
-port_is_free(const struct edge *edge, const struct loop_addr *wanted, int *out_errno)
-{
-    for (size_t i = 0; i < edge->listener_count; i++)
-        if (loop_addr_port(&edge->listeners[i].bound) == loop_addr_port(wanted))
-            return FR_OK;
-    return loop_bind_probe(wanted, out_errno);
-}
-
-static enum fr_err
-listen_on(struct edge *edge, const struct config_listen *wanted, char **out_why)
-{
-    struct loop_addr bound;
-    char text[LOOP_ADDR_TEXT_BYTES];
-    int error = 0;
-    if (wanted->tls) {
-        fr_log(FR_LOG_WARN, "edge", "listener left closed: TLS is not available yet",
-               FR_S("address", wanted->text));
-        return FR_OK;
-    }
-    enum fr_err err = port_is_free(edge, &wanted->addr, &error);
-    if (err == FR_OK)
-        err = proxy_listen(edge->proxy, &wanted->addr, wanted->proxy_protocol, &bound, &error);
-    if (err != FR_OK) {
-        *out_why =
-            fr_xprintf("listen %s: %s", wanted->text, error ? strerror(error) : fr_err_words(err));
-        return err;
-    }
-    fr_xgrow((void **)&edge->listeners, &edge->listener_cap, edge->listener_count + 1,
-             sizeof(*edge->listeners));
-    edge->listeners[edge->listener_count++] =
-        (struct edge_listener){.wanted = wanted->addr,
-                               .bound = bound,
-                               .kept = true,
-                               .preface = wanted->proxy_protocol};
-    loop_addr_format(&bound, text);
-    fr_log(FR_LOG_INFO, "edge", "listening", FR_S("address", text),
-           FR_I("workers", edge->worker_count));
-    return FR_OK;
-}
-
-static struct edge_listener *
-find_listener(struct edge *edge, const struct loop_addr *wanted)
-{
-    for (size_t i = 0; i < edge->listener_count; i++)
-        if (loop_addr_equal(&edge->listeners[i].wanted, wanted))
-            return &edge->listeners[i];
-    return NULL;
-}
-
-static void
-close_unkept_listeners(struct edge *edge)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < edge->listener_count; i++) {
-        if (edge->listeners[i].kept)
-            edge->listeners[kept++] = edge->listeners[i];
-        else
-            proxy_unlisten(edge->proxy, &edge->listeners[i].bound);
-    }
-    edge->listener_count = kept;
-}
-
-/* Those that are new are opened first; only when all stand are the old ones closed. */
-static enum fr_err
-sync_listeners(struct edge *edge, const struct config *config, char **out_why)
-{
-    size_t before = edge->listener_count;
-    enum fr_err err = FR_OK;
-    for (size_t i = 0; i < before; i++)
-        edge->listeners[i].kept = false;
-    for (size_t i = 0; i < config->listen_count && err == FR_OK; i++) {
-        struct edge_listener *there = find_listener(edge, &config->listen[i].addr);
-        if (there != NULL)
-            there->kept = true;
-        else
-            err = listen_on(edge, &config->listen[i], out_why);
-    }
-    if (err != FR_OK)
-        for (size_t i = 0; i < edge->listener_count; i++)
-            edge->listeners[i].kept = i < before;
-    close_unkept_listeners(edge);
-    for (size_t i = 0; i < config->listen_count && err == FR_OK; i++) {
-        struct edge_listener *there = find_listener(edge, &config->listen[i].addr);
-        if (there == NULL || there->preface == config->listen[i].proxy_protocol)
-            continue;
-        there->preface = config->listen[i].proxy_protocol;
-        proxy_listen_change(edge->proxy, &there->bound, there->preface);
-    }
-    return err;
-}
+/* ---- start ----------------------------------------------------------------------------------- */
 
 /* A control thread that wakes up takes a free core at once, but not a worker's from under a request
  * (SCHED_BATCH: no preemption on wake-up, the same share otherwise). Under a stream of membership
@@ -268,7 +174,7 @@ edge_start(struct edge *edge, char **out_why)
     edge->started = true;
     edge_publish(edge);
     if (edge->proxy != NULL) {
-        err = sync_listeners(edge, edge->config, out_why);
+        err = edge_listen_sync(edge, edge->config, out_why);
         if (err != FR_OK)
             return err;
         err = proxy_start(edge->proxy);
@@ -314,14 +220,14 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
     if (err == FR_OK)
         err = edge_access_open(edge, config, &sink, out_why);
     if (err == FR_OK && edge->proxy != NULL)
-        err = sync_listeners(edge, config, out_why);
+        err = edge_listen_sync(edge, config, out_why);
     if (err == FR_OK) {
         err = allocator_reload(edge->allocator, config->clusters, config->cluster_count,
                                config->pools, config->pool_count);
         if (err != FR_OK) {
             *out_why = fr_xprintf("pools: %s", fr_err_words(err));
             char *ignored = NULL;
-            if (edge->proxy != NULL && sync_listeners(edge, edge->config, &ignored) != FR_OK)
+            if (edge->proxy != NULL && edge_listen_sync(edge, edge->config, &ignored) != FR_OK)
                 fr_log(FR_LOG_ERROR, "edge", "a listener was lost", FR_S("why", ignored));
             fr_free(ignored);
         }
@@ -362,6 +268,7 @@ edge_stop(struct edge *edge, int64_t deadline_us, loop_fn fn, void *ctx)
     if (edge->stream != NULL)
         stream_session_close(edge->stream);
     edge_measure_stop(edge);
+    edge_tls_stop(edge);
     if (edge->proxy != NULL)
         proxy_drain(edge->proxy, deadline_us, on_proxy_drained, edge);
     else
@@ -407,7 +314,7 @@ edge_free(struct edge **out)
     edge_settings_free(edge);
     cache_store_free(&edge->cache);
     cluster_slots_free(&edge->slots);
-    fr_free(edge->listeners);
+    edge_listen_end(edge);
     fr_free(edge->worker_cpu_us);
     fr_free(edge->worker_cpu_share);
     config_free(&edge->config);

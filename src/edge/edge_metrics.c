@@ -56,6 +56,43 @@ put_worker_counters(struct metrics *metrics, struct edge *edge)
             edge->worker_cpu_share[i]);
 }
 
+/* Backslash, quote and line end are what a label's value escapes. */
+static void
+put_label(struct metrics *metrics, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\n')
+            put(metrics, "\\n");
+        else
+            put(metrics, "%s%c", *text == '"' || *text == '\\' ? "\\" : "", *text);
+    }
+}
+
+static void
+put_certificates(struct metrics *metrics, const struct edge *edge)
+{
+    put(metrics, "# HELP freshet_certificate_end_seconds When a listener's certificate ends, in "
+                 "seconds since 1970\n# TYPE freshet_certificate_end_seconds gauge\n");
+    for (size_t i = 0; i < edge->listener_count; i++) {
+        const struct tls_server *server = edge->listeners[i].manner.tls;
+        char address[LOOP_ADDR_TEXT_BYTES];
+        loop_addr_format(&edge->listeners[i].bound, address);
+        for (size_t k = 0; server && k < tls_server_certificate_count(server); k++) {
+            put(metrics, "freshet_certificate_end_seconds{listener=\"%s\",file=\"", address);
+            put_label(metrics, tls_server_certificate_name(server, k));
+            put(metrics, "\"} %lld\n", (long long)tls_server_certificate_ends_s(server, k));
+        }
+    }
+    put(metrics,
+        "# HELP freshet_certificate_reloads_total Times that changed certificates were taken\n"
+        "# TYPE freshet_certificate_reloads_total counter\n"
+        "freshet_certificate_reloads_total %llu\n"
+        "# HELP freshet_certificate_reloads_failed_total Times that they were refused\n"
+        "# TYPE freshet_certificate_reloads_failed_total counter\n"
+        "freshet_certificate_reloads_failed_total %llu\n",
+        (unsigned long long)edge->tls.reloads, (unsigned long long)edge->tls.reloads_failed);
+}
+
 static void
 put_cache(struct metrics *metrics, const struct edge *edge)
 {
@@ -259,6 +296,7 @@ edge_metrics_print(struct edge *edge, struct fr_buf *out)
     put_control(&metrics, edge);
     if (edge->proxy != NULL) {
         put_worker_counters(&metrics, edge);
+        put_certificates(&metrics, edge);
         put_cache(&metrics, edge);
         put_access_log(&metrics, edge);
         put_members(&metrics, edge);

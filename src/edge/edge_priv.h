@@ -103,8 +103,16 @@ struct edge_request {
 
 struct edge_listener {
     struct loop_addr wanted, bound;
-    bool kept;    /* scratch of a reload */
-    bool preface; /* its connections begin with a PROXY header */
+    bool kept; /* scratch of a reload */
+    struct proxy_manner manner;
+};
+
+struct edge_tls {
+    struct tls_tickets *tickets; /* made with the first listener that speaks TLS */
+    struct loop_timer poll_timer, rotate_timer;
+    uint64_t files;       /* hash of what the files of certificates looked like when last read */
+    int64_t warned_at_us; /* of certificates that end soon */
+    uint64_t reloads, reloads_failed;
 };
 
 struct edge {
@@ -142,6 +150,7 @@ struct edge {
     uint64_t allocations, deallocations; /* servers of pools that joined and left */
     struct edge_listener *listeners;
     size_t listener_count, listener_cap;
+    struct edge_tls tls;
     /* measuring */
     struct loop_timer sample_timer, report_timer, report_pace_timer;
     struct fr_pace report_pace;
@@ -195,6 +204,22 @@ void edge_member_free(struct edge_member *member);
 /* A worker met a fault of a member: logged. ctx: the edge. */
 void edge_member_fault(void *ctx, const struct proxy_fault_report *report);
 const struct allocator_events *edge_allocator_events(void);
+
+/* edge_listen.c */
+/* Listeners as in `config`, all or nothing: those that are new are opened first. */
+FR_MUST_USE enum fr_err edge_listen_sync(struct edge *edge, const struct config *config,
+                                         char **out_why);
+void edge_listen_end(struct edge *edge);
+
+/* edge_tls.c */
+/* How connections to a listener begin; *out has references of its own. */
+FR_MUST_USE enum fr_err edge_tls_manner(struct edge *edge, const struct config_listen *listen,
+                                        struct proxy_manner *out, char **out_why);
+/* Before the files of certificates are read: what changes meanwhile is seen the next time. */
+void edge_tls_look(struct edge *edge, const struct config *config);
+/* Listeners have changed: their certificates are watched from now on, and warned of. */
+void edge_tls_watch(struct edge *edge);
+void edge_tls_stop(struct edge *edge);
 
 /* edge_publish.c */
 void edge_publish_soon(struct edge *edge);

@@ -89,10 +89,25 @@ typedef void (*loop_close_fn)(void *ctx);
 
 #define LOOP_IOV_MAX 16
 
+/* What stands between a socket's operations and the kernel: TLS. The loop calls it, on its own
+ * thread, where it would call recv, sendmsg, shutdown and close on fd. recv and send answer as
+ * those do: bytes, 0 (recv: the proper end), or -1 and errno. EAGAIN: both are tried again after
+ * the next event, whichever way it points. */
+struct loop_filter {
+    bool again; /* recv gave less than it could have: no event will announce what is left */
+    ssize_t (*recv)(struct loop_filter *filter, char *data, size_t cap);
+    /* more: another send follows at once, so that what is to go may wait for it. */
+    ssize_t (*send)(struct loop_filter *filter, const struct iovec *parts, int count, bool more);
+    void (*shutdown)(struct loop_filter *filter); /* our half's proper end */
+    /* The last call; fd is open still. reset: nothing may look like a proper end. */
+    void (*close)(struct loop_filter *filter, bool reset);
+};
+
 struct loop_sock {
     /* set once */
     struct loop *loop;
     int fd; /* -1 when closed */
+    struct loop_filter *filter; /* NULL: the kernel itself */
     /* the engine's own */
     uint32_t flags;
     loop_recv_fn recv_fn;
@@ -122,6 +137,9 @@ FR_MUST_USE enum fr_err loop_sock_open(struct loop_sock *sock, struct loop *loop
  * the socket is still to be closed; when this call itself fails there is nothing to close. */
 FR_MUST_USE enum fr_err loop_connect(struct loop_sock *sock, struct loop *loop,
                                      const struct loop_addr *addr, loop_connect_fn fn, void *ctx);
+/* From now on everything goes through the filter, which the socket then owns. Before the first
+ * operation, or from the connect's callback. */
+void loop_sock_filter(struct loop_sock *sock, struct loop_filter *filter);
 /* One receive and one send may be under way at a time. */
 void loop_recv(struct loop_sock *sock, loop_recv_fn fn, void *ctx);
 bool loop_recv_pending(const struct loop_sock *sock);
@@ -166,7 +184,7 @@ int loop_detach(struct loop_sock *sock);
 enum loop_waiting { LOOP_WAITING_NOTHING, LOOP_WAITING_BYTES, LOOP_WAITING_END };
 enum loop_waiting loop_sock_waiting(const struct loop_sock *sock);
 /* True when nothing has come that its owner has not received: closing takes nothing from anybody.
- * Cost: one system call. */
+ * Of what a filter holds back of a record nothing is known. Cost: one system call. */
 bool loop_sock_quiet(const struct loop_sock *sock);
 
 typedef void (*loop_fn)(void *ctx);

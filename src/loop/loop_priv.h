@@ -18,6 +18,7 @@
 #define LOOP_READY_PASSES_MAX 4  /* over the ready queue in one turn, then others get theirs */
 #define LOOP_SEND_TRIES_MAX 4    /* sendmsg and sendfile calls in a row for one socket */
 #define LOOP_SENDFILE_BYTES_MAX 1048576 /* of one call: others wait meanwhile */
+#define LOOP_FILTERED_FILE_BYTES 16384  /* of one call through a filter: a TLS record */
 #define LOOP_ACCEPTS_MAX 64      /* in one turn, for one listener */
 #define LOOP_BUFS_SPARE_MAX 256  /* kept for the next; more are freed */
 #define LOOP_STARVED_US 100000LL /* accepting pauses when descriptors run out */

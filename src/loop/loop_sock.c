@@ -108,6 +108,15 @@ loop_connect(struct loop_sock *sock, struct loop *loop, const struct loop_addr *
     return FR_OK;
 }
 
+void
+loop_sock_filter(struct loop_sock *sock, struct loop_filter *filter)
+{
+    fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_RECEIVING | SOCK_SENDING | SOCK_CONNECTING)));
+    fr_require(!sock->filter);
+    sock->filter = filter;
+    sock->flags |= SOCK_READABLE; /* it may have been given bytes that came before it */
+}
+
 /* ---- what the kernel says ----------------------------------------------------------------- */
 
 static bool
@@ -130,6 +139,8 @@ loop__sock_event(struct loop_sock *sock, uint32_t events)
         sock->flags |= SOCK_ENDING;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         sock->flags |= SOCK_WRITABLE;
+    if (sock->filter) /* a handshake sends to receive, and the other way round */
+        sock->flags |= SOCK_READABLE | SOCK_WRITABLE;
     if (sock->flags & SOCK_CONNECTING) {
         if ((sock->flags & SOCK_DONE) || !(events & (EPOLLOUT | EPOLLHUP | EPOLLERR)))
             return;
@@ -238,13 +249,15 @@ step_recv(struct loop_sock *sock)
         return;
     do {
         loop__count(&sock->loop->counters.recv_calls, 1);
-        got = recv(sock->fd, buf->data, buf->cap, MSG_DONTWAIT);
+        got = sock->filter ? sock->filter->recv(sock->filter, buf->data, buf->cap)
+                           : recv(sock->fd, buf->data, buf->cap, MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
     if (got > 0) {
         buf->len = (uint32_t)got;
         /* Room was left, so the kernel had no more: what comes later makes a new edge. Not so
          * when the end was signalled already; it must still be read. */
-        if (buf->len < buf->cap && !(sock->flags & SOCK_ENDING))
+        bool again = sock->filter && sock->filter->again;
+        if (buf->len < buf->cap && !(sock->flags & SOCK_ENDING) && !again)
             sock->flags &= ~(uint32_t)SOCK_READABLE;
         finish_recv(sock, buf, (int)got);
         return;
@@ -286,13 +299,29 @@ send_parts(struct loop_sock *sock)
     struct msghdr message = {.msg_iov = &sock->send_iov[sock->send_iov_first],
                              .msg_iovlen = (size_t)sock->send_iov_count};
     /* What follows from the file goes into the same packets. */
-    int more = sock->send_file_bytes > 0 ? MSG_MORE : 0;
-    ssize_t sent = sendmsg(sock->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | more);
+    bool more = sock->send_file_bytes > 0;
+    ssize_t sent = sock->filter ? sock->filter->send(sock->filter, message.msg_iov,
+                                                     sock->send_iov_count, more)
+                                : sendmsg(sock->fd, &message,
+                                          MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
     if (sent >= 0) {
         sock->sent_bytes += (uint64_t)sent;
         drop_sent(sock, (size_t)sent);
     }
     return sent;
+}
+
+/* The kernel cannot send from a file what must be encrypted first. */
+static ssize_t
+send_filtered_piece(struct loop_sock *sock)
+{
+    char data[LOOP_FILTERED_FILE_BYTES];
+    size_t bytes = sock->send_file_bytes < sizeof(data) ? sock->send_file_bytes : sizeof(data);
+    ssize_t got = pread(sock->send_file, data, bytes, sock->send_file_offset);
+    if (got <= 0)
+        return got;
+    struct iovec part = {data, (size_t)got};
+    return sock->filter->send(sock->filter, &part, 1, (size_t)got < sock->send_file_bytes);
 }
 
 static ssize_t
@@ -301,7 +330,8 @@ send_piece(struct loop_sock *sock)
     off_t offset = sock->send_file_offset;
     size_t bytes = sock->send_file_bytes < LOOP_SENDFILE_BYTES_MAX ? sock->send_file_bytes
                                                                    : LOOP_SENDFILE_BYTES_MAX;
-    ssize_t sent = sendfile(sock->fd, sock->send_file, &offset, bytes);
+    ssize_t sent = sock->filter ? send_filtered_piece(sock)
+                                : sendfile(sock->fd, sock->send_file, &offset, bytes);
     if (sent == 0) { /* it was longer when the send was started */
         errno = ENODATA;
         return -1;
@@ -396,6 +426,8 @@ void
 loop_shutdown_send(struct loop_sock *sock)
 {
     fr_require(!(sock->flags & SOCK_CLOSED));
+    if (sock->filter)
+        sock->filter->shutdown(sock->filter);
     (void)shutdown(sock->fd, SHUT_WR); /* fails only when the connection is gone already */
 }
 
@@ -440,12 +472,15 @@ take_off(struct loop_sock *sock)
     loop__forget(sock->loop, sock->fd, sock);
 }
 
-void
-loop_close(struct loop_sock *sock, loop_close_fn fn, void *ctx)
+static void
+sock_close(struct loop_sock *sock, bool reset, loop_close_fn fn, void *ctx)
 {
     fr_require(sock->loop != NULL);
     fr_require(!(sock->flags & SOCK_CLOSED));
     take_off(sock);
+    if (sock->filter)
+        sock->filter->close(sock->filter, reset);
+    sock->filter = NULL;
     close(sock->fd);
     sock->fd = -1;
     sock->flags = SOCK_CLOSED;
@@ -455,12 +490,18 @@ loop_close(struct loop_sock *sock, loop_close_fn fn, void *ctx)
 }
 
 void
+loop_close(struct loop_sock *sock, loop_close_fn fn, void *ctx)
+{
+    sock_close(sock, false, fn, ctx);
+}
+
+void
 loop_abort(struct loop_sock *sock, loop_close_fn fn, void *ctx)
 {
     struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     fr_require(!(sock->flags & SOCK_CLOSED));
     (void)setsockopt(sock->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-    loop_close(sock, fn, ctx);
+    sock_close(sock, true, fn, ctx);
 }
 
 void
@@ -482,6 +523,7 @@ loop_detach(struct loop_sock *sock)
 {
     int fd = sock->fd;
     fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_RECEIVING | SOCK_SENDING | SOCK_CONNECTING)));
+    fr_require(!sock->filter);
     take_off(sock);
     sock->loop->socks_open--;
     sock->flags = SOCK_CLOSED;

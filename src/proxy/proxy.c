@@ -207,7 +207,7 @@ struct listen_msg {
     struct proxy_worker *worker;
     enum listen_act act;
     int fd; /* OPEN */
-    bool preface;
+    struct proxy_manner manner; /* one reference */
     struct loop_addr addr;
 };
 
@@ -217,33 +217,35 @@ on_listen_msg(void *ctx)
     struct listen_msg *message = ctx;
     switch (message->act) {
     case LISTEN_OPEN:
-        proxy_worker_listen(message->worker, message->fd, message->preface);
+        proxy_worker_listen(message->worker, message->fd, &message->manner);
         break;
     case LISTEN_CHANGE:
-        proxy_worker_listen_change(message->worker, &message->addr, message->preface);
+        proxy_worker_listen_change(message->worker, &message->addr, &message->manner);
         break;
     case LISTEN_CLOSE:
         proxy_worker_unlisten(message->worker, &message->addr);
         break;
     }
+    tls_server_unref(&message->manner.tls);
     fr_free(message);
 }
 
 static void
-post_listen(struct proxy_worker *worker, enum listen_act act, int fd, bool preface,
-            const struct loop_addr *addr)
+post_listen(struct proxy_worker *worker, enum listen_act act, int fd,
+            const struct proxy_manner *manner, const struct loop_addr *addr)
 {
     struct listen_msg *message = fr_xalloc(sizeof(*message));
     message->worker = worker;
     message->act = act;
     message->fd = fd;
-    message->preface = preface;
+    message->manner = *manner;
+    (void)tls_server_ref(manner->tls);
     message->addr = *addr;
     loop_post(worker->loop, &message->msg, on_listen_msg, message);
 }
 
 enum fr_err
-proxy_listen(struct proxy *proxy, const struct loop_addr *addr, bool preface,
+proxy_listen(struct proxy *proxy, const struct loop_addr *addr, const struct proxy_manner *manner,
              struct loop_addr *out_bound, int *out_errno)
 {
     /* Unix sockets know no SO_REUSEPORT: one worker takes them all. */
@@ -265,7 +267,7 @@ proxy_listen(struct proxy *proxy, const struct loop_addr *addr, bool preface,
         if (err)
             (void)close(fds[i]);
         else
-            post_listen(proxy->workers[i], LISTEN_OPEN, fds[i], preface, &bound);
+            post_listen(proxy->workers[i], LISTEN_OPEN, fds[i], manner, &bound);
     }
     if (!err && out_bound)
         *out_bound = bound;
@@ -276,15 +278,17 @@ proxy_listen(struct proxy *proxy, const struct loop_addr *addr, bool preface,
 void
 proxy_unlisten(struct proxy *proxy, const struct loop_addr *bound)
 {
+    const struct proxy_manner none = {0};
     for (uint32_t i = 0; i < proxy->worker_count; i++)
-        post_listen(proxy->workers[i], LISTEN_CLOSE, -1, false, bound);
+        post_listen(proxy->workers[i], LISTEN_CLOSE, -1, &none, bound);
 }
 
 void
-proxy_listen_change(struct proxy *proxy, const struct loop_addr *bound, bool preface)
+proxy_listen_change(struct proxy *proxy, const struct loop_addr *bound,
+                    const struct proxy_manner *manner)
 {
     for (uint32_t i = 0; i < proxy->worker_count; i++)
-        post_listen(proxy->workers[i], LISTEN_CHANGE, -1, preface, bound);
+        post_listen(proxy->workers[i], LISTEN_CHANGE, -1, manner, bound);
 }
 
 /* ---- snapshots ---------------------------------------------------------------------------- */

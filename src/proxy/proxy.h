@@ -15,6 +15,7 @@
 #include "cluster/cluster_snapshot.h"
 #include "loop/loop.h"
 #include "proxy/proxy_log.h"
+#include "tls/tls.h"
 
 struct proxy;
 
@@ -64,12 +65,19 @@ struct proxy_options {
 FR_MUST_USE enum fr_err proxy_new(const struct proxy_options *options, struct proxy **out);
 /* In force for requests that begin after the workers got it. */
 void proxy_configure(struct proxy *proxy, const struct proxy_settings *settings);
+/* How connections that are accepted begin. */
+struct proxy_manner {
+    bool preface;           /* with a PROXY header */
+    struct tls_server *tls; /* then with a TLS handshake; NULL: without. References are taken */
+};
 /* Binds one socket a worker (SO_REUSEPORT) and starts accepting; *out_bound tells a port that the
  * kernel chose. Also used at run time (reload). */
 FR_MUST_USE enum fr_err proxy_listen(struct proxy *proxy, const struct loop_addr *addr,
-                                     bool preface, struct loop_addr *out_bound, int *out_errno);
-/* Whether connections accepted there from now on begin with a PROXY header. */
-void proxy_listen_change(struct proxy *proxy, const struct loop_addr *bound, bool preface);
+                                     const struct proxy_manner *manner,
+                                     struct loop_addr *out_bound, int *out_errno);
+/* For connections accepted there from now on. */
+void proxy_listen_change(struct proxy *proxy, const struct loop_addr *bound,
+                         const struct proxy_manner *manner);
 /* Stops accepting there; connections that stand go on. */
 void proxy_unlisten(struct proxy *proxy, const struct loop_addr *bound);
 FR_MUST_USE enum fr_err proxy_start(struct proxy *proxy); /* threads; a snapshot was published */

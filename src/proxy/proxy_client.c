@@ -61,6 +61,10 @@ client_end(struct proxy_client *client, bool reset)
     fr_insist(!client->exchange);
     client->state = PROXY_CLIENT_CLOSED;
     proxy_address_leave(client);
+    client->tls = NULL;
+    fr_free(client->certificate);
+    client->certificate = NULL;
+    tls_server_unref(&client->tls_next);
     loop_timer_stop(&client->timer);
     if (reset)
         loop_abort(&client->sock, on_closed, client);
@@ -172,7 +176,7 @@ proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
 {
     const struct proxy_listener *listener = ctx;
     struct proxy_worker *worker = listener->worker;
-    if (listener->preface && !proxy_preface_allowed(worker, peer)) {
+    if (listener->manner.preface && !proxy_preface_allowed(worker, peer)) {
         PROXY_COUNT(worker, proxy_peers_refused);
         (void)close(fd); /* whoever it is cannot say in whose name it speaks */
         return;
@@ -192,7 +196,7 @@ proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
     }
     client->worker = worker;
     client->magic = PROXY_CLIENT_MAGIC;
-    client->state = listener->preface ? PROXY_CLIENT_PREFACE : PROXY_CLIENT_IDLE;
+    client->state = listener->manner.preface ? PROXY_CLIENT_PREFACE : PROXY_CLIENT_IDLE;
     client->serial = ++worker->client_serial;
     fr_buf_init(&client->partial.buf, worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES);
     proxy_client_peer(client, peer);
@@ -208,6 +212,10 @@ proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
         return;
     }
     proxy_client_timer(client, worker->limits.header_timeout_us);
+    if (listener->manner.tls && listener->manner.preface)
+        client->tls_next = tls_server_ref(listener->manner.tls);
+    else if (listener->manner.tls && !proxy_tls_begin(client, listener->manner.tls))
+        return;
     proxy_client_want(client);
 }
 

@@ -321,7 +321,7 @@ static bool
 answer_refusal(struct proxy_exchange *x, const struct http_head *request)
 {
     struct proxy_answer answer = {0};
-    if (request->https) {
+    if (request->https && !x->https) {
         /* RFC 9110 section 7.4: https wants a secured connection, and this is none. */
         answer = (struct proxy_answer){.status = 421, .words = "this connection is not secured"};
     } else if (request->expect_other) {

@@ -80,6 +80,12 @@ is_claim(struct fr_view name)
                                            fr_view_ieq(name, FR_VIEW("x-real-ip")));
 }
 
+static bool
+is_certificate_claim(struct fr_view name)
+{
+    return (name.ptr[0] | 0x20) == 'x' && fr_view_istarts(name, FR_VIEW("x-client-cert-"));
+}
+
 /* Forwarded to a member are these only as our own words say them. */
 static bool
 request_field_is_ours(const struct proxy_exchange *x, const struct http_field *field)
@@ -102,6 +108,8 @@ request_field_is_ours(const struct proxy_exchange *x, const struct http_field *f
         /* Section 7.6.2: counted down where it means anything. */
         if (x->method == HTTP_OPTIONS && fr_view_ieq(field->name, FR_VIEW("max-forwards")))
             return true;
+        if (is_certificate_claim(field->name))
+            return !x->trusted || x->client->certificate;
         return !x->trusted && is_claim(field->name);
     }
 }
@@ -170,6 +178,8 @@ put_claims(struct writer *w, const struct proxy_exchange *x, const struct http_h
     }
     if ((wanted & CONFIG_FORWARDED_RFC7239) || trust->kept_count > 0)
         put_forwarded(w, x, request);
+    if (x->client->certificate)
+        put(w, fr_view_of(x->client->certificate));
 }
 
 /* What is stored is asked about (RFC 9111 section 4.3.1). */
@@ -213,6 +223,8 @@ claim_bytes_max(const struct proxy_exchange *x, const struct http_head *request)
                    request->host.len + HTTP_REQUEST_ID_BYTES_MAX + HTTP_TRACEPARENT_BYTES;
     for (size_t i = 0; i < trust->kept_count; i++)
         bytes += trust->kept[i].len;
+    if (x->client->certificate)
+        bytes += strlen(x->client->certificate);
     return bytes;
 }
 

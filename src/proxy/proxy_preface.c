@@ -33,7 +33,7 @@ preface_take(struct proxy_client *client, const struct loop_preface *preface)
     if (preface->kind == LOOP_PREFACE_ADDRESS)
         proxy_client_peer(client, &preface->source);
     client->spoken_for_unknown = preface->kind == LOOP_PREFACE_UNKNOWN;
-    client->https = preface->tls;
+    client->https = preface->tls || client->tls_next;
     proxy_trust_peer(client);
 }
 
@@ -79,10 +79,16 @@ proxy_preface_read(struct proxy_client *client)
     proxy_partial_clear(&client->partial);
     preface_take(client, &preface);
     client->state = PROXY_CLIENT_IDLE;
-    if (proxy_address_enter(client))
-        return true;
-    proxy_client_close(client);
-    return false;
+    struct tls_server *server = client->tls_next;
+    client->tls_next = NULL;
+    bool welcome = proxy_address_enter(client);
+    if (!welcome)
+        proxy_client_close(client);
+    else if (server && proxy_tls_begin(client, server)) /* with what stands behind the header */
+        proxy_client_want(client);
+    bool http = welcome && !server;
+    tls_server_unref(&server);
+    return http;
 }
 
 /* ---- to members ----------------------------------------------------------------------------- */

@@ -198,6 +198,9 @@ struct proxy_client {
     bool ended; /* it has said its last word, and may still be reading */
     /* Who speaks here: the other end of the connection, or whom a PROXY header names. */
     struct loop_addr peer;
+    struct tls_server *tls_next; /* to shake hands with once the PROXY header is read; or NULL */
+    struct tls_session *tls;     /* NULL: without */
+    char *certificate;           /* lines that tell members of the client's; NULL: it has none */
     uint64_t serial; /* of this worker's connections, from 1 on */
     uint32_t address_len;
     char address[PROXY_ADDRESS_BYTES]; /* of it; "" when it has none */
@@ -340,7 +343,7 @@ struct proxy_listener {
     struct fr_list link;
     struct loop_listener listener;
     struct proxy_worker *worker;
-    bool preface; /* connections begin with a PROXY header */
+    struct proxy_manner manner; /* one reference */
 };
 
 struct proxy_free_list {
@@ -454,9 +457,9 @@ void proxy_worker_close_idle(struct proxy_worker *worker);
 struct fr_view proxy_worker_date(struct proxy_worker *worker);
 void *proxy_free_list_take(struct proxy_free_list *list, size_t link_offset);
 bool proxy_free_list_give(struct proxy_free_list *list, struct fr_list *link);
-void proxy_worker_listen(struct proxy_worker *worker, int fd, bool preface);
+void proxy_worker_listen(struct proxy_worker *worker, int fd, const struct proxy_manner *manner);
 void proxy_worker_listen_change(struct proxy_worker *worker, const struct loop_addr *bound,
-                                bool preface);
+                                const struct proxy_manner *manner);
 void proxy_worker_unlisten(struct proxy_worker *worker, const struct loop_addr *bound);
 void proxy_worker_unlisten_all(struct proxy_worker *worker);
 void proxy_worker_pause(struct proxy_worker *worker); /* at the limit of connections, or below */
@@ -721,6 +724,9 @@ void proxy_trust_peer(struct proxy_client *client);
 void proxy_trust_resolve(struct proxy_exchange *x, const struct http_head *request);
 /* Fills x->request_id and x->traceparent. */
 void proxy_trust_name(struct proxy_exchange *x, const struct http_head *request);
+
+/* proxy_tls.c. False: no memory for it; the client is gone. */
+bool proxy_tls_begin(struct proxy_client *client, struct tls_server *server);
 
 /* proxy_preface.c */
 bool proxy_preface_allowed(const struct proxy_worker *worker, const struct loop_addr *peer);

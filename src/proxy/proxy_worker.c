@@ -190,15 +190,17 @@ on_starved(void *ctx)
 /* ---- listeners ---------------------------------------------------------------------------- */
 
 void
-proxy_worker_listen(struct proxy_worker *worker, int fd, bool preface)
+proxy_worker_listen(struct proxy_worker *worker, int fd, const struct proxy_manner *manner)
 {
     struct proxy_listener *item = fr_xalloc(sizeof(*item));
     item->worker = worker;
-    item->preface = preface;
+    item->manner = *manner;
+    (void)tls_server_ref(manner->tls);
     if (worker->draining || worker->stopping ||
         loop_listen(&item->listener, worker->loop, fd, proxy_client_accept, item) != FR_OK) {
         if (worker->draining || worker->stopping)
             (void)close(fd); /* nothing was accepted on it, so nothing is lost */
+        tls_server_unref(&item->manner.tls);
         fr_free(item);
         return;
     }
@@ -221,18 +223,23 @@ listener_free(struct proxy_listener *item)
         proxy_client_accept(item, fd, &peer);
     }
     loop_listener_close(&item->listener);
+    tls_server_unref(&item->manner.tls);
     fr_list_remove(&item->link);
     fr_free(item);
 }
 
 void
-proxy_worker_listen_change(struct proxy_worker *worker, const struct loop_addr *bound, bool preface)
+proxy_worker_listen_change(struct proxy_worker *worker, const struct loop_addr *bound,
+                           const struct proxy_manner *manner)
 {
     FR_LIST_EACH(&worker->listeners, link)
     {
         struct proxy_listener *item = FR_CONTAINER(link, struct proxy_listener, link);
-        if (loop_addr_equal(&item->listener.addr, bound))
-            item->preface = preface;
+        if (!loop_addr_equal(&item->listener.addr, bound))
+            continue;
+        tls_server_unref(&item->manner.tls);
+        item->manner = *manner;
+        (void)tls_server_ref(manner->tls);
     }
 }
 

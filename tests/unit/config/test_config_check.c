@@ -159,22 +159,21 @@ test_warnings(void **state)
     config_diag_init(&diag);
     assert_int_equal(
         config_parse(
-            FR_VIEW("listen: { address: \"127.0.0.1:1\", tls: { certificate: a, key: b } }\n"
+            FR_VIEW("listen: { address: \"127.0.0.1:1\", tls: { certificate: ./a, key: ./b } }\n"
                     "routes: [{ cluster: web }]\n"
                     "clusters: { web: { scale: { from: p } } }\n"
                     "pools: { p: { provider: process, command: [./no/such], ports: 1-7 } }\n"),
             "freshet.yaml", CONFIG_ROLE_EDGE, &diag, &config),
         FR_OK);
-    assert_true(config->listen[0].tls);
+    assert_true(config->listen[0].tls.enabled);
     assert_int_equal(diag.error_count, 0);
     print(&diag, &out);
     assert_string_equal(
         out.data,
-        "freshet.yaml:1:9: warning: listen asks for tls, which this version does not speak yet: "
-        "the "
-        "listener stays closed\n"
-        "    listen: { address: \"127.0.0.1:1\", tls: { certificate: a, key: b } }\n"
-        "            ^\n"
+        "freshet.yaml:1:40: warning: listen.tls: ./a: No such file or directory: the listener "
+        "stays closed until it is there\n"
+        "    listen: { address: \"127.0.0.1:1\", tls: { certificate: ./a, key: ./b } }\n"
+        "                                           ^\n"
         "freshet.yaml:3:35: warning: clusters.web.scale.max is 8, but pool p and its own members "
         "make 7, expected a pool that can fill it\n"
         "    clusters: { web: { scale: { from: p } } }\n"

@@ -42,9 +42,9 @@ test_design_sample(void **state)
     assert_string_equal(config->manager.connect, "unix:./state/manager.sock");
     assert_int_equal(config->listen_count, 2);
     assert_string_equal(config->listen[0].text, "127.0.0.1:8080");
-    assert_false(config->listen[0].tls);
-    assert_true(config->listen[1].tls);
-    assert_string_equal(config->listen[1].certificate, "cert.pem");
+    assert_false(config->listen[0].tls.enabled);
+    assert_true(config->listen[1].tls.enabled);
+    assert_string_equal(config->listen[1].tls.first.certificate, "cert.pem");
     assert_true(config->cache.enabled);
     assert_int_equal(config->cache.memory_bytes, 256 << 20);
     assert_int_equal(config->cache.object_bytes_max, 8 << 20);

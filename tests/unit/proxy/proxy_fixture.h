@@ -283,7 +283,8 @@ fixture_start(struct fixture *f)
     struct loop_addr any;
     assert_int_equal(proxy_new(&options, &f->proxy), FR_OK);
     assert_int_equal(loop_addr_parse(FR_VIEW("127.0.0.1:0"), &any), FR_OK);
-    assert_int_equal(proxy_listen(f->proxy, &any, false, &f->bound, NULL), FR_OK);
+    const struct proxy_manner plain = {0};
+    assert_int_equal(proxy_listen(f->proxy, &any, &plain, &f->bound, NULL), FR_OK);
     fixture_publish(f, ~0u);
     assert_int_equal(proxy_start(f->proxy), FR_OK);
     assert_int_equal(pthread_create(&f->control_thread, NULL, fixture_control_main, f->control), 0);

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config_tls.c - what listeners say of TLS: what must hold together, and the server that comes of
+ * it.
+ *
+ * May touch:  base, tls, and by that the files that are named.
+ */
+#include "config/config_priv.h"
+
+#include "base/fr_mem.h"
+
+static void
+need_both(struct config__reader *reader, const struct config_node *node, const char *where,
+          const struct config_certificate *pair)
+{
+    if (!pair->certificate == !pair->key)
+        return;
+    config_diag_add(reader->diag, node->line, node->column,
+                    "%s%s has a %s without its %s, expected both files", reader->where, where,
+                    pair->key ? "key" : "certificate", pair->key ? "certificate" : "key");
+}
+
+void
+config__check_certificate(struct config__reader *reader, const struct config_node *node,
+                          const struct config_certificate *certificate)
+{
+    if (certificate->certificate || certificate->key)
+        need_both(reader, node, "", certificate);
+    else
+        config_diag_add(reader->diag, node->line, node->column,
+                        "%s has no certificate, expected certificate and key", reader->where);
+}
+
+void
+config__check_tls(struct config__reader *reader, const struct config_node *node,
+                  const struct config_listen *listen)
+{
+    const struct config_listen_tls *tls = &listen->tls;
+    if (!tls->enabled)
+        return;
+    const struct config_node *place = config__place(node, "tls");
+    size_t errors = reader->diag->error_count;
+    need_both(reader, place, ".tls", &tls->first);
+    if (!tls->first.certificate && !tls->first.key)
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.tls has no certificate, expected certificate and key", reader->where);
+    if ((tls->client_auth == TLS_CLIENT_AUTH_OFF) != !tls->client_ca)
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.tls has %s, expected client-auth and client-ca together", reader->where,
+                        tls->client_ca ? "client-ca without client-auth"
+                                       : "client-auth without client-ca");
+    if (errors != reader->diag->error_count || !reader->world || reader->restoring)
+        return;
+    struct tls_server *server = NULL;
+    char *why = NULL;
+    enum fr_err err = config_tls_server(listen, NULL, &server, &why);
+    if (err == FR_ERR_NOT_FOUND)
+        config_diag_warn(reader->diag, place->line, place->column,
+                         "%s.tls: %.300s: the listener stays closed until it is there",
+                         reader->where, why);
+    else if (err)
+        config_diag_add(reader->diag, place->line, place->column, "%s.tls: %.300s", reader->where,
+                        why);
+    tls_server_unref(&server);
+    fr_free(why);
+}
+
+static struct tls_pair
+pair_of(const struct config_certificate *certificate)
+{
+    return (struct tls_pair){certificate->certificate, certificate->key, certificate->ocsp};
+}
+
+enum fr_err
+config_tls_server(const struct config_listen *listen, struct tls_tickets *tickets,
+                  struct tls_server **out, char **out_why)
+{
+    const struct config_listen_tls *tls = &listen->tls;
+    size_t count = 1 + tls->certificate_count;
+    struct tls_pair *pairs = fr_xalloc(count * sizeof(*pairs));
+    pairs[0] = pair_of(&tls->first);
+    for (size_t i = 1; i < count; i++)
+        pairs[i] = pair_of(&tls->certificates[i - 1]);
+    const struct tls_server_options options = {
+        .pairs = pairs,
+        .pair_count = count,
+        .version_min = tls->version_min,
+        .ciphers = tls->ciphers,
+        .client_auth = tls->client_auth,
+        .client_ca = tls->client_ca,
+        .tickets = tickets,
+    };
+    enum fr_err err = tls_server_new(&options, out, out_why);
+    fr_free(pairs);
+    return err;
+}
+
+static void
+certificate_free(struct config_certificate *certificate)
+{
+    fr_free(certificate->certificate);
+    fr_free(certificate->key);
+    fr_free(certificate->ocsp);
+}
+
+void
+config__tls_free(struct config_listen_tls *tls)
+{
+    certificate_free(&tls->first);
+    for (size_t i = 0; i < tls->certificate_count; i++)
+        certificate_free(&tls->certificates[i]);
+    fr_free(tls->certificates);
+    fr_free(tls->ciphers);
+    fr_free(tls->client_ca);
+}

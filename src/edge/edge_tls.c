@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * edge_tls.c - the listeners' certificates: read, watched, replaced, warned of.
+ *
+ * Files are looked at again and again rather than watched by inotify: what replaces certificates
+ * often moves a symbolic link two folders up. Connections that stand keep what they began with.
+ *
+ * Threads:  control loop.
+ */
+#include "edge/edge_priv.h"
+
+#include "base/fr_hash.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#define POLL_US 2000000
+#define WARN_BEFORE_S (14 * 86400LL)
+#define WARN_AGAIN_US (86400 * 1000000LL)
+
+enum fr_err
+edge_tls_manner(struct edge *edge, const struct config_listen *listen, struct proxy_manner *out,
+                char **out_why)
+{
+    char *why = NULL;
+    *out = (struct proxy_manner){.preface = listen->proxy_protocol};
+    if (!listen->tls.enabled)
+        return FR_OK;
+    if (edge->tls.tickets == NULL)
+        edge->tls.tickets = tls_tickets_new();
+    enum fr_err err = config_tls_server(listen, edge->tls.tickets, &out->tls, &why);
+    if (err != FR_OK)
+        *out_why = fr_xprintf("listen %s: %s", listen->text, why);
+    fr_free(why);
+    return err;
+}
+
+/* ---- what the files look like --------------------------------------------------------------- */
+
+static uint64_t
+look_at(uint64_t sum, const char *path)
+{
+    static const struct fr_hash_key key = {0x66696c65, 0x6c6f6f6b};
+    struct stat status;
+    if (path == NULL)
+        return sum;
+    if (stat(path, &status) != 0)
+        memset(&status, 0, sizeof(status));
+    const uint64_t seen[] = {
+        sum,
+        (uint64_t)status.st_ino,
+        (uint64_t)status.st_dev,
+        (uint64_t)status.st_size,
+        (uint64_t)status.st_mtim.tv_sec,
+        (uint64_t)status.st_mtim.tv_nsec,
+    };
+    return fr_hash64(&key, seen, sizeof(seen));
+}
+
+static uint64_t
+look_at_pair(uint64_t sum, const struct config_certificate *pair)
+{
+    return look_at(look_at(look_at(sum, pair->certificate), pair->key), pair->ocsp);
+}
+
+static uint64_t
+look_at_all(const struct config *config)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen_tls *tls = &config->listen[i].tls;
+        sum = look_at(look_at_pair(sum, &tls->first), tls->client_ca);
+        for (size_t k = 0; k < tls->certificate_count; k++)
+            sum = look_at_pair(sum, &tls->certificates[k]);
+    }
+    return sum;
+}
+
+/* ---- ends ----------------------------------------------------------------------------------- */
+
+static void
+warn_of_ends(struct edge *edge)
+{
+    int64_t now_s = loop_wall_us(edge->loop) / FR_US_PER_S;
+    edge->tls.warned_at_us = loop_now_us(edge->loop);
+    for (size_t i = 0; i < edge->listener_count; i++) {
+        const struct tls_server *server = edge->listeners[i].manner.tls;
+        for (size_t k = 0; server && k < tls_server_certificate_count(server); k++) {
+            int64_t left_s = tls_server_certificate_ends_s(server, k) - now_s;
+            if (left_s < WARN_BEFORE_S)
+                fr_log(FR_LOG_WARN, "edge",
+                       left_s < 0 ? "a certificate has ended" : "a certificate ends soon",
+                       FR_S("file", tls_server_certificate_name(server, k)),
+                       FR_I("seconds-left", left_s));
+        }
+    }
+}
+
+/* ---- rounds --------------------------------------------------------------------------------- */
+
+static void
+on_rotate(void *ctx)
+{
+    struct edge *edge = ctx;
+    tls_tickets_rotate(edge->tls.tickets);
+    loop_timer_start(edge->loop, &edge->tls.rotate_timer, TLS_TICKET_ROTATE_US, on_rotate, edge);
+}
+
+static void
+on_poll(void *ctx)
+{
+    struct edge *edge = ctx;
+    char *why = NULL;
+    if (look_at_all(edge->config) == edge->tls.files) {
+        if (loop_now_us(edge->loop) - edge->tls.warned_at_us > WARN_AGAIN_US)
+            warn_of_ends(edge);
+        loop_timer_start(edge->loop, &edge->tls.poll_timer, POLL_US, on_poll, edge);
+        return;
+    }
+    if (edge_listen_sync(edge, edge->config, &why) == FR_OK) {
+        edge->tls.reloads++;
+        fr_log(FR_LOG_INFO, "edge", "certificates replaced");
+    } else {
+        edge->tls.reloads_failed++;
+        fr_log(FR_LOG_ERROR, "edge", "certificates changed and are refused, the old ones stay",
+               FR_S("why", why));
+        loop_timer_start(edge->loop, &edge->tls.poll_timer, POLL_US, on_poll, edge);
+    }
+    fr_free(why);
+}
+
+void
+edge_tls_look(struct edge *edge, const struct config *config)
+{
+    edge->tls.files = look_at_all(config);
+}
+
+void
+edge_tls_watch(struct edge *edge)
+{
+    if (edge->tls.tickets == NULL)
+        return; /* no listener ever spoke TLS */
+    loop_timer_start(edge->loop, &edge->tls.poll_timer, POLL_US, on_poll, edge);
+    if (!loop_timer_running(&edge->tls.rotate_timer))
+        loop_timer_start(edge->loop, &edge->tls.rotate_timer, TLS_TICKET_ROTATE_US, on_rotate,
+                         edge);
+    warn_of_ends(edge);
+}
+
+void
+edge_tls_stop(struct edge *edge)
+{
+    loop_timer_stop(&edge->tls.poll_timer);
+    loop_timer_stop(&edge->tls.rotate_timer);
+}

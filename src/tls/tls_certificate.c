@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tls_certificate.c - a pair of files: certificate with its chain, and key.
+ *
+ * Trusts:     nothing of the files: they are bounded, must parse whole and belong together.
+ * Follows:    RFC 6125 section 6.4: names by subjectAltName; the common name only where there is
+ *             none.
+ */
+#include "base/fr_file.h"
+#include "tls/tls_priv.h"
+
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+static enum fr_err
+read_file(const char *path, struct fr_buf *out, char **out_why)
+{
+    int error = 0;
+    fr_buf_init(out, TLS_FILE_BYTES_MAX);
+    enum fr_err err = fr_file_read(path, out, &error);
+    if (err == FR_OK)
+        return FR_OK;
+    *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
+    fr_buf_fini(out);
+    return error == ENOENT ? FR_ERR_NOT_FOUND : FR_ERR_CONFIG;
+}
+
+static enum fr_err
+read_chain(struct tls__certificate *out, const char *path, char **out_why)
+{
+    struct fr_buf text;
+    enum fr_err err = read_file(path, &text, out_why);
+    if (err)
+        return err;
+    BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
+    out->leaf = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
+    out->chain = sk_X509_new_null();
+    if (!out->leaf)
+        err = tls__bad(out_why, "no certificate in", path);
+    for (X509 *next; !err && (next = PEM_read_bio_X509(bio, NULL, NULL, NULL));)
+        if (!sk_X509_push(out->chain, next))
+            err = tls__bad(out_why, "certificates of", path);
+    /* The end of the file is the one error that is none. */
+    unsigned long last = ERR_peek_last_error();
+    if (!err && last && ERR_GET_REASON(last) != PEM_R_NO_START_LINE)
+        err = tls__bad(out_why, "bad certificate in", path);
+    ERR_clear_error();
+    BIO_free(bio);
+    fr_buf_fini(&text);
+    return err;
+}
+
+/* Nobody is there to type a pass phrase. */
+static int
+no_pass_phrase(char *buf, int size, int writing, void *ctx)
+{
+    (void)buf, (void)size, (void)writing, (void)ctx;
+    return -1;
+}
+
+static enum fr_err
+read_key(struct tls__certificate *out, const char *path, char **out_why)
+{
+    struct fr_buf text;
+    enum fr_err err = read_file(path, &text, out_why);
+    if (err)
+        return err;
+    BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
+    out->key = PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL);
+    BIO_free(bio);
+    OPENSSL_cleanse(text.data, text.len);
+    fr_buf_fini(&text);
+    return out->key ? FR_OK : tls__bad(out_why, "no key without a pass phrase in", path);
+}
+
+static enum fr_err
+read_ocsp(struct tls__certificate *out, const char *path, char **out_why)
+{
+    struct fr_buf bytes;
+    enum fr_err err = read_file(path, &bytes, out_why);
+    if (err)
+        return err;
+    out->ocsp = fr_xalloc(bytes.len + 1);
+    memcpy(out->ocsp, bytes.data, bytes.len);
+    out->ocsp_bytes = bytes.len;
+    fr_buf_fini(&bytes);
+    return FR_OK;
+}
+
+/* ---- names -------------------------------------------------------------------------------- */
+
+static void
+add_name(struct tls__certificate *out, const ASN1_STRING *text)
+{
+    const char *data = (const char *)ASN1_STRING_get0_data(text);
+    size_t len = (size_t)ASN1_STRING_length(text);
+    if (len == 0 || len > 253 || memchr(data, 0, len)) /* a NUL in a name is an attack */
+        return;
+    char *name = fr_xstrndup(data, len);
+    for (char *c = name; *c; c++)
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (char)(*c + ('a' - 'A'));
+    out->names[out->name_count++] = name;
+}
+
+static void
+read_names(struct tls__certificate *out)
+{
+    GENERAL_NAMES *all = X509_get_ext_d2i(out->leaf, NID_subject_alt_name, NULL, NULL);
+    out->names = fr_xalloc(TLS_NAMES_MAX * sizeof(*out->names));
+    for (int i = 0; i < sk_GENERAL_NAME_num(all) && out->name_count < TLS_NAMES_MAX; i++) {
+        const GENERAL_NAME *one = sk_GENERAL_NAME_value(all, i);
+        if (one->type == GEN_DNS)
+            add_name(out, one->d.dNSName);
+    }
+    if (!all) {
+        const X509_NAME *subject = X509_get_subject_name(out->leaf);
+        int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+        if (at >= 0)
+            add_name(out, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+    }
+    GENERAL_NAMES_free(all);
+    out->names = fr_xrealloc(out->names, (out->name_count + 1) * sizeof(*out->names));
+}
+
+bool
+tls__certificate_names(const struct tls__certificate *certificate, struct fr_view name,
+                       bool wildcard)
+{
+    const char *dot = memchr(name.ptr, '.', name.len);
+    struct fr_view parent =
+        dot ? fr_view_make(dot, (size_t)(name.ptr + name.len - dot)) : fr_view_of("");
+    for (size_t i = 0; i < certificate->name_count; i++) {
+        struct fr_view one = fr_view_of(certificate->names[i]);
+        if (!wildcard && fr_view_ieq(one, name))
+            return true;
+        if (wildcard && parent.len > 1 && one.len > 1 && one.ptr[0] == '*' &&
+            fr_view_ieq(fr_view_make(one.ptr + 1, one.len - 1), parent))
+            return true;
+    }
+    return false;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+
+static int64_t
+seconds_of(const ASN1_TIME *time)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+enum fr_err
+tls__certificate_read(const struct tls_pair *pair, struct tls__certificate *out, char **out_why)
+{
+    ERR_clear_error();
+    out->path = fr_xstrdup(pair->certificate);
+    enum fr_err err = read_chain(out, pair->certificate, out_why);
+    if (!err)
+        err = read_key(out, pair->key, out_why);
+    if (!err && pair->ocsp)
+        err = read_ocsp(out, pair->ocsp, out_why);
+    if (err)
+        return err;
+    if (X509_check_private_key(out->leaf, out->key) != 1) {
+        ERR_clear_error();
+        *out_why = fr_xprintf("the key in %s is not that of the certificate in %s", pair->key,
+                              pair->certificate);
+        return FR_ERR_CONFIG;
+    }
+    read_names(out);
+    out->ends_s = seconds_of(X509_get0_notAfter(out->leaf));
+    return FR_OK;
+}
+
+void
+tls__certificate_clear(struct tls__certificate *certificate)
+{
+    for (size_t i = 0; i < certificate->name_count; i++)
+        fr_free(certificate->names[i]);
+    fr_free(certificate->names);
+    fr_free(certificate->path);
+    fr_free(certificate->ocsp);
+    X509_free(certificate->leaf);
+    sk_X509_pop_free(certificate->chain, X509_free);
+    EVP_PKEY_free(certificate->key);
+    *certificate = (struct tls__certificate){0};
+}

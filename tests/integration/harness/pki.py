@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys and certificates for a test, made by the openssl command."""
+import subprocess
+
+
+def openssl(folder, *arguments, stdin=None):
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, input=stdin,
+                   capture_output=True)
+
+
+def key_of(folder, name, kind):
+    kinds = {"ec": ("EC", "ec_paramgen_curve:P-256"), "rsa": ("RSA", "rsa_keygen_bits:2048")}
+    algorithm, option = kinds[kind]
+    openssl(folder, "genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", f"{name}.key")
+
+
+class Authority:
+    """A root that signs: `issue` writes NAME.pem (with the chain) and NAME.key into the folder."""
+
+    def __init__(self, folder, name="ca"):
+        self.folder, self.name, self.serial = folder, name, 1
+        key_of(folder, name, "ec")
+        openssl(folder, "req", "-x509", "-new", "-key", f"{name}.key", "-out", f"{name}.pem",
+                "-days", "365", "-subj", f"/CN={name}")
+        self.path = str(folder / f"{name}.pem")
+
+    def issue(self, name, *hosts, kind="ec", days=90, subject=None):
+        self.serial += 1
+        key_of(self.folder, name, kind)
+        extensions = "basicConstraints=CA:FALSE\n"
+        if hosts:
+            names = ",".join(("IP:" if host[0].isdigit() else "DNS:") + host for host in hosts)
+            extensions += f"subjectAltName={names}\n"
+        (self.folder / f"{name}.ext").write_text(extensions)
+        openssl(self.folder, "req", "-new", "-key", f"{name}.key", "-out", f"{name}.csr", "-subj",
+                subject or f"/CN={name}")
+        openssl(self.folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{self.name}.pem",
+                "-CAkey", f"{self.name}.key", "-set_serial", str(self.serial), "-days", str(days),
+                "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+        return {"certificate": f"./{name}.pem", "key": f"./{name}.key"}
+
+    def staple(self, name):
+        """An OCSP response for NAME, signed by the authority itself."""
+        folder = self.folder
+        (folder / "index.txt").write_text(
+            f"V\t391231235959Z\t\t{self.serial:02X}\tunknown\t/CN={name}\n")
+        openssl(folder, "ocsp", "-issuer", f"{self.name}.pem", "-cert", f"{name}.pem", "-reqout",
+                "request.der", "-no_nonce")
+        openssl(folder, "ocsp", "-index", "index.txt", "-CA", f"{self.name}.pem", "-rsigner",
+                f"{self.name}.pem", "-rkey", f"{self.name}.key", "-reqin", "request.der",
+                "-respout", f"{name}.ocsp", "-ndays", "7")
+        return f"./{name}.ocsp"

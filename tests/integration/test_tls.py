@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TLS towards clients: what is shown to whom, resumption, replacement, and the same HTTP inside."""
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import http1
+from harness.box import wait
+from harness.origin import Answer, field
+from harness.pki import Authority
+from harness.setup import Edge, cluster, metric
+
+
+@pytest.fixture
+def authority(box):
+    return Authority(box.folder)
+
+
+def context_of(authority, certificate=None, version=None, alpn=None):
+    context = ssl.create_default_context(cafile=authority.path)
+    if certificate:
+        context.load_cert_chain(str(authority.folder / f"{certificate}.pem"),
+                                str(authority.folder / f"{certificate}.key"))
+    if version:
+        context.minimum_version = context.maximum_version = version
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
+
+
+class Secure(http1.Client):
+    def __init__(self, address, context, name="localhost", before=b"", session=None):
+        super().__init__(address)
+        self.sock.sendall(before)
+        self.sock = context.wrap_socket(self.sock, server_hostname=name, session=session)
+
+    def get(self, path="/", **more):
+        return self.request(path=path, **more)
+
+
+class Setup:
+    """An edge that speaks TLS, in front of one member."""
+
+    def __init__(self, box, authority, tls=None, answer=None, listen=None, **more):
+        self.box, self.authority = box, authority
+        self.member = box.origin("m", answer=answer)
+        self.plain = f"127.0.0.1:{box.port()}"
+        self.address = f"127.0.0.1:{box.port()}"
+        first = tls or authority.issue("localhost", "localhost")
+        self.edge = Edge(box, {"web": cluster([self.member], health=None)}, wait_for=False,
+                         port=int(self.plain.rsplit(":", 1)[1]), **more)
+        self.edge.process.stop()
+        self.edge.settings["listen"] = [{"address": self.plain},
+                                        {"address": self.address, "tls": first, **(listen or {})}]
+        self.edge.start()
+        box.serving(self.address, self.edge.process)
+
+    def open(self, context=None, **more):
+        return Secure(self.address, context or context_of(self.authority), **more)
+
+
+@pytest.fixture
+def setup(box, authority):
+    return Setup(box, authority)
+
+
+def shown(setup, name, kind=None):
+    """The first name in the certificate that a client sees who asks for `name`."""
+    context = context_of(setup.authority)
+    context.check_hostname = False
+    if kind: # TLS 1.2, where the cipher says which key
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers({"rsa": "ECDHE-RSA-AES128-GCM-SHA256",
+                             "ec": "ECDHE-ECDSA-AES128-GCM-SHA256"}[kind])
+    with setup.open(context, name=name) as client:
+        return client.sock.getpeercert()["subjectAltName"][0][1]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_requests_of_both_versions(setup, version):
+    with setup.open(context_of(setup.authority, version=version)) as client:
+        assert client.get("/a").status == 200
+        assert client.get("/b").status == 200
+        assert client.sock.version() == version.name.replace("_", ".")
+    assert setup.member.count() >= 2
+    assert metric(setup.edge, "tls_handshakes") >= 1
+    request = setup.member.requests[-1]
+    assert field(request, "X-Forwarded-Proto") == "https"
+
+
+def failed(setup):
+    return metric(setup.edge, "tls_handshakes_failed")
+
+
+def test_older_versions_are_refused(setup):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    before = failed(setup)
+    with pytest.raises((ssl.SSLError, OSError)):
+        setup.open(context)
+    wait("the failure to be counted", lambda: failed(setup) == before + 1)
+
+
+def test_min_version(box, authority):
+    first = authority.issue("localhost", "localhost")
+    setup = Setup(box, authority, tls={**first, "min-version": "1.3"})
+    with pytest.raises((ssl.SSLError, OSError)):
+        setup.open(context_of(authority, version=ssl.TLSVersion.TLSv1_2))
+    with setup.open() as client:
+        assert client.get().status == 200
+
+
+def test_names(box, authority):
+    first = authority.issue("first", "first.test")
+    more = [authority.issue("exact", "www.example.test"),
+            authority.issue("wild", "*.example.test"),
+            authority.issue("both-ec", "both.test"),
+            authority.issue("both-rsa", "both.test", "rsa.test", kind="rsa")]
+    setup = Setup(box, authority, tls={**first, "certificates": more})
+    assert shown(setup, "www.example.test") == "www.example.test"
+    assert shown(setup, "WWW.Example.test") == "www.example.test"
+    assert shown(setup, "other.example.test") == "*.example.test"
+    assert shown(setup, "a.b.example.test") == "first.test"
+    assert shown(setup, "example.test") == "first.test"
+    assert shown(setup, None) == "first.test"
+    assert shown(setup, "both.test", "ec") == "both.test"
+    assert shown(setup, "both.test", "rsa") == "both.test"
+    with pytest.raises((ssl.SSLError, OSError)):
+        shown(setup, "first.test", "rsa")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_resumption_by_any_worker(box, authority, version):
+    setup = Setup(box, authority, workers=3)
+    context = context_of(authority, version=version)
+    with setup.open(context) as client:
+        client.get()
+        session = client.sock.session
+    resumed = 0
+    for _ in range(8):
+        with setup.open(context, session=session) as client:
+            assert client.get().status == 200
+            resumed += client.sock.session_reused
+    assert resumed == 8
+    assert metric(setup.edge, "tls_resumptions") == 8
+
+
+def test_staple(box, authority):
+    first = authority.issue("localhost", "localhost")
+    setup = Setup(box, authority, tls={**first, "ocsp": authority.staple("localhost")})
+    said = subprocess.run(["openssl", "s_client", "-connect", setup.address, "-servername",
+                           "localhost", "-status", "-CAfile", authority.path], input=b"",
+                          capture_output=True, check=False, timeout=20).stdout
+    assert b"OCSP Response Status: successful" in said
+    assert b"Cert Status: good" in said
+
+
+def test_alpn(setup):
+    with setup.open(context_of(setup.authority, alpn=["http/1.1"])) as client:
+        assert client.sock.selected_alpn_protocol() == "http/1.1"
+    with pytest.raises((ssl.SSLError, OSError)):
+        setup.open(context_of(setup.authority, alpn=["imap"]))
+
+
+@pytest.mark.parametrize("mode", ["optional", "required"])
+def test_client_certificates(box, authority, mode):
+    clients = Authority(box.folder, "clients")
+    clients.issue("alice", subject="/O=Example, Inc./CN=alice")
+    other = Authority(box.folder, "strangers")
+    other.issue("mallory")
+    first = authority.issue("localhost", "localhost")
+    setup = Setup(box, authority, tls={**first, "client-auth": mode, "client-ca": "./clients.pem"})
+    forged = [("X-Client-Cert-Subject", "CN=root"), ("X-Client-Cert-SHA256", "00"),
+              ("X-Client-Cert-Whatever", "1")]
+    with setup.open(context_of(authority, "alice")) as client:
+        assert client.get(fields=forged).status == 200
+    request = setup.member.requests[-1]
+    der = ssl.PEM_cert_to_DER_cert((box.folder / "alice.pem").read_text())
+    assert field(request, "X-Client-Cert-Subject") == "CN=alice,O=Example\\, Inc."
+    assert field(request, "X-Client-Cert-SHA256") == hashlib.sha256(der).hexdigest()
+    assert field(request, "X-Client-Cert-Whatever") is None
+    with pytest.raises((ssl.SSLError, OSError, http1.ProtocolError)):
+        with setup.open(context_of(authority, "mallory")) as client:
+            client.get()
+    if mode == "optional":
+        with setup.open() as client:
+            assert client.get(fields=forged).status == 200
+        assert field(setup.member.requests[-1], "X-Client-Cert-Subject") is None
+    else:
+        with pytest.raises((ssl.SSLError, OSError, http1.ProtocolError)):
+            with setup.open() as client:
+                client.get()
+
+
+def test_large_bodies_both_ways(box, authority):
+    body = os.urandom(3_000_000)
+    taken = []
+
+    def echo(request):
+        taken.append(request.body)
+        return Answer(body=request.body)
+    setup = Setup(box, authority, answer=echo)
+    with setup.open() as client:
+        response = client.request("POST", body=body)
+    assert response.status == 200 and response.body == body and taken == [body]
+
+
+def test_pipelined_requests_in_small_records(setup):
+    with setup.open() as client:
+        for byte in b"".join(http1.head("GET", f"/{i}") for i in range(3)):
+            client.send(bytes([byte]))
+        assert [client.read_response().status for _ in range(3)] == [200] * 3
+
+
+def raw(setup):
+    """All bytes of an answer on the plain listener."""
+    with http1.Client(setup.plain) as client:
+        client.send(http1.head("GET", "/", [("Connection", "close")]))
+        received = b""
+        try:
+            while data := client.sock.recv(65536):
+                received += data
+        except ConnectionError:
+            pass
+        return received
+
+
+def test_a_cut_body_is_seen_as_cut(box, authority):
+    setup = Setup(box, authority)
+    listener = socket.create_server(("127.0.0.1", 0))
+    box.closers.append(listener.close)
+
+    def serve():
+        while True:
+            sock, _ = listener.accept()
+            sock.recv(65536)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nabc")
+            sock.close()
+    threading.Thread(target=serve, daemon=True).start()
+    setup.edge.settings["clusters"]["web"]["members"] = ["127.0.0.1:%d" % listener.getsockname()[1]]
+    setup.edge.write()
+    setup.edge.process.signal(signal.SIGHUP)
+    wait("the reload", lambda: b"abc" in raw(setup))
+    with setup.open() as client, pytest.raises((http1.ProtocolError, OSError)):
+        client.get()
+
+
+def test_bytes_that_are_no_tls(setup):
+    before = failed(setup)
+    with http1.Client(setup.address) as client:
+        client.send(http1.head("GET", "/"))
+        client.sock.settimeout(5)
+        answer = b""
+        while data := client.sock.recv(100):
+            answer += data
+        assert not answer.startswith(b"HTTP")
+    wait("the failure to be counted", lambda: failed(setup) == before + 1)
+    with setup.open() as client:
+        assert client.get().status == 200
+
+
+def test_half_open_handshakes_end(box, authority):
+    setup = Setup(box, authority, limits={"header-timeout": "500ms"})
+    silent = [http1.connect(setup.address) for _ in range(5)]
+    silent[0].sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    started = time.monotonic()
+    for sock in silent:
+        assert sock.recv(100) == b""
+        sock.close()
+    assert time.monotonic() - started < 5
+
+
+def test_proxy_protocol_before_the_handshake(box, authority):
+    setup = Setup(box, authority, listen={"proxy-protocol": True},
+                  **{"trusted-proxies": ["127.0.0.1"]})
+    header = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n"
+    with setup.open(before=header) as client:
+        assert client.get().status == 200
+    assert field(setup.member.requests[-1], "X-Forwarded-For") == "192.0.2.7"
+
+
+def replace(box, name, *others):
+    for suffix in ("pem", "key"):
+        os.replace(box.folder / f"{name}.{suffix}", box.folder / f"localhost.{suffix}")
+
+
+def test_replacement_without_losing_a_connection(box, authority, setup):
+    with setup.open() as old:
+        before = old.sock.getpeercert()["serialNumber"]
+        assert old.get().status == 200
+        authority.issue("next", "localhost")
+        replace(box, "next")
+
+        def seen():
+            with setup.open() as client:
+                assert client.get().status == 200
+                return client.sock.getpeercert()["serialNumber"] != before
+        wait("the new certificate", seen)
+        assert old.get().status == 200
+        assert old.sock.getpeercert()["serialNumber"] == before
+    assert "certificates replaced" in setup.edge.process.log()
+
+
+def test_a_bad_pair_is_refused_and_the_old_one_stays(box, authority, setup):
+    shutil.copy(box.folder / "localhost.key", box.folder / "good.key")
+    authority.issue("other", "localhost")
+    os.replace(box.folder / "other.key", box.folder / "localhost.key")
+    wait("the refusal", lambda: "refused" in setup.edge.process.log())
+    assert "is not that of the certificate" in setup.edge.process.log()
+    with setup.open() as client:
+        assert client.get().status == 200
+    setup.edge.process.signal(signal.SIGHUP)
+    wait("the file to be refused", lambda: setup.edge.process.log().count("is not that of") > 1)
+    with setup.open() as client:
+        assert client.get().status == 200
+    os.replace(box.folder / "good.key", box.folder / "localhost.key")
+    wait("the good pair", lambda: "certificates replaced" in setup.edge.process.log())
+
+
+def test_a_listener_waits_for_its_certificate(box, authority):
+    port = box.port()
+    config = {"workers": 1, "admin": "off", "routes": [{"respond": 204}],
+              "listen": [{"address": f"127.0.0.1:{port}",
+                          "tls": {"certificate": "./late.pem", "key": "./late.key"}}]}
+    box.config(config)
+    done = box.run("check")
+    assert done.returncode == 0 and "late.pem: No such file" in done.stdout + done.stderr
+    edge = box.start("edge")
+    wait("the warning", lambda: "left closed until its certificate" in edge.log())
+    authority.issue("late", "localhost")
+
+    def answers():
+        with Secure(f"127.0.0.1:{port}", context_of(authority)) as client:
+            return client.get().status == 204
+    wait("the listener to open", answers)
+
+
+def test_ends_are_told(box, authority):
+    first = authority.issue("localhost", "localhost", days=3)
+    setup = Setup(box, authority, tls=first)
+    text = http1.fetch(setup.edge.admin(), "/metrics").text
+    line = next(x for x in text.splitlines() if x.startswith("freshet_certificate_end_seconds{"))
+    assert abs(float(line.rsplit(" ", 1)[1]) - time.time() - 3 * 86400) < 3600
+    assert "a certificate ends soon" in setup.edge.process.log()
+
+
+@pytest.mark.parametrize("tls, words", [
+    ({}, "has no certificate"),
+    ({"certificate": "./localhost.pem"}, "certificate without its key"),
+    ({"certificate": "./localhost.pem", "key": "./ca.key"}, "is not that of the certificate"),
+    ({"certificate": "./localhost.key", "key": "./localhost.key"}, "no certificate in"),
+    ({"certificate": "./localhost.pem", "key": "./localhost.key", "client-auth": "required"},
+     "client-auth without client-ca"),
+    ({"certificate": "./localhost.pem", "key": "./localhost.key", "ciphers": "NONSENSE"},
+     "no cipher match"),
+])
+def test_mistakes_are_told_by_check(box, authority, tls, words):
+    authority.issue("localhost", "localhost")
+    box.config({"listen": [{"address": "127.0.0.1:0", "tls": tls}],
+                "routes": [{"respond": 204}]})
+    done = box.run("check")
+    assert done.returncode == 3
+    assert words in done.stdout + done.stderr, done.stdout + done.stderr
