@@ -3,8 +3,8 @@
  * fuzz_http.c - the HTTP/1 codec: whatever comes, and however it is cut, the verdict is the same.
  *
  * Shape:      octet 0 chooses what is parsed (0: request, 1: response, 2: chunked body, 3: a
- * request and the body behind it; 4: lists, dates, hosts); octet 1 seeds the cuts; the rest is
- *             input.
+ * request and the body behind it; 4: lists, dates, hosts; 5: trailers); octet 1 seeds the
+ *             cuts; the rest is input.
  */
 #include "base/fr_check.h"
 #include "base/fr_hash.h"
@@ -256,13 +256,52 @@ text_run(struct fr_view in)
     }
 }
 
+/* What the decoder lets through behind a body can be read, and what may go on frames nothing. */
+static void
+trailers_run(struct fr_view in)
+{
+    static const enum http_known never[] = {
+        HTTP_FIELD_CONTENT_LENGTH,
+        HTTP_FIELD_TRANSFER_ENCODING,
+        HTTP_FIELD_HOST,
+        HTTP_FIELD_CONNECTION,
+        HTTP_FIELD_TE,
+        HTTP_FIELD_UPGRADE,
+    };
+    struct http_body body;
+    struct http_err err;
+    struct fr_view run;
+    size_t used = 0, len = in.len + 3;
+    char *text = fr_xalloc(len);
+    memcpy(text, "0\r\n", 3);
+    if (in.len)
+        memcpy(text + 3, in.ptr, in.len);
+    http_body_init(&body, HTTP_BODY_CHUNKED, 0);
+    if (http_body_decode(&body, fr_view_make(text, len), &used, &run, &err) == HTTP_DONE) {
+        struct http_head *head = fr_xalloc(sizeof(*head));
+        struct fr_view section = body.trailer;
+        enum http_step step = http_trailers_read(section, &limits, head, &err);
+        fr_insist(step != HTTP_MORE);
+        fr_insist(run.len == 0 && inside(section, fr_view_make(text, used)));
+        for (size_t i = 0; step == HTTP_DONE && i < head->field_count; i++) {
+            const struct http_field *field = &head->fields[i];
+            fr_insist(inside(field->name, section) && inside(field->value, section));
+            fr_insist(http_is_token(field->name));
+            for (size_t k = 0; k < sizeof(never) / sizeof(never[0]); k++)
+                fr_insist(field->hop || field->known != never[k]);
+        }
+        fr_free(head);
+    }
+    fr_free(text);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2)
         return 0;
     struct fr_view in = fr_view_make((const char *)data + 2, size - 2);
-    switch (data[0] % 5) {
+    switch (data[0] % 6) {
     case 0:
         head_run(http_request_parse, true, in, data[1]);
         break;
@@ -274,6 +313,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 3:
         message_run(in, data[1]);
+        break;
+    case 5:
+        trailers_run(in);
         break;
     default:
         text_run(in);
