@@ -157,7 +157,13 @@ struct config_member {
     char *address;              /* as written, canonical */
     struct loop_addr addr;
     uint32_t weight; /* 0..65535, default 100; 0 takes no new requests */
+    /* "host:port" where the address is a host's name, else NULL: `addr` is then the first address
+     * it had when it was read, or none. */
+    char *name;
+    bool id_given;
 };
+/* The id of a member at an address: CLUSTER-ADDRESS, or ID-ADDRESS where a name has several. */
+void config_member_id(const char *owner, const char *address, char out[CONFIG_NAME_BYTES]);
 
 enum config_health_kind { CONFIG_HEALTH_NONE, CONFIG_HEALTH_TCP, CONFIG_HEALTH_HTTP };
 
@@ -379,6 +385,11 @@ enum config_traceparent { CONFIG_TRACE_PASS, CONFIG_TRACE_MAKE };
 
 enum config_forwarded { CONFIG_FORWARDED_X = 1, CONFIG_FORWARDED_RFC7239 = 2 };
 
+struct config_resolver {
+    char *server;        /* address; NULL: the system's resolver */
+    int64_t interval_us; /* default 10 s */
+};
+
 struct config {
     char *path;   /* the file; NULL for `freshet proxy` */
     char *folder; /* relative paths stand relative to the folder the program runs in, as the
@@ -396,6 +407,7 @@ struct config {
     struct config_limits limits;
     struct config_access_log access_log;
     struct config_request_id request_id;
+    struct config_resolver resolver;
     enum config_traceparent traceparent;
     struct loop_net *trusted; /* yaml: trusted-proxies */
     size_t trusted_count;

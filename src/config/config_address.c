@@ -147,8 +147,22 @@ config__parse_member_address(struct config__reader *reader, const struct config_
 {
     struct config_member *member = FR_CONTAINER(field, struct config_member, address);
     struct loop_addr addr;
-    if (!read_reachable(reader, row, node, &addr))
+    if (node->kind == CONFIG_SCALAR && node->value.len <= ADDRESS_BYTES_MAX &&
+        loop_addr_parse(node->value, &addr) == FR_ERR_RESOLVE) {
+        config__set_text(&member->name, node->value);
+        if (!reader->world || loop_addr_resolve(node->value, &addr) != FR_OK) {
+            /* A cluster's will be looked up while the edge runs; config__members_finish knows. */
+            config__set_text(&member->address, node->value);
+            member->addr = (struct loop_addr){0};
+            return true;
+        }
+        if (loop_addr_port(&addr) == 0)
+            return config__bad(reader, row, node,
+                               "is \"%.*s\", expected an address to connect to, with host and port",
+                               FR_VIEW_ARG(node->value));
+    } else if (!read_reachable(reader, row, node, &addr)) {
         return false;
+    }
     member->addr = addr;
     set_canonical(&member->address, &addr);
     return true;

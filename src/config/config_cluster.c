@@ -34,8 +34,10 @@ config_cluster_ref(struct config_cluster *cluster)
 void
 config__members_free(struct config_member **members, size_t *count)
 {
-    for (size_t i = 0; i < *count; i++)
+    for (size_t i = 0; i < *count; i++) {
         fr_free((*members)[i].address);
+        fr_free((*members)[i].name);
+    }
     fr_free(*members);
     *members = NULL;
     *count = 0;
@@ -60,8 +62,8 @@ config_cluster_unref(struct config_cluster **cluster_ptr)
 
 /* "web" and "[::1]:80" give "web-1-80": runs of what a name may not hold become one dash. Ids that
  * would be too long end in a hash of the whole, so that they stay different (FNV-1a). */
-static void
-member_id(const char *owner, const char *address, char out[CONFIG_NAME_BYTES])
+void
+config_member_id(const char *owner, const char *address, char out[CONFIG_NAME_BYTES])
 {
     char text[CONFIG_NAME_BYTES + LOOP_ADDR_TEXT_BYTES + 2];
     size_t len = (size_t)snprintf(text, sizeof(text), "%s-", owner);
@@ -82,7 +84,7 @@ member_id(const char *owner, const char *address, char out[CONFIG_NAME_BYTES])
 }
 
 void
-config__members_finish(struct config__reader *reader, const char *owner,
+config__members_finish(struct config__reader *reader, const char *owner, bool names_wait,
                        const struct config_node *list, struct config_member *members, size_t count)
 {
     struct fr_map *ids = fr_map_new();
@@ -92,8 +94,14 @@ config__members_finish(struct config__reader *reader, const char *owner,
         struct config_member *member = &members[i];
         if (!member->address)
             continue; /* said so already */
-        if (!member->id[0])
-            member_id(owner, member->address, member->id);
+        if (member->name && member->addr.len == 0)
+            (names_wait ? config_diag_warn : config_diag_add)(
+                reader->diag, item->line, item->column,
+                "%s names \"%s\", expected an address that resolves%s", reader->where, member->name,
+                names_wait ? "; it is looked up again and again" : "");
+        member->id_given = member->id[0];
+        if (!member->id_given)
+            config_member_id(owner, member->address, member->id);
         if (fr_map_put(addresses, fr_view_of(member->address), member))
             config_diag_add(reader->diag, item->line, item->column,
                             "%s has %s twice, expected every address once", reader->where,
@@ -198,7 +206,7 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
         check_hash(reader, node, cluster);
     if (config__given(node, "sticky"))
         config__check_sticky(reader, node, cluster);
-    config__members_finish(reader, cluster->name, config_node_get(node, "members"),
+    config__members_finish(reader, cluster->name, true, config_node_get(node, "members"),
                            cluster->members, cluster->member_count);
     const struct config_node *members = config__given(node, "members");
     if (cluster->member_count == 0 && !cluster->scale.enabled &&

@@ -359,6 +359,7 @@ config_free(struct config **config_ptr)
     fr_free(config->sticky_keys.previous_key);
     fr_free(config->agent.server);
     fr_free(config->agent.address);
+    fr_free(config->resolver.server);
     fr_free(config->admin);
     fr_free(config->state);
     fr_free(config->folder);

@@ -170,8 +170,8 @@ finish_pool(struct config__reader *reader, const struct config_node *node, struc
         if (pool->command)
             check_program(reader, node, pool);
     }
-    config__members_finish(reader, pool->name, config_node_get(node, "servers"), pool->servers,
-                           pool->server_count);
+    config__members_finish(reader, pool->name, false, config_node_get(node, "servers"),
+                           pool->servers, pool->server_count);
 }
 
 struct config_pool *

@@ -288,7 +288,7 @@ struct config_pool *config__pool_read(struct config__reader *reader, struct fr_v
                                       const struct config_node *node);
 /* Fills in the ids that were not given ("web-127.0.0.1-9001") and refuses ids and addresses that
  * come twice. list: the node the members stand in. */
-void config__members_finish(struct config__reader *reader, const char *owner,
+void config__members_finish(struct config__reader *reader, const char *owner, bool names_wait,
                             const struct config_node *list, struct config_member *members,
                             size_t count);
 /* config_sticky.c: what the settings of sessions must agree on. */

@@ -133,6 +133,7 @@ edge_new(struct loop *loop, struct config *config, enum wire_role role, struct c
     fr_list_init(&edge->answered);
     fr_list_init(&edge->waiters);
     fr_list_init(&edge->purges);
+    fr_list_init(&edge->names);
     fr_hash_key_random(&boot);
     (void)snprintf(edge->boot, sizeof(edge->boot), "%016llx", (unsigned long long)boot.k0);
     enum fr_err err = lock_state(edge, out_why);
@@ -146,6 +147,7 @@ edge_new(struct loop *loop, struct config *config, enum wire_role role, struct c
         edge_free(&edge);
         return err;
     }
+    edge_names_boot(edge);
     edge_settings_apply(edge);
     *out = edge;
     return FR_OK;
@@ -290,6 +292,7 @@ edge_free(struct edge **out)
         return;
     edge->started = false; /* what ends from here on publishes and reports nothing any more */
     edge_measure_stop(edge);
+    edge_names_free(edge);
     loop_defer_cancel(&edge->publish_task);
     loop_defer_cancel(&edge->report_task);
     edge_waiters_free(edge);

@@ -276,6 +276,15 @@ put_control(struct metrics *metrics, struct edge *edge)
         "# HELP freshet_deallocations_total Servers of pools that left a cluster\n"
         "# TYPE freshet_deallocations_total counter\nfreshet_deallocations_total %llu\n",
         (unsigned long long)edge->allocations, (unsigned long long)edge->deallocations);
+    put(metrics,
+        "# HELP freshet_name_lookups_total Names of members looked up\n"
+        "# TYPE freshet_name_lookups_total counter\nfreshet_name_lookups_total %llu\n"
+        "# HELP freshet_name_failures_total Look-ups without an answer, or without an address\n"
+        "# TYPE freshet_name_failures_total counter\nfreshet_name_failures_total %llu\n"
+        "# HELP freshet_name_changes_total Look-ups that changed a name's addresses\n"
+        "# TYPE freshet_name_changes_total counter\nfreshet_name_changes_total %llu\n",
+        (unsigned long long)edge->name_lookups, (unsigned long long)edge->name_failures,
+        (unsigned long long)edge->name_changes);
     struct allocator_pool pool;
     put(metrics, "# HELP freshet_pool_available Servers that can be allocated\n"
                  "# TYPE freshet_pool_available gauge\n");

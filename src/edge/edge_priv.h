@@ -29,6 +29,7 @@
 #define EDGE_REPORT_BURST 16               /* such reports that need not wait for that */
 #define EDGE_RESULTS_KEPT 1024             /* answers remembered for repeated requests */
 #define EDGE_REQUESTS_PENDING_MAX 8192     /* more are refused until some are answered */
+#define EDGE_NAME_ADDRESSES_MAX 64         /* of one name; more are left out */
 #define EDGE_ADMIN_BODY_BYTES_MAX ((size_t)1 << 20)
 
 /* Where a member came from, and so who may take it away. */
@@ -169,6 +170,11 @@ struct edge {
     bool started, stopping;
     loop_fn stop_fn;
     void *stop_ctx;
+    /* members by name */
+    struct edge_lookups *lookups; /* NULL: there was no name yet */
+    struct fr_list names;         /* of edge_names.c */
+    struct loop_timer names_timer;
+    uint64_t name_lookups, name_failures, name_changes;
     /* the access log */
     struct edge_sink *access_sink; /* NULL: none */
     struct proxy *access_proxy;    /* `proxy`, and a moment longer: it is read while it ends */
@@ -242,6 +248,19 @@ char *edge_settings_conflict(struct edge *edge, const struct config_route *new_r
 char *edge_settings_contradiction(const struct config *config, const struct cluster_ledger *ledger,
                                   const char **out_name);
 void edge_settings_free(struct edge *edge);
+
+/* edge_names.c */
+struct edge_wanted { /* a member that the settings name, at one of its addresses */
+    char id[CONFIG_NAME_BYTES];
+    struct loop_addr addr;
+    const struct config_member *from;
+};
+/* What a cluster's settings come to, by the addresses known now; fr_free. */
+struct edge_wanted *edge_names_expand(struct edge *edge, const struct config_cluster *config,
+                                      size_t *out_count);
+void edge_names_sync(struct edge *edge); /* the settings changed */
+void edge_names_boot(struct edge *edge); /* ... and waits for the first answers */
+void edge_names_free(struct edge *edge);
 
 /* edge_measure.c */
 void edge_measure_start(struct edge *edge);

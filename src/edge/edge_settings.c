@@ -74,30 +74,31 @@ ledger_weight(const struct cluster_ledger *ledger, const struct config_member *m
     }
 }
 
-static const struct config_member *
-find_configured(const struct config_cluster *config, const struct edge_member *member)
+static bool
+is_wanted(const struct edge_wanted *list, size_t count, const struct edge_member *member)
 {
-    for (size_t i = 0; i < config->member_count; i++)
-        if (strcmp(config->members[i].id, member->shared->id) == 0 &&
-            loop_addr_equal(&config->members[i].addr, &member->shared->addr))
-            return &config->members[i];
-    return NULL;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].id, member->shared->id) == 0 &&
+            loop_addr_equal(&list[i].addr, &member->shared->addr))
+            return true;
+    return false;
 }
 
 /* Members that the file (or a cluster introduced at run time) names. */
 static void
 sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
 {
-    const struct config_cluster *config = cluster->config;
+    size_t count = 0;
+    struct edge_wanted *list = edge_names_expand(cluster->edge, cluster->config, &count);
     FR_LIST_EACH_SAFE(&cluster->members, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
-        if (member->origin == EDGE_FROM_FILE && find_configured(config, member) == NULL)
+        if (member->origin == EDGE_FROM_FILE && !is_wanted(list, count, member))
             edge_member_leave(member);
     }
-    for (size_t i = 0; i < config->member_count; i++) {
-        const struct config_member *wanted = &config->members[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct edge_wanted *wanted = &list[i];
         uint32_t weight, normal;
-        ledger_weight(ledger, wanted, &weight, &normal);
+        ledger_weight(ledger, wanted->from, &weight, &normal);
         struct edge_member *member = edge_member_find(cluster, fr_view_of(wanted->id));
         if (member != NULL) {
             member->weight_normal = normal;
@@ -113,6 +114,7 @@ sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
                                             .ramp = cluster->edge->started,
                                         }); /* logged when it fails */
     }
+    fr_free(list);
 }
 
 static bool
@@ -131,6 +133,7 @@ edge_settings_apply(struct edge *edge)
     const struct cluster_ledger *ledger = allocator_ledger(edge->allocator);
     const struct config *config = edge->config;
     apply_routes(edge, ledger);
+    edge_names_sync(edge);
     for (size_t i = 0; i < config->cluster_count; i++)
         if (!cluster_replaced(ledger, config->clusters[i]->name))
             sync_members(edge_cluster_put(edge, config->clusters[i]), ledger);

@@ -80,8 +80,8 @@ is_name(struct fr_view host)
 }
 
 /* Splits "host:port"; brackets stay on the host. */
-static bool
-split_port(struct fr_view text, struct fr_view *out_host, uint16_t *out_port)
+bool
+loop_addr_split(struct fr_view text, struct fr_view *out_host, uint16_t *out_port)
 {
     uint64_t port;
     size_t colon = text.len;
@@ -107,7 +107,7 @@ loop_addr_parse(struct fr_view text, struct loop_addr *out)
     uint16_t port;
     if (fr_view_starts(text, FR_VIEW("unix:")))
         return parse_unix(fr_view_make(text.ptr + 5, text.len - 5), out);
-    if (!split_port(text, &host, &port))
+    if (!loop_addr_split(text, &host, &port))
         return FR_ERR_SYNTAX;
     if (host.len == 0) {
         set_six(out, &in6addr_any, port); /* dual-stack, see loop_bind */
@@ -166,7 +166,7 @@ loop_addr_resolve(struct fr_view text, struct loop_addr *out)
     enum fr_err err = loop_addr_parse(text, out);
     if (err != FR_ERR_RESOLVE)
         return err;
-    if (!split_port(text, &host, &port) || !fr_view_copy(host, host_text, sizeof(host_text)))
+    if (!loop_addr_split(text, &host, &port) || !fr_view_copy(host, host_text, sizeof(host_text)))
         return FR_ERR_SYNTAX;
     /* One address is kept. IPv4 is asked for first: "localhost" has both, and what listens there
      * mostly listens on 127.0.0.1 alone. */

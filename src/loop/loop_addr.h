@@ -29,6 +29,14 @@ struct loop_addr {
 FR_MUST_USE enum fr_err loop_addr_parse(struct fr_view text, struct loop_addr *out);
 /* As above, and asks the resolver for names: blocks, so boot and configuration checking only. */
 FR_MUST_USE enum fr_err loop_addr_resolve(struct fr_view text, struct loop_addr *out);
+/* All addresses of a "name:port", IPv4 if there are any, else IPv6, sorted, at most `max`. `server`
+ * (NULL: the system's resolver) is the IPv4 address of a DNS server that is asked in its place.
+ * Blocks for seconds: for a thread that has nothing else to do, or boot. FR_ERR_RESOLVE: there is
+ * no answer, or it names no address. */
+FR_MUST_USE enum fr_err loop_resolve(struct fr_view text, const struct loop_addr *server,
+                                     struct loop_addr *out, size_t max, size_t *out_count);
+/* Takes "name:port" or "[::1]:port" apart; false: there is no port. */
+bool loop_addr_split(struct fr_view text, struct fr_view *out_host, uint16_t *out_port);
 /* Canonical text; "-" for none. */
 void loop_addr_format(const struct loop_addr *addr, char out[LOOP_ADDR_TEXT_BYTES]);
 /* The address without the port ("10.0.0.7", "::1", "unix:"). */
