@@ -58,7 +58,7 @@ fill_counters(struct edge *edge, struct wire_server *self)
     self->bytes_out = sum.bytes_out;
     self->cache_hits = sum.cache_hits + sum.cache_stale;
     self->cache_misses = sum.cache_misses;
-    self->origin_requests = sum.member_requests;
+    self->origin_requests = sum.requests_forwarded;
     if (edge->cache != NULL) {
         struct cache_counters cache;
         cache_store_counters(edge->cache, &cache);

@@ -448,7 +448,7 @@ proxy_forward_pump(struct proxy_exchange *x)
     x->up_head_sent = true;
     x->sent_us = loop_now_us(x->worker->loop);
     up->requests++;
-    PROXY_COUNT(x->worker, member_requests);
+    PROXY_COUNT(x->worker, requests_forwarded);
     if (!x->head_ready)
         proxy_upstream_timer(up, x->cluster->view->config->timeouts.idle_us);
     loop_send(&up->sock, iov, count, on_up_sent, x);
