@@ -254,7 +254,7 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
     mgr_request_count(mgr, cluster, &state->pending_up, &state->pending_down);
     /* What was asked for and is shown as starting already is counted among the members. */
     state->pending_up = state->pending_up > starting ? state->pending_up - starting : 0;
-    size_t made = policy_threshold(&settings, state, mgr->scratch, count, now_us, decisions,
+    size_t made = policy_decide(&settings, state, mgr->scratch, count, NULL, now_us, decisions,
                                    DECISIONS_MAX);
     for (size_t i = 0; i < made; i++) {
         if (decisions[i].verdict == POLICY_HOLD)

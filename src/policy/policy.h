@@ -13,6 +13,7 @@
 #include "base/fr_err.h"
 #include "base/fr_view.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,7 +28,22 @@ struct policy_member {
     int64_t age_us; /* since it became ready */
 };
 
+/* Which engine decides how many: a row of policy_kinds.def. */
+enum policy_kind {
+#define POLICY_KIND_ROW(NAME, name, tick, sentence) POLICY_##NAME,
+#include "policy/policy_kinds.def"
+#undef POLICY_KIND_ROW
+    POLICY_KIND_COUNT
+};
+const char *policy_kind_name(enum policy_kind kind);
+FR_MUST_USE bool policy_kind_parse(struct fr_view name, enum policy_kind *out);
+
 struct policy_settings {
+    enum policy_kind kind;
+    double target;            /* of utilization, for POLICY_TARGET; 0: a default */
+    uint32_t spare;           /* members beyond what the engine wants */
+    double flaps_per_hour;    /* releases, each of which a start may follow; 0: no budget */
+    double changes_per_minute; /* members started or released; 0: none */
     double upper, lower; /* < 0: not set */
     int64_t upper_for_us, lower_for_us;
     uint32_t min, max, step_max;
@@ -37,6 +53,8 @@ struct policy_settings {
     bool available_known; /* the pool's owner said how many servers it has left */
     uint64_t available;
 };
+
+#define POLICY_TARGET_SLICES 30
 
 /* What must be remembered from one call to the next; the caller keeps it, zero-initialised. The
  * functions here write only the two `since`; all else is the caller's to say. */
@@ -48,7 +66,50 @@ struct policy_state {
      * counted there and not here. */
     uint32_t pending_up, pending_down;
     bool grow_failed; /* the last allocation was refused: below min, wait for the cooldown too */
+    struct policy_guard {
+        int64_t at_us; /* 0: not begun */
+        double flaps_left, changes_left;
+    } guard;
+    struct policy_target {
+        uint32_t wish[POLICY_TARGET_SLICES]; /* the highest of each slice of the window */
+        int64_t slice_us;                    /* when the newest began; 0: none did */
+        uint32_t slice;
+    } target;
+    /* For POLICY_FORECAST: policy_forecast_bytes() of the caller's, after its _init. */
+    struct policy_forecast *forecast;
 };
+struct policy_forecast;
+size_t policy_forecast_bytes(void);
+void policy_forecast_init(struct policy_forecast *self);
+
+/* What passed through the cluster in the tick that just ended. NaN: not known. */
+struct policy_traffic {
+    bool is_known;    /* false: counts and utilization only, between two ticks */
+    double dt_s;      /* how long the tick was */
+    double rate;      /* requests/s that came */
+    double slow;      /* share of them outside the latency goal */
+    double dropped;   /* requests/s refused */
+    double queue;     /* requests waiting at its end */
+    double startup_s; /* of the latest member that became useful; 0: none yet */
+    double drain_s;   /* how long a released one is still paid for */
+};
+
+/* What an engine sees. Usable: ready, healthy, not stale, with a number. */
+struct policy_observation {
+    int64_t now_us;
+    uint32_t total; /* all but the draining */
+    uint32_t ready; /* healthy ones that are not starting */
+    uint32_t starting, draining;
+    uint32_t stale; /* of the ready: without a usable number */
+    uint32_t usable;
+    uint32_t removable; /* of the usable: came from a pool */
+    double sum, mean, highest; /* over the usable; mean and highest NaN if there are none */
+    const struct policy_member *highest_member; /* NULL: not known one by one */
+    struct policy_traffic traffic;
+};
+/* What a cluster of equals looks like from counts alone; utilization NaN: not known. */
+void policy_survey_equals(uint32_t ready, uint32_t starting, uint32_t draining, double utilization,
+                          int64_t now_us, struct policy_observation *out);
 
 enum policy_verdict {
     POLICY_HOLD,
@@ -84,13 +145,29 @@ struct policy_decision {
     double after;    /* mean after the removal that was considered; NaN if none */
     uint32_t needed; /* members that the load needs at the target level */
     int64_t wait_us; /* how long until a wait or cooldown ends */
+    uint32_t desired; /* members, ready and starting, after this */
+    /* of an engine that looks ahead; 0: it does not */
+    double rate, forecast, margin; /* requests/s now, expected; capacity held for one expected */
+    double ahead_s;                /* how far it looked: a start-up */
+    double capacity;               /* requests/s of one member */
+    const char *voice;             /* who forecast; static */
 };
 
-/* Up to `max_decisions` decisions (weights first, then at most one allocate or deallocate); at
- * least one: a hold if there is nothing to do. Returns how many. */
-size_t policy_threshold(const struct policy_settings *settings, struct policy_state *state,
-                        const struct policy_member *members, size_t member_count, int64_t now_us,
-                        struct policy_decision *out, size_t max_decisions);
+/* One look of settings->kind: observation in, desired count and reason out. The verdict is a hold,
+ * an allocate or a deallocate of out->count; nobody is named. The same for the manager, `decide`
+ * and `simulate`. */
+void policy_tick(const struct policy_settings *settings, struct policy_state *state,
+                 const struct policy_observation *seen, struct policy_decision *out);
+
+#define POLICY_RELEASES_MAX 8 /* deallocate decisions of one call */
+
+/* policy_tick, then who: up to `max_decisions` decisions (weights first, then an allocate, or a
+ * deallocate for each victim); at least one: a hold if there is nothing to do. traffic NULL: not
+ * known. Returns how many. */
+size_t policy_decide(const struct policy_settings *settings, struct policy_state *state,
+                     const struct policy_member *members, size_t member_count,
+                     const struct policy_traffic *traffic, int64_t now_us,
+                     struct policy_decision *out, size_t max_decisions);
 
 /* One sentence for people, cut between characters where it does not fit:
  * "allocate 2: web-3 at 0.93, upper level 0.80; 3 ready, 0 starting". */

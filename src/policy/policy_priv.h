@@ -7,26 +7,43 @@
 
 #include "policy/policy.h"
 
-/* The members, counted and added up. Usable: ready, healthy, not stale, with a number. */
-struct policy__survey {
-    uint32_t total; /* all but the draining */
-    uint32_t ready; /* healthy ones that are not starting */
-    uint32_t starting, draining;
-    uint32_t stale; /* of the ready: without a usable number */
-    uint32_t usable;
-    double sum, mean, highest; /* over the usable; mean and highest NaN if there are none */
-    const struct policy_member *highest_member;
-};
-
 bool policy__is_usable(const struct policy_member *member);
 bool policy__can_name(const struct policy_member *member);
 void policy__copy_id(const char *id, char out[POLICY_ID_BYTES]);
-void policy__survey(const struct policy_member *members, size_t count, struct policy__survey *out);
-void policy__fill(const struct policy__survey *survey, struct policy_decision *out);
+/* The numbers it saw; a hold. */
+void policy__fill(const struct policy_observation *seen, struct policy_decision *out);
+void policy__hold(struct policy_decision *out, enum policy_rule rule, int64_t wait_us);
+/* How much of `span` since `from` (0: never) is still to wait; never negative. */
+int64_t policy__remaining(int64_t from_us, int64_t span_us, int64_t now_us);
+/* What the pool can still give, less what was asked of it already. */
+uint64_t policy__left_in_pool(const struct policy_settings *settings,
+                              const struct policy_state *state);
+/* How many more the maximum allows. */
+uint64_t policy__room_below_max(const struct policy_settings *settings,
+                                const struct policy_state *state,
+                                const struct policy_observation *seen);
+/* Ready, starting, and asked for. */
+uint32_t policy__have(const struct policy_state *state, const struct policy_observation *seen);
+/* True when the cluster is below its minimum: *out says what is done about it. */
+bool policy__below_min(const struct policy_settings *settings, const struct policy_state *state,
+                       const struct policy_observation *seen, struct policy_decision *out);
+
+/* The engines. *out is filled as a hold. */
+void policy__threshold(const struct policy_settings *settings, struct policy_state *state,
+                       const struct policy_observation *seen, struct policy_decision *out);
+void policy__target(const struct policy_settings *settings, struct policy_state *state,
+                    const struct policy_observation *seen, struct policy_decision *out);
+void policy__forecast(const struct policy_settings *settings, struct policy_state *state,
+                      const struct policy_observation *seen, struct policy_decision *out);
+/* For engines that name a number: makes it a verdict, within min, max, pool and budgets. */
+void policy__settle(const struct policy_settings *settings, struct policy_state *state,
+                    const struct policy_observation *seen, uint32_t desired,
+                    struct policy_decision *out);
 
 /* Weight decisions, at most `max` of them; returns how many. held: the upper level was reached for
  * long enough. */
-size_t policy__weights(const struct policy_settings *settings, const struct policy__survey *survey,
+size_t policy__weights(const struct policy_settings *settings,
+                       const struct policy_observation *seen,
                        const struct policy_member *members, size_t count, bool held,
                        struct policy_decision *out, size_t max);
 

@@ -164,6 +164,55 @@ say_lower(struct words *words, const struct policy_settings *settings,
     }
 }
 
+/* What an engine that names a number wants, and whose word that is. */
+static void
+say_wanted(struct words *words, const struct policy_decision *decision)
+{
+    say(words, "%u wanted", decision->needed);
+    if (decision->capacity > 0 && decision->voice != NULL)
+        say(words,
+            " for %.0f requests/s in %.0f s (now %.0f; by %s), margin %.2f, a member does %.0f",
+            shown(decision->forecast), shown(decision->ahead_s), shown(decision->rate),
+            decision->voice, shown(decision->margin), shown(decision->capacity));
+    else if (!isnan(decision->mean))
+        say(words, " at a mean of %.2f", shown(decision->mean));
+}
+
+static void
+say_engine(struct words *words, const struct policy_settings *settings,
+           const struct policy_decision *decision)
+{
+    switch (decision->rule) {
+    case POLICY_RULE_LEARNING:
+        say(words, "what a member can do is not known yet");
+        return;
+    case POLICY_RULE_NONSENSE:
+        say(words, "what was reported cannot be: nothing is given back on it");
+        return;
+    default:
+        say_wanted(words, decision);
+        break;
+    }
+    switch (decision->rule) {
+    case POLICY_RULE_ENOUGH:
+        say(words, ", which is what there is");
+        break;
+    case POLICY_RULE_AT_MAX:
+        say(words, ", but the maximum is %u", settings->max);
+        break;
+    case POLICY_RULE_FLAP_BUDGET:
+        say(words, ", but this hour's budget of %.0f releases is nearly used up",
+            shown(settings->flaps_per_hour));
+        break;
+    case POLICY_RULE_CHANGE_LIMIT:
+        say(words, ", but no more than %.0f may change in a minute",
+            shown(settings->changes_per_minute));
+        break;
+    default:
+        break;
+    }
+}
+
 static void
 say_reason(struct words *words, const struct policy_settings *settings,
            const struct policy_decision *decision)
@@ -208,6 +257,16 @@ say_reason(struct words *words, const struct policy_settings *settings,
     case POLICY_RULE_UNKNOWN:
     case POLICY_RULE_COUNT:
         say(words, "no member has a usable number");
+        break;
+    case POLICY_RULE_RISE:
+    case POLICY_RULE_SURPLUS:
+    case POLICY_RULE_ENOUGH:
+    case POLICY_RULE_AT_MAX:
+    case POLICY_RULE_FLAP_BUDGET:
+    case POLICY_RULE_CHANGE_LIMIT:
+    case POLICY_RULE_LEARNING:
+    case POLICY_RULE_NONSENSE:
+        say_engine(words, settings, decision);
         break;
     default:
         say_lower(words, settings, decision);

@@ -21,12 +21,12 @@
 /* The weight that would bring this member down to what the others do; its weight if there is no
  * reason, or no use, in changing it. */
 static uint32_t
-relieved_weight(const struct policy_settings *settings, const struct policy__survey *survey,
+relieved_weight(const struct policy_settings *settings, const struct policy_observation *seen,
                 const struct policy_member *member)
 {
-    if (survey->usable < 2 || !(member->utilization >= settings->upper))
+    if (seen->usable < 2 || !(member->utilization >= settings->upper))
         return member->weight;
-    double others = (survey->sum - member->utilization) / (survey->usable - 1);
+    double others = (seen->sum - member->utilization) / (seen->usable - 1);
     /* At utilization 0 (an upper level of 0) there is nothing to shift and nothing to divide by. */
     if (!(others < settings->upper) || !(member->utilization > UNEVEN_FACTOR * others) ||
         !(member->utilization > 0))
@@ -47,13 +47,13 @@ is_silent(const struct policy_member *member)
 }
 
 static uint32_t
-restored_weight(const struct policy_settings *settings, const struct policy__survey *survey,
+restored_weight(const struct policy_settings *settings, const struct policy_observation *seen,
                 const struct policy_member *member)
 {
     double lower = settings->lower >= 0 && settings->lower < settings->upper ? settings->lower : 0;
     double utilization = is_silent(member) ? 0 : member->utilization;
     bool cool = utilization < (lower + settings->upper) / 2;
-    bool even = fabs(utilization - survey->mean) <= NEAR_SHARE * survey->mean;
+    bool even = fabs(utilization - seen->mean) <= NEAR_SHARE * seen->mean;
     if (member->weight >= member->weight_normal || utilization >= settings->upper ||
         !(cool || even))
         return member->weight;
@@ -70,7 +70,7 @@ restored_weight(const struct policy_settings *settings, const struct policy__sur
 }
 
 size_t
-policy__weights(const struct policy_settings *settings, const struct policy__survey *survey,
+policy__weights(const struct policy_settings *settings, const struct policy_observation *seen,
                 const struct policy_member *members, size_t count, bool held,
                 struct policy_decision *out, size_t max)
 {
@@ -87,14 +87,14 @@ policy__weights(const struct policy_settings *settings, const struct policy__sur
             continue;
         uint32_t weight = member->weight;
         if (held && usable)
-            weight = relieved_weight(settings, survey, member);
+            weight = relieved_weight(settings, seen, member);
         bool relief = weight != member->weight;
         if (!relief)
-            weight = restored_weight(settings, survey, member);
+            weight = restored_weight(settings, seen, member);
         double change = fabs((double)weight - (double)member->weight);
         if (weight == member->weight || change < LEAST_SHARE * member->weight_normal)
             continue;
-        policy__fill(survey, &out[made]);
+        policy__fill(seen, &out[made]);
         out[made].verdict = POLICY_WEIGHT;
         out[made].rule = relief ? POLICY_RULE_RELIEVE_WEIGHT : POLICY_RULE_RESTORE_WEIGHT;
         out[made].weight = weight;

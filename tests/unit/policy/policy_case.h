@@ -60,7 +60,7 @@ policy_case_one(const struct policy_settings *settings, struct policy_state *sta
                 const struct policy_member *members, size_t count, int64_t now_us)
 {
     struct policy_decision decisions[20];
-    size_t made = policy_threshold(settings, state, members, count, now_us, decisions, 20);
+    size_t made = policy_decide(settings, state, members, count, NULL, now_us, decisions, 20);
     assert_int_equal(made, 1);
     return decisions[0];
 }

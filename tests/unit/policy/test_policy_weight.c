@@ -17,7 +17,7 @@ decide(const struct policy_settings *settings, const struct policy_member *membe
        struct policy_decision *out, size_t max)
 {
     struct policy_state state = {0};
-    return policy_threshold(settings, &state, members, count, NOW, out, max);
+    return policy_decide(settings, &state, members, count, NULL, NOW, out, max);
 }
 
 static void
@@ -83,9 +83,9 @@ test_not_before_the_level_has_lasted(void **state_)
     struct policy_member members[] = {policy_case_member("a", 0.9), policy_case_member("b", 0.2)};
     (void)state_;
     settings.upper_for_us = SECOND;
-    assert_int_equal(policy_threshold(&settings, &state, members, 2, NOW, out, 4), 1);
+    assert_int_equal(policy_decide(&settings, &state, members, 2, NULL, NOW, out, 4), 1);
     assert_int_equal(out[0].rule, POLICY_RULE_UPPER_WAIT);
-    assert_int_equal(policy_threshold(&settings, &state, members, 2, NOW + SECOND, out, 4), 1);
+    assert_int_equal(policy_decide(&settings, &state, members, 2, NULL, NOW + SECOND, out, 4), 1);
     assert_int_equal(out[0].rule, POLICY_RULE_RELIEVE_WEIGHT);
 }
 

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * policy_decide.c - what every engine shares: counting what there is, the limits that hold whatever
+ * an engine wants, and who leaves.
+ *
+ * May touch:  base.
+ * Bounded:    never beyond max, never below min, never fewer while a member's number is missing;
+ *             releases within the flap budget, changes within the limit a minute.
+ */
+#include "policy/policy_priv.h"
+
+#include "base/fr_check.h"
+
+#include <math.h>
+#include <string.h>
+
+#define FLAP_BURST_SHARE 0.83 /* of an hour's budget that may be spent at once */
+
+/* ---- what there is -------------------------------------------------------------------------- */
+
+bool
+policy__is_usable(const struct policy_member *member)
+{
+    return !member->starting && !member->draining && member->healthy && !member->stale &&
+           isfinite(member->utilization) && member->utilization >= 0;
+}
+
+void
+policy__copy_id(const char *id, char out[POLICY_ID_BYTES])
+{
+    size_t len = 0;
+    while (id != NULL && id[len] != '\0' && len < POLICY_ID_BYTES - 1)
+        len++;
+    /* Cut before a character, not inside one. */
+    while (id != NULL && id[len] != '\0' && len > 0 && ((unsigned char)id[len] & 0xc0) == 0x80)
+        len--;
+    if (len > 0)
+        memcpy(out, id, len);
+    out[len] = '\0';
+}
+
+/* A shortened id would be another server's. */
+bool
+policy__can_name(const struct policy_member *member)
+{
+    return member->id != NULL && member->id[0] != '\0' &&
+           strnlen(member->id, POLICY_ID_BYTES) < POLICY_ID_BYTES;
+}
+
+static void
+survey(const struct policy_member *members, size_t count, int64_t now_us,
+       struct policy_observation *out)
+{
+    *out = (struct policy_observation){
+        .now_us = now_us > 0 ? now_us : 1, /* 0 says "never" in the state */
+        .mean = NAN,
+        .highest = NAN,
+    };
+    for (size_t i = 0; i < count; i++) {
+        const struct policy_member *member = &members[i];
+        if (member->draining) {
+            out->draining++;
+            continue;
+        }
+        out->total++;
+        if (member->starting) {
+            out->starting++;
+            continue;
+        }
+        bool usable = policy__is_usable(member);
+        if (member->healthy) {
+            out->ready++;
+            out->stale += !usable;
+        }
+        if (!usable)
+            continue;
+        out->usable++;
+        out->removable += member->allocated && policy__can_name(member);
+        out->sum += member->utilization;
+        if (out->highest_member == NULL || member->utilization > out->highest) {
+            out->highest = member->utilization;
+            out->highest_member = member;
+        }
+    }
+    if (out->usable > 0)
+        out->mean = out->sum / out->usable;
+}
+
+void
+policy_survey_equals(uint32_t ready, uint32_t starting, uint32_t draining, double utilization,
+                     int64_t now_us, struct policy_observation *out)
+{
+    bool usable = isfinite(utilization) && utilization >= 0;
+
+    *out = (struct policy_observation){
+        .now_us = now_us > 0 ? now_us : 1,
+        .total = ready + starting,
+        .ready = ready,
+        .starting = starting,
+        .draining = draining,
+        .stale = usable ? 0 : ready,
+        .usable = usable ? ready : 0,
+        .removable = usable ? ready : 0,
+        .sum = usable ? utilization * ready : 0,
+        .mean = usable && ready > 0 ? utilization : (double)NAN,
+        .highest = usable && ready > 0 ? utilization : (double)NAN,
+    };
+}
+
+void
+policy__fill(const struct policy_observation *seen, struct policy_decision *out)
+{
+    *out = (struct policy_decision){
+        .verdict = POLICY_HOLD,
+        .rule = POLICY_RULE_WITHIN,
+        .ready = seen->ready,
+        .starting = seen->starting,
+        .draining = seen->draining,
+        .stale = seen->stale,
+        .mean = seen->mean,
+        .highest = seen->highest,
+        .after = NAN,
+    };
+    if (seen->highest_member != NULL)
+        policy__copy_id(seen->highest_member->id, out->highest_id);
+}
+
+/* ---- limits --------------------------------------------------------------------------------- */
+
+int64_t
+policy__remaining(int64_t from_us, int64_t span_us, int64_t now_us)
+{
+    if (from_us == 0 || span_us <= 0)
+        return 0;
+    int64_t passed = now_us > from_us ? now_us - from_us : 0;
+    return passed < span_us ? span_us - passed : 0;
+}
+
+void
+policy__hold(struct policy_decision *out, enum policy_rule rule, int64_t wait_us)
+{
+    out->verdict = POLICY_HOLD;
+    out->rule = rule;
+    out->wait_us = wait_us;
+}
+
+uint64_t
+policy__left_in_pool(const struct policy_settings *settings, const struct policy_state *state)
+{
+    if (!settings->available_known)
+        return UINT64_MAX;
+    return settings->available > state->pending_up ? settings->available - state->pending_up : 0;
+}
+
+uint64_t
+policy__room_below_max(const struct policy_settings *settings, const struct policy_state *state,
+               const struct policy_observation *seen)
+{
+    uint64_t taken = (uint64_t)seen->total + state->pending_up;
+    return settings->max > taken ? settings->max - taken : 0;
+}
+
+bool
+policy__below_min(const struct policy_settings *settings, const struct policy_state *state,
+                 const struct policy_observation *seen, struct policy_decision *out)
+{
+    uint64_t have = (uint64_t)seen->total + state->pending_up;
+    uint64_t room = policy__room_below_max(settings, state, seen);
+    if (settings->single || have >= settings->min || room == 0)
+        return false;
+    out->needed = settings->min;
+    int64_t wait_us =
+        state->grow_failed
+            ? policy__remaining(state->grown_at_us, settings->cooldown_up_us, seen->now_us)
+            : 0;
+    if (wait_us > 0) {
+        policy__hold(out, POLICY_RULE_UPPER_COOLDOWN, wait_us);
+        return true;
+    }
+    uint64_t left = policy__left_in_pool(settings, state);
+    if (left == 0) {
+        policy__hold(out, POLICY_RULE_POOL_EMPTY, 0);
+        return true;
+    }
+    uint64_t lacking = settings->min - have;
+    room = room < left ? room : left;
+    out->verdict = POLICY_ALLOCATE;
+    out->rule = POLICY_RULE_BELOW_MIN;
+    out->count = (uint32_t)(lacking < room ? lacking : room);
+    return true;
+}
+
+uint32_t
+policy__have(const struct policy_state *state, const struct policy_observation *seen)
+{
+    uint64_t have = (uint64_t)seen->ready + seen->starting + state->pending_up;
+    uint64_t less = state->pending_down < have ? state->pending_down : have;
+    return have - less < UINT32_MAX ? (uint32_t)(have - less) : UINT32_MAX;
+}
+
+/* The budgets refill with time; a clock that went back refills nothing. */
+static void
+refill(const struct policy_settings *settings, struct policy_guard *guard, int64_t now_us)
+{
+    double flaps_max = fmax(1, settings->flaps_per_hour * FLAP_BURST_SHARE);
+    double hours = (double)(now_us - guard->at_us) / 3.6e9;
+
+    if (guard->at_us == 0) {
+        guard->flaps_left = flaps_max;
+        guard->changes_left = settings->changes_per_minute;
+    } else if (hours > 0) {
+        guard->flaps_left = fmin(flaps_max, guard->flaps_left + hours * settings->flaps_per_hour);
+        guard->changes_left =
+            fmin(fmax(1, settings->changes_per_minute),
+                 guard->changes_left + hours * 60 * settings->changes_per_minute);
+    }
+    guard->at_us = now_us;
+}
+
+static uint64_t
+within_limit(const struct policy_settings *settings, const struct policy_guard *guard,
+             uint64_t count)
+{
+    if (!(settings->changes_per_minute > 0) || (double)count <= guard->changes_left)
+        return count;
+    return guard->changes_left >= 1 ? (uint64_t)guard->changes_left : 0;
+}
+
+static void
+settle_growth(const struct policy_settings *settings, struct policy_state *state,
+              const struct policy_observation *seen, uint64_t count, struct policy_decision *out)
+{
+    uint64_t room = policy__room_below_max(settings, state, seen);
+    uint64_t left = policy__left_in_pool(settings, state);
+    int64_t wait_us =
+        state->grow_failed
+            ? policy__remaining(state->grown_at_us, settings->cooldown_up_us, seen->now_us)
+            : 0;
+
+    if (settings->single || !settings->allocate)
+        policy__hold(out, POLICY_RULE_UPPER_NO_POOL, 0);
+    else if (room == 0)
+        policy__hold(out, POLICY_RULE_AT_MAX, 0);
+    else if (left == 0)
+        policy__hold(out, POLICY_RULE_POOL_EMPTY, 0);
+    else if (wait_us > 0)
+        policy__hold(out, POLICY_RULE_UPPER_COOLDOWN, wait_us);
+    else {
+        count = count < room ? count : room;
+        count = within_limit(settings, &state->guard, count < left ? count : left);
+        policy__hold(out, POLICY_RULE_CHANGE_LIMIT, 0);
+        if (count == 0)
+            return;
+        out->verdict = POLICY_ALLOCATE;
+        out->rule = POLICY_RULE_RISE;
+        out->count = (uint32_t)count;
+        state->guard.changes_left -= (double)count;
+    }
+}
+
+/* The fewer releases the budget has left, the more members one must be about. */
+static bool
+is_worth_a_release(const struct policy_settings *settings, const struct policy_guard *guard,
+                   uint32_t have, uint64_t count)
+{
+    double full = fmax(1, settings->flaps_per_hour * FLAP_BURST_SHARE);
+
+    if (!(settings->flaps_per_hour > 0) || guard->flaps_left >= full / 2)
+        return true;
+    if (guard->flaps_left < 1)
+        return false;
+    return (double)count >= ceil(1 + 0.1 * have * (1 - 2 * guard->flaps_left / full));
+}
+
+static void
+settle_release(const struct policy_settings *settings, struct policy_state *state,
+               const struct policy_observation *seen, uint64_t count, struct policy_decision *out)
+{
+    uint32_t have = policy__have(state, seen);
+
+    if (seen->stale > 0)
+        policy__hold(out, POLICY_RULE_LOWER_STALE, 0);
+    else if (have <= settings->min)
+        policy__hold(out, POLICY_RULE_LOWER_MIN, 0);
+    else if (settings->single || seen->removable == 0)
+        policy__hold(out, POLICY_RULE_LOWER_NONE_OURS, 0);
+    else if (!is_worth_a_release(settings, &state->guard, have, count))
+        policy__hold(out, POLICY_RULE_FLAP_BUDGET, 0);
+    else {
+        count = count < have - settings->min ? count : have - settings->min;
+        count = within_limit(settings, &state->guard, count);
+        policy__hold(out, POLICY_RULE_CHANGE_LIMIT, 0);
+        if (count == 0)
+            return;
+        out->verdict = POLICY_DEALLOCATE;
+        out->rule = POLICY_RULE_SURPLUS;
+        out->count = (uint32_t)count;
+        state->guard.flaps_left -= 1;
+        state->guard.changes_left -= (double)count;
+    }
+}
+
+void
+policy__settle(const struct policy_settings *settings, struct policy_state *state,
+               const struct policy_observation *seen, uint32_t desired,
+               struct policy_decision *out)
+{
+    uint32_t have = policy__have(state, seen);
+    uint64_t wanted = (uint64_t)desired + settings->spare;
+
+    out->needed = desired;
+    refill(settings, &state->guard, seen->now_us);
+    if (policy__below_min(settings, state, seen, out))
+        return;
+    wanted = wanted > settings->min ? wanted : settings->min;
+    wanted = wanted < settings->max ? wanted : settings->max;
+    if ((uint64_t)desired + settings->spare > settings->max && have >= settings->max)
+        policy__hold(out, POLICY_RULE_AT_MAX, 0);
+    else if (wanted > have)
+        settle_growth(settings, state, seen, wanted - have, out);
+    else if (wanted < have)
+        settle_release(settings, state, seen, have - wanted, out);
+    else
+        policy__hold(out, POLICY_RULE_ENOUGH, 0);
+}
+
+/* ---- one look ------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    void (*tick)(const struct policy_settings *, struct policy_state *,
+                 const struct policy_observation *, struct policy_decision *);
+} kinds[] = {
+#define POLICY_KIND_ROW(NAME, name, tick, sentence) {name, tick},
+#include "policy/policy_kinds.def"
+#undef POLICY_KIND_ROW
+};
+
+const char *
+policy_kind_name(enum policy_kind kind)
+{
+    return (size_t)kind < POLICY_KIND_COUNT ? kinds[kind].name : "unknown";
+}
+
+bool
+policy_kind_parse(struct fr_view name, enum policy_kind *out)
+{
+    for (size_t i = 0; i < POLICY_KIND_COUNT; i++)
+        if (fr_view_is(name, kinds[i].name)) {
+            *out = (enum policy_kind)i;
+            return true;
+        }
+    return false;
+}
+
+void
+policy_tick(const struct policy_settings *settings, struct policy_state *state,
+            const struct policy_observation *seen, struct policy_decision *out)
+{
+    fr_require((size_t)settings->kind < POLICY_KIND_COUNT);
+    policy__fill(seen, out);
+    kinds[settings->kind].tick(settings, state, seen, out);
+    out->desired = policy__have(state, seen);
+    if (out->verdict == POLICY_ALLOCATE)
+        out->desired += out->count;
+    if (out->verdict == POLICY_DEALLOCATE)
+        out->desired -= out->count < out->desired ? out->count : out->desired;
+}
+
+/* ---- who leaves ----------------------------------------------------------------------------- */
+
+static bool
+is_less_loaded(const struct policy_member *a, const struct policy_member *b)
+{
+    if (a->utilization < b->utilization || a->utilization > b->utilization)
+        return a->utilization < b->utilization;
+    if (a->in_flight != b->in_flight)
+        return a->in_flight < b->in_flight;
+    return a->age_us < b->age_us; /* the youngest has the coldest caches */
+}
+
+static bool
+is_chosen(const struct policy_decision *chosen, size_t count, const struct policy_member *member)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(chosen[i].member, member->id) == 0)
+            return true;
+    return false;
+}
+
+static const struct policy_member *
+choose_victim(const struct policy_member *members, size_t count,
+              const struct policy_decision *chosen, size_t chosen_count)
+{
+    const struct policy_member *victim = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct policy_member *member = &members[i];
+        if (!policy__is_usable(member) || !member->allocated || !policy__can_name(member))
+            continue;
+        if (is_chosen(chosen, chosen_count, member))
+            continue;
+        if (victim == NULL || is_less_loaded(member, victim))
+            victim = member;
+    }
+    return victim;
+}
+
+/* One decision for each that leaves. A start that is not needed any more ends by itself: it is
+ * ready first, and idle then, so it is the next to leave. */
+static size_t
+name_victims(const struct policy_decision *release, const struct policy_member *members,
+             size_t count, struct policy_decision *out, size_t max)
+{
+    size_t made = 0;
+    size_t wanted = release->count < POLICY_RELEASES_MAX ? release->count : POLICY_RELEASES_MAX;
+
+    while (made < wanted && made < max) {
+        const struct policy_member *victim = choose_victim(members, count, out, made);
+        if (victim == NULL)
+            break;
+        out[made] = *release;
+        out[made].count = 1;
+        policy__copy_id(victim->id, out[made].member);
+        made++;
+    }
+    return made;
+}
+
+size_t
+policy_decide(const struct policy_settings *settings, struct policy_state *state,
+              const struct policy_member *members, size_t member_count,
+              const struct policy_traffic *traffic, int64_t now_us, struct policy_decision *out,
+              size_t max_decisions)
+{
+    struct policy_observation seen;
+    struct policy_decision scale;
+
+    fr_require(max_decisions > 0);
+    survey(members, member_count, now_us, &seen);
+    if (traffic)
+        seen.traffic = *traffic;
+    policy_tick(settings, state, &seen, &scale);
+
+    bool held = settings->upper >= 0 && seen.highest >= settings->upper &&
+                policy__remaining(state->upper_since_us, settings->upper_for_us, seen.now_us) == 0;
+    size_t count =
+        policy__weights(settings, &seen, members, member_count, held, out, max_decisions - 1);
+    if (scale.verdict == POLICY_DEALLOCATE) {
+        size_t made =
+            name_victims(&scale, members, member_count, out + count, max_decisions - count);
+        if (made > 0)
+            return count + made;
+        policy__hold(&scale, POLICY_RULE_LOWER_NONE_OURS, 0);
+    }
+    if (count == 0 || scale.verdict != POLICY_HOLD)
+        out[count++] = scale;
+    return count;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * policy_forecast_member.c - what one member can do, and how long it takes to be useful: learnt
+ * from what the cluster shows.
+ *
+ * May touch:  base.
+ * Trusts:     nothing: only numbers that fit each other teach.
+ * Follows:    service demand law, U = X * S (Denning and Buzen, "The Operational Analysis of
+ *             Queueing Network Models", ACM Computing Surveys 1978); the shape of the latency curve
+ *             before it was seen is an M/M/k queue's tail (Erlang 1917).
+ */
+#include "policy/policy_forecast_priv.h"
+
+#include <math.h>
+
+#define USEFUL_UTILIZATION 0.05
+#define WEIGHT_MAX 200.0        /* of what was seen of the capacity: older fades */
+#define CURVE_FADE 0.9995       /* per tick that teaches the same step */
+#define PRIOR_STEEP 22.0        /* late share before anything was seen: exp(-22 (1 - u)) */
+#define PRIOR_REQUESTS 500.0    /* what that guess is worth */
+#define SHIFT_REQUESTS 2000.0   /* a step seen so often corrects the guess for the others */
+#define SHIFT_MAX 3.0           /* in logarithms */
+#define OVERLOAD_COST 3.0       /* beyond 1 a backlog outlives the overload */
+#define STARTUP_GUESS_S 60.0
+
+static double
+prior_slow(double utilization)
+{
+    return utilization >= 1 ? 1 : exp(-PRIOR_STEEP * (1 - utilization));
+}
+
+void
+policy__member_init(struct policy__member_model *model)
+{
+    *model = (struct policy__member_model){.startup_mean_s = STARTUP_GUESS_S,
+                                           .startup_high_s = STARTUP_GUESS_S};
+    policy__member_rebuild(model);
+}
+
+static void
+learn_capacity(struct policy__member_model *model, const struct policy_observation *seen)
+{
+    double utilization = seen->mean;
+    double capacity = seen->traffic.rate / (utilization * seen->usable);
+    if (!(capacity > 0) || !isfinite(capacity))
+        return;
+    double weight = utilization * utilization; /* a busy member tells more */
+    double value = log(capacity);
+    if (model->weight > 5) /* one liar among the ticks moves it little */
+        value = fmax(model->log_capacity - 1, fmin(model->log_capacity + 1, value));
+    model->weight = fmin(model->weight + weight, WEIGHT_MAX);
+    model->log_capacity += weight / model->weight * (value - model->log_capacity);
+}
+
+void
+policy__member_learn(struct policy__member_model *model, const struct policy_observation *seen)
+{
+    const struct policy_traffic *traffic = &seen->traffic;
+    double utilization = seen->mean;
+
+    if (traffic->startup_s > 0 && isfinite(traffic->startup_s)) {
+        double startup_s = fmin(traffic->startup_s, 86400);
+        if (!model->is_startup_known)
+            model->startup_mean_s = model->startup_high_s = startup_s;
+        model->is_startup_known = true;
+        model->startup_mean_s += 0.05 * (startup_s - model->startup_mean_s);
+        double faded = model->startup_high_s + 0.0005 * (model->startup_mean_s -
+                                                         model->startup_high_s);
+        model->startup_high_s = fmax(startup_s, faded);
+    }
+    if (!(utilization > USEFUL_UTILIZATION) || !(traffic->rate > 0) || seen->usable == 0 ||
+        traffic->queue > 0)
+        return;
+    learn_capacity(model, seen);
+    if (!(utilization < 1) || !(traffic->slow >= 0) || traffic->slow > 1 || traffic->dropped > 0)
+        return;
+    size_t step = (size_t)(utilization * POLICY__CURVE_STEPS);
+    double requests = traffic->rate * traffic->dt_s;
+    model->bad[step] = model->bad[step] * CURVE_FADE + traffic->slow * requests;
+    model->requests[step] = model->requests[step] * CURVE_FADE + requests;
+}
+
+/* How far what was seen is from the guess, in logarithms. */
+static double
+prior_shift(const struct policy__member_model *model)
+{
+    double shift = 0;
+    double total = 0;
+    for (size_t i = POLICY__CURVE_STEPS / 2; i < POLICY__CURVE_STEPS; i++) {
+        if (!(model->requests[i] > SHIFT_REQUESTS) || !(model->bad[i] > 0))
+            continue;
+        double at = ((double)i + 0.5) / POLICY__CURVE_STEPS;
+        double weight = model->requests[i] * ((double)i + 1);
+        shift += weight * log(model->bad[i] / model->requests[i] / prior_slow(at));
+        total += weight;
+    }
+    shift = total > 0 ? shift / total : 0;
+    return fmax(-SHIFT_MAX, fmin(SHIFT_MAX, shift));
+}
+
+/* Never falls with utilization: more load on a member cannot make fewer requests late. */
+void
+policy__member_rebuild(struct policy__member_model *model)
+{
+    double step[POLICY__CURVE_STEPS + 1];
+    double least = 1e-9;
+    double factor = exp(prior_shift(model));
+
+    for (size_t i = 0; i < POLICY__CURVE_STEPS; i++) {
+        double guess = fmin(1, prior_slow(((double)i + 0.5) / POLICY__CURVE_STEPS) * factor);
+        double share = (model->bad[i] + guess * PRIOR_REQUESTS) /
+                       (model->requests[i] + PRIOR_REQUESTS);
+        least = fmin(1, fmax(least, share));
+        step[i] = least;
+    }
+    step[POLICY__CURVE_STEPS] = 1;
+    for (size_t i = 0; i < POLICY__CURVE_FINE; i++) {
+        double x = (double)i / POLICY__CURVE_FINE * POLICY__CURVE_STEPS - 0.5;
+        size_t at = x > 0 ? (size_t)x : 0;
+        double part = x > 0 ? x - (double)at : 0;
+        model->slow[i] = (float)(step[at] * exp(part * log(step[at + 1] / step[at])));
+    }
+    model->slow[POLICY__CURVE_FINE] = 1;
+}
+
+double
+policy__member_capacity(const struct policy__member_model *model)
+{
+    return model->weight > 0 ? exp(model->log_capacity) : 0;
+}
+
+double
+policy__member_slow(const struct policy__member_model *model, double utilization)
+{
+    if (!(utilization < 1))
+        return 1 + (utilization - 1) * OVERLOAD_COST;
+    double x = utilization > 0 ? utilization * POLICY__CURVE_FINE : 0;
+    size_t i = (size_t)x;
+    double a = model->slow[i];
+    double b = model->slow[i + 1];
+    return a + (x - (double)i) * (b - a);
+}
+
+/* Between the mean and the slowest: half of the members are later than the mean. */
+double
+policy__member_startup_s(const struct policy__member_model *model)
+{
+    return (model->startup_mean_s + model->startup_high_s) / 2;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_policy_lines.c - the protocol of `freshet decide`: who gets an answer, and that what is not
+ * understood holds the count.
+ */
+#include "policy_case.h"
+
+#include "policy/policy_lines.h"
+
+#define HELLO "{\"type\":\"hello\",\"version\":1,\"dt\":5.0,\"min\":2,\"max\":80,\"drain\":30.0}"
+
+static enum policy_line
+take(struct policy_lines *lines, const char *text, long *out_count)
+{
+    char answer[POLICY_ANSWER_BYTES] = "";
+    enum policy_line what = policy_lines_take(lines, fr_view_of(text), answer);
+    *out_count = what == POLICY_LINE_SILENT ? -1 : strtol(answer, NULL, 10);
+    return what;
+}
+
+static enum policy_line
+tick(struct policy_lines *lines, int t_s, const char *rate, const char *util, const char *ready,
+     long *out_count)
+{
+    char text[256];
+    (void)snprintf(text, sizeof(text),
+                   "{\"type\":\"tick\",\"t\":%d,\"rate\":%s,\"util\":%s,\"slow\":0.0,\"queue\":0,"
+                   "\"ready\":%s,\"starting\":0}",
+                   t_s, rate, util, ready);
+    return take(lines, text, out_count);
+}
+
+static void
+test_who_is_answered(void **state)
+{
+    struct policy_lines *lines = policy_lines_new(POLICY_FORECAST);
+    long count;
+    (void)state;
+    assert_int_equal(take(lines, HELLO, &count), POLICY_LINE_SILENT);
+    assert_int_equal(take(lines, "{\"type\":\"later\"}", &count), POLICY_LINE_SILENT);
+    assert_int_equal(tick(lines, 0, "500", "0.5", "10", &count), POLICY_LINE_ANSWER);
+    assert_in_range(count, 7, 10);
+    assert_int_equal(take(lines, "", &count), POLICY_LINE_BAD);
+    assert_int_equal(take(lines, "{\"type\":\"tick\"}", &count), POLICY_LINE_BAD);
+    assert_int_equal(take(lines, "[1]", &count), POLICY_LINE_BAD);
+    assert_in_range(count, 7, 10);
+    policy_lines_free(&lines);
+    assert_null(lines);
+}
+
+static void
+test_limits_of_the_hello_hold(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < POLICY_KIND_COUNT; kind++) {
+        struct policy_lines *lines = policy_lines_new((enum policy_kind)kind);
+        long count;
+        (void)take(lines, HELLO, &count);
+        assert_int_equal(take(lines, "x", &count), POLICY_LINE_BAD);
+        assert_int_equal(count, 2);
+        for (int i = 0; i < 2000; i++) {
+            (void)tick(lines, 5 * i, i < 1000 ? "1" : "90000", i < 1000 ? "0.001" : "1.0", "10",
+                       &count);
+            assert_in_range(count, 2, 80);
+        }
+        policy_lines_free(&lines);
+    }
+}
+
+static void
+test_nonsense_holds(void **state)
+{
+    static const char *const bad[][3] = {
+        {"null", "0.5", "20"},     {"-1", "0.5", "20"},  {"1e300", "0.5", "20"},
+        {"\"many\"", "0.5", "20"}, {"0", "null", "20"},  {"0", "-3", "20"},
+        {"2000", "1.0", "-1"},     {"2000", "1", "1e99"}, {"2000", "1", "null"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct policy_lines *lines = policy_lines_new(POLICY_FORECAST);
+        long count = 0;
+        long before = 0;
+        (void)take(lines, HELLO, &count);
+        for (int k = 0; k < 200; k++)
+            (void)tick(lines, 5 * k, "1600", "0.8", "20", &before);
+        for (int k = 200; k < 205; k++) {
+            (void)tick(lines, 5 * k, bad[i][0], bad[i][1], bad[i][2], &count);
+            assert_true(count >= 20 && count >= before);
+        }
+        policy_lines_free(&lines);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_who_is_answered),
+        cmocka_unit_test(test_limits_of_the_hello_hold),
+        cmocka_unit_test(test_nonsense_holds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
