@@ -165,10 +165,11 @@ struct loop_file_piece {
 void loop_send_file(struct loop_sock *sock, const struct iovec *parts, int count,
                     const struct loop_file_piece *file, loop_send_fn fn, void *ctx);
 bool loop_send_pending(const struct loop_sock *sock);
-/* How many bytes the other side has acknowledged since the socket was opened; *out_all: all that
- * was sent. The kernel takes megabytes from a sender whose reader takes none, so that what it took
- * says little about a reader. Cost: one system call. */
-uint64_t loop_sock_delivered(const struct loop_sock *sock, bool *out_all);
+/* How many bytes of those that the kernel took for it the other side has not acknowledged. The
+ * kernel takes megabytes from a sender whose reader takes none, so that what it took says little
+ * about a reader. Cost: one system call. */
+uint64_t loop_sock_unread(const struct loop_sock *sock);
+uint64_t loop_sock_sent(const struct loop_sock *sock); /* bytes that the kernel ever took */
 void loop_shutdown_send(struct loop_sock *sock); /* half close */
 /* Ends all operations without their callbacks and closes the descriptor; fn (may be NULL) runs
  * when the storage may be reused, in this turn or a later one. */

@@ -14,11 +14,16 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 4096
+/* What the kernel takes for an accepted socket before it can be sent, so that a slow reader does
+ * not hold megabytes. What is on its way does not count: a fast one over a long line is not slowed.
+ */
+#define LISTEN_UNSENT_BYTES_MAX 131072
 #define LISTEN_FILE_MODE 0600
 
 /* ---- binding ------------------------------------------------------------------------------ */
@@ -62,7 +67,7 @@ bind_unix(int fd, const struct loop_addr *addr)
 static int
 bind_inet(int fd, const struct loop_addr *addr, bool reuse_port)
 {
-    int on = 1, off = 0;
+    int on = 1, off = 0, unsent = LISTEN_UNSENT_BYTES_MAX;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
         return errno;
     if (reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)
@@ -71,6 +76,7 @@ bind_inet(int fd, const struct loop_addr *addr, bool reuse_port)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)); /* else IPv6 alone */
     /* Accepted sockets inherit it, which saves a system call each. */
     (void)loop__tcp_nodelay(fd, addr->sa.any.sa_family);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
     return bind(fd, &addr->sa.any, addr->len) == 0 ? 0 : errno;
 }
 

@@ -411,15 +411,21 @@ loop_send_pending(const struct loop_sock *sock)
 }
 
 uint64_t
-loop_sock_delivered(const struct loop_sock *sock, bool *out_all)
+loop_sock_unread(const struct loop_sock *sock)
 {
     int queued = 0;
     fr_require(!(sock->flags & SOCK_CLOSED));
-    /* It fails only for what is no stream socket; a Unix socket counts its book-keeping too. */
+    /* It fails only for what is no stream socket. A Unix socket counts its book-keeping too, and
+     * TCP its own end. */
     if (ioctl(sock->fd, SIOCOUTQ, &queued) != 0 || queued < 0)
-        queued = 0;
-    *out_all = queued == 0;
-    return (uint64_t)queued < sock->sent_bytes ? sock->sent_bytes - (uint64_t)queued : 0;
+        return 0;
+    return (uint64_t)queued < sock->sent_bytes ? (uint64_t)queued : sock->sent_bytes;
+}
+
+uint64_t
+loop_sock_sent(const struct loop_sock *sock)
+{
+    return sock->sent_bytes;
 }
 
 void

@@ -113,7 +113,7 @@ on_timer(void *ctx)
         proxy_pace_idle_judge(client);
         break;
     case PROXY_CLIENT_LINGER:
-        proxy_client_close(client);
+        proxy_pace_linger_judge(client);
         break;
     case PROXY_CLIENT_CLOSED:
         break;
@@ -227,6 +227,8 @@ on_recv_lingering(struct proxy_client *client, struct loop_buf *buf, int status)
     loop_buf_give_back(buf);
     if (status > 0)
         client->linger_bytes += (uint32_t)status;
+    if (status == 0 && proxy_pace_unread(client))
+        return; /* it has said all, and still reads: its timer runs */
     if (status <= 0 || client->linger_bytes > PROXY_LINGER_BYTES_MAX)
         proxy_client_close(client);
     else

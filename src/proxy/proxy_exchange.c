@@ -108,7 +108,8 @@ proxy_exchange_reply(struct proxy_exchange *x)
         return;
     }
     proxy_input_shift(&client->in);
-    if (client->ended || (quiet && !client->in.buf[0]))
+    bool over = client->ended || (quiet && !client->in.buf[0]);
+    if (over && !proxy_pace_unread(client))
         proxy_client_close(client);
     else
         proxy_client_linger(client);

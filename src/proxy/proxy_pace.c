@@ -69,13 +69,13 @@ static bool
 reads_slowly(struct proxy_client *client)
 {
     struct proxy_worker *worker = client->worker;
-    bool all;
     if (!is_due(worker, &client->reading))
         return false;
-    uint64_t bytes = loop_sock_delivered(&client->sock, &all);
-    if (!all || loop_send_pending(&client->sock))
-        return is_slow(worker, &client->reading, bytes, worker->limits.read_rate);
-    client->reading = (struct proxy_pace){0};
+    uint64_t unread = loop_sock_unread(&client->sock);
+    if (unread > PROXY_UNREAD_BYTES_MAX || loop_send_pending(&client->sock))
+        return is_slow(worker, &client->reading, loop_sock_sent(&client->sock) - unread,
+                       worker->limits.read_rate);
+    client->reading = (struct proxy_pace){0}; /* what is left is no burden */
     return false;
 }
 
@@ -155,15 +155,27 @@ proxy_pace_judge(struct proxy_exchange *x)
     arm(client);
 }
 
-/* ---- between two requests ------------------------------------------------------------------- */
+/* ---- behind an answer ----------------------------------------------------------------------- */
+
+/* Whether so much was sent since it was idle last that the kernel is worth asking. */
+static bool
+is_suspect(const struct proxy_client *client)
+{
+    return loop_sock_sent(&client->sock) - client->idle_sent_bytes > PROXY_UNREAD_BYTES_MAX;
+}
+
+bool
+proxy_pace_unread(const struct proxy_client *client)
+{
+    return is_suspect(client) && loop_sock_unread(&client->sock) > PROXY_UNREAD_BYTES_MAX;
+}
 
 void
 proxy_pace_idle(struct proxy_client *client)
 {
-    /* A small answer is not worth the kernel's time: the buffer it lies in is no burden. */
-    bool suspect = client->sock.sent_bytes - client->idle_sent_bytes > PROXY_UNREAD_BYTES_MAX;
+    bool suspect = is_suspect(client);
     int64_t idle_us = client->worker->limits.client_idle_us;
-    client->idle_sent_bytes = client->sock.sent_bytes;
+    client->idle_sent_bytes = loop_sock_sent(&client->sock);
     client->idle_until_us = loop_now_us(client->worker->loop) + idle_us;
     if (suspect || client->reading.halves > 0)
         proxy_pace_wait(client, &client->reading);
@@ -186,5 +198,19 @@ proxy_pace_idle_judge(struct proxy_client *client)
         proxy_client_close(client);
     } else {
         proxy_client_timer(client, due < left_us ? due : left_us);
+    }
+}
+
+void
+proxy_pace_linger_judge(struct proxy_client *client)
+{
+    if (!proxy_pace_unread(client)) {
+        proxy_client_close(client);
+    } else if (reads_slowly(client)) {
+        count_slow_reader(client->worker);
+        proxy_client_abort(client);
+    } else {
+        proxy_pace_wait(client, &client->reading);
+        arm(client);
     }
 }

@@ -525,6 +525,9 @@ void proxy_pace_moved(const struct proxy_client *client, struct proxy_pace *pace
 /* The client's timer fired, in an exchange or between two. The exchange or client may be gone. */
 void proxy_pace_judge(struct proxy_exchange *x);
 void proxy_pace_idle_judge(struct proxy_client *client);
+void proxy_pace_linger_judge(struct proxy_client *client);
+/* Much of the last answer still lies in the kernel. */
+bool proxy_pace_unread(const struct proxy_client *client);
 void proxy_pace_idle(struct proxy_client *client); /* starts the timer of an idle client */
 
 /* proxy_local.c */

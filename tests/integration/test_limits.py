@@ -9,6 +9,7 @@ import pytest
 
 from harness import http1
 from harness.box import wait
+from harness.origin import Answer
 from harness.setup import Edge, cluster, simple
 
 ROUTES = [{"cluster": "web", "body-max": "1KiB", "name": "small"},
@@ -249,3 +250,38 @@ def test_a_thousand_fields_of_one_name_cost_little(box):
                 assert client.read_response().status == status
         spent[name] = (cpu_s(edge) - before) / count
     assert all(seconds < 0.005 for seconds in spent.values()), spent
+
+
+def test_slow_clients_by_default(box):
+    """Nothing is configured: heads end after 10 s, bodies and readers within 20 s, 2,000 silent
+    connections within 25 s."""
+    edge, _ = simple(box, answer=lambda request: Answer(200, b"x" * 10000000))
+    began, ended = time.monotonic(), {}
+    silent = [http1.connect(edge.address) for _ in range(2000)]
+    slow = {"header_timeouts": (b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"a"),
+            "body_timeouts": (http1.head("POST", "/", [("Transfer-Encoding", "chunked")]),
+                              b"1\r\na\r\n"),
+            "read_timeouts": (http1.head("GET", "/"), b"")}
+    socks = {}
+    for name, (first, _) in slow.items():
+        socks[name] = socket.socket()
+        socks[name].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        socks[name].connect(("127.0.0.1", edge.port))
+        socks[name].sendall(first)
+
+    def all_ended():
+        for name in (*slow, "idle_timeouts"):
+            if name not in ended and counter(edge, name) == (2000 if name not in slow else 1):
+                ended[name] = time.monotonic() - began
+        for name, (_, drop) in slow.items():
+            if drop and name not in ended:
+                socks[name].send(drop)
+        time.sleep(0.2)
+        return len(ended) == 4
+    wait("all to be closed", all_ended, 30)
+    assert 10 <= ended["header_timeouts"] < 14, ended
+    assert ended["body_timeouts"] < 20 and ended["read_timeouts"] < 20, ended
+    assert ended["idle_timeouts"] < 25, ended
+    assert all(sock.recv(1) == b"" for sock in silent)
+    for sock in (*silent, *socks.values()):
+        sock.close()

@@ -49,13 +49,13 @@ def scripted(box, serve, **more):
     return Edge(box, {"web": cluster([member.address], health=None)}, limits=PACE, **more)
 
 
-def small_reader(edge, path="/"):
+def small_reader(edge, path="/", fields=()):
     """A client that has asked and whose own kernel takes little for it."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     sock.settimeout(10)
     sock.connect(("127.0.0.1", edge.port))
-    sock.sendall(http1.head("GET", path))
+    sock.sendall(http1.head("GET", path, fields))
     return sock
 
 
@@ -177,6 +177,33 @@ def test_an_answer_that_the_kernel_holds_is_watched_too(box):
         while sock.recv(65536):
             pass
     sock.close()
+
+
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_the_last_answer_is_watched_too(box, half_closed):
+    edge, _ = simple(box, limits=PACE, answer=lambda request: Answer(200, b"x" * 300000))
+    sock, began = small_reader(edge, fields=[("Connection", "close")]), time.monotonic()
+    wait("the end of the request", lambda: metric(edge, "requests") == 1)
+    if half_closed:
+        sock.shutdown(socket.SHUT_WR)
+    wait("the reset", lambda: metric(edge, "read_timeouts") == 1)
+    assert WINDOW <= time.monotonic() - began <= LONGEST + 2  # lingering comes first
+    with pytest.raises(ConnectionResetError):
+        while sock.recv(65536):
+            pass
+    sock.close()
+
+
+def test_the_last_answer_is_whole_for_who_reads_it(box):
+    edge, _ = simple(box, limits=PACE, answer=lambda request: Answer(200, b"x" * 300000))
+    sock, got = small_reader(edge, fields=[("Connection", "close")]), b""
+    while data := sock.recv(10000):
+        got += data
+        time.sleep(0.1)
+    assert got.endswith(b"x" * 300000)
+    sock.close()
+    wait("the end", lambda: metric(edge, "requests") == 1)
+    assert metric(edge, "read_timeouts") == 0
 
 
 def test_an_idle_client_that_has_read_all_stays(box):

@@ -77,6 +77,8 @@ test_listen_tcp(void **state)
     assert_string_equal(door.peer, "127.0.0.1");
     assert_int_equal(getsockopt(door.fd, IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
     assert_true(on); /* inherited from the listener */
+    assert_int_equal(getsockopt(door.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &on, &len), 0);
+    assert_int_equal(on, 131072); /* likewise: a slow reader holds no megabytes in the kernel */
     close(fd);
     close(door.fd);
     /* A pause keeps them in the backlog. */
