@@ -15,7 +15,7 @@ from harness.setup import Edge, cluster, metric, simple
 WINDOW = 1.0
 PACE = {"body-timeout": "1s", "body-rate": 1000, "read-rate": 10000}
 CHUNKED = [("Transfer-Encoding", "chunked")]
-LONGEST = WINDOW * 2  # a window and a half, and what a busy machine adds
+LONGEST = WINDOW * 1.5 + 2  # and what a busy machine adds
 
 
 class Script:
@@ -167,12 +167,11 @@ def test_a_slow_reader(box, cached):
 
 def test_an_answer_that_the_kernel_holds_is_watched_too(box):
     """The edge has sent it all, and the connection is kept: nobody reads."""
-    edge, _ = simple(box, limits=PACE, answer=lambda request: Answer(200, b"x" * 300000))
+    edge, _ = simple(box, limits=PACE, answer=lambda request: Answer(200, b"x" * 100000))
     sock, began = small_reader(edge), time.monotonic()
-    wait("the end of the request", lambda: metric(edge, "requests") == 1)
-    assert time.monotonic() - began < WINDOW
     wait("the reset", lambda: metric(edge, "read_timeouts") == 1)
     assert WINDOW <= time.monotonic() - began <= LONGEST
+    assert metric(edge, "errors") == 0 and metric(edge, "requests") == 1
     with pytest.raises(ConnectionResetError):
         while sock.recv(65536):
             pass
@@ -181,13 +180,14 @@ def test_an_answer_that_the_kernel_holds_is_watched_too(box):
 
 @pytest.mark.parametrize("half_closed", [False, True])
 def test_the_last_answer_is_watched_too(box, half_closed):
-    edge, _ = simple(box, limits=PACE, answer=lambda request: Answer(200, b"x" * 300000))
+    edge, _ = simple(box, limits={**PACE, "body-timeout": "3s"},
+                     answer=lambda request: Answer(200, b"x" * 100000))
     sock, began = small_reader(edge, fields=[("Connection", "close")]), time.monotonic()
     wait("the end of the request", lambda: metric(edge, "requests") == 1)
     if half_closed:
         sock.shutdown(socket.SHUT_WR)
     wait("the reset", lambda: metric(edge, "read_timeouts") == 1)
-    assert WINDOW <= time.monotonic() - began <= LONGEST + 2  # lingering comes first
+    assert 3 <= time.monotonic() - began <= 3 * 1.5 + 4  # lingering comes first
     with pytest.raises(ConnectionResetError):
         while sock.recv(65536):
             pass
@@ -195,12 +195,12 @@ def test_the_last_answer_is_watched_too(box, half_closed):
 
 
 def test_the_last_answer_is_whole_for_who_reads_it(box):
-    edge, _ = simple(box, limits=PACE, answer=lambda request: Answer(200, b"x" * 300000))
+    edge, _ = simple(box, limits=PACE, answer=lambda request: Answer(200, b"x" * 100000))
     sock, got = small_reader(edge, fields=[("Connection", "close")]), b""
     while data := sock.recv(10000):
         got += data
         time.sleep(0.1)
-    assert got.endswith(b"x" * 300000)
+    assert got.endswith(b"\r\n\r\n" + b"x" * 100000)
     sock.close()
     wait("the end", lambda: metric(edge, "requests") == 1)
     assert metric(edge, "read_timeouts") == 0
@@ -236,8 +236,8 @@ def test_silence_of_the_member_is_not_the_clients(box):
             time.sleep(WINDOW * 2)
         sock.sendall(b"0\r\n\r\n")
     edge = scripted(box, serve)
-    assert http1.fetch(edge.address).body == b"abcabcabc"
-    with http1.Client(edge.address) as client:  # a body is in, the answer takes its time
+    assert http1.fetch(edge.address, timeout=30).body == b"abcabcabc"
+    with http1.Client(edge.address, timeout=30) as client:  # the body is in
         assert client.request("POST", body=b"abc").body == b"abcabcabc"
     assert metric(edge, "read_timeouts") == metric(edge, "body_timeouts") == 0
 
