@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static uint64_t fail_countdown; /* tests only, atomic; 0 = never */
 
@@ -128,4 +129,19 @@ fr_xalloc_lines(size_t bytes)
         out_of_memory(bytes);
     memset(ptr, 0, rounded);
     return ptr;
+}
+
+void *
+fr_mem_map(size_t bytes)
+{
+    void *ptr = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return ptr == MAP_FAILED ? NULL : ptr;
+}
+
+void
+fr_mem_unmap(void *ptr, size_t bytes)
+{
+    if (ptr != NULL)
+        fr_insist(munmap(ptr, bytes) == 0);
 }

@@ -29,6 +29,11 @@ void fr_xgrow(void **array, size_t *capacity, size_t needed, size_t item_bytes);
 void *fr_xalloc_lines(size_t bytes);
 #define FR_CACHE_LINE 64
 
+/* Whole pages of address space, zeroed, resident from their first touch on; NULL when there are
+ * none. The length is to be said again when they are given back. */
+void *fr_mem_map(size_t bytes);
+void fr_mem_unmap(void *ptr, size_t bytes);
+
 /* Tests only: the allocation that is `countdown` away fails (fr_alloc, fr_realloc); 0 = never. */
 void fr_mem_fail_after(uint64_t countdown);
 

@@ -18,7 +18,8 @@
 #include "http/http.h"
 
 struct cache_store;
-struct cache_entry;  /* complete: counted reference */
+struct cache_entry;  /* complete: held by a reader, or a counted reference */
+struct cache_reader; /* one worker's way in */
 struct cache_filler; /* one worker's, while a response comes in */
 
 #define CACHE_MEMORY_BYTES_MIN (256 * 1024) /* less than this is FR_ERR_RANGE */
@@ -29,8 +30,12 @@ struct cache_options {
     uint64_t memory_bytes;
     uint64_t object_bytes_max;
 };
-struct cache_counters { /* of the store, summed over its shards */
-    uint64_t bytes, entries, stored, evicted, refused_full, refused_large, refused_tags,
+struct cache_counters {
+    /* bytes are those of tables and of pages in use, in all: index + head + body + slack. With free
+     * they are the budget, less a rest of a page. */
+    uint64_t bytes, index_bytes, head_bytes, body_bytes, slack_bytes, free_bytes;
+    uint64_t waiting; /* evicted, and not free until readers say so */
+    uint64_t entries, stored, evicted, refused_full, refused_large, refused_tags,
         refused_purged;
 };
 
@@ -38,6 +43,19 @@ FR_MUST_USE enum fr_err cache_store_new(const struct cache_options *options,
                                         struct cache_store **out);
 void cache_store_free(struct cache_store **store); /* after every entry was let go */
 void cache_store_counters(const struct cache_store *store, struct cache_counters *out);
+/* Has what is stale for good leave first, when memory is short: looks at so many buckets of the
+ * index, round and round. One thread, always the same. */
+void cache_store_age(struct cache_store *store, size_t buckets, int64_t now_us);
+
+/* Look-ups by a reader take no lock and write nothing that other readers touch. What they find is
+ * the reader's until it lets go; a reader and all it holds are one thread's.
+ * wake (may be NULL) is called on any thread, at most once before the next cache_reader_turn, which
+ * it is to bring about soon, on the reader's thread: memory waits for it. */
+typedef void (*cache_wake_fn)(void *ctx);
+FR_MUST_USE enum fr_err cache_reader_new(struct cache_store *store, cache_wake_fn wake, void *ctx,
+                                         struct cache_reader **out);
+void cache_reader_turn(struct cache_reader *reader);
+void cache_reader_free(struct cache_reader **reader); /* it holds nothing any more */
 
 /* What a route changes of the rules. */
 #define CACHE_UNSET INT64_C(-1)
@@ -69,6 +87,7 @@ struct cache_request {
     struct fr_view scheme; /* "http" */
     struct fr_view host;   /* normalised, port kept */
     int64_t now_us;        /* wall clock */
+    struct cache_reader *reader; /* who holds what is found; NULL: a counted reference */
     uint64_t serial; /* filling: cache_purge_serial() when the request went out; 0 = it does now */
     uint32_t owner;  /* filling: whose requests these are, below CACHE_OWNERS_MAX */
     const struct cache_policy *policy; /* NULL: the default */
@@ -103,6 +122,10 @@ enum cache_answer cache_lookup(struct cache_store *store, const struct cache_req
                                struct cache_found *out);
 struct cache_entry *cache_entry_ref(struct cache_entry *entry);
 void cache_entry_unref(struct cache_entry **entry);
+/* Once more: to be let go as often. */
+struct cache_entry *cache_entry_hold(struct cache_reader *reader, struct cache_entry *entry);
+/* Of what was found with this reader; reader NULL: the same as _unref. NULL entries are allowed. */
+void cache_entry_let_go(struct cache_reader *reader, struct cache_entry **entry);
 
 /* The stored head as it goes to a client: status line and end-to-end fields, each ending in CRLF,
  * without Age, Connection, Content-Length and the empty line, which the sender adds. Date is there.

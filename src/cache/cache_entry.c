@@ -17,7 +17,6 @@
 
 #define ENTRY_MAGIC 0x43454e54u
 #define STATUS_BYTES 13 /* "HTTP/1.1 200 " */
-#define BODY_BYTES (sizeof(struct cache__body) + CACHE__ALLOC_OVERHEAD)
 
 /* What is not stored: what ends at this hop, what the sender writes itself (Age, Content-Length, of
  * a part also Content-Range), a member's load at that moment, which is nobody's a second later, and
@@ -118,42 +117,7 @@ static size_t
 entry_bytes(const struct cache__entry_plan *plan)
 {
     return sizeof(struct cache_entry) + part_of_bytes(plan) + plan->tags->count * sizeof(uint32_t) +
-           plan->key->len + plan->vary.len + head_bytes(plan) + CACHE__ALLOC_OVERHEAD +
-           (plan->body ? 0 : BODY_BYTES);
-}
-
-/* ---- bodies ---------------------------------------------------------------------------------- */
-
-static struct cache__body *
-body_new(void)
-{
-    struct cache__body *body = fr_alloc(sizeof(*body));
-    if (!body)
-        return NULL;
-    body->refs = 1;
-    body->counted_bytes = BODY_BYTES;
-    return body;
-}
-
-static struct cache__body *
-body_ref(struct cache__body *body)
-{
-    __atomic_fetch_add(&body->refs, 1, __ATOMIC_RELAXED);
-    return body;
-}
-
-/* Returns what it had of the budget, when this was the last reference. */
-static uint64_t
-body_unref(struct cache__body *body)
-{
-    if (__atomic_fetch_sub(&body->refs, 1, __ATOMIC_ACQ_REL) > 1)
-        return 0;
-    uint64_t bytes = body->counted_bytes;
-    for (uint32_t i = 0; i < body->part_count; i++)
-        fr_free(body->parts[i].data);
-    fr_free(body->parts);
-    fr_free(body);
-    return bytes;
+           plan->key->len + plan->vary.len + head_bytes(plan);
 }
 
 uint64_t
@@ -202,14 +166,19 @@ cache__entry_plan(struct cache__entry_plan *plan, struct cache_store *store,
 }
 
 static struct cache_entry *
-entry_new(const struct cache__entry_plan *plan, size_t bytes)
+entry_new(struct cache_store *store, const struct cache__entry_plan *plan, size_t bytes)
 {
-    struct cache_entry *entry = fr_alloc(bytes - CACHE__ALLOC_OVERHEAD);
+    uint64_t owner = cache__owner_of(plan->key->hash);
+    if (bytes > cache__store_piece_max(store))
+        return NULL;
+    struct cache_entry *entry = cache__store_alloc(store, bytes, owner, CACHE__KIND_HEAD);
     if (!entry)
         return NULL;
-    entry->body = plan->body ? body_ref(plan->body) : body_new();
+    *entry = (struct cache_entry){.store = store};
+    entry->body = plan->body ? cache__body_ref(plan->body)
+                             : cache__body_new(store, owner, plan->body_bytes);
     if (!entry->body) {
-        fr_free(entry);
+        cache__store_give(store, entry, bytes, CACHE__KIND_HEAD);
         return NULL;
     }
     uint32_t *tags = (uint32_t *)(void *)(entry + 1);
@@ -228,7 +197,7 @@ entry_new(const struct cache__entry_plan *plan, size_t bytes)
     entry->tag_count = (uint16_t)plan->tags->count;
     entry->status = plan->response->status;
     entry->refs = 1;
-    entry->counted_bytes = bytes - (plan->body ? 0 : BODY_BYTES);
+    entry->counted_bytes = bytes;
     entry->modified_s = modified_s(plan->response, plan->freshness->response_us / FR_US_PER_S);
     entry->key = fr_view_make(at, plan->key->len);
     at = put(at, fr_view_make(plan->key->text, plan->key->len));
@@ -249,17 +218,9 @@ entry_new(const struct cache__entry_plan *plan, size_t bytes)
 struct cache_entry *
 cache__entry_make(struct cache_store *store, const struct cache__entry_plan *plan)
 {
-    size_t bytes = entry_bytes(plan);
-    if (!cache__store_reserve(store, bytes)) {
+    struct cache_entry *entry = entry_new(store, plan, entry_bytes(plan));
+    if (!entry)
         cache__store_refused(store, CACHE__REFUSED_FULL);
-        return NULL;
-    }
-    struct cache_entry *entry = entry_new(plan, bytes);
-    if (!entry) {
-        cache__store_release(store, bytes);
-        return NULL;
-    }
-    entry->store = store;
     return entry;
 }
 
@@ -269,9 +230,8 @@ cache__entry_free(struct cache_entry *entry)
     fr_require(entry->magic == ENTRY_MAGIC);
     entry->magic = 0;
     struct cache_store *store = entry->store;
-    uint64_t bytes = entry->counted_bytes + body_unref(entry->body);
-    fr_free(entry);
-    cache__store_release(store, bytes);
+    cache__body_unref(store, entry->body);
+    cache__store_give(store, entry, entry->counted_bytes, CACHE__KIND_HEAD);
 }
 
 struct cache_entry *
@@ -317,11 +277,7 @@ cache_entry_body_bytes(const struct cache_entry *entry)
 bool
 cache_entry_body(const struct cache_entry *entry, size_t index, struct fr_view *out)
 {
-    const struct cache__body *body = entry->body;
-    if (index >= body->part_count)
-        return false;
-    *out = fr_view_make(body->parts[index].data, body->parts[index].len);
-    return true;
+    return cache__body_part(entry->body, index, out);
 }
 
 int64_t

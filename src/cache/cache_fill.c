@@ -21,54 +21,21 @@
 #include "base/fr_mem.h"
 
 #define FILLER_MAGIC 0x4346494cu
-#define PART_BYTES_MIN 16384
-#define PART_BYTES_MAX (1024 * 1024)
-#define PARTS_GROWTH 8
 
 struct cache_filler {
     uint32_t magic;
     bool length_known;
     bool joins;      /* the body is one part with room for what another entry held of it */
     uint64_t length; /* of what comes */
-    size_t at;       /* joins: where the next byte goes */
+    uint64_t at;     /* joins: where the next byte goes */
+    uint64_t joined_bytes;
     struct cache_entry *entry;
 };
 
-/* Reserves and takes; counted with the entry. NULL when there is no room. */
-static void *
-memory_take(struct cache_entry *entry, void *old, size_t old_bytes, size_t bytes)
+static uint64_t
+owner_of(const struct cache_entry *entry)
 {
-    size_t extra = bytes - old_bytes + (old ? 0 : CACHE__ALLOC_OVERHEAD);
-    if (!cache__store_reserve(entry->store, extra))
-        return NULL;
-    void *memory = fr_realloc(old, bytes);
-    if (!memory) {
-        cache__store_release(entry->store, extra);
-        return NULL;
-    }
-    entry->body->counted_bytes += extra;
-    return memory;
-}
-
-/* One more empty part of `bytes`; false when there is no room. */
-static bool
-part_add(struct cache_entry *entry, size_t bytes)
-{
-    struct cache__body *body = entry->body;
-    if (body->part_count == body->part_cap) {
-        uint32_t cap = body->part_cap + (body->part_cap ? PARTS_GROWTH : 1);
-        struct cache__part *parts =
-            memory_take(entry, body->parts, body->part_cap * sizeof(*parts), cap * sizeof(*parts));
-        if (!parts)
-            return false;
-        body->parts = parts;
-        body->part_cap = cap;
-    }
-    char *data = memory_take(entry, NULL, 0, bytes);
-    if (!data)
-        return false;
-    body->parts[body->part_count++] = (struct cache__part){.data = data, .len = 0, .cap = bytes};
-    return true;
+    return cache__owner_of(entry->hash);
 }
 
 /* Where a new part and the part of an entry lie to each other. */
@@ -113,18 +80,17 @@ piece_is_whole(const struct cache_piece *piece)
     return piece->first == 0 && piece->last == piece->total - 1;
 }
 
-/* One part for both, with what the old entry holds in its place. */
+/* Room for both, with what the old entry holds in its place. */
 static bool
 join_fill(struct cache_entry *entry, const struct cache_entry *old, const struct join *join)
 {
-    size_t bytes = (size_t)(join->piece.last - join->piece.first + 1);
+    uint64_t bytes = join->piece.last - join->piece.first + 1;
+    uint64_t at = join->old_at;
     struct fr_view part;
-    if (!part_add(entry, bytes))
+    if (!cache__body_reserve(entry->store, owner_of(entry), entry->body, bytes))
         return false;
-    char *at = entry->body->parts[0].data + join->old_at;
     for (size_t i = 0; cache_entry_body(old, i, &part); i++) {
-        if (part.len)
-            memcpy(at, part.ptr, part.len);
+        cache__body_write(entry->body, at, part);
         at += part.len;
     }
     return true;
@@ -133,7 +99,7 @@ join_fill(struct cache_entry *entry, const struct cache_entry *old, const struct
 static struct cache_filler *
 filler_new(struct cache_entry *entry, bool length_known, uint64_t length)
 {
-    struct cache_filler *filler = memory_take(entry, NULL, 0, sizeof(*filler));
+    struct cache_filler *filler = fr_alloc(sizeof(*filler));
     if (filler)
         *filler = (struct cache_filler){
             .magic = FILLER_MAGIC,
@@ -155,7 +121,7 @@ join_begin(struct cache_store *store, const struct cache_request *request,
     struct cache_filler *filler = NULL;
     struct cache_entry *entry = NULL;
     struct cache__merged *merged = NULL;
-    struct cache_entry *old = cache__store_find(store, plan->key, request->head);
+    struct cache_entry *old = cache__store_find(store, NULL, plan->key, request->head);
     if (!old || !may_join(old, response, &plan->part_of->piece, length,
                           cache__store_object_max(store), &join))
         goto out;
@@ -168,6 +134,7 @@ join_begin(struct cache_store *store, const struct cache_request *request,
     part_of.piece = join.piece;
     plan->response = &merged->head;
     plan->part_of = whole ? NULL : &part_of;
+    plan->body_bytes = join.piece.last - join.piece.first + 1;
     entry = cache__entry_make(store, plan);
     if (!entry || !join_fill(entry, old, &join))
         goto out;
@@ -175,6 +142,7 @@ join_begin(struct cache_store *store, const struct cache_request *request,
     if (filler) {
         filler->joins = true;
         filler->at = join.new_at;
+        filler->joined_bytes = plan->body_bytes;
         entry = NULL;
     }
 out:
@@ -187,14 +155,19 @@ out:
 }
 
 static struct cache_filler *
-begin(struct cache_store *store, const struct cache__entry_plan *plan, bool length_known,
+begin(struct cache_store *store, struct cache__entry_plan *plan, bool length_known,
       uint64_t length)
 {
     struct cache_filler *filler = NULL;
+    if (!cache__store_could_hold(store, length)) { /* nobody is evicted for what cannot be */
+        cache__store_refused(store, CACHE__REFUSED_FULL);
+        return NULL;
+    }
+    plan->body_bytes = length;
     struct cache_entry *entry = cache__entry_make(store, plan);
     if (!entry)
         return NULL;
-    if (length > 0 && !part_add(entry, (size_t)length))
+    if (!cache__body_reserve(store, owner_of(entry), entry->body, length))
         cache__store_refused(store, CACHE__REFUSED_FULL);
     else
         filler = filler_new(entry, length_known, length);
@@ -246,54 +219,20 @@ cache_fill_begin(struct cache_store *store, const struct cache_request *request,
     return begin(store, &plan, length_known, length);
 }
 
-/* Room for more: a part twice as large as the last one, within bounds. */
-static bool
-room_make(struct cache_filler *filler)
-{
-    struct cache_entry *entry = filler->entry;
-    size_t bytes = PART_BYTES_MIN;
-    if (entry->body->part_count > 0)
-        bytes = entry->body->parts[entry->body->part_count - 1].cap * 2;
-    if (bytes > PART_BYTES_MAX)
-        bytes = PART_BYTES_MAX;
-    return part_add(entry, bytes);
-}
-
-/* Copies as much as the last part takes. Returns how much that was. */
-static size_t
-part_fill(struct cache_entry *entry, struct fr_view data)
-{
-    if (entry->body->part_count == 0)
-        return 0;
-    struct cache__part *part = &entry->body->parts[entry->body->part_count - 1];
-    size_t bytes = part->cap - part->len;
-    if (bytes > data.len)
-        bytes = data.len;
-    if (bytes)
-        memcpy(part->data + part->len, data.ptr, bytes);
-    part->len += bytes;
-    entry->body->bytes += bytes;
-    return bytes;
-}
-
 /* The bytes go to their place; the part is as long as it will be only once all are there. */
 static enum fr_err
 join_add(struct cache_filler **filler, struct fr_view data)
 {
     struct cache_filler *self = *filler;
-    struct cache__part *part = &self->entry->body->parts[0];
     if (data.len > self->length) {
         cache_fill_drop(filler);
         return FR_ERR_FULL;
     }
-    if (data.len)
-        memcpy(part->data + self->at, data.ptr, data.len);
+    cache__body_write(self->entry->body, self->at, data);
     self->at += data.len;
     self->length -= data.len;
-    if (self->length == 0) {
-        part->len = part->cap;
-        self->entry->body->bytes = part->len;
-    }
+    if (self->length == 0)
+        cache__body_set_whole(self->entry->body, self->joined_bytes);
     return FR_OK;
 }
 
@@ -311,9 +250,9 @@ cache_fill_add(struct cache_filler **filler, struct fr_view data)
         goto refuse;
     refusal = CACHE__REFUSED_FULL;
     while (data.len > 0) {
-        size_t bytes = part_fill(entry, data);
+        size_t bytes = cache__body_append(entry->body, data);
         data = fr_view_make(data.ptr + bytes, data.len - bytes);
-        if (data.len > 0 && !room_make(self))
+        if (data.len > 0 && !cache__body_grow(entry->store, owner_of(entry), entry->body))
             goto refuse;
     }
     return FR_OK;
@@ -321,25 +260,6 @@ refuse:
     cache__store_refused(entry->store, refusal);
     cache_fill_drop(filler);
     return FR_ERR_FULL;
-}
-
-/* Gives back what the last part has too much. */
-static void
-part_trim(struct cache_entry *entry)
-{
-    if (entry->body->part_count == 0)
-        return;
-    struct cache__part *part = &entry->body->parts[entry->body->part_count - 1];
-    if (part->len == part->cap || part->len == 0)
-        return;
-    char *data = fr_realloc(part->data, part->len);
-    if (!data)
-        return; /* it stays as it is, and stays counted */
-    size_t less = part->cap - part->len;
-    part->data = data;
-    part->cap = part->len;
-    entry->body->counted_bytes -= less;
-    cache__store_release(entry->store, less);
 }
 
 /* The filler ends; its entry is the caller's. */
@@ -352,9 +272,6 @@ filler_end(struct cache_filler **filler)
     *filler = NULL;
     self->magic = 0;
     fr_free(self);
-    size_t bytes = sizeof(*self) + CACHE__ALLOC_OVERHEAD;
-    entry->body->counted_bytes -= bytes;
-    cache__store_release(entry->store, bytes);
     return entry;
 }
 
@@ -366,7 +283,7 @@ cache_fill_commit(struct cache_filler **filler)
                  (self->joins ? self->length == 0 : self->entry->body->bytes == self->length);
     struct cache_entry *entry = filler_end(filler);
     if (whole) {
-        part_trim(entry);
+        cache__body_trim(entry->store, owner_of(entry), entry->body);
         cache__store_take(entry->store, entry);
     }
     cache_entry_unref(&entry);

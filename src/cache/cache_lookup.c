@@ -10,9 +10,21 @@
 
 /* Whether the target itself is there, in another variant (RFC 9211 section 2.2). */
 static enum cache_forward
-miss_of(struct cache_store *store, const struct cache__key *key)
+miss_of(struct cache_store *store, struct cache_reader *reader, const struct cache__key *key)
 {
-    return cache__store_has(store, key) ? CACHE_FORWARD_VARY_MISS : CACHE_FORWARD_URI_MISS;
+    return cache__store_has(store, reader, key) ? CACHE_FORWARD_VARY_MISS : CACHE_FORWARD_URI_MISS;
+}
+
+/* The first ones exactly; then one of many is written down, for all of them: the line is that of
+ * everybody. */
+static void
+count_hit(struct cache_entry *entry, struct cache_reader *reader)
+{
+    uint32_t hits = 1;
+    if (reader && __atomic_load_n(&entry->hits, __ATOMIC_RELAXED) >= CACHE__SAMPLE)
+        hits = cache__reader_sample(reader);
+    if (hits > 0)
+        __atomic_fetch_add(&entry->hits, hits, __ATOMIC_RELAXED);
 }
 
 static enum cache_answer
@@ -55,20 +67,22 @@ cache_lookup(struct cache_store *store, const struct cache_request *request,
     if (cache__bypasses(head, &asked) ||
         !cache__key_make(cache__store_hash_key(store), request, &key))
         return answer;
-    struct cache_entry *entry = cache__store_find(store, &key, head);
+    if (request->reader)
+        cache__reader_pass(request->reader);
+    struct cache_entry *entry = cache__store_find(store, request->reader, &key, head);
     answer = asked.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_MISS;
     if (!entry) {
-        out->forward = miss_of(store, &key);
+        out->forward = miss_of(store, request->reader, &key);
         return answer;
     }
     enum cache_answer verdict = judge(request, &asked, entry, out);
     bool answers = verdict == CACHE_FRESH || verdict == CACHE_STALE_ALLOWED;
     if (answers)
-        __atomic_fetch_add(&entry->hits, 1, __ATOMIC_RELAXED);
+        count_hit(entry, request->reader);
     if (answers || (verdict == CACHE_VALIDATE && !asked.only_if_cached)) {
         out->entry = entry;
         return verdict;
     }
-    cache_entry_unref(&entry);
+    cache_entry_let_go(request->reader, &entry);
     return answer;
 }

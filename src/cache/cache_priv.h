@@ -10,6 +10,8 @@
 #include "cache/cache.h"
 
 #include "base/fr_list.h"
+#include "base/fr_lock.h"
+#include "base/fr_mem.h"
 
 /* ---- rules (cache_control.c, cache_rules.c) -------------------------------------------------- */
 
@@ -143,26 +145,92 @@ enum cache__purged cache__purges_judge(struct cache__purges *purges, struct cach
 bool cache__purges_apply(struct cache__purges *purges, struct cache_entry *entry, int64_t now_us,
                          struct cache__freshness *freshness);
 
-/* ---- entries (cache_entry.c) ----------------------------------------------------------------- */
+/* ---- memory (cache_mem.c) -------------------------------------------------------------------- */
 
-/* Counted with every allocation: the allocator's own word and slack. */
-#define CACHE__ALLOC_OVERHEAD 16
+enum cache__kind { CACHE__KIND_HEAD, CACHE__KIND_BODY, CACHE__KINDS };
+struct cache__mem;
+uint64_t cache__mem_tables_bytes(uint64_t bytes); /* that it needs besides */
+struct cache__mem *cache__mem_new(uint64_t bytes);
+void cache__mem_free(struct cache__mem **mem);
+size_t cache__mem_page_bytes(const struct cache__mem *mem);
+/* At most a page. The owner, never 0, is what _poorest tells. Not zeroed. NULL: no room. */
+void *cache__mem_take(struct cache__mem *mem, size_t bytes, uint64_t owner, enum cache__kind kind);
+/* NULL is allowed; bytes as it was taken. */
+void cache__mem_give(struct cache__mem *mem, void *ptr, size_t bytes, enum cache__kind kind);
+bool cache__mem_fits_less(const struct cache__mem *mem, size_t bytes, size_t less);
+/* The owners of what stands in a page that is nearly empty. Returns how many. */
+size_t cache__mem_poorest(struct cache__mem *mem, uint64_t *out_owners, size_t max);
+struct cache__mem_stat {
+    uint64_t live_bytes[CACHE__KINDS]; /* as asked for */
+    uint64_t used_bytes;               /* whole pages */
+    uint64_t slack_bytes;              /* of them, not live */
+    uint64_t free_bytes;
+};
+void cache__mem_stat(const struct cache__mem *mem, struct cache__mem_stat *out);
+
+/* ---- readers (cache_reader.c) ---------------------------------------------------------------- */
+
+#define CACHE__SAMPLE 64 /* one in so many hits is counted in the entry, and counts for all */
+
+struct cache__limbo {
+    struct fr_lock lock;
+    struct fr_list readers;
+    struct fr_list entries; /* oldest first */
+    uint64_t waiting;       /* atomic */
+    uint64_t epoch __attribute__((aligned(FR_CACHE_LINE))); /* ... and read without: atomic */
+};
+void cache__limbo_init(struct cache__limbo *limbo);
+void cache__limbo_fini(struct cache__limbo *limbo); /* after the last reader */
+/* Takes the reference that the index had; the entry is in no list. */
+void cache__limbo_retire(struct cache__limbo *limbo, struct cache_entry *entry);
+void cache__limbo_empty(struct cache__limbo *limbo); /* of what no reader can have any more */
+void cache__limbo_wake(struct cache__limbo *limbo);  /* those that keep it from that */
+struct cache__limbo *cache__store_limbo(struct cache_store *store);
+/* False: no memory. */
+bool cache__reader_pin(struct cache_reader *reader, struct cache_entry *entry);
+void cache__reader_pass(struct cache_reader *reader);     /* a turn, if it is worth one */
+uint32_t cache__reader_sample(struct cache_reader *reader); /* a hit: how many to count now */
+
+/* ---- entries (cache_entry.c) ----------------------------------------------------------------- */
 
 struct cache__part {
     char *data;
-    size_t len;
-    size_t cap;
+    uint32_t len;
+    uint32_t cap;
 };
 
 /* The bytes of one response, shared by the entries that a 304 makes of each other. */
 struct cache__body {
     uint32_t refs; /* atomic */
     uint32_t part_count;
-    uint32_t part_cap;
-    struct cache__part *parts;
     uint64_t bytes;
-    uint64_t counted_bytes; /* of the store's budget: this struct, the parts and their table */
+    uint64_t counted_bytes; /* all its pieces */
+    struct cache__part first;
+    void *tables; /* of further parts */
+    void *last;
+    uint32_t piece_bytes; /* of this struct with its first part */
+    /* while it is filled */
+    uint32_t filling_index;
+    struct cache__part *filling;
+    uint64_t room;
 };
+/* `owner`: cache__owner_of the entry. bytes: how long it will be; 0: nobody knows. It may have less
+ * room than that: see _reserve. NULL: no memory. */
+struct cache__body *cache__body_new(struct cache_store *store, uint64_t owner, uint64_t bytes);
+struct cache__body *cache__body_ref(struct cache__body *body);
+void cache__body_unref(struct cache_store *store, struct cache__body *body);
+/* Room for so many more bytes; false when there is no memory (some may have been taken). */
+bool cache__body_reserve(struct cache_store *store, uint64_t owner, struct cache__body *body,
+                         uint64_t bytes);
+/* More room, about as much as there is. */
+bool cache__body_grow(struct cache_store *store, uint64_t owner, struct cache__body *body);
+/* Takes what there is room for, and says how much. */
+size_t cache__body_append(struct cache__body *body, struct fr_view data);
+/* Anywhere within what was reserved; then the length of all that was written. */
+void cache__body_write(struct cache__body *body, uint64_t at, struct fr_view data);
+void cache__body_set_whole(struct cache__body *body, uint64_t bytes);
+void cache__body_trim(struct cache_store *store, uint64_t owner, struct cache__body *body);
+bool cache__body_part(const struct cache__body *body, size_t index, struct fr_view *out);
 
 /* Of a stored 206. */
 struct cache__part_of {
@@ -194,10 +262,11 @@ struct cache_entry {
     /* shard lock */
     struct fr_list queue;
     struct cache_entry *chain;
-    bool visited;
+    bool visited; /* atomic */
     /* shared, atomic */
     uint32_t refs;
     uint32_t hits;
+    uint64_t retired; /* when it came into the limbo; 0 = it did not */
     uint64_t serial;  /* judged up to this purge */
     int64_t stale_us; /* made stale by a purge then; 0 = not */
 };
@@ -217,6 +286,7 @@ struct cache__entry_plan {
     uint32_t owner;
     uint64_t serial;
     struct cache__body *body; /* shared with the new entry; NULL: it gets an empty one */
+    uint64_t body_bytes;      /* how long that will be; 0: unknown */
 };
 /* Fills key, vary, select, tags, owner and serial, in the caller's storage. False: it has no key,
  * matches nothing, or has too many tags, which is counted. */
@@ -231,6 +301,15 @@ bool cache__entry_plan(struct cache__entry_plan *plan, struct cache_store *store
 struct cache_entry *cache__entry_make(struct cache_store *store,
                                       const struct cache__entry_plan *plan);
 void cache__entry_free(struct cache_entry *entry); /* the last reference, or never seen */
+/* By which memory knows whose it is: the bucket and the shard. Never 0. */
+#define CACHE__SHARDS 32 /* by hash.hi; see cache_store.c */
+#define CACHE__OWNER_BITS 58
+static inline uint64_t
+cache__owner_of(struct fr_hash128 hash)
+{
+    return (hash.lo & ((UINT64_C(1) << CACHE__OWNER_BITS) - 1)) |
+           (hash.hi % CACHE__SHARDS) << CACHE__OWNER_BITS | UINT64_C(1) << 63;
+}
 /* What it takes of the budget with its body: what an eviction gives back if nobody holds either. */
 uint64_t cache__entry_counted(const struct cache_entry *entry);
 
@@ -251,15 +330,25 @@ enum cache__refusal { CACHE__REFUSED_FULL, CACHE__REFUSED_LARGE, CACHE__REFUSED_
 
 const struct fr_hash_key *cache__store_hash_key(const struct cache_store *store);
 uint64_t cache__store_object_max(const struct cache_store *store);
-/* Takes bytes of the budget, evicting for it; false when that is not enough. */
-bool cache__store_reserve(struct cache_store *store, uint64_t bytes);
-void cache__store_release(struct cache_store *store, uint64_t bytes);
+/* Of the budget, evicting for it; NULL when that is not enough. At most _piece_max bytes. */
+void *cache__store_alloc(struct cache_store *store, size_t bytes, uint64_t owner,
+                         enum cache__kind kind);
+void cache__store_give(struct cache_store *store, void *ptr, size_t bytes, enum cache__kind kind);
+bool cache__store_could_hold(const struct cache_store *store, uint64_t bytes); /* if it was empty */
+size_t cache__store_piece_max(const struct cache_store *store);
+/* Whether `less` bytes would take less memory than `bytes` do. */
+bool cache__store_fits_less(const struct cache_store *store, size_t bytes, size_t less);
+/* Evicts who owns a piece. */
+void cache__store_evict_owner(struct cache_store *store, uint64_t owner);
 void cache__store_refused(struct cache_store *store, enum cache__refusal refusal);
-/* The variant of `key` that the request selects, referenced; NULL when there is none. */
-struct cache_entry *cache__store_find(struct cache_store *store, const struct cache__key *key,
+/* The variant of `key` that the request selects, NULL when there is none: pinned by the reader, or
+ * without one referenced. */
+struct cache_entry *cache__store_find(struct cache_store *store, struct cache_reader *reader,
+                                      const struct cache__key *key,
                                       const struct http_head *request);
 /* Whether any variant of it is there. */
-bool cache__store_has(struct cache_store *store, const struct cache__key *key);
+bool cache__store_has(struct cache_store *store, struct cache_reader *reader,
+                      const struct cache__key *key);
 /* Keeps the caller's reference whatever happens. */
 void cache__store_take(struct cache_store *store, struct cache_entry *entry);
 struct cache__purges *cache__store_purges(const struct cache_store *store);

@@ -99,8 +99,7 @@ slot_count_for(uint64_t memory_bytes)
 uint64_t
 cache__purges_bytes(uint64_t memory_bytes)
 {
-    return sizeof(struct cache__purges) + slot_count_for(memory_bytes) * sizeof(struct slot) +
-           2 * CACHE__ALLOC_OVERHEAD;
+    return sizeof(struct cache__purges) + slot_count_for(memory_bytes) * sizeof(struct slot);
 }
 
 struct cache__purges *

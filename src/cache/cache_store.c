@@ -1,82 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cache_store.c - the shelf: finds, admits and evicts stored responses.
+ * cache_store.c - the shelf's index: finds, admits, replaces and invalidates stored responses.
  *
  * May touch:  base, http. Never: sockets, clocks, files.
- * Threads:    any. A key belongs to one of SHARDS shards; a shard's mutex is held for one look-up,
- *             one insertion or one eviction, never while memory is taken or given back.
- * Memory:     memory_bytes in all: index, entries, bodies, and responses still coming in. What is
- *             evicted while it is read counts until its last reader leaves.
- * When full:  evict from the fuller of two shards; if what was evicted is still held, refuse to
- *             store.
- * Cost:       a hit: one key copied and hashed, one lock, one atomic increment.
- * Follows:    RFC 9111 sections 4, 4.1 and 4.4; Zhang et al., "SIEVE is Simpler than LRU".
- *
- *     shard.queue:   newest <-> ... <-> hand <-> ... <-> oldest        (fr_list, newest first)
- *                                    <--- the hand walks from old to new, spares what was visited
- *                                         since it last came by, and evicts the first that was not.
+ * Threads:    any. A key belongs to one of CACHE__SHARDS shards. Readers (cache_reader.c) walk its
+ *             chains without a lock; whoever changes one holds the shard's mutex, for one insertion
+ *             or removal, and retires what it took out.
+ * Memory:     cache_evict.c. The tables are made once.
+ * Cost:       a hit by a reader: one key copied and hashed, the chain walked, one pin. No lock, no
+ *             write that another reader would see, but for the first visit since SIEVE came by and
+ *             the first CACHE__SAMPLE hits.
+ * Follows:    RFC 9111 sections 4, 4.1 and 4.4; docs/decisions/0019.
  */
-#include "cache/cache_priv.h"
+#include "cache/cache_shelf.h"
 
 #include "base/fr_check.h"
-#include "base/fr_lock.h"
-#include "base/fr_mem.h"
 #include "base/fr_time.h"
 
 #define STORE_MAGIC 0x43535452u
-#define SHARDS 32
 #define BUCKETS_MIN 64
-#define BUCKETS_MAX 65536
-#define ENTRY_BYTES_EXPECTED 4096 /* one bucket for so many bytes of budget */
+#define BUCKETS_MAX (1 << 24)
+#define ENTRY_BYTES_EXPECTED 2048 /* one bucket for so many bytes of budget */
+#define SPARE_SHARE 64            /* of the budget */
+#define SPARE_BYTES_MAX (16 << 20)
 #define VARIANTS_MAX 16           /* entries of one key; then the oldest leaves */
-#define MARKS 64                  /* invalidation marks a shard, by hash */
-#define EVICT_SLACK_BYTES 65536
 
 /* An invalidation further than this in the future of a response was made by a clock that has been
  * set back since. */
 #define MARK_AHEAD_MAX_US (3600 * FR_US_PER_S)
-
-/* When the target of this hash was last invalidated, and any other one that had the place before.
- */
-struct mark {
-    uint64_t hash;
-    int64_t us;
-    int64_t others_us;
-};
-
-struct shard {
-    struct fr_lock lock;
-    /* under the lock */
-    struct cache_entry **buckets;
-    struct fr_list queue;
-    struct fr_list *hand; /* next to be looked at; &queue: start at the oldest */
-    size_t entry_count;
-    struct mark marks[MARKS]; /* when targets were last invalidated */
-    /* written under the lock, read without: atomic */
-    uint64_t bytes;
-} __attribute__((aligned(FR_CACHE_LINE)));
-
-struct cache_store {
-    uint32_t magic;
-    /* set once */
-    struct cache_options options;
-    struct fr_hash_key hash_key;
-    size_t bucket_count; /* a shard; a power of two */
-    size_t shard_count;  /* initialised so far */
-    struct cache_entry **bucket_memory;
-    struct cache__purges *purges;
-    /* shared, atomic */
-    uint64_t bytes __attribute__((aligned(FR_CACHE_LINE)));
-    uint64_t entries;
-    uint64_t stored;
-    uint64_t evicted;
-    uint64_t refused_full;
-    uint64_t refused_large;
-    uint64_t refused_tags;
-    uint64_t refused_purged;
-    uint32_t evict_next;
-    struct shard shards[SHARDS];
-};
 
 struct key_of {
     struct fr_hash128 hash;
@@ -87,25 +38,13 @@ struct walk {
     void *ctx;
 };
 
-static void
-count_add(uint64_t *counter, uint64_t n)
-{
-    __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
-}
-
-static uint64_t
-count_read(const uint64_t *counter)
-{
-    return __atomic_load_n(counter, __ATOMIC_RELAXED);
-}
-
 /* ---- making and freeing ---------------------------------------------------------------------- */
 
 static size_t
 bucket_count_for(uint64_t memory_bytes)
 {
     size_t count = BUCKETS_MIN;
-    while (count < BUCKETS_MAX && count * SHARDS * ENTRY_BYTES_EXPECTED < memory_bytes)
+    while (count < BUCKETS_MAX && count * CACHE__SHARDS * ENTRY_BYTES_EXPECTED < memory_bytes)
         count *= 2;
     return count;
 }
@@ -113,34 +52,38 @@ bucket_count_for(uint64_t memory_bytes)
 enum fr_err
 cache_store_new(const struct cache_options *options, struct cache_store **out)
 {
-    size_t bucket_count = bucket_count_for(options->memory_bytes);
-    uint64_t index_bytes = sizeof(struct cache_store) +
-                           SHARDS * bucket_count * sizeof(struct cache_entry *) +
-                           2 * CACHE__ALLOC_OVERHEAD + cache__purges_bytes(options->memory_bytes);
-    if (options->memory_bytes < CACHE_MEMORY_BYTES_MIN)
+    uint64_t memory = options->memory_bytes;
+    size_t bucket_count = bucket_count_for(memory);
+    uint64_t bucket_bytes = CACHE__SHARDS * bucket_count * sizeof(struct cache_entry *);
+    uint64_t index_bytes = sizeof(struct cache_store) + bucket_bytes +
+                           cache__purges_bytes(memory) + cache__mem_tables_bytes(memory);
+    if (memory < CACHE_MEMORY_BYTES_MIN)
         return FR_ERR_RANGE;
-    fr_insist(2 * index_bytes < options->memory_bytes);
+    fr_insist(2 * index_bytes < memory);
     enum fr_err err = FR_ERR_NOMEM;
     struct cache_store *store = fr_xalloc_lines(sizeof(*store));
     store->magic = STORE_MAGIC;
     store->options = *options;
     store->bucket_count = bucket_count;
-    store->bytes = index_bytes;
-    store->bucket_memory = fr_alloc(SHARDS * bucket_count * sizeof(struct cache_entry *));
-    if (!store->bucket_memory)
-        goto out;
+    store->index_bytes = index_bytes;
+    store->spare_bytes = memory / SPARE_SHARE;
+    if (store->spare_bytes > SPARE_BYTES_MAX)
+        store->spare_bytes = SPARE_BYTES_MAX;
+    cache__limbo_init(&store->limbo);
     fr_hash_key_random(&store->hash_key);
-    store->purges = cache__purges_new(options->memory_bytes, &store->hash_key);
-    if (!store->purges)
+    store->mem = cache__mem_new(memory - index_bytes);
+    store->bucket_memory = fr_alloc(bucket_bytes);
+    store->purges = cache__purges_new(memory, &store->hash_key);
+    if (!store->mem || !store->bucket_memory || !store->purges)
         goto out;
-    for (size_t i = 0; i < SHARDS; i++) {
-        struct shard *shard = &store->shards[i];
+    for (size_t i = 0; i < CACHE__SHARDS; i++) {
+        struct cache__shard *shard = &store->shards[i];
         fr_lock_init(&shard->lock);
         shard->buckets = store->bucket_memory + i * bucket_count;
         fr_list_init(&shard->queue);
         shard->hand = &shard->queue;
-        for (size_t m = 0; m < MARKS; m++)
-            shard->marks[m] = (struct mark){0, INT64_MIN, INT64_MIN};
+        for (size_t m = 0; m < CACHE__MARKS; m++)
+            shard->marks[m] = (struct cache__mark){0, INT64_MIN, INT64_MIN};
         store->shard_count++;
     }
     *out = store;
@@ -152,26 +95,26 @@ out:
 
 /* ---- one shard; its lock is held ------------------------------------------------------------- */
 
-static struct shard *
+static struct cache__shard *
 shard_of(struct cache_store *store, struct fr_hash128 hash)
 {
-    return &store->shards[hash.hi % SHARDS];
+    return &store->shards[hash.hi % CACHE__SHARDS];
 }
 
 static struct cache_entry **
-bucket_of(struct cache_store *store, struct shard *shard, struct fr_hash128 hash)
+bucket_of(struct cache_store *store, struct cache__shard *shard, struct fr_hash128 hash)
 {
     return &shard->buckets[hash.lo & (store->bucket_count - 1)];
 }
 
-static struct mark *
-mark_of(struct shard *shard, struct fr_hash128 hash)
+static struct cache__mark *
+mark_of(struct cache__shard *shard, struct fr_hash128 hash)
 {
-    return &shard->marks[hash.hi / SHARDS % MARKS];
+    return &shard->marks[hash.hi / CACHE__SHARDS % CACHE__MARKS];
 }
 
 static void
-mark_set(struct mark *mark, struct fr_hash128 hash, int64_t now_us)
+mark_set(struct cache__mark *mark, struct fr_hash128 hash, int64_t now_us)
 {
     if (mark->hash != hash.lo && mark->us > mark->others_us)
         mark->others_us = mark->us;
@@ -191,118 +134,46 @@ hash_eq(struct fr_hash128 a, struct fr_hash128 b)
     return a.lo == b.lo && a.hi == b.hi;
 }
 
-/* Takes *link out of its chain and of the queue. The shard's reference becomes the caller's. */
 static struct cache_entry *
-entry_unlink(struct cache_store *store, struct shard *shard, struct cache_entry **link)
+chain_next(const struct cache_entry *entry)
 {
-    struct cache_entry *entry = *link;
-    *link = entry->chain;
-    entry->chain = NULL;
+    return __atomic_load_n(&entry->chain, __ATOMIC_ACQUIRE);
+}
+
+/* Readers may stand on the entry: where it leads to stays as it is. */
+void
+cache__shelf_unlink(struct cache_store *store, struct cache__shard *shard,
+                    struct cache_entry *entry)
+{
+    struct cache_entry **link = bucket_of(store, shard, entry->hash);
+    while (*link != entry)
+        link = &(*link)->chain;
+    __atomic_store_n(link, entry->chain, __ATOMIC_RELEASE);
     if (shard->hand == &entry->queue)
         shard->hand = entry->queue.prev;
     fr_list_remove(&entry->queue);
     shard->entry_count--;
     __atomic_fetch_sub(&shard->bytes, cache__entry_counted(entry), __ATOMIC_RELAXED);
     __atomic_fetch_sub(&store->entries, 1, __ATOMIC_RELAXED);
-    return entry;
 }
 
-static struct cache_entry *
-entry_unlink_self(struct cache_store *store, struct shard *shard, struct cache_entry *entry)
+struct cache__limbo *
+cache__store_limbo(struct cache_store *store)
 {
-    struct cache_entry **link = bucket_of(store, shard, entry->hash);
-    while (*link != entry)
-        link = &(*link)->chain;
-    return entry_unlink(store, shard, link);
+    return &store->limbo;
 }
 
-/* SIEVE: the entry that leaves next; NULL when the shard is empty. */
-static struct cache_entry *
-victim_take(struct cache_store *store, struct shard *shard)
+static void
+retire_all(struct cache_store *store, struct fr_list *gone)
 {
-    if (shard->entry_count == 0)
-        return NULL;
-    struct fr_list *hand = shard->hand;
-    for (;;) {
-        if (hand == &shard->queue)
-            hand = shard->queue.prev; /* the oldest */
-        struct cache_entry *entry = FR_CONTAINER(hand, struct cache_entry, queue);
-        if (!entry->visited) {
-            shard->hand = hand;
-            return entry_unlink_self(store, shard, entry); /* moves the hand on */
-        }
-        entry->visited = false;
-        hand = hand->prev;
+    if (fr_list_empty(gone))
+        return;
+    while (!fr_list_empty(gone)) {
+        struct cache_entry *entry = FR_CONTAINER(gone->next, struct cache_entry, queue);
+        fr_list_remove(&entry->queue);
+        cache__limbo_retire(&store->limbo, entry);
     }
-}
-
-/* ---- the budget ------------------------------------------------------------------------------ */
-
-static bool
-reserve_try(struct cache_store *store, uint64_t bytes)
-{
-    uint64_t have = count_read(&store->bytes);
-    do {
-        if (bytes > store->options.memory_bytes - have)
-            return false;
-    } while (!__atomic_compare_exchange_n(&store->bytes, &have, have + bytes, true,
-                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    return true;
-}
-
-/* The fuller one of two shards. Taking from each in turn would let their sizes drift apart until
- * small ones lose what everybody asks for; of two choices the fuller one keeps them level. */
-static struct shard *
-shard_to_evict(struct cache_store *store)
-{
-    uint32_t turn = __atomic_fetch_add(&store->evict_next, 1, __ATOMIC_RELAXED);
-    struct shard *one = &store->shards[turn % SHARDS];
-    struct shard *other = &store->shards[(turn * 0x9e3779b1u >> 16) % SHARDS];
-    return count_read(&one->bytes) >= count_read(&other->bytes) ? one : other;
-}
-
-/* Evicts one entry. Returns its bytes; 0 when all shards are empty: each is `one` once in SHARDS
- * turns, and `other` is taken only where it holds something. */
-static uint64_t
-evict_one(struct cache_store *store)
-{
-    for (size_t tries = 0; tries < SHARDS; tries++) {
-        struct shard *shard = shard_to_evict(store);
-        fr_lock_take(&shard->lock);
-        struct cache_entry *victim = victim_take(store, shard);
-        fr_lock_give(&shard->lock);
-        if (!victim)
-            continue;
-        uint64_t bytes = cache__entry_counted(victim);
-        cache_entry_unref(&victim);
-        count_add(&store->evicted, 1);
-        return bytes;
-    }
-    return 0;
-}
-
-bool
-cache__store_reserve(struct cache_store *store, uint64_t bytes)
-{
-    /* Bytes whose readers are slow do not come back at once. Evicting on for their sake would empty
-     * the shelf and gain nothing, so that there is an end to it. */
-    uint64_t evicted_bytes = 0;
-    while (!reserve_try(store, bytes)) {
-        if (bytes > store->options.memory_bytes || evicted_bytes > 2 * bytes + EVICT_SLACK_BYTES)
-            return false;
-        uint64_t gained = evict_one(store);
-        if (gained == 0)
-            return false;
-        evicted_bytes += gained;
-    }
-    return true;
-}
-
-void
-cache__store_release(struct cache_store *store, uint64_t bytes)
-{
-    uint64_t was = __atomic_fetch_sub(&store->bytes, bytes, __ATOMIC_RELAXED);
-    fr_insist(was >= bytes);
+    cache__limbo_empty(&store->limbo);
 }
 
 void
@@ -313,7 +184,7 @@ cache__store_refused(struct cache_store *store, enum cache__refusal refusal)
         [CACHE__REFUSED_LARGE] = &store->refused_large,
         [CACHE__REFUSED_TAGS] = &store->refused_tags,
     };
-    count_add(counters[refusal], 1);
+    cache__count(counters[refusal], 1);
 }
 
 const struct fr_hash_key *
@@ -331,119 +202,140 @@ cache__store_object_max(const struct cache_store *store)
 void
 cache_store_counters(const struct cache_store *store, struct cache_counters *out)
 {
-    out->bytes = count_read(&store->bytes);
-    out->entries = count_read(&store->entries);
-    out->stored = count_read(&store->stored);
-    out->evicted = count_read(&store->evicted);
-    out->refused_full = count_read(&store->refused_full);
-    out->refused_large = count_read(&store->refused_large);
-    out->refused_tags = count_read(&store->refused_tags);
-    out->refused_purged = count_read(&store->refused_purged);
+    struct cache__mem_stat mem;
+    cache__mem_stat(store->mem, &mem);
+    out->index_bytes = store->index_bytes;
+    out->head_bytes = mem.live_bytes[CACHE__KIND_HEAD];
+    out->body_bytes = mem.live_bytes[CACHE__KIND_BODY];
+    out->slack_bytes = mem.slack_bytes;
+    out->free_bytes = mem.free_bytes;
+    out->bytes = store->index_bytes + mem.used_bytes;
+    out->waiting = cache__counted(&store->limbo.waiting);
+    out->entries = cache__counted(&store->entries);
+    out->stored = cache__counted(&store->stored);
+    out->evicted = cache__counted(&store->evicted);
+    out->refused_full = cache__counted(&store->refused_full);
+    out->refused_large = cache__counted(&store->refused_large);
+    out->refused_tags = cache__counted(&store->refused_tags);
+    out->refused_purged = cache__counted(&store->refused_purged);
 }
 
 /* ---- looking up ------------------------------------------------------------------------------ */
 
-/* The variant of `key` that the request selects, referenced; NULL when there is none. All entries
- * of a key vary by the same fields (cache__store_take), so that one hash selects among them. */
+/* The variant of `key` that the request selects; NULL when there is none. All entries of a key vary
+ * by the same fields (cache__store_take), so that one hash selects among them. The shard is locked,
+ * or the caller is a reader between two of its turns. */
 static struct cache_entry *
-variant_find(struct cache_store *store, struct shard *shard, const struct cache__key *key,
+variant_find(struct cache_store *store, struct cache__shard *shard, const struct cache__key *key,
              const struct http_head *request)
 {
     struct fr_view text = fr_view_make(key->text, key->len);
     struct fr_hash128 select;
     bool selected = false;
-    struct cache_entry *entry = *bucket_of(store, shard, key->hash);
-    for (; entry; entry = entry->chain) {
+    struct cache_entry **bucket = bucket_of(store, shard, key->hash);
+    struct cache_entry *entry = __atomic_load_n(bucket, __ATOMIC_ACQUIRE);
+    for (; entry; entry = chain_next(entry)) {
         if (!entry_has_key(entry, key->hash, text))
             continue;
         if (entry->vary.len == 0)
-            return cache_entry_ref(entry);
+            return entry;
         if (!selected && !cache__select_hash(&store->hash_key, entry->vary, request, &select))
             return NULL;
         selected = true;
         if (hash_eq(entry->select, select))
-            return cache_entry_ref(entry);
+            return entry;
     }
     return NULL;
 }
 
-struct cache_entry *
-cache__store_find(struct cache_store *store, const struct cache__key *key,
-                  const struct http_head *request)
+/* Every hit comes by here: what is set already is not written again. */
+static void
+visit(struct cache_entry *entry)
 {
-    struct shard *shard = shard_of(store, key->hash);
+    if (!__atomic_load_n(&entry->visited, __ATOMIC_RELAXED))
+        __atomic_store_n(&entry->visited, true, __ATOMIC_RELAXED);
+}
+
+struct cache_entry *
+cache__store_find(struct cache_store *store, struct cache_reader *reader,
+                  const struct cache__key *key, const struct http_head *request)
+{
+    struct cache__shard *shard = shard_of(store, key->hash);
     fr_require(store->magic == STORE_MAGIC);
+    if (reader) {
+        struct cache_entry *entry = variant_find(store, shard, key, request);
+        if (!entry || !cache__reader_pin(reader, entry))
+            return NULL;
+        visit(entry);
+        return entry;
+    }
     fr_lock_take(&shard->lock);
     struct cache_entry *entry = variant_find(store, shard, key, request);
     if (entry)
-        entry->visited = true;
+        visit(cache_entry_ref(entry)); /* the index's keeps it from being the last */
     fr_lock_give(&shard->lock);
     return entry;
 }
 
-bool
-cache__store_has(struct cache_store *store, const struct cache__key *key)
+static bool
+key_is_there(struct cache_store *store, struct cache__shard *shard, const struct cache__key *key)
 {
-    struct shard *shard = shard_of(store, key->hash);
     struct fr_view text = fr_view_make(key->text, key->len);
-    fr_lock_take(&shard->lock);
-    const struct cache_entry *entry = *bucket_of(store, shard, key->hash);
+    struct cache_entry **bucket = bucket_of(store, shard, key->hash);
+    const struct cache_entry *entry = __atomic_load_n(bucket, __ATOMIC_ACQUIRE);
     while (entry && !entry_has_key(entry, key->hash, text))
-        entry = entry->chain;
-    fr_lock_give(&shard->lock);
+        entry = chain_next(entry);
     return entry != NULL;
+}
+
+bool
+cache__store_has(struct cache_store *store, struct cache_reader *reader,
+                 const struct cache__key *key)
+{
+    struct cache__shard *shard = shard_of(store, key->hash);
+    if (reader)
+        return key_is_there(store, shard, key);
+    fr_lock_take(&shard->lock);
+    bool there = key_is_there(store, shard, key);
+    fr_lock_give(&shard->lock);
+    return there;
 }
 
 /* ---- admitting and invalidating -------------------------------------------------------------- */
 
-/* Unlinks what `entry` replaces: its own variant, all of a key that varies by other fields now, and
- * the oldest of too many. Returns them, chained. */
-static struct cache_entry *
-replaced_take(struct cache_store *store, struct shard *shard, const struct cache_entry *entry)
+/* Unlinks what `entry`, which is in the index already, replaces: its own variant, all of a key that
+ * varies by other fields now, and the oldest of too many. */
+static void
+replaced_take(struct cache_store *store, struct cache__shard *shard,
+              const struct cache_entry *entry, struct fr_list *gone)
 {
-    struct cache_entry *out = NULL;
-    struct cache_entry **oldest = NULL;
+    struct cache_entry *oldest = NULL;
     size_t variants = 0;
-    struct cache_entry **link = bucket_of(store, shard, entry->hash);
-    while (*link) {
-        struct cache_entry *other = *link;
-        if (!entry_has_key(other, entry->hash, entry->key)) {
-            link = &other->chain;
-        } else if (!fr_view_eq(other->vary, entry->vary) || hash_eq(other->select, entry->select)) {
-            entry_unlink(store, shard, link);
-            other->chain = out;
-            out = other;
+    struct cache_entry *next = entry->chain;
+    while (next) {
+        struct cache_entry *other = next;
+        next = other->chain;
+        if (!entry_has_key(other, entry->hash, entry->key))
+            continue;
+        if (!fr_view_eq(other->vary, entry->vary) || hash_eq(other->select, entry->select)) {
+            cache__shelf_unlink(store, shard, other);
+            fr_list_push_back(gone, &other->queue);
         } else {
-            /* New ones are put first in their chain: the last one is the oldest. */
             variants++;
-            oldest = link;
-            link = &other->chain;
+            oldest = other; /* new ones are put first in their chain */
         }
     }
     if (variants >= VARIANTS_MAX) {
-        struct cache_entry *other = entry_unlink(store, shard, oldest);
-        other->chain = out;
-        out = other;
-    }
-    return out;
-}
-
-static void
-chain_unref(struct cache_entry *entry)
-{
-    while (entry) {
-        struct cache_entry *next = entry->chain;
-        entry->chain = NULL;
-        cache_entry_unref(&entry);
-        entry = next;
+        cache__shelf_unlink(store, shard, oldest);
+        fr_list_push_back(gone, &oldest->queue);
     }
 }
 
 /* An unsafe request changed the target after this response was asked for (section 4.4). */
 static bool
-outdated(struct shard *shard, const struct cache_entry *entry)
+outdated(struct cache__shard *shard, const struct cache_entry *entry)
 {
-    const struct mark *mark = mark_of(shard, entry->hash);
+    const struct cache__mark *mark = mark_of(shard, entry->hash);
     int64_t mark_us = mark->others_us;
     if (mark->hash == entry->hash.lo && mark->us > mark_us)
         mark_us = mark->us;
@@ -454,27 +346,28 @@ outdated(struct shard *shard, const struct cache_entry *entry)
 void
 cache__store_take(struct cache_store *store, struct cache_entry *entry)
 {
-    struct cache_entry *replaced = NULL;
-    struct shard *shard = shard_of(store, entry->hash);
+    struct fr_list gone;
+    struct cache__shard *shard = shard_of(store, entry->hash);
+    fr_list_init(&gone);
     fr_lock_take(&shard->lock);
     bool purged = cache__purges_judge(store->purges, entry) != CACHE__PURGED_NOT;
     bool taken = !purged && !outdated(shard, entry);
     if (taken) {
-        replaced = replaced_take(store, shard, entry);
         struct cache_entry **bucket = bucket_of(store, shard, entry->hash);
         entry->chain = *bucket;
-        *bucket = cache_entry_ref(entry);
+        __atomic_store_n(bucket, cache_entry_ref(entry), __ATOMIC_RELEASE);
         fr_list_push_front(&shard->queue, &entry->queue);
         shard->entry_count++;
-        count_add(&shard->bytes, cache__entry_counted(entry));
-        count_add(&store->entries, 1);
+        cache__count(&shard->bytes, cache__entry_counted(entry));
+        cache__count(&store->entries, 1);
+        replaced_take(store, shard, entry, &gone); /* so that readers find one or the other */
     }
     fr_lock_give(&shard->lock);
     if (taken)
-        count_add(&store->stored, 1);
+        cache__count(&store->stored, 1);
     if (purged)
-        count_add(&store->refused_purged, 1);
-    chain_unref(replaced);
+        cache__count(&store->refused_purged, 1);
+    retire_all(store, &gone);
 }
 
 static bool
@@ -498,7 +391,7 @@ cache_forget(struct cache_store *store, const struct cache_request *request)
     struct cache__key key;
     if (!cache__key_make(&store->hash_key, request, &key))
         return; /* what has no key is not stored */
-    struct shard *shard = shard_of(store, key.hash);
+    struct cache__shard *shard = shard_of(store, key.hash);
     fr_lock_take(&shard->lock);
     mark_set(mark_of(shard, key.hash), key.hash, request->now_us);
     fr_lock_give(&shard->lock);
@@ -513,23 +406,19 @@ cache__store_purges(const struct cache_store *store)
     return store->purges;
 }
 
-/* One bucket; returns what leaves, chained. An entry whose key is not `key` is passed by. */
-static struct cache_entry *
-bucket_walk(struct cache_store *store, struct shard *shard, struct cache_entry **link,
-            const struct key_of *key, struct walk *walk)
+/* One bucket. An entry whose key is not `key` is passed by. */
+static void
+bucket_walk(struct cache_store *store, struct cache__shard *shard, struct cache_entry *next,
+            const struct key_of *key, const struct walk *walk, struct fr_list *gone)
 {
-    struct cache_entry *gone = NULL;
-    while (*link) {
-        struct cache_entry *entry = *link;
-        if ((key && !entry_has_key(entry, key->hash, key->text)) || !walk->fn(walk->ctx, entry)) {
-            link = &entry->chain;
+    while (next) {
+        struct cache_entry *entry = next;
+        next = entry->chain;
+        if ((key && !entry_has_key(entry, key->hash, key->text)) || !walk->fn(walk->ctx, entry))
             continue;
-        }
-        entry_unlink(store, shard, link);
-        entry->chain = gone;
-        gone = entry;
+        cache__shelf_unlink(store, shard, entry);
+        fr_list_push_back(gone, &entry->queue);
     }
-    return gone;
 }
 
 bool
@@ -537,35 +426,67 @@ cache__store_walk(struct cache_store *store, struct cache__cursor *cursor, size_
                   cache__walk_fn fn, void *ctx)
 {
     struct walk walk = {fn, ctx};
-    for (; buckets > 0; buckets--) {
-        struct shard *shard = &store->shards[cursor->shard];
+    struct fr_list gone;
+    bool more = true;
+    fr_list_init(&gone);
+    for (; buckets > 0 && more; buckets--) {
+        struct cache__shard *shard = &store->shards[cursor->shard];
         fr_lock_take(&shard->lock);
-        struct cache_entry *gone =
-            bucket_walk(store, shard, &shard->buckets[cursor->bucket], NULL, &walk);
+        bucket_walk(store, shard, shard->buckets[cursor->bucket], NULL, &walk, &gone);
         fr_lock_give(&shard->lock);
-        chain_unref(gone);
         if (++cursor->bucket < store->bucket_count)
             continue;
         cursor->bucket = 0;
-        if (++cursor->shard == SHARDS) {
+        if (++cursor->shard == CACHE__SHARDS) {
             cursor->shard = 0;
-            return false;
+            more = false;
         }
     }
-    return true;
+    retire_all(store, &gone);
+    return more;
 }
 
 void
 cache__store_walk_key(struct cache_store *store, struct fr_view key, cache__walk_fn fn, void *ctx)
 {
     struct walk walk = {fn, ctx};
+    struct fr_list gone;
     struct key_of of = {fr_hash128(&store->hash_key, key.ptr, key.len), key};
-    struct shard *shard = shard_of(store, of.hash);
+    struct cache__shard *shard = shard_of(store, of.hash);
+    fr_list_init(&gone);
     fr_lock_take(&shard->lock);
-    struct cache_entry *gone =
-        bucket_walk(store, shard, bucket_of(store, shard, of.hash), &of, &walk);
+    bucket_walk(store, shard, *bucket_of(store, shard, of.hash), &of, &walk, &gone);
     fr_lock_give(&shard->lock);
-    chain_unref(gone);
+    retire_all(store, &gone);
+}
+
+void
+cache__store_evict_owner(struct cache_store *store, uint64_t owner)
+{
+    struct fr_list gone;
+    uint64_t mask = (UINT64_C(1) << CACHE__OWNER_BITS) - 1;
+    struct fr_hash128 hash = {.lo = owner & mask, .hi = owner >> CACHE__OWNER_BITS};
+    struct cache__shard *shard = shard_of(store, hash);
+    fr_list_init(&gone);
+    fr_lock_take(&shard->lock);
+    struct cache_entry *next = *bucket_of(store, shard, hash);
+    while (next) {
+        struct cache_entry *entry = next;
+        next = entry->chain;
+        if ((entry->hash.lo & mask) != hash.lo)
+            continue;
+        cache__shelf_unlink(store, shard, entry);
+        fr_list_push_back(&gone, &entry->queue);
+        cache__count(&store->evicted, 1);
+    }
+    fr_lock_give(&shard->lock);
+    retire_all(store, &gone);
+}
+
+bool
+cache__store_fits_less(const struct cache_store *store, size_t bytes, size_t less)
+{
+    return cache__mem_fits_less(store->mem, bytes, less);
 }
 
 void
@@ -577,22 +498,24 @@ cache_store_free(struct cache_store **store)
         return;
     fr_require(old->magic == STORE_MAGIC);
     for (size_t i = 0; i < old->shard_count; i++) {
-        struct shard *shard = &old->shards[i];
+        struct cache__shard *shard = &old->shards[i];
         while (!fr_list_empty(&shard->queue)) {
             struct cache_entry *entry = FR_CONTAINER(shard->queue.next, struct cache_entry, queue);
-            entry = entry_unlink_self(old, shard, entry);
+            cache__shelf_unlink(old, shard, entry);
             cache_entry_unref(&entry);
         }
         fr_lock_fini(&shard->lock);
     }
     old->magic = 0;
+    cache__limbo_fini(&old->limbo);
+    cache__mem_free(&old->mem);
     cache__purges_free(&old->purges);
     fr_free(old->bucket_memory);
     fr_free(old);
 }
 
 static void
-shard_check(struct cache_store *store, struct shard *shard)
+shard_check(struct cache_store *store, struct cache__shard *shard)
 {
     size_t queued = 0;
     size_t chained = 0;
@@ -616,17 +539,19 @@ shard_check(struct cache_store *store, struct shard *shard)
     fr_insist(hand_seen);
     fr_insist(queued == shard->entry_count);
     fr_insist(chained == shard->entry_count);
-    fr_insist(bytes == count_read(&shard->bytes));
+    fr_insist(bytes == cache__counted(&shard->bytes));
 }
 
 void
 cache__store_check(struct cache_store *store)
 {
-    for (size_t i = 0; i < SHARDS; i++) {
-        struct shard *shard = &store->shards[i];
+    for (size_t i = 0; i < CACHE__SHARDS; i++) {
+        struct cache__shard *shard = &store->shards[i];
         fr_lock_take(&shard->lock);
         shard_check(store, shard);
         fr_lock_give(&shard->lock);
     }
-    fr_insist(count_read(&store->bytes) <= store->options.memory_bytes);
+    struct cache_counters counters;
+    cache_store_counters(store, &counters);
+    fr_insist(counters.bytes + counters.free_bytes <= store->options.memory_bytes);
 }

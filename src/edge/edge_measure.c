@@ -112,6 +112,8 @@ on_sample(void *ctx)
     if (any)
         edge_report_soon(edge, true);
     edge_purge_poll(edge);
+    if (edge->cache != NULL)
+        cache_store_age(edge->cache, EDGE_AGE_BUCKETS, loop_wall_us(edge->loop));
     loop_timer_start(edge->loop, &edge->sample_timer, EDGE_SAMPLE_US, on_sample, edge);
 }
 

@@ -105,6 +105,13 @@ put_cache(struct metrics *metrics, const struct edge *edge)
         uint64_t value;
     } rows[] = {
         {"cache_bytes", "gauge", "Memory the cache holds", cache.bytes},
+        {"cache_index_bytes", "gauge", "Of it: tables", cache.index_bytes},
+        {"cache_head_bytes", "gauge", "Of it: heads, keys and what is known of responses",
+         cache.head_bytes},
+        {"cache_body_bytes", "gauge", "Of it: bodies", cache.body_bytes},
+        {"cache_slack_bytes", "gauge", "Of it: lost to rounding", cache.slack_bytes},
+        {"cache_free_bytes", "gauge", "Memory the cache has left", cache.free_bytes},
+        {"cache_waiting", "gauge", "Responses evicted while workers may read them", cache.waiting},
         {"cache_entries", "gauge", "Responses the cache holds", cache.entries},
         {"cache_stored_total", "counter", "Responses stored", cache.stored},
         {"cache_evicted_total", "counter", "Responses evicted to make room", cache.evicted},

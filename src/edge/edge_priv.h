@@ -27,6 +27,7 @@
 #define EDGE_SAMPLE_US (50 * FR_US_PER_MS) /* how often levels are looked at */
 #define EDGE_REPORT_US (50 * FR_US_PER_MS) /* between two reports of changes, in the long run */
 #define EDGE_REPORT_BURST 16               /* such reports that need not wait for that */
+#define EDGE_AGE_BUCKETS 2048              /* of the cache's index, looked at in each sample */
 #define EDGE_RESULTS_KEPT 1024             /* answers remembered for repeated requests */
 #define EDGE_REQUESTS_PENDING_MAX 8192     /* more are refused until some are answered */
 #define EDGE_NAME_ADDRESSES_MAX 64         /* of one name; more are left out */

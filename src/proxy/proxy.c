@@ -63,7 +63,10 @@ worker_set_up(struct proxy *proxy, struct proxy_worker *worker, struct cache_sto
     worker->via = fr_view_of(proxy->via);
     if (proxy->limits.connections_per_address > 0)
         worker->addresses = proxy_addresses_new(&proxy->addresses_key);
-    return loop_new(&loop_limits, &worker->loop);
+    enum fr_err err = loop_new(&loop_limits, &worker->loop);
+    if (err == FR_OK && cache)
+        err = cache_reader_new(cache, proxy_worker_wake, worker, &worker->cache_reader);
+    return err;
 }
 
 enum fr_err

@@ -24,6 +24,7 @@ proxy_cached_request(const struct proxy_exchange *x, const struct http_head *req
         .serial = x->request_serial,
         .owner = x->cache_owner,
         .policy = &x->policy,
+        .reader = x->worker->cache_reader,
     };
 }
 
@@ -156,6 +157,6 @@ void
 proxy_cached_end(struct proxy_exchange *x)
 {
     cache_fill_drop(&x->filler);
-    cache_entry_unref(&x->entry);
-    cache_entry_unref(&x->stale);
+    cache_entry_let_go(x->worker->cache_reader, &x->entry);
+    cache_entry_let_go(x->worker->cache_reader, &x->stale);
 }

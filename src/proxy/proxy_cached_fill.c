@@ -51,7 +51,7 @@ take_304(struct proxy_exchange *x, const struct http_head *response)
     member_done(x, true);
     x->stored = fresh != NULL;
     /* Without memory for a new head the old one is as true as the member says. */
-    answer_from(x, fresh ? fresh : cache_entry_ref(x->stale));
+    answer_from(x, fresh ? fresh : cache_entry_hold(x->worker->cache_reader, x->stale));
 }
 
 static bool
@@ -66,7 +66,7 @@ answer_stale(struct proxy_exchange *x)
     x->stale_on_error = true;
     PROXY_COUNT(x->worker, cache_stale_on_error);
     proxy_note_cache(x, PROXY_LOG_CACHE_STALE);
-    answer_from(x, cache_entry_ref(x->stale));
+    answer_from(x, cache_entry_hold(x->worker->cache_reader, x->stale));
 }
 
 bool
@@ -176,7 +176,7 @@ after_head(struct proxy_exchange *x, const struct cache_request *wanted,
         cache_entry_freshen(x->stale, wanted, response, x->request_wall_us, wanted->now_us, &other);
     if (other)
         cache_forget(x->worker->cache, wanted);
-    cache_entry_unref(&fresh);
+    cache_entry_let_go(x->worker->cache_reader, &fresh);
 }
 
 void

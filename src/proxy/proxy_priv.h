@@ -369,6 +369,8 @@ struct proxy_worker {
     struct http_limits http_limits;
     struct config_limits limits;
     struct cache_store *cache;
+    struct cache_reader *cache_reader; /* NULL without a cache */
+    struct loop_msg cache_msg;         /* memory waits for the reader's turn */
     struct fr_view via;
     bool running; /* its thread was started */
     struct loop_msg stop_msg;
@@ -450,6 +452,7 @@ enum http_step proxy_input_runs(struct proxy_input *in, struct http_body *body,
 /* proxy_worker.c */
 void *proxy_worker_main(void *ctx);
 struct proxy_worker *proxy_worker_new(struct proxy *proxy, uint32_t index);
+void proxy_worker_wake(void *ctx); /* memory waits until this one has looked up */
 void proxy_worker_free(struct proxy_worker **worker);
 void proxy_worker_sockets(struct proxy_worker *worker, int change);
 void proxy_worker_stop(void *ctx); /* closes everything, then ends the loop */

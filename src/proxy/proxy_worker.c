@@ -100,8 +100,24 @@ proxy_worker_free(struct proxy_worker **worker)
     fr_free(w->pools);
     fr_free(w->judgements);
     fr_free(w->addresses);
+    cache_reader_free(&w->cache_reader);
     loop_free(&w->loop);
     fr_free(w);
+}
+
+static void
+on_cache_turn(void *ctx)
+{
+    struct proxy_worker *worker = ctx;
+    cache_reader_turn(worker->cache_reader);
+}
+
+/* Any thread. */
+void
+proxy_worker_wake(void *ctx)
+{
+    struct proxy_worker *worker = ctx;
+    loop_post(worker->loop, &worker->cache_msg, on_cache_turn, worker);
 }
 
 void *

@@ -93,7 +93,7 @@ help_lookup(struct cache_store *store, const struct cache_request *ask,
     struct cache_found found;
     enum cache_answer answer = cache_lookup(store, ask, &found);
     if (answer == CACHE_VALIDATE)
-        cache_entry_unref(&found.entry);
+        cache_entry_let_go(ask->reader, &found.entry);
     *out_entry = found.entry;
     return answer == CACHE_VALIDATE ? CACHE_MISS : answer;
 }
@@ -139,6 +139,14 @@ help_counters(const struct cache_store *store)
     struct cache_counters counters;
     cache_store_counters(store, &counters);
     return counters;
+}
+
+/* Tables, heads and bodies, without the slack of pages. */
+static inline uint64_t
+help_live(const struct cache_store *store)
+{
+    struct cache_counters counters = help_counters(store);
+    return counters.index_bytes + counters.head_bytes + counters.body_bytes;
 }
 
 #endif

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache_body.c - the bytes of a stored response, in parts.
+ *
+ * May touch:  base.
+ * Threads:    one fills it; once its entry is stored it is constant, but for the counted reference.
+ * Memory:     the store's, in pieces of at most a page. The first part stands behind the struct, in
+ *             the same piece: what is small is one piece. Further parts are noted in tables.
+ *
+ *     [body | first part ....]  -> [table: part part part ...] -> [table: ...]
+ */
+#include "cache/cache_priv.h"
+
+#include "base/fr_check.h"
+
+#define FIRST_BYTES 2048 /* of a body whose length nobody knows */
+#define TABLE_PARTS_MIN 8
+#define TABLE_PARTS_MAX 1024
+
+struct table {
+    struct table *next;
+    uint32_t count, cap;
+    struct cache__part parts[];
+};
+
+static size_t
+table_bytes(size_t parts)
+{
+    return sizeof(struct table) + parts * sizeof(struct cache__part);
+}
+
+struct cache__body *
+cache__body_new(struct cache_store *store, uint64_t owner, uint64_t bytes)
+{
+    size_t max = cache__store_piece_max(store);
+    size_t first = bytes > 0 ? sizeof(struct cache__body) + (bytes < max ? (size_t)bytes : max)
+                             : sizeof(struct cache__body);
+    if (first > max)
+        first = max;
+    struct cache__body *body = cache__store_alloc(store, first, owner, CACHE__KIND_BODY);
+    if (!body)
+        return NULL;
+    *body = (struct cache__body){
+        .refs = 1,
+        .part_count = 1,
+        .piece_bytes = (uint32_t)first,
+        .counted_bytes = first,
+        .room = first - sizeof(struct cache__body),
+    };
+    body->first = (struct cache__part){
+        .data = (char *)(body + 1), .len = 0, .cap = (uint32_t)(first - sizeof(*body))};
+    body->filling = &body->first;
+    return body;
+}
+
+struct cache__body *
+cache__body_ref(struct cache__body *body)
+{
+    __atomic_fetch_add(&body->refs, 1, __ATOMIC_RELAXED);
+    return body;
+}
+
+void
+cache__body_unref(struct cache_store *store, struct cache__body *body)
+{
+    if (!body || __atomic_fetch_sub(&body->refs, 1, __ATOMIC_ACQ_REL) > 1)
+        return;
+    struct table *table = body->tables;
+    while (table) {
+        struct table *next = table->next;
+        for (uint32_t i = 0; i < table->count; i++)
+            cache__store_give(store, table->parts[i].data, table->parts[i].cap, CACHE__KIND_BODY);
+        cache__store_give(store, table, table_bytes(table->cap), CACHE__KIND_BODY);
+        table = next;
+    }
+    cache__store_give(store, body, body->piece_bytes, CACHE__KIND_BODY);
+}
+
+static struct table *
+table_last(const struct cache__body *body)
+{
+    struct table *table = body->tables;
+    while (table && table->next)
+        table = table->next;
+    return table;
+}
+
+/* A place for one more part; NULL when there is no room. */
+static struct cache__part *
+part_place(struct cache_store *store, uint64_t owner, struct cache__body *body)
+{
+    struct table *last = body->last;
+    if (last && last->count < last->cap)
+        return &last->parts[last->count];
+    size_t fits = (cache__store_piece_max(store) - sizeof(struct table)) / sizeof(last->parts[0]);
+    size_t cap = last ? 4 * (size_t)last->cap : TABLE_PARTS_MIN;
+    if (cap > TABLE_PARTS_MAX)
+        cap = TABLE_PARTS_MAX;
+    if (cap > fits)
+        cap = fits;
+    struct table *table = cache__store_alloc(store, table_bytes(cap), owner, CACHE__KIND_BODY);
+    if (!table)
+        return NULL;
+    *table = (struct table){.next = NULL, .count = 0, .cap = (uint32_t)cap};
+    if (last)
+        last->next = table;
+    else
+        body->tables = table;
+    body->last = table;
+    body->counted_bytes += table_bytes(cap);
+    return &table->parts[0];
+}
+
+static bool
+part_add(struct cache_store *store, uint64_t owner, struct cache__body *body, size_t bytes)
+{
+    struct cache__part *part = part_place(store, owner, body);
+    if (!part)
+        return false;
+    char *data = cache__store_alloc(store, bytes, owner, CACHE__KIND_BODY);
+    if (!data)
+        return false;
+    *part = (struct cache__part){.data = data, .len = 0, .cap = (uint32_t)bytes};
+    ((struct table *)body->last)->count++;
+    body->part_count++;
+    body->counted_bytes += bytes;
+    body->room += bytes;
+    return true;
+}
+
+bool
+cache__body_reserve(struct cache_store *store, uint64_t owner, struct cache__body *body,
+                    uint64_t bytes)
+{
+    size_t max = cache__store_piece_max(store);
+    while (body->room < bytes) {
+        uint64_t need = bytes - body->room;
+        /* A rest that would waste much of a page is two pieces. */
+        size_t piece = need >= max ? max : (size_t)need;
+        if (piece < max && piece > max / 2 + max / 4)
+            piece = max;
+        else if (piece < max && piece > max / 2)
+            piece = max / 2 - sizeof(uint64_t);
+        if (!part_add(store, owner, body, piece))
+            return false;
+    }
+    return true;
+}
+
+bool
+cache__body_grow(struct cache_store *store, uint64_t owner, struct cache__body *body)
+{
+    size_t max = cache__store_piece_max(store);
+    uint64_t bytes = body->bytes < FIRST_BYTES ? FIRST_BYTES : body->bytes;
+    return part_add(store, owner, body, bytes < max ? (size_t)bytes : max);
+}
+
+static struct cache__part *
+part_at(const struct cache__body *body, size_t index)
+{
+    if (index == 0)
+        return (struct cache__part *)(uintptr_t)&body->first;
+    index--;
+    struct table *table = body->tables;
+    while (table && index >= table->count) {
+        index -= table->count;
+        table = table->next;
+    }
+    return table ? &table->parts[index] : NULL;
+}
+
+size_t
+cache__body_append(struct cache__body *body, struct fr_view data)
+{
+    size_t done = 0;
+    while (done < data.len && body->room > 0) {
+        struct cache__part *part = body->filling;
+        if (part->len == part->cap) {
+            part = part_at(body, ++body->filling_index);
+            body->filling = part;
+        }
+        size_t bytes = part->cap - part->len;
+        if (bytes > data.len - done)
+            bytes = data.len - done;
+        if (bytes)
+            memcpy(part->data + part->len, data.ptr + done, bytes);
+        part->len += (uint32_t)bytes;
+        body->room -= bytes;
+        body->bytes += bytes;
+        done += bytes;
+    }
+    return done;
+}
+
+void
+cache__body_write(struct cache__body *body, uint64_t at, struct fr_view data)
+{
+    struct cache__part *part;
+    size_t done = 0;
+    for (size_t i = 0; done < data.len && (part = part_at(body, i)); i++) {
+        if (at >= part->cap) {
+            at -= part->cap;
+            continue;
+        }
+        size_t bytes = part->cap - (size_t)at;
+        if (bytes > data.len - done)
+            bytes = data.len - done;
+        memcpy(part->data + at, data.ptr + done, bytes);
+        done += bytes;
+        at = 0;
+    }
+    fr_require(done == data.len);
+}
+
+void
+cache__body_set_whole(struct cache__body *body, uint64_t bytes)
+{
+    struct cache__part *part;
+    body->bytes = bytes;
+    for (size_t i = 0; (part = part_at(body, i)); i++) {
+        part->len = bytes < part->cap ? (uint32_t)bytes : part->cap;
+        bytes -= part->len;
+    }
+    body->room = 0;
+}
+
+void
+cache__body_trim(struct cache_store *store, uint64_t owner, struct cache__body *body)
+{
+    struct table *table = table_last(body);
+    if (!table || table->count == 0)
+        return;
+    struct cache__part *part = &table->parts[table->count - 1];
+    if (part->len == part->cap || part->len == 0 ||
+        !cache__store_fits_less(store, part->cap, part->len))
+        return;
+    char *data = cache__store_alloc(store, part->len, owner, CACHE__KIND_BODY);
+    if (!data)
+        return; /* it stays as it is, and stays counted */
+    memcpy(data, part->data, part->len);
+    cache__store_give(store, part->data, part->cap, CACHE__KIND_BODY);
+    body->counted_bytes -= part->cap - part->len;
+    part->data = data;
+    part->cap = part->len;
+}
+
+bool
+cache__body_part(const struct cache__body *body, size_t index, struct fr_view *out)
+{
+    const struct cache__part *part = index < body->part_count ? part_at(body, index) : NULL;
+    if (!part)
+        return false;
+    *out = fr_view_make(part->data, part->len);
+    return true;
+}
