@@ -20,6 +20,7 @@ struct judge_side {
     int fd;                /* -1: closed by us, or never opened */
     struct fr_buf out, in; /* written by us; read by us */
     bool deaf;             /* we do not read */
+    bool late;             /* we did not for a while: `marks` tell nothing */
     bool said_all;         /* we ended what we say properly */
     bool ended;            /* Freshet ended it: properly, or ... */
     bool aborted;          /* ... by a reset */

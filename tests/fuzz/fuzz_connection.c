@@ -427,7 +427,7 @@ on_speaker_step(struct box *box, uint8_t step, uint8_t number)
         break;
     case 'd': /* reads no more */
         if (side)
-            side->deaf = true;
+            side->deaf = side->late = true;
         break;
     case 'u': /* reads again */
         if (side)
