@@ -151,8 +151,7 @@ fill_tables(struct policy_model *model)
 
 /* ---- members -------------------------------------------------------------------------------- */
 
-/* The fewest members that meet the goal at a steady rate. */
-static uint32_t
+uint32_t
 policy_model_need(const struct policy_model *model, double rate)
 {
     const struct policy_model_settings *settings = &model->settings;

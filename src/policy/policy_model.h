@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * policy_model.h - a cluster made of arithmetic, to try policies on: requests that arrive, members
- * that start and drain, queues that grow. the measuring stick's arithmetic.
+ * that start and drain, queues that grow. docs/simulate.md writes the model down.
  *
  * May touch: base.
  */
@@ -67,8 +67,15 @@ struct policy_model {
 /* first_rates: what the first start-up time will bring, so that everybody begins with enough. */
 void policy_model_init(struct policy_model *model, const struct policy_model_settings *settings,
                        const double *rates, size_t rate_count);
+/* The fewest members that meet the goal at a steady rate. */
+uint32_t policy_model_need(const struct policy_model *model, double rate);
 /* Arrivals and departures of members up to now: what the policy sees before it decides. */
 const struct policy_model_view *policy_model_look(struct policy_model *model);
 /* The decision takes effect, then the tick happens at this mean rate. */
 void policy_model_step(struct policy_model *model, uint32_t desired, double rate);
+/* The cheapest schedule that covers need() at every tick, for one who knows the future: how many
+ * members at each tick, into out_plan[rate_count]. */
+void policy_model_oracle(const struct policy_model *model, const double *rates, size_t rate_count,
+                         uint32_t *out_plan);
+
 #endif
