@@ -91,7 +91,7 @@ observe(const struct mgr_series *series, int64_t now_us, struct policy_member *o
 
     *out = (struct policy_member){
         .id = member->id,
-        .utilization = load.utilization,
+        .utilization = mgr_purge_foresee(member->cluster, load.utilization, now_us),
         .in_flight = load.in_flight,
         .weight = weight == UINT32_MAX ? normal : weight,
         .weight_normal = is_resting ? 0 : normal, /* 0: left alone */

@@ -148,6 +148,9 @@ struct mgr_view {
     double levels_upper, levels_lower; /* as sent on this stream; NaN: not sent */
     uint64_t followers_sent;
     uint64_t requests, waiting, generation;
+    double rate; /* requests a second, over the last interval that was long enough; NaN: none yet */
+    int64_t rate_at_us;
+    uint64_t rate_requests;
     uint32_t serial;
     uint64_t shown_in; /* source->reports of the last report that showed it */
     int64_t at_us;
@@ -200,6 +203,10 @@ struct mgr_cluster {
     struct mgr_view *responsible; /* the view of the session that allocates for it; NULL: none */
     bool is_rival_logged;
     bool is_report_awaited; /* membership changed: the numbers at hand are of before */
+    /* Purged from caches, and soon to be asked of the members: how many times as much as they do
+     * now, until then. */
+    double announced_factor;
+    int64_t announced_until_us;
     struct fr_list dirty_link;
     struct policy_state policy;
     /* the hold that is open in the journal: equal ones that follow only count */
@@ -376,6 +383,9 @@ void mgr_request_tick(struct mgr *mgr, int64_t now_us);
 
 /* ---- purges (mgr_purge.c) -------------------------------------------------------------------- */
 
+#define MGR_RATE_US (500 * FR_US_PER_MS) /* rates are told over at least this */
+#define MGR_ANNOUNCED_US (10 * FR_US_PER_S)
+#define MGR_ANNOUNCED_FACTOR_MAX 10.0 /* more is no forecast */
 #define MGR_PURGES_MAX 256 /* calls whose receipts are still coming in */
 void mgr_post_purge(void *ctx, struct admin_exchange *exchange,
                     const struct admin_request *request);
@@ -383,6 +393,10 @@ void mgr_post_purge(void *ctx, struct admin_exchange *exchange,
 void mgr_purge_receipt(struct mgr_request *request, const char *status, struct fr_view words,
                        const struct wire_result *result);
 void mgr_purges_free(struct mgr *mgr);
+/* A report showed the view: keeps its rate, and takes in what was purged behind it. */
+void mgr_purge_announced(struct mgr_view *view, const struct wire_cluster *said, int64_t now_us);
+/* What utilization is about to be, as far as purges tell. */
+double mgr_purge_foresee(const struct mgr_cluster *cluster, double utilization, int64_t now_us);
 /* Takes a request read from the journal of an earlier epoch. */
 void mgr_request_restore(struct mgr *mgr, const struct mgr_request *request);
 void mgr_request_free_all(struct mgr *mgr);

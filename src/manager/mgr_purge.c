@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mgr_purge.c - purges the caches of all edges, and gathers a receipt from each.
+ * mgr_purge.c - purges the caches of all edges, and gathers a receipt from each; and what purges
+ * mean for the clusters behind.
  *
  * May touch:  base, admin, wire.
  * Threads:    the manager's loop.
@@ -197,4 +198,51 @@ mgr_post_purge(void *ctx, struct admin_exchange *exchange, const struct admin_re
     (void)snprintf(reason, sizeof(reason), "purge by %s %.400s", ask.what, found);
     ask.reason = reason;
     ask_all(mgr, exchange, &ask);
+}
+
+/* ---- what members are about to get ----------------------------------------------------------- */
+
+static void
+keep_rate(struct mgr_view *view, int64_t now_us)
+{
+    int64_t since_us = now_us - view->rate_at_us;
+    if (view->rate_at_us != 0 && since_us < MGR_RATE_US)
+        return;
+    bool counts = view->rate_at_us != 0 && view->requests >= view->rate_requests;
+    if (counts)
+        view->rate = (double)(view->requests - view->rate_requests) * FR_US_PER_S /
+                     (double)since_us;
+    view->rate_at_us = now_us;
+    view->rate_requests = view->requests;
+}
+
+/* Utilization goes with requests; so what the cache answered until now will add as much as it is of
+ * what the members do. That ends soon: the cache fills again. */
+void
+mgr_purge_announced(struct mgr_view *view, const struct wire_cluster *said, int64_t now_us)
+{
+    struct mgr_cluster *cluster = view->cluster;
+    if (!(said->purged_rate > 0)) {
+        keep_rate(view, now_us);
+        return;
+    }
+    double rate = view->rate > 1 ? view->rate : 1;
+    double factor = 1 + said->purged_rate / rate;
+    if (factor > MGR_ANNOUNCED_FACTOR_MAX)
+        factor = MGR_ANNOUNCED_FACTOR_MAX;
+    if (now_us >= cluster->announced_until_us || factor > cluster->announced_factor)
+        cluster->announced_factor = factor;
+    cluster->announced_until_us = now_us + MGR_ANNOUNCED_US;
+    fr_log(FR_LOG_INFO, "manager", "purge announced", FR_S("by", view->source->id),
+           FR_S("cluster", cluster->name), FR_I("objects", said->purged),
+           FR_I("requests_per_s", (int64_t)said->purged_rate),
+           FR_I("members_requests_per_s", (int64_t)rate));
+    keep_rate(view, now_us);
+}
+
+double
+mgr_purge_foresee(const struct mgr_cluster *cluster, double utilization, int64_t now_us)
+{
+    return now_us < cluster->announced_until_us ? utilization * cluster->announced_factor
+                                                : utilization;
 }

@@ -453,6 +453,7 @@ store_cluster(struct mgr_view *view, const struct wire_cluster *said, bool is_fu
     view->shown_in = view->source->reports;
     view->at_us = now_us;
     view->requests = count_checked(said->requests);
+    mgr_purge_announced(view, said, now_us);
     view->waiting = count_checked(said->waiting);
     view->generation = count_checked(said->generation);
     view->is_whole |= is_full;

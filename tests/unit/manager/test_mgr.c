@@ -105,6 +105,36 @@ test_crossing_becomes_a_request(void **state)
     harness_stop(&harness);
 }
 
+/* What was purged from a cache is about to be asked of the members: capacity is asked for before
+ * their utilization says so. */
+static void
+test_purge_announces_load(void **state)
+{
+    struct harness harness;
+    struct peer edge;
+    (void)state;
+
+    harness_start(&harness, web);
+    peer_connect(&harness, &edge, "edge", "edge-1", 0);
+    report_one(&edge, 0.3);
+    report_one(&edge, 0.3);
+    (void)peer_next(&harness, &edge, WIRE_LEVELS);
+    assert_true(peer_hears_none(&harness, &edge, WIRE_ALLOCATE, 50));
+    peer_say(&edge,
+             "<report full=\"true\"><cluster name=\"web\" responsible=\"true\" requests=\"10\" "
+             "purged=\"3\" purged-rate=\"0\"><server id=\"web-1\" address=\"127.0.0.1:9100\" "
+             "state=\"ready\" utilization=\"0.3\"/></cluster></report>");
+    assert_true(peer_hears_none(&harness, &edge, WIRE_ALLOCATE, 50)); /* nobody asked for it */
+    peer_say(&edge,
+             "<report full=\"true\"><cluster name=\"web\" responsible=\"true\" requests=\"10\" "
+             "purged=\"3\" purged-rate=\"500\"><server id=\"web-1\" address=\"127.0.0.1:9100\" "
+             "state=\"ready\" utilization=\"0.3\"/></cluster></report>");
+    const struct order *order = peer_next(&harness, &edge, WIRE_ALLOCATE);
+    assert_true(order->count >= 1);
+    peer_close(&edge);
+    harness_stop(&harness);
+}
+
 static void
 test_results_match_once(void **state)
 {
@@ -683,6 +713,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crossing_becomes_a_request),
+        cmocka_unit_test(test_purge_announces_load),
         cmocka_unit_test(test_results_match_once),
         cmocka_unit_test(test_under_utilized_gives_back),
         cmocka_unit_test(test_silence_never_shrinks),

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cache's memory from outside: it adds up by kind, stays within its bound while objects of all
+sizes come and go, and what is larger than it takes streams through."""
+import json
+import os
+import random
+import socket
+import threading
+
+from harness import http1
+from harness.box import wait
+from harness.origin import Answer
+from harness.setup import Edge, cluster, resident_kib
+
+MIB = 1 << 20
+STREAM_BYTES = int(os.environ.get("FRESHET_STREAM_MIB", "256")) * MIB
+
+
+def stat(edge):
+    return json.loads(http1.fetch(edge.admin(), "/cache").text)
+
+
+def adds_up(edge, memory):
+    said = stat(edge)
+    kinds = [said[f"{kind}_bytes"] for kind in ("index", "head", "body", "slack")]
+    assert said["memory"] == memory
+    assert sum(kinds) == said["bytes"], said
+    assert memory - 65536 <= said["bytes"] + said["free_bytes"] <= memory, said
+    return said
+
+
+def test_memory_adds_up_and_stays_bounded_under_churn(box):
+    rng = random.Random(4)
+    sizes = {}
+
+    def answer(request):
+        return Answer(200, b"x" * sizes[request.path], [("Cache-Control", "max-age=600"),
+                                                        ("ETag", f'"{request.path}"')])
+    member = box.origin("m", answer=answer)
+    memory = 32 * MIB
+    edge = Edge(box, {"web": cluster([member], health=None)},
+                cache={"memory": memory, "object-max": 8 * MIB}, workers=2)
+    empty_kib = resident_kib(edge.process.pid)
+    before = adds_up(edge, memory)
+    assert before["entries"] == 0 and before["body_bytes"] == 0
+    with http1.Client(edge.address) as client:
+        for number in range(1500):
+            path = f"/{number}"
+            sizes[path] = int(200 * (4 * MIB / 200) ** rng.random())
+            assert len(client.request("GET", path).body) == sizes[path]
+            if number % 5 == 0:  # some are asked for again
+                path = f"/{rng.randrange(number + 1)}"
+                assert len(client.request("GET", path).body) == sizes[path]
+    said = adds_up(edge, memory)
+    assert said["evicted"] > 500 and said["entries"] > 20
+    assert said["body_bytes"] > memory / 2, said
+    grown = (resident_kib(edge.process.pid) - empty_kib) * 1024
+    slack = 48 * MIB if "asan" in os.environ.get("FRESHET", "") else 32 * MIB
+    assert grown <= 1.1 * (memory + slack), (grown, said)
+
+
+class Streamer:
+    """An origin that sends one endless body in chunks, as fast as it is read."""
+
+    def __init__(self, length):
+        self.length = length
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.stream, args=(sock,), daemon=True).start()
+
+    def stream(self, sock):
+        piece = b"y" * 65536
+        chunk = b"10000\r\n" + piece + b"\r\n"
+        with sock:
+            while b"\r\n\r\n" not in sock.recv(65536):
+                pass
+            sock.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
+                         b"Transfer-Encoding: chunked\r\n\r\n")
+            for _ in range(self.length // len(piece)):
+                sock.sendall(chunk)
+            sock.sendall(b"0\r\n\r\n")
+
+    def close(self):
+        self.listener.close()
+
+
+def test_what_is_too_large_streams_through(box):
+    streamer = Streamer(STREAM_BYTES)
+    box.closers.append(streamer.close)
+    edge = Edge(box, {"web": cluster([streamer.address], health=None)},
+                cache={"memory": "16MiB", "object-max": "1MiB"})
+    before = resident_kib(edge.process.pid)
+    highest, seen = before, 0
+    with socket.create_connection(edge.address.split(":")) as sock:
+        sock.sendall(b"GET /huge HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        while data := sock.recv(1 << 20):
+            seen += len(data)
+            if seen % (16 * MIB) < len(data):
+                highest = max(highest, resident_kib(edge.process.pid))
+    assert seen > STREAM_BYTES
+    assert highest - before < 8 * 1024, "the body went through memory"
+    wait("the refusal", lambda: stat(edge)["refused_large"] == 1)
+    said = adds_up(edge, 16 * MIB)
+    assert said["entries"] == 0 and said["body_bytes"] == 0 and said["head_bytes"] == 0
