@@ -162,12 +162,25 @@ side_drain(struct box *box, struct judge_side *side)
     }
 }
 
+/* What one who reads no more has not read: it was said to him, and the judge must know it. It is
+ * looked at and left where it is, as closing over it is what makes a reset. */
+static void
+side_peek(struct box *box, struct judge_side *side)
+{
+    static char block[1u << 20]; /* more than a socket holds */
+    ssize_t got = recv(side->fd, block, sizeof(block), MSG_PEEK | MSG_DONTWAIT);
+    if (got > 0 && fr_buf_append(&side->in, block, (size_t)got) != FR_OK)
+        box->run.overflowed = true;
+}
+
 /* A proper end, unless something that Freshet sent was never read: that makes it a reset. */
 static void
-side_close(struct judge_side *side)
+side_close(struct box *box, struct judge_side *side)
 {
     if (side->fd < 0)
         return;
+    if (side->deaf)
+        side_peek(box, side);
     side->said_all = true;
     (void)close(side->fd);
     side->fd = -1;
@@ -213,6 +226,26 @@ members_accept(struct box *box)
 }
 
 static void
+drain_all(struct box *box)
+{
+    for (size_t i = 0; i < box->run.client_count; i++)
+        side_drain(box, &box->run.clients[i]);
+    for (size_t i = 0; i < box->run.member_count; i++)
+        side_drain(box, &box->run.members[i]);
+}
+
+/* When all is over: also what lies unread with those who read no more. */
+static void
+hear_all(struct box *box)
+{
+    for (size_t i = 0; i < box->run.client_count; i++)
+        box->run.clients[i].deaf = false;
+    for (size_t i = 0; i < box->run.member_count; i++)
+        box->run.members[i].deaf = false;
+    drain_all(box);
+}
+
+static void
 turn(struct box *box)
 {
     fr_mem_fail_after(box->fail_after);
@@ -222,10 +255,7 @@ turn(struct box *box)
     box->fail_after = 0;
     box->turn_count++;
     members_accept(box);
-    for (size_t i = 0; i < box->run.client_count; i++)
-        side_drain(box, &box->run.clients[i]);
-    for (size_t i = 0; i < box->run.member_count; i++)
-        side_drain(box, &box->run.members[i]);
+    drain_all(box);
 }
 
 static void
@@ -387,12 +417,12 @@ box_free(struct box *box)
     cache_store_free(&box->cache);
     cluster_slots_free(&box->slots);
     for (size_t i = 0; i < box->run.client_count; i++) {
-        side_close(&box->run.clients[i]);
+        side_close(box, &box->run.clients[i]);
         fr_buf_fini(&box->run.clients[i].in);
         fr_buf_fini(&box->run.clients[i].out);
     }
     for (size_t i = 0; i < box->run.member_count; i++) {
-        side_close(&box->run.members[i]);
+        side_close(box, &box->run.members[i]);
         fr_buf_fini(&box->run.members[i].in);
         fr_buf_fini(&box->run.members[i].out);
     }
@@ -423,7 +453,7 @@ on_speaker_step(struct box *box, uint8_t step, uint8_t number)
         break;
     case 'x':
         if (side)
-            side_close(side);
+            side_close(box, side);
         break;
     case 'd': /* reads no more */
         if (side)
@@ -569,6 +599,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         stop(box);
     else
         wait_for_the_end(box);
+    hear_all(box);
     judge(&box->run);
     box_free(box);
     fr_free(box);
