@@ -56,8 +56,9 @@ fill_counters(struct edge *edge, struct wire_server *self)
     self->connections = sum.connections_open;
     self->bytes_in = sum.bytes_in;
     self->bytes_out = sum.bytes_out;
-    self->cache_hits = sum.cache_hits + sum.cache_stale;
+    self->cache_hits = sum.cache_hits; /* those answered stale among them */
     self->cache_misses = sum.cache_misses;
+    self->cache_revalidations = sum.cache_validated;
     self->origin_requests = sum.requests_forwarded;
     if (edge->cache != NULL) {
         struct cache_counters cache;

@@ -166,6 +166,7 @@ struct mgr_self {
     double utilization, cpu;
     uint64_t requests, errors, in_flight, connections;
     uint64_t memory_bytes, cache_hits, cache_misses, cache_bytes, relief;
+    uint64_t cache_revalidations, cache_collapses, origin_requests;
     int64_t at_us;
     struct mgr_ring ring;
 };

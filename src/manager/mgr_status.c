@@ -93,6 +93,10 @@ put_source(struct writer *writer, const struct mgr_source *source, int64_t now_u
         put_count(writer, "memory_bytes", self->memory_bytes);
         put_count(writer, "cache_hits", self->cache_hits);
         put_count(writer, "cache_misses", self->cache_misses);
+        put_count(writer, "cache_revalidations", self->cache_revalidations);
+        put_count(writer, "cache_collapses", self->cache_collapses);
+        put_count(writer, "cache_bytes", self->cache_bytes);
+        put_count(writer, "origin_requests", self->origin_requests);
         put_count(writer, "relief", self->relief);
     }
     put(writer, ",\"clusters\":[");

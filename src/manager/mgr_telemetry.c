@@ -296,6 +296,9 @@ store_self(struct mgr_source *source, const struct wire_server *said, int64_t no
     self->cache_hits = count_checked(said->cache_hits);
     self->cache_misses = count_checked(said->cache_misses);
     self->cache_bytes = count_checked(said->cache_bytes);
+    self->cache_revalidations = count_checked(said->cache_revalidations);
+    self->cache_collapses = count_checked(said->cache_collapses);
+    self->origin_requests = count_checked(said->origin_requests);
     self->relief = said->relief;
     self->at_us = now_us;
     self->is_said = true;

@@ -180,6 +180,30 @@ def test_stream_purges_with_receipt_and_the_next_report_tells(box):
     assert not hit(edge, "/b1")
 
 
+def test_report_tells_what_the_cache_did_and_what_the_origin_had_to(box):
+    def answer(request):
+        if request.path.startswith("/v"):
+            fields = [("Cache-Control", "no-cache"), ("ETag", '"v"')]
+            known = any(name.lower() == "if-none-match" for name, _ in request.fields)
+            return Answer(304 if known else 200, b"" if known else b"v", fields)
+        return tagged(request)
+    member = box.origin("m", answer=answer)
+    hand = Obedient(box, {"web": cluster([member], health=None)}, cache=CACHE)
+    store(hand.edge, "/a1")
+    wait("a validation", lambda: [http1.fetch(hand.edge.address, "/v1") for _ in range(2)]
+         and metric(hand.edge, "cache_validated") > 0)
+    for _ in range(10):
+        assert hit(hand.edge, "/a1")
+
+    def told(stanza):
+        server = stanza.find("server")[0]
+        return (int(server.get("cache-hits")) >= 10 and server.get("cache-misses")
+                and int(server.get("cache-revalidations")) > 0
+                and int(server.get("cache-bytes")) > 0
+                and int(server.get("origin-requests")) == member.count())
+    hand.manager.wait("report", told)
+
+
 def test_stream_refuses_without_a_cache(box):
     member = box.origin("m", answer=tagged)
     hand = Obedient(box, {"web": cluster([member], health=None)})
