@@ -205,8 +205,23 @@ struct config_level {
 
 enum config_relief { CONFIG_RELIEF_WEIGHT = 1, CONFIG_RELIEF_ALLOCATE = 2 };
 
+enum config_scale_policy {
+    CONFIG_POLICY_THRESHOLD,
+    CONFIG_POLICY_TARGET,
+    CONFIG_POLICY_FORECAST,
+};
+enum config_scale_mode { CONFIG_MODE_OBSERVE, CONFIG_MODE_SUPERVISED, CONFIG_MODE_AUTO };
+
 struct config_scale {
     bool enabled;
+    enum config_scale_policy policy;
+    enum config_scale_mode mode;
+    int64_t approval_us; /* supervised: how long a proposal waits; default 10 min */
+    double target;       /* of the mean utilization, for CONFIG_POLICY_TARGET; default 0.7 */
+    int64_t goal_us;     /* latency that 99 % of requests should meet; 0: none, the default */
+    uint32_t spare;      /* members beyond what the policy wants; default 0 */
+    uint32_t releases;   /* an hour, not of CONFIG_POLICY_THRESHOLD; 0: no budget; default 12 */
+    uint32_t changes;    /* members a minute, likewise; 0: no limit, the default */
     char from[CONFIG_NAME_BYTES]; /* pool */
     uint32_t min, max;            /* members; defaults 1 and 8 */
     struct config_level upper;    /* default 0.80 for 0 s */

@@ -49,6 +49,7 @@ cluster_free(struct mgr_cluster *cluster)
     fr_list_remove(&cluster->dirty_link);
     fr_map_free(&cluster->members, NULL);
     config_cluster_unref(&cluster->config);
+    fr_free(cluster->policy.forecast);
     fr_free(cluster);
 }
 

@@ -15,7 +15,7 @@
 
 #include <math.h>
 
-#define DECISIONS_MAX (POLICY_WEIGHTS_MAX + 1) /* of one look at one cluster */
+#define DECISIONS_MAX (POLICY_WEIGHTS_MAX + POLICY_RELEASES_MAX) /* of one look at one cluster */
 #define WEIGHT_DEFAULT 100
 
 static struct policy_settings
@@ -23,7 +23,14 @@ settings_of(const struct mgr *mgr, const struct config_scale *scale)
 {
     const struct mgr_pool *pool = fr_map_get(mgr->pools, fr_view_of(scale->from));
 
+    static_assert((int)CONFIG_POLICY_FORECAST == (int)POLICY_FORECAST, "same order");
+    static_assert((int)CONFIG_POLICY_TARGET == (int)POLICY_TARGET, "same order");
     return (struct policy_settings){
+        .kind = (enum policy_kind)scale->policy,
+        .target = scale->target,
+        .spare = scale->spare,
+        .flaps_per_hour = scale->releases,
+        .changes_per_minute = scale->changes,
         .available_known = pool && pool->available != WIRE_NONE,
         .available = pool ? pool->available : 0,
         .upper = scale->upper.value,
@@ -106,6 +113,24 @@ observe(const struct mgr_series *series, int64_t now_us, struct policy_member *o
 
 /* ---- the journal's open hold ---------------------------------------------------------------- */
 
+/* What was decided, and what keeps it from being done. */
+static void
+hold_sentence(const struct policy_settings *settings, const struct policy_decision *decision,
+              const char *verdict, char out[MGR_SENTENCE_BYTES])
+{
+    static const char *const prefixes[][2] = {
+        {"observe", "only observing, else "},
+        {"propose", "waiting for approval: "},
+        {"denied", "denied, or not answered in time: "},
+    };
+    size_t used = 0;
+
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+        if (strcmp(verdict, prefixes[i][0]) == 0)
+            used = (size_t)snprintf(out, MGR_SENTENCE_BYTES, "%s", prefixes[i][1]);
+    policy_sentence(settings, decision, out + used, MGR_SENTENCE_BYTES - used);
+}
+
 void
 mgr_decide_flush(struct mgr_cluster *cluster)
 {
@@ -114,7 +139,7 @@ mgr_decide_flush(struct mgr_cluster *cluster)
     if (!cluster->is_hold_dirty || !cluster->config)
         return;
     struct policy_settings settings = settings_of(cluster->mgr, &cluster->config->scale);
-    policy_sentence(&settings, &cluster->hold, sentence, sizeof(sentence));
+    hold_sentence(&settings, &cluster->hold, cluster->hold_verdict, sentence);
     mgr_journal_repeat(cluster->mgr->journal, cluster->hold_row, cluster->hold_repeats,
                        cluster->hold_last_wall_us, &cluster->hold, sentence);
     cluster->is_hold_dirty = false;
@@ -149,13 +174,14 @@ journal_decision(struct mgr_cluster *cluster, const char *verdict,
 
 static void
 hold(struct mgr_cluster *cluster, const struct policy_settings *settings,
-     const struct policy_decision *decision)
+     const struct policy_decision *decision, const char *verdict)
 {
     struct mgr *mgr = cluster->mgr;
     char sentence[MGR_SENTENCE_BYTES];
 
     mgr->counters.holds++;
-    if (cluster->hold_row != 0 && cluster->hold.rule == decision->rule) {
+    if (cluster->hold_row != 0 && cluster->hold.rule == decision->rule &&
+        strcmp(cluster->hold_verdict, verdict) == 0) {
         cluster->hold = *decision;
         cluster->hold_repeats++;
         cluster->hold_last_wall_us = loop_wall_us(mgr->loop);
@@ -163,10 +189,11 @@ hold(struct mgr_cluster *cluster, const struct policy_settings *settings,
         return;
     }
     hold_end(cluster);
-    policy_sentence(settings, decision, sentence, sizeof(sentence));
+    hold_sentence(settings, decision, verdict, sentence);
     cluster->hold = *decision;
+    cluster->hold_verdict = verdict;
     cluster->hold_repeats = 1;
-    cluster->hold_row = journal_decision(cluster, "hold", settings, decision, sentence,
+    cluster->hold_row = journal_decision(cluster, verdict, settings, decision, sentence,
                                          (struct wire_request_id){0});
 }
 
@@ -198,11 +225,11 @@ ask_weight(struct mgr_cluster *cluster, struct mgr_member *member, uint32_t weig
     return first;
 }
 
-static void
-act(struct mgr_cluster *cluster, const struct policy_settings *settings,
-    const struct policy_decision *decision)
+void
+mgr_decide_act(struct mgr_cluster *cluster, const struct policy_decision *decision)
 {
     struct mgr *mgr = cluster->mgr;
+    const struct policy_settings settings = settings_of(mgr, &cluster->config->scale);
     char sentence[MGR_SENTENCE_BYTES];
     struct wire_request_id id = {0};
     struct mgr_member *member = mgr_member_find(cluster, fr_view_of(decision->member));
@@ -216,7 +243,7 @@ act(struct mgr_cluster *cluster, const struct policy_settings *settings,
     };
     const char *verdict = decision->verdict == POLICY_ALLOCATE ? "allocate" : "deallocate";
 
-    policy_sentence(settings, decision, sentence, sizeof(sentence));
+    policy_sentence(&settings, decision, sentence, sizeof(sentence));
     if (decision->verdict == POLICY_WEIGHT) {
         fr_insist(member != NULL); /* policy names whom we showed it */
         id = ask_weight(cluster, member, decision->weight, sentence);
@@ -226,10 +253,35 @@ act(struct mgr_cluster *cluster, const struct policy_settings *settings,
     }
     mgr->counters.decisions++;
     hold_end(cluster);
-    (void)journal_decision(cluster, verdict, settings, decision, sentence, id);
+    (void)journal_decision(cluster, verdict, &settings, decision, sentence, id);
     fr_log(FR_LOG_INFO, "manager", "decision", FR_S("cluster", cluster->name),
            FR_S("verdict", verdict), FR_S("rule", policy_rule_name(decision->rule)),
            FR_S("sentence", sentence));
+}
+
+/* Each decision is carried out, only said, or put before a person, as the mode has it. */
+static void
+carry_out(struct mgr_cluster *cluster, const struct policy_settings *settings,
+          const struct policy_decision *decisions, size_t count)
+{
+    enum config_scale_mode mode = cluster->config->scale.mode;
+    const char *word = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct policy_decision *decision = &decisions[i];
+        bool is_supervised = mode == CONFIG_MODE_SUPERVISED && decision->verdict != POLICY_WEIGHT;
+        if (decision->verdict == POLICY_HOLD) {
+            cluster->proposal.is_made = false; /* what was proposed is not wanted any more */
+            hold(cluster, settings, decision, "hold");
+        } else if (mode == CONFIG_MODE_OBSERVE) {
+            hold(cluster, settings, decision, "observe");
+        } else if (!is_supervised) {
+            mgr_decide_act(cluster, decision);
+        } else if (!word) { /* one at a time */
+            word = mgr_scale_propose(cluster, decision, loop_now_us(cluster->mgr->loop));
+            hold(cluster, settings, decision, word);
+        }
+    }
 }
 
 void
@@ -254,14 +306,15 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
     mgr_request_count(mgr, cluster, &state->pending_up, &state->pending_down);
     /* What was asked for and is shown as starting already is counted among the members. */
     state->pending_up = state->pending_up > starting ? state->pending_up - starting : 0;
-    size_t made = policy_decide(&settings, state, mgr->scratch, count, NULL, now_us, decisions,
-                                   DECISIONS_MAX);
-    for (size_t i = 0; i < made; i++) {
-        if (decisions[i].verdict == POLICY_HOLD)
-            hold(cluster, &settings, &decisions[i]);
-        else
-            act(cluster, &settings, &decisions[i]);
-    }
+    struct policy_traffic traffic;
+    bool is_tick = mgr_scale_traffic(cluster, now_us, &traffic);
+    mgr_scale_prepare(cluster);
+    const struct policy_guard guard = state->guard;
+    size_t made = policy_decide(&settings, state, mgr->scratch, count, is_tick ? &traffic : NULL,
+                                now_us, decisions, DECISIONS_MAX);
+    if (cluster->config->scale.mode != CONFIG_MODE_AUTO)
+        state->guard = guard; /* what is only said costs no budget */
+    carry_out(cluster, &settings, decisions, made);
 }
 
 static void

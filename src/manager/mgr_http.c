@@ -127,7 +127,8 @@ why_outcome(struct why_writer *writer, const struct mgr_why *why)
     double after_s = (double)(why->answered_at_us - why->at_us) / FR_US_PER_S;
 
     if (why->request.sequence == 0) {
-        if (!fr_view_is(why->verdict, "hold"))
+        if (!fr_view_is(why->verdict, "hold") && !fr_view_is(why->verdict, "observe") &&
+            !fr_view_is(why->verdict, "propose") && !fr_view_is(why->verdict, "denied"))
             put(writer, " -> could not be asked for");
         return;
     }
@@ -349,6 +350,8 @@ const struct admin_route mgr_http_routes[] = {
     {"GET", "/metrics", get_metrics},
     {"GET", "/why", get_why},
     {"POST", "/report", post_report},
+    {"POST", "/approve", mgr_scale_approve},
+    {"POST", "/deny", mgr_scale_deny},
     {"POST", "/cache/purge", mgr_post_purge},
     {NULL, NULL, NULL},
 };

@@ -151,6 +151,8 @@ struct mgr_view {
     double rate; /* requests a second, over the last interval that was long enough; NaN: none yet */
     int64_t rate_at_us;
     uint64_t rate_requests;
+    uint64_t requests_ticked; /* as they were when the last tick of the policy began */
+    int64_t ticked_at_us;     /* 0: not counted yet */
     uint32_t serial;
     uint64_t shown_in; /* source->reports of the last report that showed it */
     int64_t at_us;
@@ -210,9 +212,18 @@ struct mgr_cluster {
     int64_t announced_until_us;
     struct fr_list dirty_link;
     struct policy_state policy;
+    int64_t tick_at_us;  /* when the policy's tick began; 0: none did */
+    double startup_s;    /* the last server that was allocated took so long; 0: none yet */
+    struct mgr_proposal { /* of mode supervised */
+        bool is_made;
+        struct policy_decision decision;
+        int64_t until_us;
+        int64_t rest_until_us; /* denied, or not answered in time */
+    } proposal;
     /* the hold that is open in the journal: equal ones that follow only count */
     int64_t hold_row;
     struct policy_decision hold;
+    const char *hold_verdict; /* "hold", or what keeps a decision from being carried out */
     uint64_t hold_repeats;
     int64_t hold_last_wall_us;
     bool is_hold_dirty;
@@ -402,10 +413,27 @@ double mgr_purge_foresee(const struct mgr_cluster *cluster, double utilization, 
 void mgr_request_restore(struct mgr *mgr, const struct mgr_request *request);
 void mgr_request_free_all(struct mgr *mgr);
 
+/* ---- what a policy needs besides members (mgr_scale.c) --------------------------------------- */
+
+/* True when a tick of the policy ended: *out says what passed in it. */
+bool mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_traffic *out);
+/* What the configured policy remembers is there, and nothing else is. */
+void mgr_scale_prepare(struct mgr_cluster *cluster);
+/* Mode supervised: notes what is proposed. Returns the word for what becomes of it now. */
+const char *mgr_scale_propose(struct mgr_cluster *cluster, const struct policy_decision *decision,
+                              int64_t now_us);
+/* POST /approve, /deny. */
+void mgr_scale_approve(void *ctx, struct admin_exchange *exchange,
+                       const struct admin_request *request);
+void mgr_scale_deny(void *ctx, struct admin_exchange *exchange,
+                    const struct admin_request *request);
+
 /* ---- deciding (mgr_decide.c), followers (mgr_sync.c) ---------------------------------------- */
 
 /* Runs what was marked, at the end of this turn, once for however many reports and results. */
 void mgr_decide_soon(struct mgr *mgr);
+/* Carries a decision out: journals it and asks for it. */
+void mgr_decide_act(struct mgr_cluster *cluster, const struct policy_decision *decision);
 void mgr_decide_cluster(struct mgr_cluster *cluster);
 void mgr_decide_flush(struct mgr_cluster *cluster); /* the open hold's count, to the journal */
 void mgr_decide_relief(struct mgr_source *source);

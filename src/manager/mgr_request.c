@@ -305,6 +305,8 @@ answer_apply(struct mgr *mgr, struct mgr_view *view, const struct mgr_request *r
     case WIRE_ALLOCATE:
         cluster->policy.changed_at_us = cluster->policy.grown_at_us = now_us;
         cluster->policy.grow_failed = !is_done;
+        if (is_done && request->sent_at_us != 0)
+            cluster->startup_s = (double)(now_us - request->sent_at_us) / FR_US_PER_S;
         cluster->is_report_awaited = is_done;
         for (size_t i = 0; is_done && i < result->server_count; i++) {
             view_foresee(view, &result->servers[i], MGR_STATE_READY);

@@ -306,7 +306,7 @@ policy__settle(const struct policy_settings *settings, struct policy_state *stat
                struct policy_decision *out)
 {
     uint32_t have = policy__have(state, seen);
-    uint64_t wanted = (uint64_t)desired + settings->spare;
+    uint32_t wanted = desired;
 
     out->needed = desired;
     refill(settings, &state->guard, seen->now_us);
@@ -314,7 +314,7 @@ policy__settle(const struct policy_settings *settings, struct policy_state *stat
         return;
     wanted = wanted > settings->min ? wanted : settings->min;
     wanted = wanted < settings->max ? wanted : settings->max;
-    if ((uint64_t)desired + settings->spare > settings->max && have >= settings->max)
+    if (desired > settings->max && have >= settings->max)
         policy__hold(out, POLICY_RULE_AT_MAX, 0);
     else if (wanted > have)
         settle_growth(settings, state, seen, wanted - have, out);

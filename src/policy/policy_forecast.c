@@ -310,10 +310,12 @@ desire(struct policy_forecast *self, const struct policy_settings *settings,
     double busy = settings->upper >= 0 ? fmin(settings->upper, BUSY_MAX) : BUSY_MAX;
     uint32_t least = to_count(policy__rate_at(self, self->tick) / (capacity * busy));
 
-    enough = enough > rise ? enough : rise;
     enough = enough > least ? enough : least;
+    rise += settings->spare;
+    enough += settings->spare;
+    enough = enough > rise ? enough : rise;
     if (have < rise) {
-        uint32_t more = to_count(need->rise - (1 - ROUND_UP) + RISE_EXTRA);
+        uint32_t more = to_count(need->rise - (1 - ROUND_UP) + RISE_EXTRA) + settings->spare;
         return more < enough ? more : enough;
     }
     if (have > enough && !(seen->traffic.queue > 0))

@@ -53,6 +53,8 @@ policy__target(const struct policy_settings *settings, struct policy_state *stat
         double ratio = seen->mean / target;
         double wish = fabs(ratio - 1) <= TOLERANCE ? have : ceil(ratio * seen->usable);
         uint32_t count = wish < 1e6 ? (uint32_t)wish : 1000000;
+        if (fabs(ratio - 1) > TOLERANCE)
+            count += settings->spare;
         uint32_t highest = remember(&state->target, count, seen->now_us);
         desired = count < have ? (highest < have ? highest : have) : count;
         if (count > have && ratio < 1) /* those on their way will do */

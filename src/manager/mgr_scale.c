@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mgr_scale.c - what a policy is given besides members: the traffic of a tick; and what stands
+ * between its decision and the act: a person's word, in mode supervised.
+ *
+ * May touch:  base, admin, config, policy.
+ * Threads:    the manager's loop.
+ * Memory:     policy_forecast_bytes() a cluster that forecasts.
+ * Trusts:     nothing: while one source is silent the rate is unknown, not small.
+ * Limits:     one look every TICK_US; a drain counts up to DRAIN_MAX_S; one proposal at a time.
+ */
+#include "manager/mgr_priv.h"
+
+#include <math.h>
+
+#define TICK_S 5.0
+#define TICK_US 5000000LL
+#define DRAIN_MAX_S 3600.0
+
+/* ---- traffic -------------------------------------------------------------------------------- */
+
+/* The share of requests slower than the goal, from a median and a 99th percentile: an exponential
+ * tail through both. NaN: not known. */
+static double
+late_share(double p50_ms, double p99_ms, double goal_ms)
+{
+    if (!(p50_ms >= 0) || !(p99_ms > 0) || !(goal_ms > 0))
+        return (double)NAN;
+    if (p50_ms >= goal_ms)
+        return 1;
+    double scale_ms = (p99_ms - p50_ms) / log(50);
+    if (!(scale_ms > 0))
+        return 0;
+    return 0.5 * exp(-(goal_ms - p50_ms) / scale_ms);
+}
+
+struct count {
+    double rate, waiting, late;
+    unsigned late_count;
+};
+
+static void
+count_view(struct mgr_view *view, int64_t now_us, double goal_ms, struct count *count)
+{
+    int64_t passed_us = view->at_us - view->ticked_at_us;
+
+    if (view->source->role == WIRE_ROLE_AGENT)
+        return; /* a host's word on itself: no traffic of the cluster */
+    if (mgr_source_is_stale(view->source, now_us) || view->ticked_at_us == 0 || passed_us <= 0)
+        count->rate = (double)NAN;
+    else if (view->requests >= view->requests_ticked)
+        count->rate +=
+            (double)(view->requests - view->requests_ticked) / ((double)passed_us / 1e6);
+    else
+        count->rate = (double)NAN; /* its process began anew: the next tick knows more */
+    count->waiting += (double)view->waiting;
+    for (size_t i = 0; i < view->series_count; i++) {
+        double late = late_share((double)view->series[i]->p50_ms, (double)view->series[i]->p99_ms,
+                                 goal_ms);
+        if (isnan(late))
+            continue;
+        count->late += late;
+        count->late_count++;
+    }
+    view->requests_ticked = view->requests;
+    view->ticked_at_us = view->at_us;
+}
+
+bool
+mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_traffic *out)
+{
+    const struct config_cluster *config = cluster->config;
+    struct count count = {0};
+    bool is_first = cluster->tick_at_us == 0;
+
+    if (!is_first && now_us - cluster->tick_at_us < TICK_US)
+        return false;
+    cluster->tick_at_us = now_us;
+    FR_LIST_EACH (&cluster->views, node)
+        count_view(FR_CONTAINER(node, struct mgr_view, cluster_link), now_us,
+                   (double)config->scale.goal_us / 1e3, &count);
+    if (is_first)
+        return false; /* a rate needs two looks */
+    *out = (struct policy_traffic){
+        .is_known = true,
+        .dt_s = TICK_S,
+        .rate = count.rate,
+        .slow = count.late_count ? count.late / count.late_count : (double)NAN,
+        .dropped = 0,
+        .queue = count.waiting,
+        .startup_s = cluster->startup_s,
+        .drain_s = fmin((double)config->drain_us / 1e6, DRAIN_MAX_S),
+    };
+    return true;
+}
+
+void
+mgr_scale_prepare(struct mgr_cluster *cluster)
+{
+    bool forecasts = cluster->config->scale.policy == CONFIG_POLICY_FORECAST;
+
+    if (forecasts && !cluster->policy.forecast) {
+        cluster->policy.forecast = fr_xalloc(policy_forecast_bytes());
+        policy_forecast_init(cluster->policy.forecast);
+    } else if (!forecasts && cluster->policy.forecast) {
+        fr_free(cluster->policy.forecast);
+        cluster->policy.forecast = NULL;
+    }
+}
+
+/* ---- a person's word ------------------------------------------------------------------------ */
+
+const char *
+mgr_scale_propose(struct mgr_cluster *cluster, const struct policy_decision *decision,
+                  int64_t now_us)
+{
+    struct mgr_proposal *proposal = &cluster->proposal;
+    int64_t span_us = cluster->config->scale.approval_us;
+
+    if (now_us < proposal->rest_until_us)
+        return "denied";
+    if (!proposal->is_made) {
+        proposal->is_made = true;
+        proposal->until_us = now_us + span_us;
+        fr_log(FR_LOG_WARN, "manager", "a decision waits for freshet approve",
+               FR_S("cluster", cluster->name), FR_S("rule", policy_rule_name(decision->rule)));
+    }
+    proposal->decision = *decision; /* the numbers of now */
+    if (now_us < proposal->until_us)
+        return "propose";
+    proposal->is_made = false;
+    proposal->rest_until_us = now_us + span_us;
+    return "denied";
+}
+
+static struct mgr_cluster *
+asked_cluster(struct mgr *mgr, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    char name[MGR_ID_BYTES];
+    struct mgr_cluster *cluster = NULL;
+
+    if (!admin_query(request->query, "cluster", name, sizeof(name))) {
+        admin_answer_error(exchange, 400, "cluster=NAME is missing, or too long");
+        return NULL;
+    }
+    cluster = mgr_cluster_find(mgr, fr_view_of(name));
+    if (!cluster)
+        admin_answer_error(exchange, 404, "no cluster \"%s\" here", name);
+    else if (!cluster->proposal.is_made) {
+        admin_answer_error(exchange, 409, "nothing of %s waits for approval", name);
+        cluster = NULL;
+    }
+    return cluster;
+}
+
+static void
+answer_words(struct admin_exchange *exchange, const char *words)
+{
+    admin_answer(exchange, 200, "text/plain; charset=utf-8", fr_view_of(words));
+}
+
+void
+mgr_scale_approve(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    struct mgr_cluster *cluster = asked_cluster(ctx, exchange, request);
+
+    if (!cluster)
+        return;
+    const struct policy_decision decision = cluster->proposal.decision;
+    bool is_release = decision.verdict == POLICY_DEALLOCATE;
+    if (!cluster->config || !cluster->responsible ||
+        (is_release && !mgr_member_find(cluster, fr_view_of(decision.member)))) {
+        admin_answer_error(exchange, 409, "who would do it, or leave, is not here any more");
+        return;
+    }
+    cluster->proposal.is_made = false;
+    mgr_decide_act(cluster, &decision);
+    answer_words(exchange, "approved\n");
+}
+
+void
+mgr_scale_deny(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    struct mgr_cluster *cluster = asked_cluster(ctx, exchange, request);
+
+    if (!cluster)
+        return;
+    cluster->proposal.is_made = false;
+    if (cluster->config)
+        cluster->proposal.rest_until_us =
+            loop_now_us(cluster->mgr->loop) + cluster->config->scale.approval_us;
+    answer_words(exchange, "denied\n");
+}

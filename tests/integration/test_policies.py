@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who decides how many: policies beside the levels, and what stands between decision and act."""
+from harness.box import hold, wait
+from harness.load import Load
+from harness.setup import Edge, cluster, ready, scale, static_pool
+
+
+def pair(box, spares=1, **more):
+    """A cluster of one member; servers that stand by."""
+    member = box.origin("member")
+    pool = [box.origin("spare%d" % i) for i in range(spares)]
+    member.delay = 0.05
+    for server in pool:
+        server.delay = 0.05
+    edge = Edge(box, {"web": cluster([member], limit=8, scale=scale("rack", **more))},
+                pools={"rack": static_pool(*pool)}, role="run")
+    return edge
+
+
+def allocated(box):
+    return box.ledger_servers("web", only="ready")
+
+
+def why(box, edge):
+    return box.run("why", "web", "-c", edge.file).stdout
+
+
+def test_observe_says_what_it_would_do_and_does_nothing(box):
+    edge = pair(box, mode="observe")
+    with Load(edge.address, threads=10):
+        wait("the decision to be written down",
+             lambda: "only observing, else allocate 1" in why(box, edge))
+        hold("nothing is allocated", lambda: not allocated(box), 1)
+    assert "could not be asked for" not in why(box, edge)
+
+
+def test_supervised_waits_for_approval(box):
+    edge = pair(box, mode="supervised")
+    with Load(edge.address, threads=10):
+        wait("the proposal", lambda: "waiting for approval: allocate 1" in why(box, edge))
+        assert not allocated(box)
+        done = box.run("approve", "web", "-c", edge.file)
+        assert done.returncode == 0 and "approved" in done.stdout, done.stderr
+        ready(box, "web", 1)
+    done = box.run("approve", "nowhere", "-c", edge.file)
+    assert done.returncode == 1 and "no cluster" in done.stderr
+
+
+def test_denied_is_not_done_and_rests(box):
+    edge = pair(box, mode="supervised", approval="2s")
+    with Load(edge.address, threads=10):
+        wait("the proposal", lambda: "waiting for approval" in why(box, edge))
+        assert box.run("deny", "web", "-c", edge.file).returncode == 0
+        wait("the word on it", lambda: "denied, or not answered in time" in why(box, edge))
+        assert not allocated(box)
+        wait("a new proposal after the rest",
+             lambda: why(box, edge).count("waiting for approval") >= 2)
+        # Nobody answers this one: it counts as denied, too.
+        wait("the time-out", lambda: why(box, edge).count("denied, or not answered in time") >= 2)
+        assert not allocated(box)
+
+
+def test_target_grows_to_the_number_at_once(box):
+    edge = pair(box, spares=3, policy="target", target="50%")
+    with Load(edge.address, threads=10) as load:
+        ready(box, "web", 2)
+        load.wait_done(50)
+    load.assert_clean()
+    assert "wanted at a mean of" in why(box, edge)
+
+
+def test_forecast_learns_and_grows(box):
+    edge = pair(box, spares=3, policy="forecast", spare=1)
+    with Load(edge.address, threads=7) as load:
+        # What the load needs, and one to spare, in one step.
+        ready(box, "web", 2)
+        load.wait_done(50)
+    load.assert_clean()
+    text = why(box, edge)
+    assert "requests/s in" in text and "a member does" in text, text
