@@ -467,8 +467,8 @@ enum fr_err
 proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
 {
     struct writer w;
-    bool session = proxy_sticky_due(x);
-    size_t bytes_max = response_bytes_max(x, response) + (session ? session_bytes(x) : 0);
+    size_t bytes_max =
+        response_bytes_max(x, response) + (x->gives_session ? session_bytes(x) : 0);
     enum fr_err err = writer_begin(&w, &x->down_head, bytes_max);
     if (err)
         return err;
@@ -483,7 +483,7 @@ proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
     PUT(&w, "\r\n");
     if (x->cached)
         put_field(&w, FR_VIEW("Cache-Status"), proxy_cached_status(x));
-    if (session)
+    if (x->gives_session)
         put_session(&w, x);
     if (tells_id(x))
         put_field(&w, FR_VIEW("X-Request-Id"), fr_view_make(x->request_id, x->request_id_len));

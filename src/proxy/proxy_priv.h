@@ -265,6 +265,7 @@ struct proxy_exchange {
     uint64_t key;
     bool session_cookies; /* it has cookies of the name of the cluster's sessions */
     bool in_session;      /* ... and one of them is good */
+    bool gives_session;   /* the response has a new cookie */
     struct cluster_session session;
     char session_text[CLUSTER_STICKY_TEXT_BYTES]; /* of the new cookie */
     const struct cluster_endpoint *endpoint;      /* of cluster->view */

@@ -108,6 +108,7 @@ begin_response(struct proxy_exchange *x, const struct http_head *response)
     }
     if (proxy_cached_takes(x, response))
         return false;
+    x->gives_session = proxy_sticky_due(x); /* it answers this client alone: it is not stored */
     proxy_cached_response(x, response);
     if (proxy_head_response(x, response) != FR_OK) {
         proxy_exchange_out_of_memory(x);

@@ -109,7 +109,7 @@ def test_older_versions_are_refused(setup):
     before = failed(setup)
     with pytest.raises((ssl.SSLError, OSError)):
         setup.open(context)
-    wait("the failure to be counted", lambda: failed(setup) == before + 1)
+    wait("the failure to be counted", lambda: failed(setup) > before)
 
 
 def test_min_version(box, authority):
@@ -265,7 +265,7 @@ def test_bytes_that_are_no_tls(setup):
         while data := client.sock.recv(100):
             answer += data
         assert not answer.startswith(b"HTTP")
-    wait("the failure to be counted", lambda: failed(setup) == before + 1)
+    wait("the failure to be counted", lambda: failed(setup) > before)
     with setup.open() as client:
         assert client.get().status == 200
 
