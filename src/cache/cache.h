@@ -36,7 +36,7 @@ struct cache_counters {
     uint64_t bytes, index_bytes, head_bytes, body_bytes, slack_bytes, free_bytes;
     uint64_t waiting; /* evicted, and not free until readers say so */
     uint64_t entries, stored, evicted, refused_full, refused_large, refused_tags,
-        refused_purged;
+        refused_purged, refused_once;
 };
 
 FR_MUST_USE enum fr_err cache_store_new(const struct cache_options *options,

@@ -5,9 +5,10 @@
  * May touch:  base.
  * Threads:    any. A shard's lock is held for one eviction, never together with another lock.
  * Memory:     cache_mem.c's; what is evicted while a reader may have it counts until it has not.
- * When full:  evict, from the fuller of two shards, by SIEVE; where what was freed lies scattered,
- *             the entries of the page that has the fewest. If that is not enough, or readers still
- *             hold it, refuse: NULL.
+ * When full:  what is large (LARGE_SHARE) is taken in when it is asked for a second time, not at
+ *             the first: it would drive out many others. Then evict, from the fuller of two shards,
+ *             by SIEVE; where what was freed lies scattered, the entries of the page that has the
+ *             fewest. If that is not enough, or readers still hold it, refuse: NULL.
  * Follows:    Zhang et al., "SIEVE is Simpler than LRU" (NSDI 2024); docs/decisions/0019.
  *
  *     shard.queue:   newest <-> ... <-> hand <-> ... <-> oldest        (fr_list, newest first)
@@ -24,6 +25,7 @@
 #define ROUNDS_MAX 64
 #define OWNERS_MAX 1024
 #define SPARE_RUN 8
+#define LARGE_SHARE 64 /* of the budget, from which on an object has to be asked for twice */
 
 static struct cache_entry *
 entry_of(struct fr_list *node)
@@ -154,6 +156,20 @@ cache__store_could_hold(const struct cache_store *store, uint64_t bytes)
     struct cache__mem_stat stat;
     cache__mem_stat(store->mem, &stat);
     return bytes <= stat.used_bytes + stat.free_bytes;
+}
+
+bool
+cache__store_admits(struct cache_store *store, struct fr_hash128 hash, uint64_t bytes)
+{
+    struct cache__mem_stat stat;
+    if (bytes < store->options.memory_bytes / LARGE_SHARE)
+        return true;
+    cache__mem_stat(store->mem, &stat);
+    if (stat.free_bytes >= bytes + store->spare_bytes)
+        return true;
+    uint32_t name = (uint32_t)(hash.lo >> 32) | 1;
+    uint32_t *knock = &store->knocks[hash.hi % CACHE__KNOCKS];
+    return __atomic_exchange_n(knock, name, __ATOMIC_RELAXED) == name;
 }
 
 size_t

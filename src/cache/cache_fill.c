@@ -163,6 +163,10 @@ begin(struct cache_store *store, struct cache__entry_plan *plan, bool length_kno
         cache__store_refused(store, CACHE__REFUSED_FULL);
         return NULL;
     }
+    if (!cache__store_admits(store, plan->key->hash, length)) {
+        cache__store_refused(store, CACHE__REFUSED_ONCE);
+        return NULL;
+    }
     plan->body_bytes = length;
     struct cache_entry *entry = cache__entry_make(store, plan);
     if (!entry)

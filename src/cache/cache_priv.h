@@ -326,7 +326,12 @@ struct cache__merged *cache__merge(const struct cache_entry *entry,
 
 /* ---- store (cache_store.c) ------------------------------------------------------------------- */
 
-enum cache__refusal { CACHE__REFUSED_FULL, CACHE__REFUSED_LARGE, CACHE__REFUSED_TAGS };
+enum cache__refusal {
+    CACHE__REFUSED_FULL,
+    CACHE__REFUSED_LARGE,
+    CACHE__REFUSED_TAGS,
+    CACHE__REFUSED_ONCE,
+};
 
 const struct fr_hash_key *cache__store_hash_key(const struct cache_store *store);
 uint64_t cache__store_object_max(const struct cache_store *store);
@@ -335,6 +340,8 @@ void *cache__store_alloc(struct cache_store *store, size_t bytes, uint64_t owner
                          enum cache__kind kind);
 void cache__store_give(struct cache_store *store, void *ptr, size_t bytes, enum cache__kind kind);
 bool cache__store_could_hold(const struct cache_store *store, uint64_t bytes); /* if it was empty */
+/* Whether what would drive out many others has been asked for before, or there is room. */
+bool cache__store_admits(struct cache_store *store, struct fr_hash128 hash, uint64_t bytes);
 size_t cache__store_piece_max(const struct cache_store *store);
 /* Whether `less` bytes would take less memory than `bytes` do. */
 bool cache__store_fits_less(const struct cache_store *store, size_t bytes, size_t less);

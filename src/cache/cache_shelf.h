@@ -11,6 +11,7 @@
 #include "base/fr_lock.h"
 #include "base/fr_mem.h"
 
+#define CACHE__KNOCKS 2048 /* large objects that were turned away, by hash */
 #define CACHE__MARKS 64 /* invalidation marks a shard, by hash */
 
 /* When the target of this hash was last invalidated, and any other one that had the place before.
@@ -56,6 +57,8 @@ struct cache_store {
     uint64_t refused_tags;
     uint64_t refused_purged;
     uint32_t evict_next;
+    uint64_t refused_once;
+    uint32_t knocks[CACHE__KNOCKS];
     struct cache__shard shards[CACHE__SHARDS];
 };
 

@@ -183,6 +183,7 @@ cache__store_refused(struct cache_store *store, enum cache__refusal refusal)
         [CACHE__REFUSED_FULL] = &store->refused_full,
         [CACHE__REFUSED_LARGE] = &store->refused_large,
         [CACHE__REFUSED_TAGS] = &store->refused_tags,
+        [CACHE__REFUSED_ONCE] = &store->refused_once,
     };
     cache__count(counters[refusal], 1);
 }
@@ -217,6 +218,7 @@ cache_store_counters(const struct cache_store *store, struct cache_counters *out
     out->refused_full = cache__counted(&store->refused_full);
     out->refused_large = cache__counted(&store->refused_large);
     out->refused_tags = cache__counted(&store->refused_tags);
+    out->refused_once = cache__counted(&store->refused_once);
     out->refused_purged = cache__counted(&store->refused_purged);
 }
 

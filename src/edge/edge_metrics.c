@@ -121,6 +121,9 @@ put_cache(struct metrics *metrics, const struct edge *edge)
          cache.refused_large},
         {"cache_refused_tags_total", "counter", "Responses not stored: too many tags",
          cache.refused_tags},
+        {"cache_refused_once_total", "counter",
+         "Responses not stored: large, while memory is short, and asked for once",
+         cache.refused_once},
         {"cache_refused_purged_total", "counter",
          "Responses not stored: purged while they were on their way", cache.refused_purged},
     };
