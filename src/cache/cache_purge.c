@@ -33,7 +33,7 @@
 #include "base/fr_time.h"
 
 #define SLOTS_MIN 64
-#define SLOTS_MAX 65536
+#define SLOTS_MAX 1048576
 #define SLOT_MEMORY 4096 /* one slot for so many bytes of budget */
 #define OWNERS_BYTES (CACHE_OWNERS_MAX * sizeof(struct cache_purged))
 #define AGE_MIN_US FR_US_PER_S /* a rate over less says little */
