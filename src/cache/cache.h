@@ -124,7 +124,8 @@ struct cache_entry *cache_entry_ref(struct cache_entry *entry);
 void cache_entry_unref(struct cache_entry **entry);
 /* Once more: to be let go as often. */
 struct cache_entry *cache_entry_hold(struct cache_reader *reader, struct cache_entry *entry);
-/* Of what was found with this reader; reader NULL: the same as _unref. NULL entries are allowed. */
+/* Of what was found with this reader; reader NULL: the same as _unref. NULL entries are allowed. It
+ * may be a counted reference, too: whichever of both ends first, the other one keeps the entry. */
 void cache_entry_let_go(struct cache_reader *reader, struct cache_entry **entry);
 
 /* The stored head as it goes to a client: status line and end-to-end fields, each ending in CRLF,

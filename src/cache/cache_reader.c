@@ -152,7 +152,8 @@ cache_entry_hold(struct cache_reader *reader, struct cache_entry *entry)
     if (!reader)
         return cache_entry_ref(entry);
     struct pin *pin = pin_at(reader, entry);
-    fr_require(pin->entry == entry);
+    if (pin->entry != entry) /* a counted reference that was handed on */
+        return cache_entry_ref(entry);
     pin->count++;
     return entry;
 }
@@ -169,7 +170,10 @@ cache_entry_let_go(struct cache_reader *reader, struct cache_entry **entry)
     if (!old)
         return;
     struct pin *pin = pin_at(reader, old);
-    fr_require(pin->entry == old);
+    if (pin->entry != old) { /* a counted reference that was handed on */
+        cache_entry_unref(&old);
+        return;
+    }
     if (--pin->count > 0)
         return;
     bool held = pin->held;

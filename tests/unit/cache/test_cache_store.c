@@ -294,6 +294,68 @@ large_ones_knock_first(void **state)
 }
 
 static void
+count_wake(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+/* What is evicted waits for every reader's turn; then for those that hold it, and for no others. */
+static void
+readers_keep_what_they_hold(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    struct cache_reader *readers[2];
+    struct cache_found found;
+    struct http_head get, change;
+    struct fr_view body;
+    int woken = 0;
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(cache_reader_new(store, count_wake, &woken, &readers[i]), FR_OK);
+    uint64_t empty = help_live(store);
+    assert_true(help_put(store, GET(""), FRESH_60, "hello", NOW));
+    help_request(&get, GET(""));
+    help_request(&change, "DELETE /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    struct cache_request ask = help_ask(&get, NOW);
+    struct cache_request gone = help_ask(&change, NOW);
+    ask.reader = readers[0];
+    assert_int_equal(cache_lookup(store, &ask, &found), CACHE_FRESH);
+    cache_invalidate(store, &gone);
+    assert_int_equal(help_counters(store).entries, 0);
+    assert_int_equal(help_counters(store).waiting, 1);
+    cache__limbo_wake(cache__store_limbo(store));
+    cache__limbo_wake(cache__store_limbo(store));
+    assert_int_equal(woken, 2); /* each once, until its turn */
+    cache_reader_turn(readers[1]);
+    assert_int_equal(help_counters(store).waiting, 1);
+    cache_reader_turn(readers[0]); /* has it counted from now on */
+    assert_int_equal(help_counters(store).waiting, 0);
+    assert_true(help_live(store) > empty);
+    struct cache_entry *twice = cache_entry_hold(readers[0], found.entry);
+    cache_entry_let_go(readers[0], &found.entry);
+    assert_true(cache_entry_body(twice, 0, &body) && fr_view_is(body, "hello"));
+    cache_entry_let_go(readers[0], &twice);
+    assert_null(twice);
+    assert_int_equal(help_live(store), empty);
+    /* A pin and a counted reference of one entry, let go the other way round. */
+    assert_true(help_put(store, GET(""), FRESH_60, "hello", NOW + S));
+    ask.now_us = gone.now_us = NOW + S;
+    assert_int_equal(cache_lookup(store, &ask, &found), CACHE_FRESH);
+    twice = cache_entry_ref(found.entry);
+    cache_entry_let_go(readers[0], &twice);
+    twice = found.entry;
+    cache_invalidate(store, &gone);
+    for (size_t i = 0; i < 2; i++)
+        cache_reader_turn(readers[i]);
+    assert_true(cache_entry_body(twice, 0, &body) && fr_view_is(body, "hello"));
+    cache_entry_let_go(readers[0], &found.entry);
+    assert_int_equal(help_live(store), empty);
+    for (size_t i = 0; i < 2; i++)
+        cache_reader_free(&readers[i]);
+    cache_store_free(&store);
+}
+
+static void
 budget_too_small(void **state)
 {
     (void)state;
@@ -322,6 +384,7 @@ main(void)
         cmocka_unit_test(sieve_spares_the_visited),
         cmocka_unit_test(held_memory_is_not_room),
         cmocka_unit_test(large_ones_knock_first),
+        cmocka_unit_test(readers_keep_what_they_hold),
         cmocka_unit_test(budget_too_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
