@@ -12,6 +12,8 @@
  */
 #include "allocator/allocator_priv.h"
 
+#include "cluster/cluster_member.h"
+
 #include "base/fr_check.h"
 #include "base/fr_mem.h"
 #include "base/fr_unit.h"
@@ -311,6 +313,11 @@ act_check(struct allocator__server *server)
                                         health.starting_interval_us, on_health, server);
     if (cluster && cluster->send_proxy != CONFIG_SEND_PROXY_OFF)
         cluster_health_send_proxy(server->health);
+    if (cluster && cluster->tls.enabled) {
+        char host[CLUSTER_HOST_BYTES];
+        cluster_host_of(&server->provided.addr, host);
+        cluster_health_use_tls(server->health, &cluster->tls, host);
+    }
 }
 
 static void

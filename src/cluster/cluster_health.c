@@ -2,7 +2,7 @@
 /*
  * cluster_health.c - active checks of one address: TCP connect or HTTP GET, again and again.
  *
- * May touch:  base, config, loop, http (response head parser).  Never: threads, logs.
+ * May touch:  base, config, loop, tls, http (response head parser).  Never: threads, logs.
  * Threads:    the control thread's loop.
  * Memory:     one allocation a checked address; the response buffer lives as long as a check.
  * When full:  a response head over the HTTP limits fails the check.
@@ -10,7 +10,8 @@
  *
  * Life of a check:
  *
- *   waiting --timer--> connecting --> (HTTP: asking --> reading) --> closing --> waiting
+ *   waiting --timer--> connecting --> (TLS: handshake) --> (HTTP: asking --> reading) --> closing
+ *      ^---------------------------------------------------------------------------------'
  *                          any of them --timeout, failure--> closing
  *
  * The verdict is told from the end of `closing`, as the very last act on the object, so that the
@@ -41,6 +42,12 @@ struct cluster_health {
     cluster_health_fn fn;
     void *ctx;
     struct fr_buf request;
+    uint8_t preface[LOOP_PREFACE_OUT_BYTES]; /* of send-proxy, before anything else */
+    size_t preface_len;
+    bool tls;
+    struct tls_client *tls_client; /* one reference; NULL with tls: tls_why */
+    char *tls_why;
+    char *tls_host;
     /* owner */
     int64_t interval_us;
     struct fr_rand rand;
@@ -56,6 +63,9 @@ struct cluster_health {
     struct loop_sock sock;
     struct loop_timer wait_timer, timeout_timer;
     struct loop_task task;
+    char handshake_why[HEALTH_WHY_BYTES];
+    bool secured; /* this check's handshake is over, and good */
+    struct loop_task secured_task;
     struct fr_buf response;
     size_t response_scanned;
     unsigned interim_count;
@@ -71,6 +81,9 @@ health_release(struct cluster_health *health)
     fr_buf_fini(&health->response);
     fr_free(health->settings.path);
     fr_free(health->settings.host);
+    tls_client_unref(&health->tls_client);
+    fr_free(health->tls_why);
+    fr_free(health->tls_host);
     fr_free(health);
 }
 
@@ -140,6 +153,7 @@ static void
 check_end(struct cluster_health *health, bool passed)
 {
     loop_timer_stop(&health->timeout_timer);
+    loop_defer_cancel(&health->secured_task);
     health->passed = passed;
     fr_buf_fini(&health->response);
     if (health->sock_used)
@@ -219,12 +233,20 @@ static void
 on_received(void *ctx, struct loop_buf *buf, int status)
 {
     struct cluster_health *health = ctx;
+    if (status <= 0 && health->tls && !health->secured) {
+        check_fail(health, "TLS: %s", health->handshake_why);
+        return;
+    }
     if (status < 0) {
         check_fail(health, "receive: %s", strerrordesc_np(-status));
         return;
     }
     if (status == 0) {
         check_fail(health, "closed before a whole response head");
+        return;
+    }
+    if (health->settings.kind == CONFIG_HEALTH_TCP) { /* the end of the handshake follows */
+        loop_buf_give_back(buf);
         return;
     }
     enum fr_err err = fr_buf_append(&health->response, buf->data, buf->len);
@@ -251,7 +273,70 @@ on_sent(void *ctx, int status)
         return;
     }
     health->doing = "response";
+    if (!loop_recv_pending(&health->sock)) /* the handshake's goes on */
+        loop_recv(&health->sock, on_received, health);
+}
+
+static void
+ask(struct cluster_health *health)
+{
+    if (health->settings.kind == CONFIG_HEALTH_TCP) {
+        (void)snprintf(health->why, sizeof(health->why), "connected");
+        check_end(health, true);
+        return;
+    }
+    health->doing = "request";
+    struct iovec parts[] = {
+        {health->preface, health->tls ? 0 : health->preface_len},
+        {health->request.data, health->request.len},
+    };
+    loop_send(&health->sock, parts, 2, on_sent, health);
+}
+
+static void
+on_secured(void *ctx)
+{
+    ask(ctx);
+}
+
+static void
+on_handshake(void *ctx, enum tls_outcome outcome, const char *words)
+{
+    struct cluster_health *health = ctx;
+    if (outcome == TLS_FAILED) { /* the receive that it is part of fails with it */
+        (void)snprintf(health->handshake_why, sizeof(health->handshake_why), "%s", words);
+        return;
+    }
+    health->secured = true;
+    loop_defer(health->loop, &health->secured_task, on_secured, health);
+}
+
+/* No session is resumed: each check sees the certificate. */
+static void
+handshake(struct cluster_health *health)
+{
+    struct tls_session *session;
+    if (!health->tls_client) {
+        check_fail(health, "TLS: %s", health->tls_why ? health->tls_why : "files not read");
+        return;
+    }
+    health->doing = "handshake";
+    if (tls_connect(health->tls_client, &health->sock, health->tls_host, NULL, on_handshake, health,
+                    &session)) {
+        check_fail(health, "TLS: out of memory");
+        return;
+    }
     loop_recv(&health->sock, on_received, health);
+}
+
+static void
+on_preface_sent(void *ctx, int status)
+{
+    struct cluster_health *health = ctx;
+    if (status < 0)
+        check_fail(health, "send: %s", strerrordesc_np(-status));
+    else
+        handshake(health);
 }
 
 static void
@@ -260,16 +345,14 @@ on_connected(void *ctx, int status)
     struct cluster_health *health = ctx;
     if (status < 0) {
         check_fail(health, "connect: %s", strerrordesc_np(-status));
-        return;
+    } else if (!health->tls) {
+        ask(health);
+    } else if (health->preface_len > 0) {
+        struct iovec preface = {health->preface, health->preface_len};
+        loop_send(&health->sock, &preface, 1, on_preface_sent, health);
+    } else {
+        handshake(health);
     }
-    if (health->settings.kind == CONFIG_HEALTH_TCP) {
-        (void)snprintf(health->why, sizeof(health->why), "connected");
-        check_end(health, true);
-        return;
-    }
-    health->doing = "request";
-    struct iovec part = {health->request.data, health->request.len};
-    loop_send(&health->sock, &part, 1, on_sent, health);
 }
 
 static void
@@ -279,6 +362,8 @@ check_start(struct cluster_health *health)
     fr_buf_init(&health->response, http_limits_default.head_bytes_max + 65536);
     health->response_scanned = 0;
     health->interim_count = 0;
+    health->secured = false;
+    (void)snprintf(health->handshake_why, sizeof(health->handshake_why), "closed by the member");
     health->doing = "connect";
     enum fr_err err =
         loop_connect(&health->sock, health->loop, &health->addr, on_connected, health);
@@ -360,19 +445,17 @@ cluster_health_failures(const struct cluster_health *health)
 void
 cluster_health_send_proxy(struct cluster_health *health)
 {
-    uint8_t preface[LOOP_PREFACE_OUT_BYTES];
-    struct fr_buf request;
-    if (health->request.len == 0)
-        return; /* it only connects, or its request was too long to be made */
-    size_t len = loop_preface_write(true, NULL, NULL, preface);
-    fr_buf_init(&request, HEALTH_REQUEST_BYTES_MAX + LOOP_PREFACE_OUT_BYTES);
-    if (fr_buf_append(&request, preface, len) != FR_OK ||
-        fr_buf_append_view(&request, fr_buf_view(&health->request)) != FR_OK) {
-        fr_buf_fini(&request); /* without memory the member refuses the check: it fails */
-        return;
-    }
-    fr_buf_fini(&health->request);
-    health->request = request;
+    health->preface_len = loop_preface_write(true, NULL, NULL, health->preface);
+}
+
+void
+cluster_health_use_tls(struct cluster_health *health, const struct config_member_tls *tls,
+                       const char *host)
+{
+    health->tls = true;
+    health->tls_client = tls_client_ref(tls->client);
+    health->tls_why = fr_xstrdup(tls->why);
+    health->tls_host = fr_xstrdup(host);
 }
 
 void
@@ -386,6 +469,7 @@ cluster_health_free(struct cluster_health **health_ref)
     loop_timer_stop(&health->wait_timer);
     loop_timer_stop(&health->timeout_timer);
     loop_defer_cancel(&health->task);
+    loop_defer_cancel(&health->secured_task);
     if (!health->sock_used) {
         health_release(health);
         return;

@@ -26,6 +26,10 @@ struct cluster_health *cluster_health_new(struct loop *loop, const struct config
 /* For clusters with send-proxy: requests begin with a PROXY header that speaks for nobody. To be
  * called before the first check, in the turn that made it. */
 void cluster_health_send_proxy(struct cluster_health *health);
+/* For clusters with tls: checks go over it, a TCP check up to the handshake's end. Likewise before
+ * the first check. host: the member's, for its certificate. */
+void cluster_health_use_tls(struct cluster_health *health, const struct config_member_tls *tls,
+                            const char *host);
 void cluster_health_free(struct cluster_health **health); /* no callback afterwards */
 /* The last failure in words, "" when no check failed yet. Valid until the next turn. */
 const char *cluster_health_why(const struct cluster_health *health);

@@ -67,6 +67,25 @@ slots_give(struct cluster_slots *slots, uint32_t slot)
     (void)pthread_mutex_unlock(&slots->lock);
 }
 
+void
+cluster_host_of(const struct loop_addr *addr, char out[CLUSTER_HOST_BYTES])
+{
+    char text[LOOP_ADDR_TEXT_BYTES] = "localhost";
+    if (addr->sa.any.sa_family != AF_UNIX)
+        loop_addr_format_host(addr, text);
+    (void)fr_view_copy(fr_view_of(text), out, CLUSTER_HOST_BYTES); /* it is longer */
+}
+
+void
+cluster_member_name(struct cluster_member *member, struct fr_view name)
+{
+    size_t len = name.len;
+    while (len > 0 && name.ptr[len - 1] != ':')
+        len--;
+    if (len > 1) /* too long a name stays an address, which its certificate will not have */
+        (void)fr_view_copy(fr_view_make(name.ptr, len - 1), member->host, sizeof(member->host));
+}
+
 struct cluster_member *
 cluster_member_new(struct cluster_slots *slots, struct fr_view id, struct fr_view pool,
                    const struct loop_addr *addr, uint32_t worker_count)
@@ -86,6 +105,7 @@ cluster_member_new(struct cluster_slots *slots, struct fr_view id, struct fr_vie
     }
     member->addr = *addr;
     loop_addr_format(addr, member->address);
+    cluster_host_of(addr, member->host);
     member->slot = slot;
     member->worker_count = worker_count;
     atomic_init(&member->refs, 1);

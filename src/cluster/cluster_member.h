@@ -40,11 +40,14 @@ struct cluster_member_stats {
 
 struct cluster_slots;
 
+#define CLUSTER_HOST_BYTES 256
+
 struct cluster_member {
     /* set once */
     char id[CONFIG_NAME_BYTES];
     char pool[CONFIG_NAME_BYTES]; /* "" for members of the configuration */
     char address[LOOP_ADDR_TEXT_BYTES];
+    char host[CLUSTER_HOST_BYTES]; /* what its certificate must name */
     struct loop_addr addr;
     uint32_t slot;         /* small index, unique among living members: workers' arrays use it */
     uint32_t worker_count;
@@ -78,6 +81,10 @@ void cluster_slots_free(struct cluster_slots **slots); /* after every member */
 struct cluster_member *cluster_member_new(struct cluster_slots *slots, struct fr_view id,
                                           struct fr_view pool, const struct loop_addr *addr,
                                           uint32_t worker_count);
+/* For a member given by name ("HOST:PORT"), before it is shared; else its host is its address, and
+ * "localhost" that of a Unix socket. */
+void cluster_member_name(struct cluster_member *member, struct fr_view name);
+void cluster_host_of(const struct loop_addr *addr, char out[CLUSTER_HOST_BYTES]);
 struct cluster_member *cluster_member_ref(struct cluster_member *member);
 void cluster_member_unref(struct cluster_member **member); /* any thread; leaves NULL */
 

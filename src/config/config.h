@@ -248,6 +248,16 @@ struct config_queue {
     int64_t target_us; /* a wait that is no sign of overload; default 50 ms */
 };
 
+struct config_member_tls {
+    bool enabled;
+    bool verify;
+    char *ca;                  /* NULL: the system's */
+    char *name;                /* NULL: the member's host */
+    char *certificate, *key;   /* ours; NULL: none */
+    struct tls_client *client; /* made of these; NULL: not enabled, or `why` */
+    char *why;                 /* a file of a ledger's cluster is gone; else NULL */
+};
+
 struct config_cluster {
     atomic_uint refs;
     char name[CONFIG_NAME_BYTES];
@@ -266,6 +276,7 @@ struct config_cluster {
     uint32_t keepalive_max; /* idle connections per worker and member; default 64 */
     double retry_budget;    /* share of requests; default 0.2 */
     enum config_send_proxy send_proxy;
+    struct config_member_tls tls;
     uint32_t max_in_flight; /* in the whole cluster, of all workers; 0: no limit, the default */
     struct config_queue queue;
     bool runtime;
@@ -476,7 +487,8 @@ FR_MUST_USE enum fr_err config_cluster_from_tree(struct fr_view name,
 FR_MUST_USE enum fr_err config_pool_from_tree(struct fr_view name, const struct config_node *node,
                                               struct config_diag *diag, struct config_pool **out);
 /* The same from a ledger: nothing outside is asked (no resolver, no look for the program), so that
- * a ledger that was good when it was written is good after the world has changed. */
+ * a ledger that was good when it was written is good after the world has changed. Certificates are
+ * read; without them the cluster has no tls.client, and tls.why. */
 FR_MUST_USE enum fr_err config_cluster_restore(struct fr_view name, const struct config_node *node,
                                                struct config_diag *diag,
                                                struct config_cluster **out);

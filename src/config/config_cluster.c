@@ -57,6 +57,7 @@ config_cluster_unref(struct config_cluster **cluster_ptr)
     fr_free(cluster->health.path);
     fr_free(cluster->health.host);
     fr_free(cluster->utilization.agent_check);
+    config__member_tls_free(&cluster->tls);
     fr_free(cluster);
 }
 
@@ -206,6 +207,7 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
         check_hash(reader, node, cluster);
     if (config__given(node, "sticky"))
         config__check_sticky(reader, node, cluster);
+    config__check_member_tls(reader, node, &cluster->tls);
     config__members_finish(reader, cluster->name, true, config_node_get(node, "members"),
                            cluster->members, cluster->member_count);
     const struct config_node *members = config__given(node, "members");
@@ -246,7 +248,8 @@ static enum fr_err
 cluster_read(struct fr_view name, const struct config_node *node, bool world,
              struct config_diag *diag, struct config_cluster **out)
 {
-    struct config__reader reader = {.diag = diag, .world = world, .runtime = true};
+    struct config__reader reader = {
+        .diag = diag, .world = world, .runtime = true, .restoring = !world};
     size_t errors = diag->error_count;
     struct config_cluster *cluster = config__cluster_read(&reader, name, node);
     if (diag->error_count > errors) {

@@ -212,6 +212,10 @@ void config__check_certificate(struct config__reader *reader, const struct confi
                                const struct config_certificate *certificate);
 void config__check_tls(struct config__reader *reader, const struct config_node *node,
                        const struct config_listen *listen);
+/* What a cluster says of TLS, and the client that comes of it. */
+void config__check_member_tls(struct config__reader *reader, const struct config_node *node,
+                              struct config_member_tls *tls);
+void config__member_tls_free(struct config_member_tls *tls);
 void config__tls_free(struct config_listen_tls *tls);
 
 bool config__parse_certificates(struct config__reader *reader, const struct config__row *row,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * config_tls.c - what listeners say of TLS: what must hold together, and the server that comes of
- * it.
+ * config_tls.c - what listeners and clusters say of TLS: what must hold together, and the server or
+ * client that comes of it.
  *
  * May touch:  base, tls, and by that the files that are named.
  */
@@ -63,6 +63,56 @@ config__check_tls(struct config__reader *reader, const struct config_node *node,
                         why);
     tls_server_unref(&server);
     fr_free(why);
+}
+
+/* What is set but not asked for, which a reader would take for in force. */
+static void
+check_idle_keys(struct config__reader *reader, const struct config_node *node,
+                const struct config_member_tls *tls)
+{
+    if (tls->verify || !tls->ca)
+        return;
+    const struct config_node *place = config__place(node, "tls.ca");
+    config_diag_add(reader->diag, place->line, place->column,
+                    "%s.tls has ca and verify: false, expected one of them: nothing is verified",
+                    reader->where);
+}
+
+void
+config__check_member_tls(struct config__reader *reader, const struct config_node *node,
+                         struct config_member_tls *tls)
+{
+    if (!tls->enabled)
+        return;
+    const struct config_node *place = config__place(node, "tls");
+    const struct config_certificate ours = {.certificate = tls->certificate, .key = tls->key};
+    size_t errors = reader->diag->error_count;
+    need_both(reader, place, ".tls", &ours);
+    check_idle_keys(reader, node, tls);
+    if (errors != reader->diag->error_count || (!reader->world && !reader->restoring))
+        return;
+    const struct tls_client_options options = {
+        .verify = tls->verify,
+        .ca = tls->ca,
+        .name = tls->name,
+        .certificate = tls->certificate,
+        .key = tls->key,
+    };
+    if (tls_client_new(&options, &tls->client, &tls->why) == FR_OK)
+        return;
+    (reader->restoring ? config_diag_warn : config_diag_add)(
+        reader->diag, place->line, place->column, "%s.tls: %.300s", reader->where, tls->why);
+}
+
+void
+config__member_tls_free(struct config_member_tls *tls)
+{
+    tls_client_unref(&tls->client);
+    fr_free(tls->ca);
+    fr_free(tls->name);
+    fr_free(tls->certificate);
+    fr_free(tls->key);
+    fr_free(tls->why);
 }
 
 static struct tls_pair

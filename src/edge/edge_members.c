@@ -138,6 +138,8 @@ start_checks(struct edge_member *member, bool first_now)
                                             config->health.interval_us, on_health, member);
     if (member->health != NULL && config->send_proxy != CONFIG_SEND_PROXY_OFF)
         cluster_health_send_proxy(member->health);
+    if (member->health != NULL && config->tls.enabled)
+        cluster_health_use_tls(member->health, &config->tls, member->shared->host);
     struct loop_addr addr;
     const char *check = config->utilization.agent_check;
     if (check != NULL && agent_check_address(member, check, &addr))
@@ -198,6 +200,9 @@ edge_cluster_put(struct edge *edge, struct config_cluster *config)
     if (cluster->config != config) {
         config_cluster_unref(&cluster->config);
         cluster->config = config_cluster_ref(config);
+        if (config->tls.why != NULL)
+            fr_log(FR_LOG_ERROR, "edge", "no TLS with members, their cluster is out of service",
+                   FR_S("cluster", config->name), FR_S("why", config->tls.why));
         cluster->dirty = true;
         FR_LIST_EACH(&cluster->members, node)
             restart_checks(FR_CONTAINER(node, struct edge_member, link));
@@ -221,6 +226,8 @@ edge_member_join(struct edge_cluster *cluster, const struct edge_member_init *in
                FR_S("cluster", cluster->config->name), FR_V("member", init->id));
         return NULL;
     }
+    if (init->name != NULL)
+        cluster_member_name(shared, fr_view_of(init->name));
     struct edge_member *member = fr_xalloc(sizeof(*member));
     member->edge = edge;
     member->cluster = cluster;
@@ -327,7 +334,7 @@ edge_member_fault(void *ctx, const struct proxy_fault_report *report)
     fr_log(FR_LOG_WARN, "edge", "member misbehaves",
            FR_S("cluster", member != NULL ? member->cluster_name : ""),
            FR_S("member", report->member), FR_S("address", report->address),
-           FR_S("what", report->words), FR_I("times", report->count));
+           FR_S("what", report->words), FR_S("why", report->why), FR_I("times", report->count));
 }
 
 /* ---- the allocator's events -------------------------------------------------------------- */

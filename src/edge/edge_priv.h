@@ -196,6 +196,7 @@ struct edge_member *edge_member_find(struct edge_cluster *cluster, struct fr_vie
 struct edge_member_init {
     struct fr_view id, pool;
     const struct loop_addr *addr;
+    const char *name; /* "HOST:PORT", or NULL */
     enum edge_origin origin;
     uint32_t weight, weight_normal;
     bool ramp;

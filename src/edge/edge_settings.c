@@ -108,6 +108,7 @@ sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
         (void)edge_member_join(cluster, &(struct edge_member_init){
                                             .id = fr_view_of(wanted->id),
                                             .addr = &wanted->addr,
+                                            .name = wanted->from->name,
                                             .origin = EDGE_FROM_FILE,
                                             .weight = weight,
                                             .weight_normal = normal,

@@ -89,6 +89,9 @@ typedef void (*loop_close_fn)(void *ctx);
 
 #define LOOP_IOV_MAX 16
 
+/* What has come that its owner has not received. */
+enum loop_waiting { LOOP_WAITING_NOTHING, LOOP_WAITING_BYTES, LOOP_WAITING_END };
+
 /* What stands between a socket's operations and the kernel: TLS. The loop calls it, on its own
  * thread, where it would call recv, sendmsg, shutdown and close on fd. recv and send answer as
  * those do: bytes, 0 (recv: the proper end), or -1 and errno. EAGAIN: both are tried again after
@@ -98,6 +101,8 @@ struct loop_filter {
     ssize_t (*recv)(struct loop_filter *filter, char *data, size_t cap);
     /* more: another send follows at once, so that what is to go may wait for it. */
     ssize_t (*send)(struct loop_filter *filter, const struct iovec *parts, int count, bool more);
+    /* Of what is for the owner; what is the filter's own business is seen to meanwhile. */
+    enum loop_waiting (*waiting)(struct loop_filter *filter);
     void (*shutdown)(struct loop_filter *filter); /* our half's proper end */
     /* The last call; fd is open still. reset: nothing may look like a proper end. */
     void (*close)(struct loop_filter *filter, bool reset);
@@ -182,10 +187,9 @@ int loop_detach(struct loop_sock *sock);
 /* What has come that its owner has not received, as the kernel knows at this moment: more than the
  * engine may have been told. A pooled connection with anything waiting must not be reused. An error
  * is an end. Cost: one system call. */
-enum loop_waiting { LOOP_WAITING_NOTHING, LOOP_WAITING_BYTES, LOOP_WAITING_END };
 enum loop_waiting loop_sock_waiting(const struct loop_sock *sock);
 /* True when nothing has come that its owner has not received: closing takes nothing from anybody.
- * Of what a filter holds back of a record nothing is known. Cost: one system call. */
+ * Cost: one system call. */
 bool loop_sock_quiet(const struct loop_sock *sock);
 
 typedef void (*loop_fn)(void *ctx);

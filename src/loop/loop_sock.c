@@ -541,6 +541,8 @@ enum loop_waiting
 loop_sock_waiting(const struct loop_sock *sock)
 {
     char byte;
+    if (sock->filter)
+        return sock->filter->waiting(sock->filter);
     ssize_t got = recv(sock->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (got > 0)
         return LOOP_WAITING_BYTES;

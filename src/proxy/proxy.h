@@ -48,6 +48,7 @@ struct proxy_settings {
 struct proxy_fault_report {
     const char *member, *address; /* until fault_fn returns */
     const char *words;            /* static */
+    const char *why;              /* of a failed handshake; else "" */
     uint64_t count;
 };
 

@@ -195,6 +195,7 @@ proxy_pool_settle(struct proxy_pool *pool)
     worker->pools[pool->member->slot] = NULL;
     loop_timer_stop(&pool->probe_timer);
     proxy_watch_settled(pool);
+    tls_resume_clear(&pool->resume);
     cluster_member_unref(&pool->member);
     fr_free(pool);
 }

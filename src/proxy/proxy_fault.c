@@ -30,6 +30,7 @@ struct fault_msg {
     uint64_t count;
     char member[CONFIG_NAME_BYTES];
     char address[LOOP_ADDR_TEXT_BYTES];
+    char why[PROXY_TLS_WHY_BYTES];
 };
 
 static void
@@ -40,6 +41,7 @@ on_fault(void *ctx)
         .member = message->member,
         .address = message->address,
         .words = message->words,
+        .why = message->why,
         .count = message->count,
     };
     proxy_tell_fault(message->proxy, &report);
@@ -73,6 +75,8 @@ proxy_fault(struct proxy_pool *pool, enum proxy_attempt_end end)
     message->count = pace->untold;
     memcpy(message->member, pool->member->id, sizeof(message->member));
     memcpy(message->address, pool->member->address, sizeof(message->address));
+    if (end == PROXY_ATTEMPT_TLS)
+        memcpy(message->why, pool->tls_why, sizeof(message->why));
     pace->told_us = now_us;
     pace->untold = 0;
     loop_post(proxy_control(worker->proxy), &message->msg, on_fault, message);

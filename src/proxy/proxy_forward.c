@@ -9,7 +9,7 @@
  * Follows:    RFC 9110 section 9.2.2 (what may be repeated), RFC 9112 section 9.3.1.
  *
  * What is tried again:
- *     no connection           any method: no byte of the request has been sent. One that must not
+ *     no connection, no TLS   any method: no byte of the request has been sent. One that must not
  *                             be sent twice is given one more member, others as many as refuse
  *                             within PROXY_TRIES_MAX; neither costs the budget, for a refusal
  *                             is no work for the member and comes at once.
@@ -113,7 +113,7 @@ attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint)
     pool->in_flight++;
     x->cluster->state->on_members++;
     cluster_member_enter(pool->member, worker->index, loop_now_us(worker->loop));
-    x->up = x->fresh_only ? NULL : proxy_upstream_reuse(pool, proxy_preface_owner(x));
+    x->up = x->fresh_only ? NULL : proxy_upstream_reuse(pool, x);
     x->reused = x->up != NULL;
     if (x->reused) {
         x->up->exchange = x;
@@ -244,6 +244,13 @@ rewind_request(struct proxy_exchange *x)
     x->replayable = false;
 }
 
+/* The member has seen nothing of the request. */
+static bool
+is_unreached(const struct proxy_exchange *x, enum proxy_attempt_end end)
+{
+    return end == PROXY_ATTEMPT_REFUSED || (end == PROXY_ATTEMPT_TLS && !x->up_head_sent);
+}
+
 /* Whether this end allows another try; budget aside. */
 static bool
 may_retry(const struct proxy_exchange *x, enum proxy_attempt_end end, bool silent)
@@ -256,7 +263,7 @@ may_retry(const struct proxy_exchange *x, enum proxy_attempt_end end, bool silen
         http_method_idempotent(x->method) ? PROXY_TRIES_MAX : PROXY_TRIES_UNSAFE_MAX;
     if (x->tried_count >= tries_max || x->worker->stopping)
         return false;
-    if (end == PROXY_ATTEMPT_REFUSED)
+    if (is_unreached(x, end))
         return true;
     if (x->tried_count - x->refused_count >= PROXY_ATTEMPTS_MAX)
         return false;
@@ -264,12 +271,13 @@ may_retry(const struct proxy_exchange *x, enum proxy_attempt_end end, bool silen
         return true;
     if (end == PROXY_ATTEMPT_WITHDRAWN && untouched)
         return true;
-    return (end == PROXY_ATTEMPT_CLOSED || end == PROXY_ATTEMPT_WITHDRAWN) && silent &&
-           !x->retried && http_method_idempotent(x->method) && (empty || x->replayable);
+    return (end == PROXY_ATTEMPT_CLOSED || end == PROXY_ATTEMPT_TLS ||
+            end == PROXY_ATTEMPT_WITHDRAWN) &&
+           silent && !x->retried && http_method_idempotent(x->method) && (empty || x->replayable);
 }
 
 static bool
-retry(struct proxy_exchange *x, enum proxy_attempt_end end, bool stale)
+retry(struct proxy_exchange *x, bool unreached, bool stale)
 {
     struct proxy_worker *worker = x->worker;
     if (!move_to_current(x))
@@ -277,7 +285,7 @@ retry(struct proxy_exchange *x, enum proxy_attempt_end end, bool stale)
     const struct cluster_endpoint *endpoint = choose(x, !stale);
     if (!endpoint)
         return false;
-    if (end == PROXY_ATTEMPT_REFUSED) {
+    if (unreached) {
         cluster_count_add(&x->cluster->state->counters.retries, 1);
     } else if (!stale && !proxy_budget_allows(x->cluster, loop_now_us(worker->loop))) {
         PROXY_COUNT(worker, retry_budget_refusals);
@@ -296,7 +304,8 @@ proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end)
         bool again = may_retry(x, end, silent);
         bool stale = end == PROXY_ATTEMPT_CLOSED && x->reused && !x->stale_retried;
         x->forgiven = again && stale;
-        x->refused_count += end == PROXY_ATTEMPT_REFUSED;
+        bool unreached = is_unreached(x, end);
+        x->refused_count += unreached;
         /* Held, because ending the try may let go of it. */
         struct cluster_member *member = cluster_member_ref(x->pool->member);
         proxy_forward_end(x, end);
@@ -307,9 +316,9 @@ proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end)
         }
         if (stale)
             x->stale_retried = x->fresh_only = true;
-        else if (end == PROXY_ATTEMPT_CLOSED || end == PROXY_ATTEMPT_WITHDRAWN)
+        else if (!unreached && end != PROXY_ATTEMPT_CONNECT_TIMEOUT)
             x->retried = true;
-        bool started = retry(x, end, stale);
+        bool started = retry(x, unreached, stale);
         if (started || x->pool)
             cluster_count_add(&member->stats[x->worker->index].retries, 1);
         cluster_member_unref(&member);

@@ -108,6 +108,8 @@ struct proxy_cluster {
     bool current;
 };
 
+#define PROXY_TLS_WHY_BYTES 120
+
 struct proxy_pool { /* one member's connections on one worker */
     struct proxy_worker *worker;
     struct cluster_member *member; /* one reference */
@@ -124,6 +126,9 @@ struct proxy_pool { /* one member's connections on one worker */
     struct loop_sock probe_sock;
     struct loop_timer probe_timer;
     int64_t probe_timeout_us;
+    /* proxy_secure.c */
+    struct tls_resume resume;
+    char tls_why[PROXY_TLS_WHY_BYTES]; /* the last failure's */
     /* proxy_fault.c */
     struct proxy_fault_pace {
         int64_t told_us;
@@ -154,6 +159,10 @@ struct proxy_upstream {
     bool ended;              /* the member closed, or the connection broke */
     bool broken;             /* ... in an error, so that this is no proper end of anything */
     bool send_failed;
+    /* proxy_secure.c */
+    const struct tls_client *tls_client; /* held by the session under the socket; NULL: no TLS */
+    bool alerted;                        /* it ended in an error of TLS */
+    struct loop_task secured_task;
     /* send-proxy */
     uint64_t owner; /* serial of the only client connection that may use it; 0: any */
     uint32_t preface_len;
@@ -711,8 +720,9 @@ bool proxy_drip_came(struct proxy_exchange *x);
 bool proxy_drip_timer(struct proxy_exchange *x, enum proxy_attempt_end *out_end);
 
 /* proxy_upstream.c */
-/* An idle connection, or NULL. */
-struct proxy_upstream *proxy_upstream_reuse(struct proxy_pool *pool, uint64_t owner);
+/* An idle connection that may carry x, or NULL. */
+struct proxy_upstream *proxy_upstream_reuse(struct proxy_pool *pool,
+                                            const struct proxy_exchange *x);
 /* Starts connecting for x; NULL when memory is out or the kernel refuses at once. */
 struct proxy_upstream *proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x,
                                               int64_t timeout_us);
@@ -721,6 +731,12 @@ void proxy_upstream_timer(struct proxy_upstream *up, int64_t delay_us);
 void proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster *config);
 void proxy_upstream_close(struct proxy_upstream *up);
 void proxy_pool_close_idle(struct proxy_pool *pool);
+
+/* proxy_secure.c */
+/* Connected: puts TLS under it, behind its preface; its exchange is told. */
+void proxy_secure(struct proxy_upstream *up);
+/* What came, or the end, while that is under way. */
+void proxy_secure_received(struct proxy_upstream *up, struct loop_buf *buf, int status);
 
 /* proxy_settings.c */
 void proxy_settings_forget(struct proxy_worker *worker);

@@ -148,9 +148,11 @@ relay_head(struct proxy_exchange *x)
         if (!relay_interim(x, &worker->response_head))
             return false;
     }
-    if (up->ended)
-        proxy_forward_failed(x, up->response_bytes == 0 ? PROXY_ATTEMPT_CLOSED
-                                                        : PROXY_ATTEMPT_HEAD_CUT);
+    if (up->ended && up->response_bytes > 0)
+        proxy_forward_failed(x, PROXY_ATTEMPT_HEAD_CUT);
+    else if (up->ended) /* in TLS 1.3 members refuse our certificate after the handshake */
+        proxy_forward_failed(x,
+                             up->alerted && !x->reused ? PROXY_ATTEMPT_TLS : PROXY_ATTEMPT_CLOSED);
     else
         proxy_upstream_want(up);
     return false;

@@ -17,6 +17,8 @@
  */
 #include "proxy/proxy_priv.h"
 
+#include <errno.h>
+
 static void
 count_pool(struct proxy_pool *pool)
 {
@@ -67,6 +69,7 @@ proxy_upstream_close(struct proxy_upstream *up)
     struct proxy_pool *pool = up->pool;
     fr_insist(up->magic == PROXY_UPSTREAM_MAGIC && up->state != PROXY_UPSTREAM_CLOSED);
     loop_timer_stop(&up->timer);
+    loop_defer_cancel(&up->secured_task);
     proxy_input_clear(&up->in);
     proxy_partial_clear(&up->partial);
     fr_list_remove(&up->link);
@@ -88,6 +91,10 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
 {
     struct proxy_upstream *up = ctx;
     fr_insist(up->magic == PROXY_UPSTREAM_MAGIC);
+    if (up->state == PROXY_UPSTREAM_CONNECTING) {
+        proxy_secure_received(up, buf, status);
+        return;
+    }
     if (up->state == PROXY_UPSTREAM_IDLE) {
         /* An idle member has nothing to say: an end, or bytes that answer nothing. */
         loop_buf_give_back(buf);
@@ -104,6 +111,7 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
         up->ended = true;
         /* The kernel tells of a reset once: when a send has heard of it, this looks like an end. */
         up->broken = status < 0 || up->send_failed;
+        up->alerted = status == -EPROTO;
     }
     proxy_relay(up->exchange);
 }
@@ -141,6 +149,10 @@ on_connected(void *ctx, int status)
 {
     struct proxy_upstream *up = ctx;
     fr_insist(up->magic == PROXY_UPSTREAM_MAGIC);
+    if (status == 0 && up->exchange->cluster->view->config->tls.enabled) {
+        proxy_secure(up);
+        return;
+    }
     if (status == 0)
         up->state = PROXY_UPSTREAM_BUSY;
     proxy_forward_connected(up->exchange, status);
@@ -175,14 +187,22 @@ proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x, int64_
     return up;
 }
 
-/* The one used last that is for this owner; stale ones on the way are closed. */
+/* Clusters that share a member may ask different things of its certificate, or speak no TLS. */
+static bool
+may_carry(const struct proxy_upstream *up, const struct proxy_exchange *x)
+{
+    return up->owner == proxy_preface_owner(x) &&
+           up->tls_client == x->cluster->view->config->tls.client;
+}
+
+/* The one used last that may carry x; stale ones on the way are closed. */
 struct proxy_upstream *
-proxy_upstream_reuse(struct proxy_pool *pool, uint64_t owner)
+proxy_upstream_reuse(struct proxy_pool *pool, const struct proxy_exchange *x)
 {
     FR_LIST_EACH_SAFE(&pool->idle, link)
     {
         struct proxy_upstream *up = FR_CONTAINER(link, struct proxy_upstream, link);
-        if (up->owner != owner)
+        if (!may_carry(up, x))
             continue;
         enum loop_waiting waiting = loop_sock_waiting(&up->sock);
         if (waiting != LOOP_WAITING_NOTHING) {

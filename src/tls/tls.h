@@ -79,11 +79,14 @@ struct tls_client_options {
 
 FR_MUST_USE enum fr_err tls_client_new(const struct tls_client_options *options,
                                        struct tls_client **out, char **out_why);
+struct tls_client *tls_client_ref(struct tls_client *client); /* NULL is allowed */
 void tls_client_unref(struct tls_client **client);
 
-/* The latest session with one member, to be resumed. Zero-initialise; one loop's. */
+/* The latest session with one member, to be resumed by the client that made it: another may ask
+ * more of a member's certificate. Zero-initialise; one loop's. */
 struct tls_resume {
     void *session;
+    struct tls_client *client; /* one reference, or NULL */
 };
 void tls_resume_clear(struct tls_resume *resume);
 

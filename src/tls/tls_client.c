@@ -25,8 +25,9 @@ on_new_session(SSL *ssl, SSL_SESSION *fresh)
     struct tls_session *session = session_of(ssl);
     if (!session || !session->resume || !SSL_SESSION_is_resumable(fresh))
         return 0;
-    SSL_SESSION_free(session->resume->session);
+    tls_resume_clear(session->resume);
     session->resume->session = fresh;
+    session->resume->client = tls_client_ref(session->client);
     return 1;
 }
 
@@ -35,6 +36,22 @@ tls_resume_clear(struct tls_resume *resume)
 {
     SSL_SESSION_free(resume->session);
     resume->session = NULL;
+    tls_client_unref(&resume->client);
+}
+
+/* A session carries the verdict on the certificate that it began with: what another client found
+ * good enough is not resumed. A ticket of TLS 1.3 is used once (RFC 8446 appendix C.4); a session
+ * of 1.2 is good until the member no longer knows it. */
+static void
+take_session(struct tls_client *client, SSL *ssl, struct tls_resume *resume)
+{
+    if (!resume || !resume->session)
+        return;
+    bool ours = resume->client == client;
+    if (ours)
+        (void)SSL_set_session(ssl, resume->session); /* else a full handshake */
+    if (!ours || SSL_SESSION_get_protocol_version(resume->session) >= TLS1_3_VERSION)
+        tls_resume_clear(resume);
 }
 
 /* ---- making ------------------------------------------------------------------------------- */
@@ -92,8 +109,8 @@ tls_client_new(const struct tls_client_options *options, struct tls_client **out
     return err;
 }
 
-static struct tls_client *
-client_ref(struct tls_client *client)
+struct tls_client *
+tls_client_ref(struct tls_client *client)
 {
     if (client)
         (void)__atomic_fetch_add(&client->refs, 1, __ATOMIC_RELAXED);
@@ -137,17 +154,14 @@ tls_connect(struct tls_client *client, struct loop_sock *sock, const char *host,
     struct tls_session *session = tls__session_new(client->ctx, sock->fd, fn, ctx);
     if (!session)
         return FR_ERR_NOMEM;
-    session->client = client_ref(client);
+    session->client = tls_client_ref(client);
     session->resume = resume;
     SSL_set_connect_state(session->ssl);
     if (!expect_name(client, session->ssl, host)) {
         session->filter.close(&session->filter, true);
         return FR_ERR_NOMEM;
     }
-    if (resume && resume->session) {
-        (void)SSL_set_session(session->ssl, resume->session); /* else a full handshake */
-        tls_resume_clear(resume);
-    }
+    take_session(client, session->ssl, resume);
     ERR_clear_error();
     loop_sock_filter(sock, &session->filter);
     *out = session;

@@ -57,6 +57,7 @@ struct tls_session {
     bool drained; /* the kernel gave less than was asked for: no need to ask again this time */
     bool over;    /* the handshake, well or badly */
     bool failed;  /* a fatal error: nothing is sent any more, no alert either */
+    int send_error; /* errno of a send, after which none is tried; what came can still be read */
     bool more;    /* the send under way is followed by another */
     tls_handshake_fn fn;
     void *ctx;

@@ -85,8 +85,12 @@ bio_write(BIO *bio, const char *data, size_t bytes, size_t *out_sent)
                     MSG_DONTWAIT | MSG_NOSIGNAL | (session->more ? MSG_MORE : 0));
     while (sent < 0 && errno == EINTR);
     *out_sent = sent > 0 ? (size_t)sent : 0;
-    if (sent < 0 && errno == EAGAIN)
+    /* For OpenSSL every failure is one to try again: after any other it would not read either, and
+     * what the other side sent before it closed tells why it did. */
+    if (sent < 0)
         BIO_set_retry_write(bio);
+    if (sent < 0 && errno != EAGAIN)
+        session->send_error = errno;
     return sent > 0;
 }
 
@@ -138,6 +142,13 @@ static ssize_t
 outcome_of(struct tls_session *session, int returned)
 {
     int error = SSL_get_error(session->ssl, returned);
+    if (error == SSL_ERROR_WANT_WRITE && session->send_error) {
+        session->failed = true;
+        if (!session->over)
+            handshake_over(session, TLS_FAILED, strerrordesc_np(session->send_error));
+        errno = session->send_error;
+        return -1;
+    }
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
         errno = EAGAIN;
         return -1;
@@ -151,6 +162,8 @@ outcome_of(struct tls_session *session, int returned)
             SSL_get_verify_result(session->ssl) == X509_V_OK
                 ? NULL
                 : X509_verify_cert_error_string(SSL_get_verify_result(session->ssl));
+        if (session->resume)
+            tls_resume_clear(session->resume); /* it may be the session that they stumble over */
         handshake_over(session, TLS_FAILED, verify ? verify : words);
     }
     /* A connection that ends without a close_notify may have been cut by anybody. */
@@ -214,7 +227,7 @@ filter_send(struct loop_filter *filter, const struct iovec *parts, int count, bo
     struct tls_session *session = session_of(filter);
     char room[RECORD_BYTES];
     size_t sent = 0;
-    if (session->failed) {
+    if (session->failed || session->send_error) {
         errno = EPIPE;
         return -1;
     }
@@ -227,6 +240,10 @@ filter_send(struct loop_filter *filter, const struct iovec *parts, int count, bo
     notice_handshake(session);
     if (returned == 1)
         return (ssize_t)sent;
+    if (session->over && session->send_error) {
+        errno = session->send_error;
+        return -1;
+    }
     ssize_t outcome = outcome_of(session, returned);
     if (outcome == 0) { /* the other side's end is no end of ours, but nothing can be sent */
         errno = EPIPE;
@@ -235,12 +252,37 @@ filter_send(struct loop_filter *filter, const struct iovec *parts, int count, bo
     return outcome;
 }
 
+static enum loop_waiting
+filter_waiting(struct loop_filter *filter)
+{
+    struct tls_session *session = session_of(filter);
+    char byte;
+    size_t got = 0;
+    if (session->failed)
+        return LOOP_WAITING_END;
+    if (!session->over) { /* nothing of the handshake is done here */
+        ssize_t raw = recv(session->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (raw > 0)
+            return LOOP_WAITING_BYTES;
+        return raw < 0 && errno == EAGAIN ? LOOP_WAITING_NOTHING : LOOP_WAITING_END;
+    }
+    session->drained = false;
+    ERR_clear_error();
+    int returned = SSL_peek_ex(session->ssl, &byte, 1, &got);
+    if (returned == 1)
+        return LOOP_WAITING_BYTES;
+    if (outcome_of(session, returned) == 0 || errno != EAGAIN)
+        return LOOP_WAITING_END;
+    /* A record that has come in part may be of any kind. */
+    return SSL_has_pending(session->ssl) ? LOOP_WAITING_BYTES : LOOP_WAITING_NOTHING;
+}
+
 static void
 filter_shutdown(struct loop_filter *filter)
 {
     struct tls_session *session = session_of(filter);
     ERR_clear_error();
-    if (session->over && !session->failed)
+    if (session->over && !session->failed && !session->send_error)
         (void)SSL_shutdown(session->ssl); /* what the kernel does not take now is let go */
     ERR_clear_error();
 }
@@ -277,6 +319,7 @@ tls__session_new(SSL_CTX *ctx, int fd, tls_handshake_fn fn, void *fn_ctx)
     }
     session->filter = (struct loop_filter){.recv = filter_recv,
                                            .send = filter_send,
+                                           .waiting = filter_waiting,
                                            .shutdown = filter_shutdown,
                                            .close = filter_close};
     session->magic = TLS_SESSION_MAGIC;

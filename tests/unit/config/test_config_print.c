@@ -439,8 +439,8 @@ test_random_routes(void **state)
 static bool
 skip_cluster(const struct config__row *row)
 {
-    static const char *const paths[] = {"members",     "balance",   "hash",      "sticky",
-                                        "health.type", "scale.min", "scale.max",
+    static const char *const paths[] = {"members",     "balance",     "hash",       "sticky",
+                                        "tls",         "health.type", "scale.min",  "scale.max",
                                         "scale.upper", "scale.lower", "scale.from", NULL};
     for (size_t i = 0; paths[i]; i++)
         if (strcmp(row->path, paths[i]) == 0)
@@ -497,6 +497,17 @@ add_sticky(struct config_tree *tree, struct config_node *root)
         (void)add(tree, sticky, CONFIG_SCALAR, FR_VIEW("forward"), "on");
 }
 
+/* Without files, which would have to be there. */
+static void
+add_tls(struct config_tree *tree, struct config_node *root)
+{
+    struct config_node *tls = add(tree, root, CONFIG_MAPPING, FR_VIEW("tls"), "");
+    if (coin())
+        (void)add(tree, tls, CONFIG_SCALAR, FR_VIEW("verify"), "false");
+    if (coin())
+        add_scalar(tree, tls, FR_VIEW("name"), random_text(false));
+}
+
 static void
 add_cluster(struct config_tree *tree, struct config_node *root)
 {
@@ -505,6 +516,8 @@ add_cluster(struct config_tree *tree, struct config_node *root)
         add_hash(tree, root);
     if (coin())
         add_sticky(tree, root);
+    if (coin())
+        add_tls(tree, root);
     add_members(tree, add(tree, root, CONFIG_SEQUENCE, FR_VIEW("members"), ""));
     struct config_node *node = root->first_child;
     for (; node; node = node->next) {

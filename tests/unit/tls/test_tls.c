@@ -416,6 +416,74 @@ test_resumption_until_the_key_is_gone(void **state)
     tls_tickets_free(&tickets);
 }
 
+struct send_later {
+    struct pair *pair;
+    struct iovec part;
+};
+
+static void
+send_rest(void *ctx, int status)
+{
+    struct send_later *rest = ctx;
+    assert_int_equal(status, 0);
+    loop_send(&rest->pair->server.sock, &rest->part, 1, on_sent, rest->pair);
+}
+
+/* What one client found good enough is no session for another, which may ask more. */
+static void
+test_sessions_are_resumed_by_who_made_them(void **state)
+{
+    (void)state;
+    struct tls_tickets *tickets = tls_tickets_new();
+    struct tls_server *server = server_of("one", tickets);
+    struct tls_client *lax = client_of(NULL, NULL), *strict = client_of("one", NULL);
+    struct tls_resume resume = {0};
+    assert_int_equal(connect_once(server, lax, &resume), TLS_DONE);
+    assert_int_equal(connect_once(server, strict, &resume), TLS_DONE);
+    assert_int_equal(connect_once(server, strict, &resume), TLS_RESUMED);
+    assert_int_equal(connect_once(server, lax, &resume), TLS_DONE);
+    tls_resume_clear(&resume);
+    tls_client_unref(&lax);
+    tls_client_unref(&strict);
+    tls_server_unref(&server);
+    tls_tickets_free(&tickets);
+}
+
+/* Tickets wait for nobody; a byte of the other side's does, and stays to be received. */
+static void
+test_what_waits_is_for_the_owner(void **state)
+{
+    struct pair pair;
+    char byte;
+    (void)state;
+    struct tls_server *server = server_of("one", NULL);
+    struct tls_client *client = client_of("one", NULL);
+    pair_open(&pair);
+    pair_secure(&pair, server, client, "one.test", NULL);
+    send_up(&pair);
+    assert_int_equal(recv(pair.client.sock.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT), 1);
+    assert_int_equal(loop_sock_waiting(&pair.client.sock), LOOP_WAITING_NOTHING);
+    assert_int_equal(recv(pair.client.sock.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+    struct iovec first = {pair.payload, 1};
+    struct send_later rest = {&pair, {pair.payload + 1, PAYLOAD_BYTES - 1}};
+    loop_send(&pair.server.sock, &first, 1, send_rest, &rest);
+    assert_int_equal(loop_sock_waiting(&pair.client.sock), LOOP_WAITING_BYTES);
+    assert_int_equal(loop_sock_waiting(&pair.client.sock), LOOP_WAITING_BYTES);
+    loop_recv(&pair.client.sock, on_recv, &pair.client);
+    assert_int_equal(loop_run(pair.loop), FR_OK);
+    assert_memory_equal(pair.client.received, pair.payload, PAYLOAD_BYTES);
+    loop_close(&pair.server.sock, NULL, NULL);
+    assert_int_equal(loop_sock_waiting(&pair.client.sock), LOOP_WAITING_END);
+    loop_close(&pair.client.sock, NULL, NULL);
+    loop_timer_stop(&pair.watchdog);
+    loop_free(&pair.loop);
+    fr_free(pair.client.received);
+    fr_free(pair.server.received);
+    fr_free(pair.payload);
+    tls_server_unref(&server);
+    tls_client_unref(&client);
+}
+
 static void
 bad(const char *certificate, const char *key, enum fr_err expected, const char *words)
 {
@@ -460,6 +528,8 @@ main(void)
         cmocka_unit_test(test_verification_can_be_off),
         cmocka_unit_test(test_name_of_the_settings),
         cmocka_unit_test(test_resumption_until_the_key_is_gone),
+        cmocka_unit_test(test_sessions_are_resumed_by_who_made_them),
+        cmocka_unit_test(test_what_waits_is_for_the_owner),
         cmocka_unit_test(test_bad_files),
     };
     return cmocka_run_group_tests(tests, make_pairs, remove_pairs);
