@@ -15,12 +15,14 @@
 
 #include "base/fr_err.h"
 #include "base/fr_hash.h"
+#include "base/fr_list.h"
 #include "http/http.h"
 
 struct cache_store;
 struct cache_entry;  /* complete: held by a reader, or a counted reference */
 struct cache_reader; /* one worker's way in */
 struct cache_filler; /* one worker's, while a response comes in */
+struct cache_flight; /* one fetch for many: counted reference */
 
 #define CACHE_MEMORY_BYTES_MIN (256 * 1024) /* less than this is FR_ERR_RANGE */
 #define CACHE_OWNERS_MAX 4096
@@ -84,9 +86,9 @@ extern const struct cache_policy cache_policy_default;
 /* What is looked up: the request and the host it is for. */
 struct cache_request {
     const struct http_head *head;
-    struct fr_view scheme; /* "http" */
-    struct fr_view host;   /* normalised, port kept */
-    int64_t now_us;        /* wall clock */
+    struct fr_view scheme;       /* "http" */
+    struct fr_view host;         /* normalised, port kept */
+    int64_t now_us;              /* wall clock */
     struct cache_reader *reader; /* who holds what is found; NULL: a counted reference */
     uint64_t serial; /* filling: cache_purge_serial() when the request went out; 0 = it does now */
     uint32_t owner;  /* filling: whose requests these are, below CACHE_OWNERS_MAX */
@@ -113,10 +115,15 @@ enum cache_forward {
     CACHE_FORWARD_STALE,
     CACHE_FORWARD_PARTIAL,
 };
+/* Requests with the same are for the same response, as far as is known. */
+struct cache_flight_id {
+    struct fr_hash128 key, select;
+};
 struct cache_found {
-    struct cache_entry *entry;  /* referenced for FRESH, STALE_ALLOWED and VALIDATE, else NULL */
-    enum cache_forward forward; /* when it is forwarded */
-    bool refresh;               /* STALE_ALLOWED, and a new one should be fetched meanwhile */
+    struct cache_flight_id flight; /* of MISS and VALIDATE, and with refresh */
+    struct cache_entry *entry;     /* referenced for FRESH, STALE_ALLOWED and VALIDATE, else NULL */
+    enum cache_forward forward;    /* when it is forwarded */
+    bool refresh;                  /* STALE_ALLOWED, and a new one should be fetched meanwhile */
 };
 enum cache_answer cache_lookup(struct cache_store *store, const struct cache_request *request,
                                struct cache_found *out);
@@ -166,8 +173,8 @@ struct cache_validators {
 void cache_entry_validators(const struct cache_entry *entry, struct cache_validators *out);
 /* A 304 came to a request that asked with the entry's validators, or a 200 to a HEAD (RFC 9111
  * sections 4.3.4 and 4.3.5). Returns an entry with the old body and the fields updated, stored in
- * its place if that is still allowed; NULL when memory is out or the response is about something
- * else (*out_other). */
+ * its place if that is still allowed: a counted reference; NULL when memory is out or the response
+ * is about something else (*out_other). */
 struct cache_entry *cache_entry_freshen(struct cache_entry *entry,
                                         const struct cache_request *request,
                                         const struct http_head *response, int64_t request_us,
@@ -189,6 +196,12 @@ struct cache_filler *cache_fill_begin(struct cache_store *store,
 /* FR_ERR_FULL: it grew too large or memory is out; the filler is dropped and set to NULL, the
  * response goes on to the client. */
 FR_MUST_USE enum fr_err cache_fill_add(struct cache_filler **filler, struct fr_view data);
+/* What comes in is for the flight's waiters too, as it comes. False: it is nobody else's (it has to
+ * be validated before it is used, or is a part), and the flight is still to be ended. Else *flight
+ * is NULL, and ends with the filler. */
+bool cache_fill_share(struct cache_filler *filler, struct cache_flight **flight);
+bool
+cache_fill_wanted(const struct cache_filler *filler); /* shared, and somebody waits; NULL: no */
 /* The body came whole: others may see it, unless the target was invalidated since request_us. */
 void cache_fill_commit(struct cache_filler **filler);
 void cache_fill_drop(struct cache_filler **filler); /* it did not; NULL is allowed */
@@ -199,6 +212,52 @@ void cache_invalidate(struct cache_store *store, const struct cache_request *req
 
 /* What is stored for the target is about something else, whatever the method. */
 void cache_forget(struct cache_store *store, const struct cache_request *request);
+
+/* ---- one fetch for many ---------------------------------------------------------------------- */
+
+struct cache_waiter {
+    struct fr_list link;     /* the flight's */
+    void (*wake)(void *ctx); /* from any thread, under a lock: there is news, or there may be */
+    void *ctx;
+};
+enum cache_board {
+    CACHE_BOARD_LEAD,  /* fetch, and end the flight with one of the calls below */
+    CACHE_BOARD_WAIT,  /* the waiter is woken; cache_flight_quit ends it */
+    CACHE_BOARD_ALONE, /* fetch, for oneself: not for sharing, or no memory, or no waiter given */
+};
+/* *out is a reference for LEAD and WAIT. waiter NULL: leads or leaves it. */
+enum cache_board cache_flight_board(struct cache_store *store, const struct cache_flight_id *id,
+                                    int64_t now_us, struct cache_waiter *waiter,
+                                    struct cache_flight **out);
+/* The leader's ends; each lets go of *flight. cache_fill_share is another. */
+void cache_flight_alone(struct cache_store *store, struct cache_flight **flight, bool remember,
+                        int64_t now_us); /* remember: nobody waits for this target for a while */
+void cache_flight_fail(struct cache_flight **flight, int status);
+void cache_flight_whole(struct cache_flight **flight, struct cache_entry *entry);
+void cache_flight_lost(struct cache_flight **flight);  /* a waiter takes over */
+bool cache_flight_wanted(struct cache_flight *flight); /* somebody waits */
+
+enum cache_flight_state {
+    CACHE_FLIGHT_PENDING,
+    CACHE_FLIGHT_LOST,   /* ... and nobody leads: board again */
+    CACHE_FLIGHT_COMING, /* the entry grows: cache_flight_part */
+    CACHE_FLIGHT_WHOLE,
+    CACHE_FLIGHT_ALONE,
+    CACHE_FLIGHT_FAILED, /* *out_status */
+    CACHE_FLIGHT_BROKEN,
+};
+enum cache_flight_state cache_flight_look(struct cache_flight *flight,
+                                          struct cache_entry **out_entry, int *out_status);
+uint64_t cache_flight_length(const struct cache_flight *flight); /* of what is coming */
+/* As cache_entry_body, of an entry that is coming. What is shown stays where it is. */
+bool cache_flight_part(struct cache_flight *flight, size_t index, struct fr_view *out);
+void cache_flight_quit(struct cache_flight **flight, struct cache_waiter *waiter);
+/* True when 304 is the answer to this GET or HEAD (If-None-Match, If-Modified-Since). */
+bool cache_entry_not_modified(const struct cache_entry *entry, const struct http_head *request);
+/* Whether an entry that came for another request answers this one. If only the variant differs, the
+ * id becomes that of the right one. */
+bool cache_entry_suits(const struct cache_entry *entry, const struct cache_request *request,
+                       struct cache_flight_id *id);
 
 /* ---- purging --------------------------------------------------------------------------------- */
 

@@ -30,6 +30,7 @@ struct cache_filler {
     uint64_t at;     /* joins: where the next byte goes */
     uint64_t joined_bytes;
     struct cache_entry *entry;
+    struct cache_flight *flight; /* whose waiters see it coming; or NULL */
 };
 
 static uint64_t
@@ -240,40 +241,75 @@ join_add(struct cache_filler **filler, struct fr_view data)
     return FR_OK;
 }
 
-enum fr_err
-cache_fill_add(struct cache_filler **filler, struct fr_view data)
+bool
+cache_fill_share(struct cache_filler *filler, struct cache_flight **flight)
 {
-    struct cache_filler *self = *filler;
-    fr_require(self->magic == FILLER_MAGIC);
+    const struct cache__freshness *freshness = &filler->entry->freshness;
+    fr_require(filler->magic == FILLER_MAGIC && !filler->flight);
+    if (filler->entry->part_of || filler->joins || freshness->always_validate ||
+        freshness->initial_age_us >= freshness->lifetime_us)
+        return false;
+    filler->flight = *flight;
+    *flight = NULL;
+    cache__flight_share(filler->flight, filler->entry,
+                        filler->length_known ? filler->length : CACHE_LENGTH_UNKNOWN);
+    return true;
+}
+
+bool
+cache_fill_wanted(const struct cache_filler *filler)
+{
+    return filler && filler->flight && cache_flight_wanted(filler->flight);
+}
+
+/* As cache_fill_add, the flight locked. False: it is too much. */
+static bool
+take_in(struct cache_filler *self, struct fr_view data, enum cache__refusal *out_refusal)
+{
     struct cache_entry *entry = self->entry;
-    if (self->joins)
-        return join_add(filler, data);
     uint64_t max = self->length_known ? self->length : cache__store_object_max(entry->store);
-    enum cache__refusal refusal = CACHE__REFUSED_LARGE;
+    *out_refusal = CACHE__REFUSED_LARGE;
     if (data.len > max - entry->body->bytes)
-        goto refuse;
-    refusal = CACHE__REFUSED_FULL;
+        return false;
+    *out_refusal = CACHE__REFUSED_FULL;
     while (data.len > 0) {
         size_t bytes = cache__body_append(entry->body, data);
         data = fr_view_make(data.ptr + bytes, data.len - bytes);
         if (data.len > 0 && !cache__body_grow(entry->store, owner_of(entry), entry->body))
-            goto refuse;
+            return false;
     }
-    return FR_OK;
-refuse:
-    cache__store_refused(entry->store, refusal);
+    return true;
+}
+
+enum fr_err
+cache_fill_add(struct cache_filler **filler, struct fr_view data)
+{
+    struct cache_filler *self = *filler;
+    enum cache__refusal refusal;
+    fr_require(self->magic == FILLER_MAGIC);
+    if (self->joins)
+        return join_add(filler, data);
+    if (self->flight)
+        cache__flight_lock(self->flight);
+    bool taken = take_in(self, data, &refusal);
+    if (self->flight)
+        cache__flight_unlock(self->flight);
+    if (taken)
+        return FR_OK;
+    cache__store_refused(self->entry->store, refusal);
     cache_fill_drop(filler);
     return FR_ERR_FULL;
 }
 
-/* The filler ends; its entry is the caller's. */
+/* The filler ends; its entry is the caller's, and so is the flight. */
 static struct cache_entry *
-filler_end(struct cache_filler **filler)
+filler_end(struct cache_filler **filler, struct cache_flight **out_flight)
 {
     struct cache_filler *self = *filler;
     struct cache_entry *entry = self->entry;
     fr_require(self->magic == FILLER_MAGIC);
     *filler = NULL;
+    *out_flight = self->flight;
     self->magic = 0;
     fr_free(self);
     return entry;
@@ -285,11 +321,18 @@ cache_fill_commit(struct cache_filler **filler)
     const struct cache_filler *self = *filler;
     bool whole = !self->length_known ||
                  (self->joins ? self->length == 0 : self->entry->body->bytes == self->length);
-    struct cache_entry *entry = filler_end(filler);
-    if (whole) {
+    struct cache_flight *flight;
+    struct cache_entry *entry = filler_end(filler, &flight);
+    if (flight)
+        cache__flight_lock(flight);
+    if (whole && !(flight && cache__flight_read(flight))) /* what is being read stays in place */
         cache__body_trim(entry->store, owner_of(entry), entry->body);
+    if (flight)
+        cache__flight_unlock(flight);
+    if (whole)
         cache__store_take(entry->store, entry);
-    }
+    if (flight)
+        cache__flight_end(&flight, whole);
     cache_entry_unref(&entry);
 }
 
@@ -298,6 +341,9 @@ cache_fill_drop(struct cache_filler **filler)
 {
     if (!*filler)
         return;
-    struct cache_entry *entry = filler_end(filler);
+    struct cache_flight *flight;
+    struct cache_entry *entry = filler_end(filler, &flight);
+    if (flight)
+        cache__flight_end(&flight, false);
     cache_entry_unref(&entry);
 }

@@ -10,9 +10,12 @@
 
 /* Whether the target itself is there, in another variant (RFC 9211 section 2.2). */
 static enum cache_forward
-miss_of(struct cache_store *store, struct cache_reader *reader, const struct cache__key *key)
+miss_of(struct cache_store *store, struct cache_reader *reader, const struct cache__key *key,
+        const struct http_head *request, struct fr_hash128 *out_select)
 {
-    return cache__store_has(store, reader, key) ? CACHE_FORWARD_VARY_MISS : CACHE_FORWARD_URI_MISS;
+    if (cache__store_has(store, reader, key, request, out_select))
+        return CACHE_FORWARD_VARY_MISS;
+    return CACHE_FORWARD_URI_MISS;
 }
 
 /* The first ones exactly; then one of many is written down, for all of them: the line is that of
@@ -71,10 +74,12 @@ cache_lookup(struct cache_store *store, const struct cache_request *request,
         cache__reader_pass(request->reader);
     struct cache_entry *entry = cache__store_find(store, request->reader, &key, head);
     answer = asked.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_MISS;
+    out->flight.key = key.hash;
     if (!entry) {
-        out->forward = miss_of(store, request->reader, &key);
+        out->forward = miss_of(store, request->reader, &key, head, &out->flight.select);
         return answer;
     }
+    out->flight.select = entry->select;
     enum cache_answer verdict = judge(request, &asked, entry, out);
     bool answers = verdict == CACHE_FRESH || verdict == CACHE_STALE_ALLOWED;
     if (answers)
@@ -85,4 +90,26 @@ cache_lookup(struct cache_store *store, const struct cache_request *request,
     }
     cache_entry_let_go(request->reader, &entry);
     return answer;
+}
+
+bool
+cache_entry_suits(const struct cache_entry *entry, const struct cache_request *request,
+                  struct cache_flight_id *id)
+{
+    struct fr_hash128 select = {0, 0};
+    struct cache__control asked;
+    if (entry->part_of)
+        return false;
+    if (entry->vary.len > 0 && !cache__select_hash(cache__store_hash_key(entry->store), entry->vary,
+                                                   request->head, &select))
+        return false;
+    if (select.lo != entry->select.lo || select.hi != entry->select.hi) {
+        id->select = select;
+        return false;
+    }
+    cache__control_read(request->head, &asked);
+    bool has_authorization = http_head_find(request->head, HTTP_FIELD_AUTHORIZATION) != NULL;
+    struct cache__verdict verdict =
+        cache__judge(&entry->freshness, &asked, has_authorization, request->now_us, 0);
+    return verdict.answer == CACHE_FRESH;
 }

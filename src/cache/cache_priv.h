@@ -324,6 +324,22 @@ struct cache__merged {
 struct cache__merged *cache__merge(const struct cache_entry *entry,
                                    const struct http_head *response, struct fr_view status_line);
 
+/* ---- flights (cache_flight.c) ---------------------------------------------------------------- */
+
+struct cache__flights;
+uint64_t cache__flights_bytes(void);
+struct cache__flights *cache__flights_new(void);
+void cache__flights_free(struct cache__flights **flights);
+struct cache__flights *cache__store_flights(const struct cache_store *store);
+/* Nobody is to join what was asked for before this. */
+void cache__flights_forget(struct cache_store *store, struct fr_hash128 key);
+/* The entry is seen from here on, and changed between lock and unlock only. */
+void cache__flight_share(struct cache_flight *flight, struct cache_entry *entry, uint64_t length);
+void cache__flight_lock(struct cache_flight *flight);
+bool cache__flight_read(const struct cache_flight *flight); /* by anybody; locked */
+void cache__flight_unlock(struct cache_flight *flight);
+void cache__flight_end(struct cache_flight **flight, bool whole);
+
 /* ---- store (cache_store.c) ------------------------------------------------------------------- */
 
 enum cache__refusal {
@@ -353,9 +369,10 @@ void cache__store_refused(struct cache_store *store, enum cache__refusal refusal
 struct cache_entry *cache__store_find(struct cache_store *store, struct cache_reader *reader,
                                       const struct cache__key *key,
                                       const struct http_head *request);
-/* Whether any variant of it is there. */
+/* Whether any variant of it is there; *out_select is then what the request selects by. */
 bool cache__store_has(struct cache_store *store, struct cache_reader *reader,
-                      const struct cache__key *key);
+                      const struct cache__key *key, const struct http_head *request,
+                      struct fr_hash128 *out_select);
 /* Keeps the caller's reference whatever happens. */
 void cache__store_take(struct cache_store *store, struct cache_entry *entry);
 struct cache__purges *cache__store_purges(const struct cache_store *store);

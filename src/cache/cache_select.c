@@ -87,8 +87,8 @@ none_match_holds(const struct cache_entry *entry, const struct http_head *reques
     return false;
 }
 
-static bool
-not_modified(const struct cache_entry *entry, const struct http_head *request)
+bool
+cache_entry_not_modified(const struct cache_entry *entry, const struct http_head *request)
 {
     /* RFC 9110 section 13.2.1: conditions count only where the answer would be a success. */
     if (entry->status < 200 || entry->status > 299)
@@ -180,7 +180,7 @@ bool
 cache_entry_select(const struct cache_entry *entry, const struct http_head *request, int64_t now_us,
                    struct cache_selection *out)
 {
-    if (not_modified(entry, request)) {
+    if (cache_entry_not_modified(entry, request)) {
         *out = (struct cache_selection){.status = 304};
         return true;
     }

@@ -43,6 +43,7 @@ struct cache_store {
     size_t shard_count;  /* initialised so far */
     struct cache_entry **bucket_memory;
     struct cache__purges *purges;
+    struct cache__flights *flights;
     struct cache__mem *mem;
     uint64_t index_bytes; /* tables, purges and the memory's own: all that is no page */
     uint64_t spare_bytes; /* kept free, so that what comes in need not wait for readers */

@@ -56,13 +56,15 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
     size_t bucket_count = bucket_count_for(memory);
     uint64_t bucket_bytes = CACHE__SHARDS * bucket_count * sizeof(struct cache_entry *);
     uint64_t index_bytes = sizeof(struct cache_store) + bucket_bytes +
-                           cache__purges_bytes(memory) + cache__mem_tables_bytes(memory);
+                           cache__purges_bytes(memory) + cache__mem_tables_bytes(memory) +
+                           cache__flights_bytes();
     if (memory < CACHE_MEMORY_BYTES_MIN)
         return FR_ERR_RANGE;
     fr_insist(2 * index_bytes < memory);
     enum fr_err err = FR_ERR_NOMEM;
     struct cache_store *store = fr_xalloc_lines(sizeof(*store));
     store->magic = STORE_MAGIC;
+    store->flights = cache__flights_new();
     store->options = *options;
     store->bucket_count = bucket_count;
     store->index_bytes = index_bytes;
@@ -279,28 +281,38 @@ cache__store_find(struct cache_store *store, struct cache_reader *reader,
     return entry;
 }
 
+/* Its variants select by the same fields. */
 static bool
-key_is_there(struct cache_store *store, struct cache__shard *shard, const struct cache__key *key)
+key_is_there(struct cache_store *store, struct cache__shard *shard, const struct cache__key *key,
+             const struct http_head *request, struct fr_hash128 *out_select)
 {
     struct fr_view text = fr_view_make(key->text, key->len);
     struct cache_entry **bucket = bucket_of(store, shard, key->hash);
     const struct cache_entry *entry = __atomic_load_n(bucket, __ATOMIC_ACQUIRE);
     while (entry && !entry_has_key(entry, key->hash, text))
         entry = chain_next(entry);
-    return entry != NULL;
+    return entry && (entry->vary.len == 0 || cache__select_hash(&store->hash_key, entry->vary,
+                                                                request, out_select));
 }
 
 bool
 cache__store_has(struct cache_store *store, struct cache_reader *reader,
-                 const struct cache__key *key)
+                 const struct cache__key *key, const struct http_head *request,
+                 struct fr_hash128 *out_select)
 {
     struct cache__shard *shard = shard_of(store, key->hash);
     if (reader)
-        return key_is_there(store, shard, key);
+        return key_is_there(store, shard, key, request, out_select);
     fr_lock_take(&shard->lock);
-    bool there = key_is_there(store, shard, key);
+    bool there = key_is_there(store, shard, key, request, out_select);
     fr_lock_give(&shard->lock);
     return there;
+}
+
+struct cache__flights *
+cache__store_flights(const struct cache_store *store)
+{
+    return store->flights;
 }
 
 /* ---- admitting and invalidating -------------------------------------------------------------- */
@@ -398,6 +410,7 @@ cache_forget(struct cache_store *store, const struct cache_request *request)
     mark_set(mark_of(shard, key.hash), key.hash, request->now_us);
     fr_lock_give(&shard->lock);
     cache__store_walk_key(store, fr_view_make(key.text, key.len), leave, NULL);
+    cache__flights_forget(store, key.hash);
 }
 
 /* ---- walking --------------------------------------------------------------------------------- */
@@ -512,6 +525,7 @@ cache_store_free(struct cache_store **store)
     cache__limbo_fini(&old->limbo);
     cache__mem_free(&old->mem);
     cache__purges_free(&old->purges);
+    cache__flights_free(&old->flights);
     fr_free(old->bucket_memory);
     fr_free(old);
 }

@@ -185,10 +185,5 @@ cache_entry_freshen(struct cache_entry *entry, const struct cache_request *reque
     fr_free(merged);
     if (fresh && stored)
         cache__store_take(entry->store, fresh);
-    if (!fresh || !request->reader)
-        return fresh;
-    /* From now on it is held as what a look-up finds. */
-    struct cache_entry *out = cache__reader_pin(request->reader, fresh) ? fresh : NULL;
-    cache_entry_unref(&fresh);
-    return out;
+    return fresh;
 }

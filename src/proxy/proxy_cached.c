@@ -75,6 +75,8 @@ keep_head(struct proxy_exchange *x, struct fr_view raw, int64_t now_us)
 {
     x->request_wall_us = now_us;
     x->request_serial = cache_purge_serial(x->worker->cache);
+    if (raw.ptr == x->raw_head.data) /* it was kept before it waited */
+        return true;
     fr_buf_clear(&x->raw_head);
     return fr_buf_append_view(&x->raw_head, raw) == FR_OK;
 }
@@ -82,6 +84,8 @@ keep_head(struct proxy_exchange *x, struct fr_view raw, int64_t now_us)
 static enum proxy_cached
 hit(struct proxy_exchange *x, const struct cache_found *found, bool stale)
 {
+    x->refresh = found->refresh;
+    x->flight_id = found->flight;
     PROXY_COUNT(x->worker, cache_hits);
     if (stale)
         PROXY_COUNT(x->worker, cache_stale);
@@ -91,17 +95,66 @@ hit(struct proxy_exchange *x, const struct cache_found *found, bool stale)
     return PROXY_CACHED_HIT;
 }
 
-static void
-miss(struct proxy_exchange *x, const struct cache_found *found, struct fr_view raw, int64_t now_us)
+/* Whether the response may be for others who ask now, and theirs for this one: what is asked for
+ * with credentials, in part, on a condition or for its newness is not. */
+static bool
+may_board(const struct proxy_exchange *x, const struct http_head *request)
+{
+    static const enum http_known own[] = {HTTP_FIELD_AUTHORIZATION, HTTP_FIELD_RANGE};
+    static const enum http_known conditions[] = {HTTP_FIELD_IF_NONE_MATCH,
+                                                 HTTP_FIELD_IF_MODIFIED_SINCE};
+    if (!x->storing || x->alone || x->method != HTTP_GET || x->forward == CACHE_FORWARD_REQUEST)
+        return false;
+    for (size_t i = 0; i < 2; i++)
+        if (http_head_find(request, own[i]) ||
+            (!x->validating && http_head_find(request, conditions[i])))
+            return false;
+    return true;
+}
+
+static enum proxy_cached
+miss(struct proxy_exchange *x, const struct http_head *request, const struct cache_found *found,
+     struct fr_view raw, int64_t now_us)
 {
     struct cache_validators validators = {0};
-    PROXY_COUNT(x->worker, cache_misses);
+    struct cache_flight_id id = found->flight;
     proxy_note_cache(x, PROXY_LOG_CACHE_MISS);
     x->storing = keep_head(x, raw, now_us);
     x->stale = found->entry;
     if (x->stale)
         cache_entry_validators(x->stale, &validators);
     x->validating = x->storing && (validators.etag.len > 0 || validators.modified.len > 0);
+    if (!may_board(x, request))
+        return PROXY_CACHED_FORWARD;
+    if (x->select_known)
+        id.select = x->flight_id.select;
+    return proxy_wait_board(x, &id, now_us) == CACHE_BOARD_WAIT ? PROXY_CACHED_WAIT
+                                                                : PROXY_CACHED_FORWARD;
+}
+
+struct proxy_exchange *
+proxy_cached_refresh(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw)
+{
+    struct proxy_worker *worker = x->worker;
+    struct cache_flight *flight = NULL;
+    struct cache_validators validators;
+    int64_t now_us = loop_wall_us(worker->loop);
+    if (request->method != HTTP_GET ||
+        cache_flight_board(worker->cache, &x->flight_id, now_us, NULL, &flight) != CACHE_BOARD_LEAD)
+        return NULL;
+    struct proxy_exchange *fetch = proxy_exchange_new_background(x);
+    if (!fetch) {
+        cache_flight_lost(&flight);
+        return NULL;
+    }
+    PROXY_COUNT(worker, cache_fetches);
+    fetch->flight = flight;
+    fetch->stale = cache_entry_hold(worker->cache_reader, x->entry);
+    fetch->forward = CACHE_FORWARD_STALE;
+    fetch->storing = keep_head(fetch, raw, now_us);
+    cache_entry_validators(fetch->stale, &validators);
+    fetch->validating = fetch->storing && (validators.etag.len > 0 || validators.modified.len > 0);
+    return fetch;
 }
 
 /* What the route changes of the rules. */
@@ -118,6 +171,7 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
 {
     struct proxy_worker *worker = x->worker;
     struct cache_found found = {.forward = CACHE_FORWARD_BYPASS};
+    bool again = x->cached; /* it has waited for another one's response */
     bool relieved = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
     x->cached = x->forwarded = true;
     x->forward = CACHE_FORWARD_BYPASS;
@@ -141,8 +195,9 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
         return PROXY_CACHED_REFUSED;
     case CACHE_MISS:
     case CACHE_VALIDATE:
-        miss(x, &found, raw, wanted.now_us);
-        return PROXY_CACHED_FORWARD;
+        if (!again)
+            PROXY_COUNT(worker, cache_misses);
+        return miss(x, request, &found, raw, wanted.now_us);
     case CACHE_BYPASS:
         break;
     }
@@ -156,7 +211,12 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
 void
 proxy_cached_end(struct proxy_exchange *x)
 {
+    proxy_wait_leave(x);
+    if (x->flight)
+        cache_flight_lost(&x->flight);
     cache_fill_drop(&x->filler);
+    if (x->entry_counted)
+        cache_entry_unref(&x->entry);
     cache_entry_let_go(x->worker->cache_reader, &x->entry);
     cache_entry_let_go(x->worker->cache_reader, &x->stale);
 }

@@ -38,8 +38,8 @@ proxy_cached_status(const struct proxy_exchange *x)
     } else {
         if (x->member_status > 0)
             (void)snprintf(status, sizeof(status), "; fwd-status=%d", x->member_status);
-        len = snprintf(out, bytes, "%s; fwd=%s%s%s%s", CACHE_NAME, forward_words[x->forward],
-                       status, x->stored ? "; stored" : "",
+        len = snprintf(out, bytes, "%s; fwd=%s%s%s%s%s", CACHE_NAME, forward_words[x->forward],
+                       status, x->stored ? "; stored" : "", x->collapsed ? "; collapsed" : "",
                        x->stale_on_error ? "; detail=stale-if-error" : "");
     }
     return fr_view_make(out, len > 0 && (size_t)len < bytes ? (size_t)len : 0);
@@ -117,6 +117,19 @@ print_own_fields(const struct proxy_exchange *x, const struct cache_selection *w
     if (!err)
         err = fr_buf_append_view(out, FR_VIEW("\r\n"));
     return err;
+}
+
+enum fr_err
+proxy_cached_put_fields(struct proxy_exchange *x, int64_t length)
+{
+    struct cache_selection what = {.status = x->status, .bytes = (uint64_t)length};
+    if (length >= 0)
+        return print_own_fields(x, &what, &x->down_head);
+    what.status = 204; /* prints no length */
+    enum fr_err err = FR_OK;
+    if (x->client_framing == HTTP_BODY_CHUNKED)
+        err = fr_buf_append_view(&x->down_head, FR_VIEW("Transfer-Encoding: chunked\r\n"));
+    return err ? err : print_own_fields(x, &what, &x->down_head);
 }
 
 /* The stored head, or what of it stands in another answer, as iovecs; what is made goes to

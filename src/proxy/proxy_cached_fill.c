@@ -14,8 +14,16 @@
 bool
 proxy_cached_replaces(const struct proxy_exchange *x, const struct http_field *field)
 {
-    return x->validating && (field->known == HTTP_FIELD_IF_NONE_MATCH ||
-                             field->known == HTTP_FIELD_IF_MODIFIED_SINCE);
+    switch (field->known) {
+    case HTTP_FIELD_IF_NONE_MATCH:
+    case HTTP_FIELD_IF_MODIFIED_SINCE:
+        return x->validating || x->background;
+    case HTTP_FIELD_RANGE:
+    case HTTP_FIELD_IF_RANGE:
+        return x->background; /* it fetches all of it */
+    default:
+        return false;
+    }
 }
 
 /* The member said all it had to say; `whole`: and its connection may be used again. */
@@ -36,6 +44,11 @@ answer_from(struct proxy_exchange *x, struct cache_entry *take_entry)
     x->entry = take_entry;
     x->from_cache = true;
     x->storing = false;
+    if (x->client->sink) {
+        x->begun = true;
+        proxy_exchange_reply(x);
+        return;
+    }
     proxy_cached_answer(x, &x->worker->request_head);
 }
 
@@ -50,6 +63,9 @@ take_304(struct proxy_exchange *x, const struct http_head *response)
     PROXY_COUNT(x->worker, cache_validated);
     member_done(x, true);
     x->stored = fresh != NULL;
+    if (x->flight)
+        cache_flight_whole(&x->flight, fresh ? fresh : x->stale);
+    x->entry_counted = fresh != NULL;
     /* Without memory for a new head the old one is as true as the member says. */
     answer_from(x, fresh ? fresh : cache_entry_hold(x->worker->cache_reader, x->stale));
 }
@@ -83,6 +99,8 @@ proxy_cached_takes(struct proxy_exchange *x, const struct http_head *response)
     if (!cache_entry_serves_error(x->stale, &wanted, true))
         return false;
     member_done(x, false);
+    if (x->flight)
+        cache_flight_fail(&x->flight, x->status);
     answer_stale(x);
     return true;
 }
@@ -90,6 +108,8 @@ proxy_cached_takes(struct proxy_exchange *x, const struct http_head *response)
 bool
 proxy_cached_rescues(struct proxy_exchange *x, int *status)
 {
+    if (x->flight)
+        cache_flight_fail(&x->flight, *status);
     if (!x->stale || *status < 500 || !proxy_cached_parse_again(x))
         return false;
     struct cache_request wanted = proxy_cached_request(x, &x->worker->request_head);
@@ -176,7 +196,23 @@ after_head(struct proxy_exchange *x, const struct cache_request *wanted,
         cache_entry_freshen(x->stale, wanted, response, x->request_wall_us, wanted->now_us, &other);
     if (other)
         cache_forget(x->worker->cache, wanted);
-    cache_entry_let_go(x->worker->cache_reader, &fresh);
+    cache_entry_unref(&fresh);
+}
+
+/* Those who wait get it as it comes, or are told that it is nothing for them. */
+static void
+store_get(struct proxy_exchange *x, const struct cache_request *wanted,
+          const struct http_head *response)
+{
+    struct cache_store *store = x->worker->cache;
+    x->filler = cache_fill_begin(store, wanted, response, x->response_framing, x->request_wall_us,
+                                 wanted->now_us);
+    /* What was asked about is outdated by any full answer; one that is stored takes its place. */
+    if (x->stale && !x->filler && response->status < 500 && response->status != 304 &&
+        response->status != 206)
+        cache_forget(store, wanted);
+    if (x->flight && (!x->filler || !cache_fill_share(x->filler, &x->flight)))
+        cache_flight_alone(store, &x->flight, response->status < 500, wanted->now_us);
 }
 
 void
@@ -194,8 +230,7 @@ proxy_cached_response(struct proxy_exchange *x, const struct http_head *response
     else if (x->method == HTTP_HEAD)
         after_head(x, &wanted, response);
     else
-        x->filler = cache_fill_begin(worker->cache, &wanted, response, x->response_framing,
-                                     x->request_wall_us, wanted.now_us);
+        store_get(x, &wanted, response);
     x->stored = x->filler != NULL;
 }
 

@@ -48,8 +48,40 @@ exchange_new(struct proxy_client *client)
     x->magic = PROXY_EXCHANGE_MAGIC;
     client->exchange = x;
     client->state = PROXY_CLIENT_BUSY;
-    cluster_count_add(&worker->counters.requests_active, 1);
+    if (!client->sink)
+        cluster_count_add(&worker->counters.requests_active, 1);
     return x;
+}
+
+struct proxy_exchange *
+proxy_exchange_new_background(const struct proxy_exchange *x)
+{
+    struct proxy_client *sink = proxy_sink_new(x->client);
+    struct proxy_exchange *y = sink ? exchange_new(sink) : NULL;
+    if (!y) {
+        if (sink)
+            proxy_sink_free(sink);
+        return NULL;
+    }
+    y->method = HTTP_GET;
+    y->request_done = y->client_closes = y->background = true;
+    y->request_framing = HTTP_BODY_NONE;
+    http_body_init(&y->request_body, HTTP_BODY_NONE, 0);
+    y->trusted = x->trusted;
+    y->https = x->https;
+    y->address_len = x->address_len;
+    memcpy(y->address, x->address, sizeof(y->address));
+    y->request_id_len = x->request_id_len;
+    memcpy(y->request_id, x->request_id, sizeof(y->request_id));
+    y->trace_passed = x->trace_passed;
+    y->trace_made = x->trace_made;
+    memcpy(y->traceparent, x->traceparent, sizeof(y->traceparent));
+    y->host_len = x->host_len;
+    memcpy(y->host, x->host, x->host_len);
+    y->cached = y->forwarded = true;
+    y->cache_owner = x->cache_owner;
+    y->policy = x->policy;
+    return y;
 }
 
 static void
@@ -76,8 +108,10 @@ exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
     loop_buf_give_back(x->tail);
     x->tail = NULL;
     proxy_cluster_unuse(&x->cluster);
-    PROXY_COUNT(worker, requests);
-    cluster_count_add(&worker->counters.requests_active, (uint64_t)-1);
+    if (!client->sink) {
+        PROXY_COUNT(worker, requests);
+        cluster_count_add(&worker->counters.requests_active, (uint64_t)-1);
+    }
     client->exchange = NULL;
     x->magic = 0;
     trim(&x->up_head);
@@ -101,6 +135,10 @@ proxy_exchange_reply(struct proxy_exchange *x)
     /* A client that has said its last word closes as we do; another may still be talking. */
     bool quiet = x->request_done && x->client_closes;
     struct proxy_client *client = exchange_end(x, PROXY_LOG_DONE);
+    if (client->sink) {
+        proxy_sink_free(client);
+        return;
+    }
     if (client->requests >= client->worker->limits.requests_per_connection)
         PROXY_COUNT(client->worker, connections_used_up);
     if (keep) {
@@ -136,7 +174,9 @@ proxy_exchange_fail(struct proxy_exchange *x, int status, const char *words)
     PROXY_COUNT(x->worker, errors);
     bool reset = x->client_framing == HTTP_BODY_TO_CLOSE;
     struct proxy_client *client = exchange_end(x, PROXY_LOG_CUT);
-    if (reset)
+    if (client->sink)
+        proxy_sink_free(client);
+    else if (reset)
         proxy_client_abort(client);
     else
         proxy_client_close(client);
@@ -146,8 +186,12 @@ void
 proxy_exchange_drop(struct proxy_exchange *x)
 {
     bool reset = x->begun && x->client_framing == HTTP_BODY_TO_CLOSE;
+    if (proxy_sink_take_over(x))
+        return;
     struct proxy_client *client = exchange_end(x, PROXY_LOG_DROPPED);
-    if (reset)
+    if (client->sink)
+        proxy_sink_free(client);
+    else if (reset)
         proxy_client_abort(client);
     else
         proxy_client_close(client);
@@ -188,6 +232,10 @@ void
 proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int count,
                          const struct loop_file_piece *piece, proxy_after_fn after)
 {
+    if (x->client->sink) {
+        proxy_sink_send(x, after);
+        return;
+    }
     x->after = after;
     x->down_sending_bytes = piece->bytes;
     for (int i = 0; i < count; i++)
@@ -405,6 +453,22 @@ proxy_exchange_body_too_long(struct proxy_exchange *x, uint64_t bytes)
     return true;
 }
 
+/* Where what is stored is stale, a new one is fetched meanwhile: first, because the answer may be the
+ * end of the request's head. */
+static void
+answer_cached(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw,
+              const struct cluster_route *route)
+{
+    unsigned relief = x->worker->snapshot->relief;
+    bool shed = (relief & (1u << CONFIG_STEP_SHED)) &&
+                route->config->priority == CONFIG_PRIORITY_LOW;
+    struct proxy_exchange *fetch =
+        x->refresh && !shed ? proxy_cached_refresh(x, request, raw) : NULL;
+    if (fetch)
+        exchange_forward(fetch, request, route);
+    proxy_cached_answer(x, request);
+}
+
 static void
 exchange_route(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw)
 {
@@ -443,14 +507,33 @@ exchange_route(struct proxy_exchange *x, const struct http_head *request, struct
     enum proxy_cached cached = PROXY_CACHED_FORWARD;
     if (worker->cache && route->config->cache != CONFIG_CACHE_OFF && x->upgrade_len == 0)
         cached = proxy_cached_look_up(x, request, raw, route->config);
-    if (cached == PROXY_CACHED_HIT) {
-        proxy_cached_answer(x, request);
-    } else if (cached == PROXY_CACHED_FORWARD) {
+    switch (cached) {
+    case PROXY_CACHED_HIT:
+        answer_cached(x, request, raw, route);
+        return;
+    case PROXY_CACHED_WAIT:
+        return;
+    case PROXY_CACHED_FORWARD:
         exchange_forward(x, request, route);
-    } else {
-        struct proxy_answer answer = {.status = 504, .words = "not in the cache"};
-        proxy_local_answer(x, &answer);
+        return;
+    case PROXY_CACHED_REFUSED:
+        break;
     }
+    struct proxy_answer answer = {.status = 504, .words = "not in the cache"};
+    proxy_local_answer(x, &answer);
+}
+
+void
+proxy_exchange_again(struct proxy_exchange *x)
+{
+    if (!proxy_cached_parse_again(x)) {
+        proxy_exchange_fail(x, 500, "the request is gone");
+        return;
+    }
+    const struct http_head *request = &x->worker->request_head;
+    cache_entry_let_go(x->worker->cache_reader, &x->stale);
+    proxy_trust_resolve(x, request);
+    exchange_route(x, request, fr_buf_view(&x->raw_head));
 }
 
 void

@@ -214,6 +214,7 @@ struct proxy_client {
     uint32_t address_len;
     char address[PROXY_ADDRESS_BYTES]; /* of it; "" when it has none */
     bool https;              /* towards a proxy in front, as its PROXY header says */
+    bool sink;               /* nobody: see proxy_sink.c */
     bool spoken_for_unknown; /* ... which does not say for whom it speaks */
     bool counted;            /* among the connections of its address */
     bool trusted;            /* as of settings number trusted_by */
@@ -328,7 +329,15 @@ struct proxy_exchange {
     bool from_cache;     /* answered from an entry */
     bool forwarded;      /* ... or not, or not without asking a member */
     bool stored;         /* ... whose response is being stored */
-    bool stale_on_error; /* answered stale, because the member gave no answer, or an error */
+    bool collapsed;         /* ... that another request fetched */
+    bool alone;             /* it does not wait for others, nor they for it */
+    bool background;        /* fetched for the cache: has no client, and had none */
+    bool refresh;           /* what answers is stale, and a new one should be fetched */
+    bool select_known;      /* flight_id is of the variant that another response named */
+    struct cache_flight_id flight_id;
+    struct cache_flight *flight; /* it leads */
+    struct proxy_wait *wait;     /* it waits, or streams what another one fetches */
+    bool stale_on_error;    /* answered stale, because the member gave no answer, or an error */
     enum cache_forward forward;
     int member_status;      /* of the member's response, when another answer was given */
     struct fr_buf raw_head; /* the request's own bytes, for what comes later */
@@ -340,6 +349,7 @@ struct proxy_exchange {
     struct cache_policy policy;
     struct cache_filler *filler;
     struct cache_entry *entry;      /* that answers */
+    bool entry_counted;        /* a reference; else our reader holds it */
     struct cache_entry *stale;      /* that may, once the member was asked */
     size_t part_index, part_offset; /* of the entry's body, next to send */
     uint64_t part_left;             /* of what is sent of it */
@@ -395,6 +405,7 @@ struct proxy_worker {
     size_t slot_cap;
     struct fr_rand rand;
     struct fr_list clients;
+    struct fr_list sinks; /* clients that are none: proxy_sink.c */
     struct fr_list idle_clients; /* kept between two requests, longest idle first */
     uint32_t client_count;
     uint32_t socket_count; /* not yet given back by the loop */
@@ -521,6 +532,10 @@ void proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int 
 /* Likewise, a piece of x->file behind the parts. */
 void proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int count,
                               const struct loop_file_piece *piece, proxy_after_fn after);
+/* From the route on, by the head that was kept. */
+void proxy_exchange_again(struct proxy_exchange *x);
+/* Another one for the same request, without a client. NULL: no memory. */
+struct proxy_exchange *proxy_exchange_new_background(const struct proxy_exchange *x);
 void proxy_exchange_out_of_memory(struct proxy_exchange *x);
 /* True: the request's body, told or counted, is too long for its route, and the exchange failed. */
 bool proxy_exchange_body_too_long(struct proxy_exchange *x, uint64_t bytes);
@@ -593,9 +608,17 @@ void proxy_file_end(struct proxy_exchange *x); /* closes it, if there is one */
 /* proxy_cached.c */
 /* Looks the request up. HIT: x->entry answers it, by proxy_cached_answer. FORWARD: x->storing or
  * x->unsafe tell what its response means to the cache. REFUSED: it wants the cache or nothing. */
-enum proxy_cached { PROXY_CACHED_HIT, PROXY_CACHED_FORWARD, PROXY_CACHED_REFUSED };
+enum proxy_cached {
+    PROXY_CACHED_HIT,
+    PROXY_CACHED_WAIT, /* another one fetches it */
+    PROXY_CACHED_FORWARD,
+    PROXY_CACHED_REFUSED,
+};
 enum proxy_cached proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request,
                                        struct fr_view raw, const struct config_route *route);
+/* An exchange without a client that fetches anew what x answers stale; NULL: one does already. */
+struct proxy_exchange *proxy_cached_refresh(struct proxy_exchange *x,
+                                            const struct http_head *request, struct fr_view raw);
 struct cache_request proxy_cached_request(const struct proxy_exchange *x,
                                           const struct http_head *request);
 /* The request's head again, from the copy of its bytes, in worker->request_head. False: there is
@@ -605,6 +628,8 @@ void proxy_cached_end(struct proxy_exchange *x); /* lets go of everything */
 
 /* proxy_cached_answer.c */
 void proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request);
+/* The lines that the entry does not hold and the empty one; length < 0: it is not known. */
+enum fr_err proxy_cached_put_fields(struct proxy_exchange *x, int64_t length);
 /* The value of Cache-Status, in the worker's room; empty where the route does not cache. */
 struct fr_view proxy_cached_status(const struct proxy_exchange *x);
 
@@ -619,6 +644,21 @@ void proxy_cached_add(struct proxy_exchange *x, struct fr_view data);
 bool proxy_cached_rescues(struct proxy_exchange *x, int *status);
 /* The conditions that the member is asked with. */
 bool proxy_cached_replaces(const struct proxy_exchange *x, const struct http_field *field);
+
+/* proxy_cached_wait.c */
+/* LEAD: x->flight. WAIT: x->wait, and news come. */
+enum cache_board proxy_wait_board(struct proxy_exchange *x, const struct cache_flight_id *id,
+                                  int64_t now_us);
+void proxy_wait_leave(struct proxy_exchange *x);
+void proxy_wait_stream(struct proxy_exchange *x);
+
+/* proxy_sink.c */
+struct proxy_client *proxy_sink_new(const struct proxy_client *client); /* in whose name; or NULL */
+void proxy_sink_free(struct proxy_client *sink);
+void proxy_sink_send(struct proxy_exchange *x, proxy_after_fn after);
+bool proxy_sink_sending(const struct proxy_exchange *x);
+/* True: others wait for what x fetches, so that it goes on without its client, who is closed. */
+bool proxy_sink_take_over(struct proxy_exchange *x);
 
 /* proxy_head.c */
 enum fr_err proxy_head_request(struct proxy_exchange *x, const struct http_head *request,

@@ -171,6 +171,14 @@ after_body(struct proxy_exchange *x)
     proxy_relay(x);
 }
 
+static bool
+looks_split(struct fr_view behind)
+{
+    struct fr_view start = FR_VIEW("HTTP/");
+    size_t len = behind.len < start.len ? behind.len : start.len;
+    return fr_view_istarts(start, fr_view_make(behind.ptr, len));
+}
+
 /* The response is whole: the member is let go now, not when the client has read it all. What is
  * still being sent is taken along. */
 static void
@@ -179,10 +187,12 @@ finish_response(struct proxy_exchange *x)
     struct proxy_input *in = &x->up->in;
     x->response_done = true;
     if (in->buf[1] || proxy_input_view(in).len > 0) {
-        /* Bytes that answer nothing: they go nowhere, and whether the end before them was meant as
-         * one is no longer certain (RFC 9112 section 6.3). */
+        /* Bytes that answer nothing: they go nowhere. A response behind the response is how a split
+         * one looks (RFC 9112 section 11.1): what is before it is then not the member's own, and not
+         * stored. A body that is longer than was told is stored as told. */
         x->response_keep = false;
-        cache_fill_drop(&x->filler);
+        if (looks_split(proxy_input_view(in)))
+            cache_fill_drop(&x->filler);
         proxy_fault(x->pool, PROXY_ATTEMPT_EXTRA_BYTES);
     }
     x->tail = in->buf[0];
@@ -290,7 +300,7 @@ proxy_relay(struct proxy_exchange *x)
         proxy_tunnel_down(x);
         return;
     }
-    if (loop_send_pending(&x->client->sock)) {
+    if (loop_send_pending(&x->client->sock) || proxy_sink_sending(x)) {
         proxy_upstream_want(x->up);
         return; /* comes back here when the client took it */
     }

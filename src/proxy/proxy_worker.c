@@ -52,6 +52,7 @@ proxy_worker_new(struct proxy *proxy, uint32_t index)
     worker->proxy = proxy;
     worker->index = index;
     fr_list_init(&worker->clients);
+    fr_list_init(&worker->sinks);
     fr_list_init(&worker->idle_clients);
     fr_list_init(&worker->listeners);
     free_list_init(&worker->free_clients);
@@ -168,6 +169,8 @@ proxy_worker_stop(void *ctx)
         else
             proxy_client_close(client);
     }
+    FR_LIST_EACH_SAFE(&worker->sinks, link)
+    proxy_exchange_drop(FR_CONTAINER(link, struct proxy_client, link)->exchange);
     for (size_t i = 0; i < worker->slot_cap; i++)
         if (worker->pools[i])
             proxy_probe_stop(worker->pools[i]);
