@@ -79,7 +79,7 @@ struct cache_policy {
     /* the key */
     bool key_any_host;
     enum cache_query key_query;
-    const char *const *key_headers; /* lower case, NULL ends them; or NULL */
+    struct fr_view key_headers; /* a list of names */
 };
 extern const struct cache_policy cache_policy_default;
 

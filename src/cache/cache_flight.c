@@ -28,8 +28,8 @@
 
 #define FLIGHT_MAGIC 0x43464c54u
 #define SHARDS 16
-#define BUCKETS 64       /* a shard */
-#define ALONE_SLOTS 4096 /* targets remembered as not for sharing */
+#define BUCKETS 16       /* a shard */
+#define ALONE_SLOTS 1024 /* targets remembered as not for sharing */
 #define ALONE_S 120      /* for so long: then one is tried again */
 
 struct cache_flight {

@@ -241,8 +241,9 @@ cache__key_make(const struct fr_hash_key *hash_key, const struct cache_request *
     put(&f, request->head->path);
     put_query(&f, request->head, policy->key_query);
     out->url_len = f.len;
-    for (const char *const *name = policy->key_headers; name && *name; name++)
-        values_put(&f, request->head, fr_view_of(*name)); /* each begins with a LF */
+    struct fr_view names = policy->key_headers, name;
+    while (http_list_next(&names, &name))
+        values_put(&f, request->head, name); /* each begins with a LF */
     if (!f.ok)
         return false;
     out->len = f.len;

@@ -51,6 +51,28 @@ struct config_hash {        /* balance: hash */
 enum config_priority { CONFIG_PRIORITY_LOW, CONFIG_PRIORITY_NORMAL, CONFIG_PRIORITY_HIGH };
 
 enum config_cache_use { CONFIG_CACHE_INHERIT, CONFIG_CACHE_OFF, CONFIG_CACHE_ON };
+enum config_set_cookie {
+    CONFIG_SET_COOKIE_EXPLICIT,
+    CONFIG_SET_COOKIE_PUBLIC,
+    CONFIG_SET_COOKIE_NEVER,
+};
+enum config_key_query { CONFIG_KEY_QUERY_WHOLE, CONFIG_KEY_QUERY_SORTED, CONFIG_KEY_QUERY_NONE };
+
+/* What a route changes of the cache's rules. */
+struct config_caching {
+    int64_t ttl_us;      /* 0: as responses say */
+    int64_t negative_us; /* 0: none */
+    int64_t grace_us;
+    int64_t heuristic_max_us;
+    enum config_set_cookie set_cookie;
+    bool ignore_cookies;
+    bool surrogate;
+    bool key_host;
+    enum config_key_query key_query;
+    char *key_headers; /* lists of names, as written; NULL: none */
+    char *bypass_headers;
+    char *bypass_cookies;
+};
 
 /* What answers the requests of a route. */
 enum config_action {
@@ -109,6 +131,7 @@ struct config_route {
     struct config_respond respond;
     struct config_files files;
     enum config_cache_use cache;
+    struct config_caching caching;
     enum config_priority priority;
     char handover[CONFIG_NAME_BYTES]; /* cluster that takes over while the edge is relieved by
                                          handover; "" = none */

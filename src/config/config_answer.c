@@ -349,6 +349,9 @@ config__answers_free(struct config_route *route)
     fr_free(route->files.index);
     fr_free(route->files.fallback);
     fr_free(route->files.cache_control);
+    fr_free(route->caching.key_headers);
+    fr_free(route->caching.bypass_headers);
+    fr_free(route->caching.bypass_cookies);
     words_free(&route->files.headers);
     if (route->files.fd >= 0)
         (void)close(route->files.fd); /* it was only a place */

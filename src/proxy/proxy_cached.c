@@ -157,12 +157,57 @@ proxy_cached_refresh(struct proxy_exchange *x, const struct http_head *request, 
     return fetch;
 }
 
-/* What the route changes of the rules. */
-static void
-take_policy(struct proxy_exchange *x, const struct config_route *route)
+/* What the route changes of the rules, copied: the exchange may outlive this version of it. False: it
+ * does not fit. */
+static bool
+take_policy(struct proxy_exchange *x, const struct config_caching *caching)
 {
-    (void)route;
-    x->policy = cache_policy_default;
+    x->policy = (struct cache_policy){
+        .ttl_us = caching->ttl_us > 0 ? caching->ttl_us : CACHE_UNSET,
+        .negative_us = caching->negative_us,
+        .grace_us = caching->grace_us,
+        .heuristic_max_us = caching->heuristic_max_us,
+        .set_cookie = (enum cache_set_cookie)caching->set_cookie,
+        .ignore_cookies = caching->ignore_cookies,
+        .surrogate = caching->surrogate,
+        .key_any_host = !caching->key_host,
+        .key_query = (enum cache_query)caching->key_query,
+    };
+    if (!caching->key_headers)
+        return true;
+    if (!fr_view_copy(fr_view_of(caching->key_headers), x->key_headers, sizeof(x->key_headers)))
+        return false;
+    x->policy.key_headers = fr_view_of(x->key_headers);
+    return true;
+}
+
+static bool
+has_cookie(const struct http_head *request, struct fr_view name)
+{
+    const struct http_field *field = http_head_find(request, HTTP_FIELD_COOKIE);
+    for (; field; field = http_head_next(request, field)) {
+        struct fr_view rest = field->value;
+        struct http_cookie cookie;
+        while (http_cookie_next(&rest, &cookie))
+            if (fr_view_eq(cookie.name, name))
+                return true;
+    }
+    return false;
+}
+
+/* Whether the route keeps this request away from the cache. */
+static bool
+passes_by(const struct http_head *request, const struct config_caching *caching)
+{
+    struct fr_view names = fr_view_of(caching->bypass_headers), name;
+    while (http_list_next(&names, &name))
+        if (http_head_find_name(request, name))
+            return true;
+    names = fr_view_of(caching->bypass_cookies);
+    while (http_list_next(&names, &name))
+        if (has_cookie(request, name))
+            return true;
+    return false;
 }
 
 enum proxy_cached
@@ -175,8 +220,9 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
     bool relieved = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
     x->cached = x->forwarded = true;
     x->forward = CACHE_FORWARD_BYPASS;
-    take_policy(x, route);
-    if (!take_host(x, request->host) || !add_claimed_host(x)) {
+    if (!take_policy(x, &route->caching) || !take_host(x, request->host) || !add_claimed_host(x) ||
+        (passes_by(request, &route->caching) && http_method_safe(request->method))) {
+        proxy_note_cache(x, PROXY_LOG_CACHE_BYPASS);
         PROXY_COUNT(worker, cache_bypasses);
         return PROXY_CACHED_FORWARD;
     }

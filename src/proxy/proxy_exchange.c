@@ -81,6 +81,8 @@ proxy_exchange_new_background(const struct proxy_exchange *x)
     y->cached = y->forwarded = true;
     y->cache_owner = x->cache_owner;
     y->policy = x->policy;
+    memcpy(y->key_headers, x->key_headers, sizeof(y->key_headers));
+    y->policy.key_headers.ptr = y->key_headers;
     return y;
 }
 

@@ -322,6 +322,8 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     put_claims(&w, x, request);
     put_names(&w, x);
     put_conditions(&w, x);
+    if (x->cached && x->policy.surrogate)
+        PUT(&w, "Surrogate-Capability: " CACHE_NAME "=\"Surrogate/1.0\"\r\n");
     PUT(&w, "Via: 1.");
     put_number(&w, (uint64_t)request->version_minor);
     PUT(&w, " ");
@@ -356,11 +358,16 @@ tells_id(const struct proxy_exchange *x)
 void
 proxy_head_ours(const struct proxy_exchange *x, struct http_head *response)
 {
-    if (!tells_id(x))
+    bool id = tells_id(x), surrogate = x->cached && x->policy.surrogate;
+    if (!id && !surrogate)
         return;
-    for (size_t i = 0; i < response->field_count; i++)
-        if (response->fields[i].known == HTTP_FIELD_X_REQUEST_ID)
-            response->fields[i].hop = true; /* it goes neither on nor into the cache */
+    for (size_t i = 0; i < response->field_count; i++) {
+        struct http_field *field = &response->fields[i];
+        if (id && field->known == HTTP_FIELD_X_REQUEST_ID)
+            field->hop = true; /* it goes neither on nor into the cache */
+        if (surrogate && fr_view_ieq(field->name, FR_VIEW("surrogate-control")))
+            field->hop = true; /* it was for us */
+    }
 }
 
 enum fr_err

@@ -347,6 +347,7 @@ struct proxy_exchange {
     uint64_t request_serial; /* purges up to this one were before the request */
     int64_t request_wall_us;
     struct cache_policy policy;
+    char key_headers[256]; /* of the policy */
     struct cache_filler *filler;
     struct cache_entry *entry;      /* that answers */
     bool entry_counted;        /* a reference; else our reader holds it */

@@ -139,7 +139,6 @@ static void
 keys_by_policy(void **state)
 {
     (void)state;
-    static const char *const fields[] = {"x-device", NULL};
     struct cache_policy policy = cache_policy_default;
     const char *request = "GET /p?b=2&a=1&b HTTP/1.1\r\nHost: a\r\nX-Device: m\r\n\r\n";
     key_is(&policy, request, "A:80", "http://a:80/p?b=2&a=1&b");
@@ -148,7 +147,7 @@ keys_by_policy(void **state)
     policy.key_query = CACHE_QUERY_NONE;
     policy.key_any_host = true;
     key_is(&policy, request, "a", "http://*/p");
-    policy.key_headers = fields;
+    policy.key_headers = FR_VIEW("X-Device");
     key_is(&policy, request, "a", "http://*/p\n+m,");
     key_is(&policy, "GET /p HTTP/1.1\r\nHost: a\r\n\r\n", "a", "http://*/p\n-");
 }
