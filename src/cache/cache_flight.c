@@ -61,12 +61,6 @@ struct cache__flights {
     struct flight_shard shards[SHARDS];
 };
 
-uint64_t
-cache__flights_bytes(void)
-{
-    return sizeof(struct cache__flights);
-}
-
 struct cache__flights *
 cache__flights_new(void)
 {

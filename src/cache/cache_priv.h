@@ -327,7 +327,6 @@ struct cache__merged *cache__merge(const struct cache_entry *entry,
 /* ---- flights (cache_flight.c) ---------------------------------------------------------------- */
 
 struct cache__flights;
-uint64_t cache__flights_bytes(void);
 struct cache__flights *cache__flights_new(void);
 void cache__flights_free(struct cache__flights **flights);
 struct cache__flights *cache__store_flights(const struct cache_store *store);

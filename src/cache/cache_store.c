@@ -56,8 +56,7 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
     size_t bucket_count = bucket_count_for(memory);
     uint64_t bucket_bytes = CACHE__SHARDS * bucket_count * sizeof(struct cache_entry *);
     uint64_t index_bytes = sizeof(struct cache_store) + bucket_bytes +
-                           cache__purges_bytes(memory) + cache__mem_tables_bytes(memory) +
-                           cache__flights_bytes();
+                           cache__purges_bytes(memory) + cache__mem_tables_bytes(memory);
     if (memory < CACHE_MEMORY_BYTES_MIN)
         return FR_ERR_RANGE;
     fr_insist(2 * index_bytes < memory);

@@ -437,7 +437,7 @@ confirm(struct world *w, const struct wish *wish, struct cache_entry *entry,
                                                     record->response_us, &other);
     assert_false(other);
     w->not_modified++;
-    cache_entry_let_go(w->reader, &fresh);
+    cache_entry_unref(&fresh);
 }
 
 static void
