@@ -157,8 +157,8 @@ proxy_cached_refresh(struct proxy_exchange *x, const struct http_head *request, 
     return fetch;
 }
 
-/* What the route changes of the rules, copied: the exchange may outlive this version of it. False: it
- * does not fit. */
+/* What the route changes of the rules, copied: the exchange may outlive this version of it. False:
+ * it does not fit. */
 static bool
 take_policy(struct proxy_exchange *x, const struct config_caching *caching)
 {

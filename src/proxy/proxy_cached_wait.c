@@ -25,6 +25,7 @@ struct proxy_wait {
 };
 
 static void on_news(void *ctx);
+static void stream(struct proxy_exchange *x);
 
 /* On any thread, under the flight's lock. */
 static void
@@ -109,12 +110,12 @@ after_piece(struct proxy_exchange *x)
     if (x->response_done)
         proxy_exchange_reply(x);
     else
-        proxy_wait_stream(x);
+        stream(x);
 }
 
 /* What is there goes out, behind the head where that has not; then what comes is waited for. */
-void
-proxy_wait_stream(struct proxy_exchange *x)
+static void
+stream(struct proxy_exchange *x)
 {
     struct iovec iov[LOOP_IOV_MAX];
     int status;
@@ -174,7 +175,7 @@ stream_begin(struct proxy_exchange *x, struct cache_entry *take_entry)
         proxy_exchange_out_of_memory(x);
         return;
     }
-    proxy_wait_stream(x);
+    stream(x);
 }
 
 /* ---- news ------------------------------------------------------------------------------------ */
@@ -220,7 +221,7 @@ woken(struct proxy_exchange *x)
     struct cache_entry *entry = NULL;
     int status = 0;
     if (x->begun) {
-        proxy_wait_stream(x);
+        stream(x);
         return;
     }
     enum cache_flight_state state = cache_flight_look(x->wait->flight, &entry, &status);

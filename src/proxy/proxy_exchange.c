@@ -455,8 +455,8 @@ proxy_exchange_body_too_long(struct proxy_exchange *x, uint64_t bytes)
     return true;
 }
 
-/* Where what is stored is stale, a new one is fetched meanwhile: first, because the answer may be the
- * end of the request's head. */
+/* Where what is stored is stale, a new one is fetched meanwhile: first, because the answer may be
+ * the end of the request's head. */
 static void
 answer_cached(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw,
               const struct cluster_route *route)

@@ -188,8 +188,8 @@ finish_response(struct proxy_exchange *x)
     x->response_done = true;
     if (in->buf[1] || proxy_input_view(in).len > 0) {
         /* Bytes that answer nothing: they go nowhere. A response behind the response is how a split
-         * one looks (RFC 9112 section 11.1): what is before it is then not the member's own, and not
-         * stored. A body that is longer than was told is stored as told. */
+         * one looks (RFC 9112 section 11.1): what is before it is then not the member's own, and
+         * not stored. A body that is longer than was told is stored as told. */
         x->response_keep = false;
         if (looks_split(proxy_input_view(in)))
             cache_fill_drop(&x->filler);

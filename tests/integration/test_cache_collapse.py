@@ -29,8 +29,8 @@ def misses(edge, count):
 @pytest.mark.parametrize("workers", [1, 3])
 def test_one_fetch_for_many(box, fields, workers):
     body = b"x" * 50_000 if not fields else b"c350\r\n" + b"x" * 50_000 + b"\r\n0\r\n\r\n"
-    edge, member = held(box, lambda _: Answer(200, body, [("Cache-Control", "max-age=60")] + fields),
-                        workers=workers)
+    fields = [("Cache-Control", "max-age=60")] + fields
+    edge, member = held(box, lambda _: Answer(200, body, fields), workers=workers)
     pool = concurrent.futures.ThreadPoolExecutor(40)
     asked = [pool.submit(http1.fetch, edge.address, "/one") for _ in range(40)]
     misses(edge, 40)
@@ -85,7 +85,8 @@ def test_waiters_stream_along(box):
     def serve():
         sock, _ = box_origin.accept()
         sock.recv(65536)
-        sock.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\n01234")
+        sock.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"
+                     b"Content-Length: 10\r\n\r\n01234")
         go.wait(20)
         sock.sendall(b"56789")
         time.sleep(0.5)

@@ -82,9 +82,8 @@ def run(folder):
     server, port = serve(folder)
     try:
         web = cluster(health=None, members=[f"127.0.0.1:{port}"], eject={"failures": 0})
-        edge = Edge(box, {"web": web}, routes=[{"cluster": "web", "cache": {"surrogate-control": True}}],
-                    workers=2,
-                    cache={"memory": "64MiB"})
+        route = {"cluster": "web", "cache": {"surrogate-control": True}}
+        edge = Edge(box, {"web": web}, routes=[route], workers=2, cache={"memory": "64MiB"})
         return node("cli.mjs", npm_config_base=f"http://{edge.address}",
                     npm_config_id=OPTIONS.id, npm_package_config_id="")
     finally:

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proxy_cached.h - the exchange and the cache: looking up, answering, filling, waiting for others,
+ * fetching without a client.
+ *
+ * May touch:  base, http, cache, config. Included by proxy_priv.h.
+ */
+#ifndef PROXY_CACHED_H
+#define PROXY_CACHED_H
+
+#include "base/fr_err.h"
+#include "base/fr_view.h"
+#include "cache/cache.h"
+#include "http/http.h"
+
+struct config_route;
+struct proxy_client;
+struct proxy_exchange;
+
+/* proxy_cached.c */
+/* Looks the request up. HIT: x->entry answers it, by proxy_cached_answer. FORWARD: x->storing or
+ * x->unsafe tell what its response means to the cache. REFUSED: it wants the cache or nothing. */
+enum proxy_cached {
+    PROXY_CACHED_HIT,
+    PROXY_CACHED_WAIT, /* another one fetches it */
+    PROXY_CACHED_FORWARD,
+    PROXY_CACHED_REFUSED,
+};
+enum proxy_cached proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request,
+                                       struct fr_view raw, const struct config_route *route);
+/* An exchange without a client that fetches anew what x answers stale; NULL: one does already. */
+struct proxy_exchange *proxy_cached_refresh(struct proxy_exchange *x,
+                                            const struct http_head *request, struct fr_view raw);
+struct cache_request proxy_cached_request(const struct proxy_exchange *x,
+                                          const struct http_head *request);
+/* The request's head again, from the copy of its bytes, in worker->request_head. False: there is
+ * none. */
+bool proxy_cached_parse_again(struct proxy_exchange *x);
+void proxy_cached_end(struct proxy_exchange *x); /* lets go of everything */
+
+/* proxy_cached_answer.c */
+void proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request);
+/* The lines that the entry does not hold and the empty one; length < 0: it is not known. */
+enum fr_err proxy_cached_put_fields(struct proxy_exchange *x, int64_t length);
+/* The value of Cache-Status, in the worker's room; empty where the route does not cache. */
+struct fr_view proxy_cached_status(const struct proxy_exchange *x);
+
+/* proxy_cached_fill.c */
+/* A final response head came, before anything of it goes on. True: the client gets something else,
+ * from what is stored; the member is done with. */
+bool proxy_cached_takes(struct proxy_exchange *x, const struct http_head *response);
+/* It goes on: begins storing, updates or invalidates. */
+void proxy_cached_response(struct proxy_exchange *x, const struct http_head *response);
+void proxy_cached_add(struct proxy_exchange *x, struct fr_view data);
+/* No member gave an answer. True: the client gets a stale one. Else *status may change. */
+bool proxy_cached_rescues(struct proxy_exchange *x, int *status);
+/* The conditions that the member is asked with. */
+bool proxy_cached_replaces(const struct proxy_exchange *x, const struct http_field *field);
+
+/* proxy_cached_wait.c */
+/* LEAD: x->flight. WAIT: x->wait, and news come. */
+enum cache_board proxy_wait_board(struct proxy_exchange *x, const struct cache_flight_id *id,
+                                  int64_t now_us);
+void proxy_wait_leave(struct proxy_exchange *x);
+
+/* proxy_sink.c */
+struct proxy_client *proxy_sink_new(const struct proxy_client *client); /* in whose name; or NULL */
+void proxy_sink_free(struct proxy_client *sink);
+void proxy_sink_send(struct proxy_exchange *x, void (*after)(struct proxy_exchange *));
+bool proxy_sink_sending(const struct proxy_exchange *x);
+/* True: others wait for what x fetches, so that it goes on without its client, who is closed. */
+bool proxy_sink_take_over(struct proxy_exchange *x);
+
+#endif
