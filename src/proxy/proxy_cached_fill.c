@@ -222,8 +222,11 @@ proxy_cached_response(struct proxy_exchange *x, const struct http_head *response
     x->member_status = response->status;
     /* RFC 9111 section 4.4: a success is 2xx or 3xx. */
     bool invalidates = x->unsafe && response->status >= 200 && response->status < 400;
-    if ((!x->storing && !invalidates) || !proxy_cached_parse_again(x))
+    if ((!x->storing && !invalidates) || !proxy_cached_parse_again(x)) {
+        if (x->flight) /* it was to be stored, and is for one client alone after all */
+            cache_flight_alone(worker->cache, &x->flight, false, loop_wall_us(worker->loop));
         return;
+    }
     struct cache_request wanted = proxy_cached_request(x, &worker->request_head);
     if (invalidates)
         after_unsafe(x, response);
