@@ -84,7 +84,9 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
     *out = (struct policy_traffic){
         .is_known = true,
         .dt_s = TICK_S,
-        .rate = count.rate,
+        /* Utilization is shown with what a purge announced; so must be the rate, or a member
+         * would seem to do less than it does. */
+        .rate = mgr_purge_foresee(cluster, count.rate, now_us),
         .slow = count.late_count ? count.late / count.late_count : (double)NAN,
         .dropped = 0,
         .queue = count.waiting,
