@@ -297,13 +297,12 @@ cache__judge(const struct cache__freshness *freshness, const struct cache__contr
     if (bounded)
         return out;
     /* RFC 5861 section 3; and the edge's own relief: it disconnects itself from the member for a
-     * while, so to speak (section 4.2.4), but not against a request that bounds the age. */
+     * while, so to speak (section 4.2.4), but not against a request that bounds the age. To fetch
+     * anew meanwhile would be no relief. */
     int64_t window_us = freshness->while_revalidate_s * FR_US_PER_S;
-    if ((window_us > 0 && -left_us <= window_us) ||
-        (stale_max_us > 0 && -left_us <= stale_max_us)) {
+    out.refresh = window_us > 0 && -left_us <= window_us;
+    if (out.refresh || (stale_max_us > 0 && -left_us <= stale_max_us))
         out.answer = CACHE_STALE_ALLOWED;
-        out.refresh = true;
-    }
     return out;
 }
 

@@ -77,29 +77,40 @@ proxy_wait_board(struct proxy_exchange *x, const struct cache_flight_id *id, int
 
 /* ---- streaming ------------------------------------------------------------------------------- */
 
+/* True: the part that was sent to its end grows no more. Parts may be there before they are
+ * filled, and are filled in order: one is full once the next has bytes. Meanwhile it may have
+ * grown, too. */
+static bool
+part_is_over(struct proxy_exchange *x)
+{
+    struct fr_view part, next;
+    if (!cache_flight_part(x->wait->flight, x->part_index + 1, &next) || next.len == 0)
+        return false;
+    return cache_flight_part(x->wait->flight, x->part_index, &part) && part.len == x->part_offset;
+}
+
 /* The next slice of what is there. */
 static int
 gather(struct proxy_exchange *x, struct iovec *iov, int count, int max, size_t *out_bytes)
 {
     size_t room = PROXY_SEND_BYTES_MAX;
-    struct fr_view part, next;
+    struct fr_view part;
     *out_bytes = 0;
     while (count < max && room > 0 && cache_flight_part(x->wait->flight, x->part_index, &part)) {
         size_t bytes = part.len - x->part_offset;
         if (bytes > room)
             bytes = room;
-        if (bytes > 0)
-            iov[count++] = (struct iovec){(char *)(uintptr_t)part.ptr + x->part_offset, bytes};
+        if (bytes == 0 && !part_is_over(x))
+            break; /* news will come, if there is more to come */
+        if (bytes == 0) {
+            x->part_index++;
+            x->part_offset = 0;
+            continue;
+        }
+        iov[count++] = (struct iovec){(char *)(uintptr_t)part.ptr + x->part_offset, bytes};
         room -= bytes;
         *out_bytes += bytes;
         x->part_offset += bytes;
-        if (x->part_offset < part.len)
-            continue;
-        /* The last part may still grow. */
-        if (!cache_flight_part(x->wait->flight, x->part_index + 1, &next))
-            break;
-        x->part_index++;
-        x->part_offset = 0;
     }
     return count;
 }

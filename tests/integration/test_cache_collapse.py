@@ -117,6 +117,44 @@ def test_waiters_stream_along(box):
     box_origin.close()
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_long_bodies_in_pieces_stream_along(box, chunked):
+    """Those who join in the middle of a part of what is stored get every byte, once."""
+    body = bytes(i * 7 % 251 for i in range(400_000))
+    listener = socket.create_server(("127.0.0.1", 0))
+    box.closers.append(listener.close)
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+
+    def serve():
+        sock, _ = listener.accept()
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n%b\r\n\r\n" % framing)
+        for at in range(0, len(body), 9_999):
+            piece = body[at:at + 9_999]
+            sock.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            time.sleep(0.01)
+        sock.sendall(b"0\r\n\r\n" if chunked else b"")
+        time.sleep(0.5)
+        sock.close()
+    threading.Thread(target=serve, daemon=True).start()
+    edge = Edge(box, {"web": cluster([f"127.0.0.1:{listener.getsockname()[1]}"], health=None)},
+                cache=CACHE, wait_for=False)
+    wait("the edge to listen", lambda: http1.Client(edge.address).close() or True)
+    got = []
+
+    def ask():
+        got.append(http1.fetch(edge.address, "/long").body)
+    threads = []
+    for _ in range(8):
+        threads.append(threading.Thread(target=ask))
+        threads[-1].start()
+        time.sleep(0.03)
+    for thread in threads:
+        thread.join()
+    assert len(got) == 8 and all(g == body for g in got), [len(g) for g in got]
+    assert metric(edge, "cache_collapsed") >= 4
+
+
 def test_a_leader_that_goes_away_hands_over(box):
     edge, member = held(box, lambda _: Answer(200, "all", [("Cache-Control", "max-age=60")]))
     leader = socket.create_connection(edge.address.split(":"))
