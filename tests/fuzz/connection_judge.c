@@ -16,9 +16,10 @@
 struct message {
     enum http_method method;
     struct fr_view method_text, path, query, id;
-    bool has_query, keep, upgrade, te;
-    int status; /* of a response; 0: none came */
-    bool via;   /* a response that came from a member, or from the cache */
+    bool has_query, keep, upgrade, te, range;
+    int status;            /* of a response; 0: none came */
+    bool via;              /* a response that came from a member, or from the cache */
+    uint64_t first, total; /* a 206's place in the whole, and the length of that; 416: the length */
     enum http_framing framing;
     struct fr_buf body;
     struct fr_buf trailers;
@@ -85,6 +86,21 @@ take_id(struct message *message, const struct http_head *head)
     message->id = field ? field->value : (struct fr_view){0};
 }
 
+/* Content-Range (RFC 9110 section 14.4): bytes 0-1/5; of a 416 no span, but a length. */
+static void
+take_place(struct message *message, const struct http_head *head)
+{
+    const struct http_field *field = http_head_find(head, HTTP_FIELD_CONTENT_RANGE);
+    struct fr_view rest = field ? field->value : (struct fr_view){0}, unit, first, span;
+    message->first = 0;
+    message->total = UINT64_MAX; /* not told */
+    if (!field || !fr_view_split(&rest, ' ', &unit) || !fr_view_split(&rest, '/', &span))
+        return;
+    (void)fr_view_u64(rest, &message->total);
+    if (fr_view_split(&span, '-', &first))
+        (void)fr_view_u64(first, &message->first);
+}
+
 /* RFC 9110 section 6.5.1: what goes on behind a body frames and routes nothing. */
 static void
 trailers_check(const struct message *message, struct http_head *room)
@@ -142,6 +158,7 @@ take_request(struct message *message, const struct http_head *head)
     message->keep = head->keep_alive;
     message->upgrade = head->upgrade;
     message->te = head->te_trailers;
+    message->range = http_head_find(head, HTTP_FIELD_RANGE) != NULL;
     message->framing = head->framing;
     take_id(message, head);
 }
@@ -230,6 +247,7 @@ read_member_response(struct reading *reading, const struct judge_side *side, siz
         at += head->head_bytes;
     } while (head->status < 200 && head->status != 101);
     response->status = head->status;
+    take_place(response, head);
     response->keep = head->keep_alive;
     response->framing = http_response_framing(head, attempt->request.method);
     attempt->tunnel_out = at;
@@ -280,6 +298,71 @@ read_member(struct reading *reading, const struct judge_side *side)
 
 /* ---- what clients got ----------------------------------------------------------------------- */
 
+static bool
+same_target(const struct attempt *attempt, const struct message *asked)
+{
+    return fr_view_eq(attempt->request.path, asked->path) &&
+           fr_view_eq(attempt->request.query, asked->query);
+}
+
+/* Where the body begins in the whole, and how long that is; UINT64_MAX: it does not say. */
+static uint64_t
+begin_of(const struct message *response)
+{
+    return response->status == 206 ? response->first : 0;
+}
+
+static uint64_t
+total_of(const struct message *response)
+{
+    if (response->status == 206 || response->status == 416)
+        return response->total;
+    return response->whole ? response->body.len : UINT64_MAX;
+}
+
+/* How many bytes of the answer, from `at` of the whole on, stand in the response at this place. */
+static size_t
+shared_from(const struct message *said, const struct message *answer, uint64_t at)
+{
+    size_t shared = 0;
+    if (at < begin_of(said) || at - begin_of(said) > said->body.len)
+        return 0;
+    size_t from = (size_t)(at - begin_of(said)), begin = (size_t)(at - begin_of(answer));
+    while (from + shared < said->body.len && begin + shared < answer->body.len &&
+           said->body.data[from + shared] == answer->body.data[begin + shared])
+        shared++;
+    return shared;
+}
+
+/* Of what the cache keeps, whole or in parts that it put together, the part that was asked for; or
+ * all of it, put together. RFC 9111 sections 3.3 and 3.4. */
+static bool
+was_pieced(const struct reading *reading, const struct message *asked, const struct message *answer)
+{
+    uint64_t at = begin_of(answer), end = at + answer->body.len;
+    bool part = asked->range && (answer->status == 206 || answer->status == 416);
+    if (!part && answer->status != 200)
+        return false;
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t i = 0; i < reading->attempt_count; i++) {
+            const struct message *said = &reading->attempts[i].response;
+            bool kept = said->status == 206 || (said->status == 200 && said->whole && part);
+            if (!kept || !same_target(&reading->attempts[i], asked) ||
+                (total_of(said) != total_of(answer) && (part || answer->whole)))
+                continue;
+            size_t shared = shared_from(said, answer, at);
+            if (shared == end - at)
+                return true;
+            if (said->status == 206) {
+                at += shared;
+                more |= shared > 0;
+            }
+        }
+    }
+    return false;
+}
+
 /* Whether the answer is that of a member to this request, or to one like it if there is a cache. */
 static bool
 was_answered(const struct reading *reading, const struct message *asked,
@@ -290,18 +373,17 @@ was_answered(const struct reading *reading, const struct message *asked,
         const struct message *said = &attempt->response;
         bool same = fr_view_eq(attempt->request.id, answer->id) && answer->id.len > 0 &&
                     said->status == answer->status;
-        bool stored = reading->run->cache && fr_view_eq(attempt->request.path, asked->path) &&
-                      fr_view_eq(attempt->request.query, asked->query);
+        bool stored = reading->run->cache && same_target(attempt, asked) && answer->status != 206;
         if (said->status == 0 || !(same || stored))
             continue;
         if (answer->framing == HTTP_BODY_NONE)
             return true;
-        if (!starts_with(&said->body, &answer->body))
+        if (said->status != answer->status || !starts_with(&said->body, &answer->body))
             continue;
         if (!answer->whole || (said->whole && said->body.len == answer->body.len))
             return true;
     }
-    return false;
+    return reading->run->cache && was_pieced(reading, asked, answer);
 }
 
 static void
@@ -347,6 +429,7 @@ read_answer(struct reading *reading, const struct judge_side *side, const struct
         *at += head->head_bytes;
     } while (head->status < 200 && head->status != 101);
     answer->status = head->status;
+    take_place(answer, head);
     answer->keep = head->keep_alive;
     answer->via = http_head_find(head, HTTP_FIELD_VIA) != NULL;
     answer->framing = http_response_framing(head, asked ? asked->method : HTTP_GET);
