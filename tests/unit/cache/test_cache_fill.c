@@ -31,6 +31,7 @@ stored_head(void **state)
                          "HTTP/1.0 200 Fine\r\nX-A: 1\r\nContent-Length: 2\r\nAge: 3\r\n"
                          "Connection: X-Hop\r\nX-Hop: 4\r\nKeep-Alive: 5\r\nx-a:\r\n"
                          "Endpoint-Load-Metrics: TEXT cpu=1\r\n"
+                         "Content-Range: bytes 0-1/5\r\n"
                          "Cache-Control: max-age=60\r\n\r\n",
                          "hi", NOW));
     struct cache_entry *entry;
