@@ -6,7 +6,9 @@
  * Follows:    RFC 3986 sections 3.2.2 and 3.2.3, RFC 4291 section 2.2, RFC 9110 sections 4.2
  * and 7.2.
  */
-#include "http/http_priv.h"
+#include "http/http_scan.h"
+
+#include "base/fr_put.h"
 
 #define PORT_DIGITS_MAX 5
 #define PORT_MAX 65535
@@ -78,8 +80,9 @@ name_bytes(struct fr_view text)
 {
     size_t i = 0;
     while (i < text.len) {
-        if (http__is(text.ptr[i], HTTP__HOST)) {
-            i++;
+        size_t run = (size_t)(http__run(text.ptr + i, text.ptr + text.len, HTTP__HOST) - text.ptr);
+        if (run > i) {
+            i = run;
         } else if (text.ptr[i] == '%') {
             if (text.len - i < 3 || !http__is(text.ptr[i + 1], HTTP__HEX) ||
                 !http__is(text.ptr[i + 2], HTTP__HEX))
@@ -129,10 +132,7 @@ http_host_normalise(struct fr_view authority, char *out, size_t out_bytes, size_
         len--;
     if (len > out_bytes)
         return false;
-    for (size_t i = 0; i < len; i++) {
-        char c = authority.ptr[i];
-        out[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-    }
+    (void)fr_put_lower(out, fr_view_make(authority.ptr, len));
     *out_len = len;
     return true;
 }

@@ -8,7 +8,7 @@
  * Memory:     none; views into the input.
  * Follows:    RFC 9112 sections 2.2, 3 and 6, RFC 9110 section 7.2.
  */
-#include "http/http_priv.h"
+#include "http/http_scan.h"
 
 /* The three spaces-separated parts of a request line. */
 struct request_line {
@@ -53,13 +53,11 @@ empty_lines_skip(struct http__reader *reader, struct http_err *out_err)
 }
 
 /* A run of one class that one space ends. */
-static enum http_step
+static inline enum http_step
 part_read(struct http__reader *reader, enum http__class class, const char *words,
           struct fr_view *out, struct http_err *out_err)
 {
-    const char *at = reader->at;
-    while (at < reader->end && http__is(*at, class))
-        at++;
+    const char *at = http__run(reader->at, reader->end, class);
     if (at == reader->end)
         return http__ran_out(reader, out_err);
     if (*at != ' ' || at == reader->at)
@@ -122,6 +120,14 @@ request_line_read(struct http__reader *whole, const struct http_limits *limits,
 static const char *
 octets_check(struct fr_view target)
 {
+    /* Once over them all without a branch: nearly every target has none. */
+    bool seen = false;
+    for (size_t i = 0; i < target.len; i++) {
+        char c = target.ptr[i];
+        seen |= (c == '"') | (c == '<') | (c == '>') | (c == '\\');
+    }
+    if (!seen)
+        return NULL;
     bool path = true;
     for (size_t i = 0; i < target.len; i++) {
         char c = target.ptr[i];

@@ -7,7 +7,7 @@
  * Memory:     none; views into the input.
  * Follows:    RFC 9112 sections 4 and 6.3.
  */
-#include "http/http_priv.h"
+#include "http/http_scan.h"
 
 static const char status_line_words[] = "not a status line";
 
@@ -47,8 +47,7 @@ reason_read(struct http__reader *reader, struct http_head *head, struct http_err
     else if (*at != '\r')
         return http__bad(reader->start, at, 502, status_line_words, out_err);
     const char *reason = at;
-    while (at < reader->end && http__is(*at, HTTP__TEXT))
-        at++;
+    at = http__run(at, reader->end, HTTP__TEXT);
     if (at == reader->end || (*at == '\r' && at + 1 == reader->end))
         return http__ran_out(reader, out_err);
     if (*at != '\r' || at[1] != '\n')

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fr_put.h - text written into room that was reserved for the most needed: no format is read.
+ *
+ * Each returns where what it wrote ends. There is no NUL.
+ */
+#ifndef FR_PUT_H
+#define FR_PUT_H
+
+#include "base/fr_view.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#define FR_PUT_U64_BYTES 20 /* the longest number */
+
+static inline char *
+fr_put(char *at, struct fr_view view)
+{
+    if (view.len)
+        memcpy(at, view.ptr, view.len);
+    return at + view.len;
+}
+
+/* A literal, whose length the compiler knows. */
+#define FR_PUT(at, literal) fr_put((at), FR_VIEW(literal))
+
+static inline char *
+fr_put_u64(char *at, uint64_t number)
+{
+    char digits[FR_PUT_U64_BYTES];
+    size_t from = sizeof(digits);
+    do {
+        digits[--from] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    return fr_put(at, (struct fr_view){digits + from, sizeof(digits) - from});
+}
+
+/* Letters of ASCII in lower case, eight octets a step; what is not ASCII stays as it is. */
+static inline char *
+fr_put_lower(char *at, struct fr_view view)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    size_t i = 0;
+    for (; view.len - i >= 8; i += 8) {
+        uint64_t x;
+        memcpy(&x, view.ptr + i, 8);
+        uint64_t low = x & ones * 0x7f; /* so that no sum reaches the next octet */
+        uint64_t from_a = low + ones * (0x80 - 'A'), past_z = low + ones * (0x7f - 'Z');
+        x |= (from_a & ~past_z & ~x & ones * 0x80) >> 2;
+        memcpy(at + i, &x, 8);
+    }
+    for (; i < view.len; i++) {
+        char c = view.ptr[i];
+        at[i] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+    }
+    return at + view.len;
+}
+
+/* Sixteen digits, lower case. */
+static inline char *
+fr_put_hex64(char *at, uint64_t number)
+{
+    /* Eight nibbles a word, one in each octet, all made digits at once. */
+    for (int shift = 32; shift >= 0; shift -= 32, at += 8) {
+        uint64_t x = number >> shift & 0xffffffffu;
+        x = (x | x << 16) & 0x0000ffff0000ffffu;
+        x = (x | x << 8) & 0x00ff00ff00ff00ffu;
+        x = (x | x << 4) & 0x0f0f0f0f0f0f0f0fu;
+        uint64_t letters = (x + 0x0606060606060606u) >> 4 & 0x0101010101010101u;
+        x += 0x3030303030303030u + letters * ('a' - '9' - 1);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        x = __builtin_bswap64(x);
+#endif
+        memcpy(at, &x, 8);
+    }
+    return at;
+}
+
+#endif
