@@ -11,6 +11,8 @@
  */
 #include "cache/cache_priv.h"
 
+#include "base/fr_put.h"
+
 #include <stdlib.h>
 
 #define QUERY_PARAMS_MAX 128
@@ -39,11 +41,12 @@ put(struct filler *f, struct fr_view text)
 static void
 put_lower(struct filler *f, struct fr_view text)
 {
-    size_t start = f->len;
-    put(f, text);
-    for (size_t i = start; i < f->len; i++)
-        if (f->out[i] >= 'A' && f->out[i] <= 'Z')
-            f->out[i] = (char)(f->out[i] | 0x20);
+    if (text.len > f->max - f->len) {
+        f->ok = false;
+        return;
+    }
+    (void)fr_put_lower(f->out + f->len, text);
+    f->len += text.len;
 }
 
 static int

@@ -8,6 +8,8 @@
  */
 #include "http/http_trace.h"
 
+#include "base/fr_put.h"
+
 enum { TRACE_AT = HTTP_TRACE_ID_AT, PARENT_AT = 36, FLAGS_AT = 53, PARENT_BYTES = 16 };
 
 bool
@@ -60,19 +62,10 @@ http_traceparent_valid(struct fr_view value, struct fr_view *out_trace_id)
     return true;
 }
 
-static void
-hex64(uint64_t value, char out[16])
-{
-    for (int i = 15; i >= 0; i--, value >>= 4)
-        out[i] = "0123456789abcdef"[value & 15];
-}
-
 void
 http_hex128(uint64_t high, uint64_t low, char out[33])
 {
-    hex64(high, out);
-    hex64(low, out + 16);
-    out[32] = '\0';
+    *fr_put_hex64(fr_put_hex64(out, high), low) = '\0';
 }
 
 void
@@ -80,7 +73,7 @@ http_traceparent_make(const uint64_t random[3], char out[HTTP_TRACEPARENT_BYTES 
 {
     /* Ids of zeros are invalid. */
     http_hex128(random[0], random[1] | 1, out + TRACE_AT);
-    hex64(random[2] | 1, out + PARENT_AT);
+    (void)fr_put_hex64(out + PARENT_AT, random[2] | 1);
     out[0] = out[1] = out[FLAGS_AT] = out[FLAGS_AT + 1] = '0';
     out[TRACE_AT - 1] = out[PARENT_AT - 1] = out[FLAGS_AT - 1] = '-';
     out[HTTP_TRACEPARENT_BYTES] = '\0';

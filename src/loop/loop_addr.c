@@ -9,6 +9,7 @@
 #include "loop/loop_addr.h"
 
 #include "base/fr_check.h"
+#include "base/fr_put.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -240,12 +241,26 @@ loop_addr_format(const struct loop_addr *addr, char out[LOOP_ADDR_TEXT_BYTES])
     }
 }
 
+/* With every connection: inet_ntop does it by way of printf. */
+static void
+format_four(const struct loop_addr *addr, char *out)
+{
+    uint8_t octets[4];
+    memcpy(octets, &as_four(addr)->sin_addr, sizeof(octets));
+    for (size_t i = 0; i < sizeof(octets); i++) {
+        if (i > 0)
+            *out++ = '.';
+        out = fr_put_u64(out, octets[i]);
+    }
+    *out = '\0';
+}
+
 void
 loop_addr_format_host(const struct loop_addr *addr, char out[LOOP_ADDR_TEXT_BYTES])
 {
     switch (family_of(addr)) {
     case AF_INET:
-        (void)inet_ntop(AF_INET, &as_four(addr)->sin_addr, out, LOOP_ADDR_TEXT_BYTES);
+        format_four(addr, out);
         break;
     case AF_INET6:
         (void)inet_ntop(AF_INET6, &as_six(addr)->sin6_addr, out, LOOP_ADDR_TEXT_BYTES);

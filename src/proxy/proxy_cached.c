@@ -13,6 +13,8 @@
  */
 #include "proxy/proxy_priv.h"
 
+#include "base/fr_put.h"
+
 struct cache_request
 proxy_cached_request(const struct proxy_exchange *x, const struct http_head *request)
 {
@@ -34,10 +36,7 @@ take_host(struct proxy_exchange *x, struct fr_view host)
 {
     if (host.len > sizeof(x->host))
         return false;
-    for (size_t i = 0; i < host.len; i++) {
-        char c = host.ptr[i];
-        x->host[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-    }
+    (void)fr_put_lower(x->host, host);
     x->host_len = host.len;
     return true;
 }

@@ -10,8 +10,14 @@
  */
 #include "proxy/proxy_priv.h"
 
+#include "base/fr_put.h"
+
+#include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
+
+/* The longest value of Cache-Status, and all lines that are the same in every answer from it. */
+#define CACHE_STATUS_BYTES 128
+#define OWN_FIELDS_BYTES (CACHE_STATUS_BYTES + 128)
 
 /* ---- Cache-Status ---------------------------------------------------------------------------- */
 
@@ -22,27 +28,50 @@ static const char *const forward_words[] = {
     [CACHE_FORWARD_PARTIAL] = "partial",
 };
 
+/* Reserved for it: CACHE_STATUS_BYTES. */
+static char *
+put_forwarded(const struct proxy_exchange *x, char *at)
+{
+    at = FR_PUT(at, "; fwd=");
+    at = fr_put(at, fr_view_of(forward_words[x->forward]));
+    if (x->member_status > 0) {
+        at = FR_PUT(at, "; fwd-status=");
+        at = fr_put_u64(at, (uint64_t)x->member_status);
+    }
+    if (x->stored)
+        at = FR_PUT(at, "; stored");
+    if (x->collapsed)
+        at = FR_PUT(at, "; collapsed");
+    if (x->stale_on_error)
+        at = FR_PUT(at, "; detail=stale-if-error");
+    return at;
+}
+
+static char *
+put_signed(char *at, int64_t number)
+{
+    if (number >= 0)
+        return fr_put_u64(at, (uint64_t)number);
+    *at++ = '-';
+    return fr_put_u64(at, -(uint64_t)number);
+}
+
+static char *
+put_status(const struct proxy_exchange *x, char *at)
+{
+    at = FR_PUT(at, CACHE_NAME);
+    if (x->forwarded || !x->entry)
+        return put_forwarded(x, at);
+    at = FR_PUT(at, "; hit; ttl=");
+    return put_signed(at, cache_entry_left_s(x->entry, loop_wall_us(x->worker->loop)));
+}
+
 struct fr_view
 proxy_cached_status(const struct proxy_exchange *x)
 {
     char *out = x->worker->cache_status;
-    size_t bytes = sizeof(x->worker->cache_status);
-    char status[32] = "";
-    if (!x->cached)
-        return FR_VIEW("");
-    int64_t now_us = loop_wall_us(x->worker->loop);
-    int len;
-    if (!x->forwarded && x->entry) {
-        len = snprintf(out, bytes, "%s; hit; ttl=%" PRId64, CACHE_NAME,
-                       cache_entry_left_s(x->entry, now_us));
-    } else {
-        if (x->member_status > 0)
-            (void)snprintf(status, sizeof(status), "; fwd-status=%d", x->member_status);
-        len = snprintf(out, bytes, "%s; fwd=%s%s%s%s%s", CACHE_NAME, forward_words[x->forward],
-                       status, x->stored ? "; stored" : "", x->collapsed ? "; collapsed" : "",
-                       x->stale_on_error ? "; detail=stale-if-error" : "");
-    }
-    return fr_view_make(out, len > 0 && (size_t)len < bytes ? (size_t)len : 0);
+    static_assert(sizeof(x->worker->cache_status) >= CACHE_STATUS_BYTES, "room for all of it");
+    return fr_view_make(out, x->cached ? (size_t)(put_status(x, out) - out) : 0);
 }
 
 /* ---- heads ----------------------------------------------------------------------------------- */
@@ -100,20 +129,31 @@ static enum fr_err
 print_own_fields(const struct proxy_exchange *x, const struct cache_selection *what,
                  struct fr_buf *out)
 {
-    struct fr_view connection = proxy_head_connection(x);
-    struct fr_view status = proxy_cached_status(x);
     int64_t age_s = cache_entry_age_s(x->entry, loop_wall_us(x->worker->loop));
-    enum fr_err err =
-        fr_buf_printf(out, "Age: %" PRId64 "\r\nVia: 1.1 %.*s\r\nCache-Status: %.*s\r\n",
-                      age_s > 0 ? age_s : 0, FR_VIEW_ARG(x->worker->via), FR_VIEW_ARG(status));
-    if (!err && (what->status == 206 || what->status == 416))
+    enum fr_err err = fr_buf_reserve(out, OWN_FIELDS_BYTES + x->worker->via.len);
+    if (err)
+        return err;
+    char *at = out->data + out->len;
+    at = FR_PUT(at, "Age: ");
+    at = fr_put_u64(at, age_s > 0 ? (uint64_t)age_s : 0);
+    at = FR_PUT(at, "\r\nVia: 1.1 ");
+    at = fr_put(at, x->worker->via);
+    at = FR_PUT(at, "\r\nCache-Status: ");
+    if (x->cached)
+        at = put_status(x, at);
+    at = FR_PUT(at, "\r\n");
+    if (what->status != 304 && what->status != 416 && what->status != 204) {
+        at = FR_PUT(at, "Content-Length: ");
+        at = fr_put_u64(at, what->bytes);
+        at = FR_PUT(at, "\r\n");
+    }
+    out->len = (size_t)(at - out->data);
+    if (what->status == 206 || what->status == 416)
         err = print_range(what, out);
-    if (!err && what->status != 304 && what->status != 416 && what->status != 204)
-        err = fr_buf_printf(out, "Content-Length: %" PRIu64 "\r\n", what->bytes);
     if (!err)
         err = proxy_head_put_id(x, out);
     if (!err)
-        err = fr_buf_append_view(out, connection);
+        err = fr_buf_append_view(out, proxy_head_connection(x));
     if (!err)
         err = fr_buf_append_view(out, FR_VIEW("\r\n"));
     return err;

@@ -29,7 +29,7 @@ exchange_new(struct proxy_client *client)
         up_head = x->up_head;
         down_head = x->down_head;
         raw_head = x->raw_head;
-        memset(x, 0, sizeof(*x));
+        memset(x, 0, offsetof(struct proxy_exchange, tried));
     } else {
         x = fr_alloc(sizeof(*x));
         if (!x)
@@ -54,8 +54,9 @@ exchange_new(struct proxy_client *client)
 }
 
 struct proxy_exchange *
-proxy_exchange_new_background(const struct proxy_exchange *x)
+proxy_exchange_new_background(struct proxy_exchange *x)
 {
+    proxy_trust_make_names(x); /* it goes by the same */
     struct proxy_client *sink = proxy_sink_new(x->client);
     struct proxy_exchange *y = sink ? exchange_new(sink) : NULL;
     if (!y) {

@@ -10,8 +10,9 @@
  */
 #include "proxy/proxy_priv.h"
 
+#include "base/fr_put.h"
+
 #define HEAD_SLACK_BYTES 1024 /* the lines that are ours, names and numbers */
-#define NUMBER_BYTES 21
 
 struct writer {
     struct fr_buf *buf;
@@ -21,9 +22,7 @@ struct writer {
 static void
 put(struct writer *w, struct fr_view view)
 {
-    if (view.len)
-        memcpy(w->at, view.ptr, view.len);
-    w->at += view.len;
+    w->at = fr_put(w->at, view);
 }
 
 #define PUT(w, literal) put((w), FR_VIEW(literal))
@@ -31,13 +30,7 @@ put(struct writer *w, struct fr_view view)
 static void
 put_number(struct writer *w, uint64_t number)
 {
-    char digits[NUMBER_BYTES];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number);
-    put(w, fr_view_make(digits + at, sizeof(digits) - at));
+    w->at = fr_put_u64(w->at, number);
 }
 
 static void
@@ -293,6 +286,7 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
 {
     struct writer w;
     proxy_trust_resolve(x, request); /* from this head: its views end with it */
+    proxy_trust_make_names(x);
     size_t bytes_max = request->head_bytes + 4 * request->field_count + 2 * request->host.len +
                        x->worker->via.len + claim_bytes_max(x, request) + condition_bytes(x) +
                        HEAD_SLACK_BYTES;
@@ -373,9 +367,13 @@ proxy_head_ours(const struct proxy_exchange *x, struct http_head *response)
 enum fr_err
 proxy_head_put_id(const struct proxy_exchange *x, struct fr_buf *out)
 {
+    char line[HTTP_REQUEST_ID_BYTES_MAX + sizeof("X-Request-Id: \r\n")];
     if (!tells_id(x))
         return FR_OK;
-    return fr_buf_printf(out, "X-Request-Id: %.*s\r\n", (int)x->request_id_len, x->request_id);
+    char *at = FR_PUT(line, "X-Request-Id: ");
+    at = fr_put(at, fr_view_make(x->request_id, x->request_id_len));
+    at = FR_PUT(at, "\r\n");
+    return fr_buf_append(out, line, (size_t)(at - line));
 }
 
 static void

@@ -154,7 +154,8 @@ struct proxy_upstream {
     struct fr_list link;
     struct proxy_input in;
     struct proxy_partial partial;
-    struct loop_timer timer;
+    struct loop_timer timer; /* runs until due_us, or less long */
+    int64_t due_us;          /* when what is waited for is late; 0: nothing is */
     uint64_t requests;
     uint64_t response_bytes; /* of this exchange */
     bool ended;              /* the member closed, or the connection broke */
@@ -241,7 +242,6 @@ struct proxy_exchange {
     bool up_closed;     /* ... which the member was told */
     bool down_closed;   /* ... and the other way round */
     uint32_t upgrade_len;
-    char upgrade[PROXY_UPGRADE_BYTES]; /* what the member may switch to */
     bool expecting;                    /* Expect: 100-continue, and nothing of the body has come */
     bool request_done;                 /* decoded to its end */
     bool request_sent;                 /* ... and taken by the kernel */
@@ -264,10 +264,8 @@ struct proxy_exchange {
     bool trusted; /* the connection's other end */
     bool https;   /* at the client */
     uint8_t address_len, request_id_len;
-    char address[PROXY_ADDRESS_BYTES];
-    char request_id[HTTP_REQUEST_ID_BYTES_MAX];
     bool trace_passed, trace_made;                /* the client's traceparent goes on; ours does */
-    char traceparent[HTTP_TRACEPARENT_BYTES + 1]; /* its first bytes, or ours */
+    bool id_due, trace_due; /* they are to be ours, and nobody has needed them yet */
     struct proxy_note *note;                      /* NULL: nothing is written down */
 
     /* the member */
@@ -278,12 +276,10 @@ struct proxy_exchange {
     bool in_session;      /* ... and one of them is good */
     bool gives_session;   /* the response has a new cookie */
     struct cluster_session session;
-    char session_text[CLUSTER_STICKY_TEXT_BYTES]; /* of the new cookie */
     const struct cluster_endpoint *endpoint;      /* of cluster->view */
     struct proxy_pool *pool;
     struct proxy_upstream *up;
     bool reused; /* the connection had carried a request before */
-    const struct cluster_member *tried[PROXY_TRIES_MAX];
     uint32_t tried_count;
     uint32_t refused_count; /* of them, members that refused the connection */
     bool forgiven; /* the try that ends found a kept connection dead, and another is made */
@@ -343,12 +339,10 @@ struct proxy_exchange {
     int member_status;      /* of the member's response, when another answer was given */
     struct fr_buf raw_head; /* the request's own bytes, for what comes later */
     size_t host_len;
-    char host[256];
     uint32_t cache_owner;    /* slot of the route's cluster */
     uint64_t request_serial; /* purges up to this one were before the request */
     int64_t request_wall_us;
     struct cache_policy policy;
-    char key_headers[256]; /* of the policy */
     struct cache_filler *filler;
     struct cache_entry *entry;      /* that answers */
     bool entry_counted;        /* a reference; else our reader holds it */
@@ -357,6 +351,16 @@ struct proxy_exchange {
     uint64_t part_left;             /* of what is sent of it */
 
     struct proxy_file *file; /* being sent; NULL: none */
+
+    /* Not cleared for the next request: something above tells how much of each is good. */
+    const struct cluster_member *tried[PROXY_TRIES_MAX]; /* tried_count; the first of these */
+    char upgrade[PROXY_UPGRADE_BYTES];                   /* what the member may switch to */
+    char address[PROXY_ADDRESS_BYTES];
+    char request_id[HTTP_REQUEST_ID_BYTES_MAX];
+    char traceparent[HTTP_TRACEPARENT_BYTES + 1];  /* the client's first bytes, or ours */
+    char session_text[CLUSTER_STICKY_TEXT_BYTES]; /* of the new cookie */
+    char host[256];
+    char key_headers[256]; /* of the policy */
 };
 
 /* ---- workers --------------------------------------------------------------------------------- */
@@ -537,7 +541,7 @@ void proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov,
 /* From the route on, by the head that was kept. */
 void proxy_exchange_again(struct proxy_exchange *x);
 /* Another one for the same request, without a client. NULL: no memory. */
-struct proxy_exchange *proxy_exchange_new_background(const struct proxy_exchange *x);
+struct proxy_exchange *proxy_exchange_new_background(struct proxy_exchange *x);
 void proxy_exchange_out_of_memory(struct proxy_exchange *x);
 /* True: the request's body, told or counted, is too long for its route, and the exchange failed. */
 bool proxy_exchange_body_too_long(struct proxy_exchange *x, uint64_t bytes);
@@ -715,6 +719,7 @@ struct proxy_upstream *proxy_upstream_connect(struct proxy_pool *pool, struct pr
                                               int64_t timeout_us);
 void proxy_upstream_want(struct proxy_upstream *up);
 void proxy_upstream_timer(struct proxy_upstream *up, int64_t delay_us);
+void proxy_upstream_timer_stop(struct proxy_upstream *up);
 void proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster *config);
 void proxy_upstream_close(struct proxy_upstream *up);
 void proxy_pool_close_idle(struct proxy_pool *pool);
@@ -732,8 +737,10 @@ void proxy_settings_forget(struct proxy_worker *worker);
 void proxy_trust_peer(struct proxy_client *client);
 /* Fills x->address, x->https, x->trusted and worker->trust. */
 void proxy_trust_resolve(struct proxy_exchange *x, const struct http_head *request);
-/* Fills x->request_id and x->traceparent. */
+/* Takes x->request_id and x->traceparent from the request where they are believed. */
 void proxy_trust_name(struct proxy_exchange *x, const struct http_head *request);
+/* Makes what of them is still due. */
+void proxy_trust_make_names(struct proxy_exchange *x);
 
 /* proxy_tls.c. False: no memory for it; the client is gone. */
 bool proxy_tls_begin(struct proxy_client *client, struct tls_server *server);

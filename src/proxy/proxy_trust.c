@@ -18,6 +18,7 @@
  */
 #include "proxy/proxy_priv.h"
 
+#include "base/fr_put.h"
 #include "http/http_trace.h"
 
 struct hops { /* the last ones of a list */
@@ -189,11 +190,27 @@ take_request_id(struct proxy_exchange *x, const struct http_head *request)
     if (x->trusted && http_request_id_valid(id)) {
         memcpy(x->request_id, id.ptr, id.len);
         x->request_id_len = (uint8_t)id.len;
-    } else if (x->worker->settings.id_make) {
-        char text[33];
-        http_hex128(fr_rand_next(&x->worker->rand), fr_rand_next(&x->worker->rand), text);
-        memcpy(x->request_id, text, 32);
-        x->request_id_len = 32;
+    } else {
+        x->id_due = x->worker->settings.id_make;
+    }
+}
+
+void
+proxy_trust_make_names(struct proxy_exchange *x)
+{
+    struct fr_rand *rand = &x->worker->rand;
+    if (x->id_due) {
+        uint64_t high = fr_rand_next(rand), low = fr_rand_next(rand);
+        char *end = fr_put_hex64(fr_put_hex64(x->request_id, high), low);
+        x->request_id_len = (uint8_t)(end - x->request_id);
+        x->id_due = false;
+    }
+    if (x->trace_due) {
+        uint64_t random[3];
+        for (int i = 0; i < 3; i++)
+            random[i] = fr_rand_next(rand);
+        http_traceparent_make(random, x->traceparent);
+        x->trace_due = false;
     }
 }
 
@@ -204,12 +221,10 @@ proxy_trust_name(struct proxy_exchange *x, const struct http_head *request)
     take_request_id(x, request);
     x->trace_passed = http_traceparent_valid(parent, &trace_id);
     x->trace_made = !x->trace_passed && x->worker->settings.trace_make;
-    if (x->trace_passed) {
+    x->trace_due = x->trace_made;
+    if (x->trace_passed)
         memcpy(x->traceparent, parent.ptr, HTTP_TRACEPARENT_BYTES);
-    } else if (x->trace_made) {
-        uint64_t random[3];
-        for (int i = 0; i < 3; i++)
-            random[i] = fr_rand_next(&x->worker->rand);
-        http_traceparent_make(random, x->traceparent);
-    }
+    /* An answer from the cache needs none, unless they are told or written down. */
+    if (x->worker->ring || x->worker->settings.id_respond)
+        proxy_trust_make_names(x);
 }
