@@ -307,8 +307,7 @@ process(struct proxy_client *client)
         idle_end(client);
     if (step == HTTP_DONE) {
         client->state = PROXY_CLIENT_BUSY;
-        client->requests++;
-        loop_timer_stop(&client->timer);
+        client->requests++; /* its timer is left running: see proxy_pace_idle */
         proxy_exchange_begin(client, raw);
         if (client->ended && client->exchange)
             proxy_exchange_half_closed(client->exchange);

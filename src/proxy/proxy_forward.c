@@ -394,7 +394,7 @@ wait_for_client(struct proxy_exchange *x)
     if (x->expecting)
         proxy_upstream_timer(x->up, x->cluster->view->config->timeouts.response_us);
     else
-        loop_timer_stop(&x->up->timer);
+        proxy_upstream_timer_stop(x->up);
 }
 
 static void

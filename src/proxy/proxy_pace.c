@@ -179,8 +179,12 @@ proxy_pace_idle(struct proxy_client *client)
     client->idle_until_us = loop_now_us(client->worker->loop) + idle_us;
     if (suspect || client->reading.halves > 0)
         proxy_pace_wait(client, &client->reading);
-    int64_t due = next_us(client);
-    proxy_client_timer(client, due < idle_us ? due : idle_us);
+    int64_t due = next_us(client), delay_us = due < idle_us ? due : idle_us;
+    /* A timer that runs out earlier finds that nothing is due and is started for the rest: once in
+     * client_idle_us, instead of with every request. */
+    if (!loop_timer_running(&client->timer) ||
+        client->timer.due_us > loop_now_us(client->worker->loop) + delay_us)
+        proxy_client_timer(client, delay_us);
 }
 
 void

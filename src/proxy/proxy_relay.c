@@ -285,7 +285,7 @@ relay_body(struct proxy_exchange *x)
         return;
     }
     if (x->up) /* while the client is the slow one, silence is not the member's */
-        loop_timer_stop(&x->up->timer);
+        proxy_upstream_timer_stop(x->up);
     if (!x->begun)
         proxy_note_head(x, x->down_head.len, true);
     x->begun = true;

@@ -6,10 +6,11 @@
  * Limits:     keepalive_max idle connections a worker and member; keepalive_us of idleness.
  * Order:      the connection used last is taken first, so that the others can grow old and go.
  * Trusts:     nothing: an idle connection has a receive posted, and whatever completes it (bytes,
- *             end, error) closes the connection. What came since the loop last asked the kernel is
- *             looked for before a connection is used again: it would be read as the answer to
- *             another client's request.
- * Cost:       one system call a reuse, for that.
+ *             end, error) closes the connection. What the loop was told of, and has not handed on,
+ *             is looked for before a connection is used again: it would be read as the answer to
+ *             another client's request. docs/decisions/0029 says what a turn's delay means.
+ * Cost:       a request that must not be sent twice: one system call a reuse, for it is better off
+ *             with a connection that is known to live at this moment.
  *
  *     CONNECTING -- connected --> BUSY -- keep --> IDLE -- reuse --> BUSY
  *         |                        |                |
@@ -130,7 +131,12 @@ on_timer(void *ctx)
 {
     struct proxy_upstream *up = ctx;
     fr_insist(up->magic == PROXY_UPSTREAM_MAGIC);
-    if (up->state == PROXY_UPSTREAM_IDLE)
+    int64_t left_us = up->due_us - loop_now_us(up->worker->loop);
+    if (up->due_us == 0)
+        return; /* nothing is waited for any more */
+    if (left_us > 0)
+        loop_timer_start(up->worker->loop, &up->timer, left_us, on_timer, up);
+    else if (up->state == PROXY_UPSTREAM_IDLE)
         proxy_upstream_close(up);
     else
         proxy_forward_timeout(up->exchange);
@@ -139,7 +145,17 @@ on_timer(void *ctx)
 void
 proxy_upstream_timer(struct proxy_upstream *up, int64_t delay_us)
 {
-    loop_timer_start(up->worker->loop, &up->timer, delay_us, on_timer, up);
+    /* A request moves this three times. A timer that runs out before is started again for the
+     * rest, which costs less than to move it each time. */
+    up->due_us = loop_now_us(up->worker->loop) + delay_us;
+    if (!loop_timer_running(&up->timer) || up->timer.due_us > up->due_us)
+        loop_timer_start(up->worker->loop, &up->timer, delay_us, on_timer, up);
+}
+
+void
+proxy_upstream_timer_stop(struct proxy_upstream *up)
+{
+    up->due_us = 0;
 }
 
 /* ---- making, keeping, taking -------------------------------------------------------------- */
@@ -199,19 +215,21 @@ may_carry(const struct proxy_upstream *up, const struct proxy_exchange *x)
 struct proxy_upstream *
 proxy_upstream_reuse(struct proxy_pool *pool, const struct proxy_exchange *x)
 {
+    bool may_repeat = http_method_idempotent(x->method);
     FR_LIST_EACH_SAFE(&pool->idle, link)
     {
         struct proxy_upstream *up = FR_CONTAINER(link, struct proxy_upstream, link);
         if (!may_carry(up, x))
             continue;
-        enum loop_waiting waiting = loop_sock_waiting(&up->sock);
+        enum loop_waiting waiting =
+            may_repeat ? loop_sock_told(&up->sock) : loop_sock_waiting(&up->sock);
         if (waiting != LOOP_WAITING_NOTHING) {
             if (waiting == LOOP_WAITING_BYTES)
                 proxy_fault(pool, PROXY_ATTEMPT_IDLE_BYTES);
             proxy_upstream_close(up);
             continue;
         }
-        loop_timer_stop(&up->timer);
+        proxy_upstream_timer_stop(up);
         fr_list_remove(&up->link);
         fr_list_push_back(&pool->busy, &up->link);
         pool->idle_count--;
