@@ -9,6 +9,9 @@
  *     Sun, 06 Nov 1994 08:49:37 GMT     IMF-fixdate
  *     Sunday, 06-Nov-94 08:49:37 GMT    RFC 850, obsolete
  *     Sun Nov  6 08:49:37 1994          asctime, obsolete
+ *
+ * Upper and lower case are alike: RFC 9111 section 4.2 asks that of caches, and RFC 9110 section
+ * 5.6.7 encourages everybody to read robustly. Zones other than GMT are not (same section).
  */
 #include "http/http_priv.h"
 
@@ -75,7 +78,7 @@ digits_take(struct fr_view *text, size_t count, int *out)
 static bool
 text_take(struct fr_view *text, struct fr_view want)
 {
-    if (!fr_view_starts(*text, want))
+    if (!fr_view_istarts(*text, want))
         return false;
     *text = fr_view_make(text->ptr + want.len, text->len - want.len);
     return true;

@@ -22,6 +22,8 @@ forms(void **state)
     (void)state;
     assert_true(date("Sun, 06 Nov 1994 08:49:37 GMT", Y2026, THE_DATE));
     assert_true(date("Sunday, 06-Nov-94 08:49:37 GMT", Y2026, THE_DATE));
+    assert_true(date("SUN, 06 NOV 1994 08:49:37 gMT", Y2026, THE_DATE)); /* RFC 9111 section 4.2 */
+    assert_true(date("sunday, 06-nov-94 08:49:37 gmt", Y2026, THE_DATE));
     assert_true(date("Sun Nov  6 08:49:37 1994", Y2026, THE_DATE));
     assert_true(date("Wed Nov 16 08:49:37 1994", Y2026, THE_DATE + 10 * 86400));
     assert_true(date("Thu, 01 Jan 1970 00:00:00 GMT", Y2026, 0));
@@ -55,7 +57,8 @@ refused(void **state)
         "Sun, 06 Nov 1994 08:49:37 GMT ",
         " Sun, 06 Nov 1994 08:49:37 GMT",
         "Sun, 6 Nov 1994 08:49:37 GMT",
-        "Sun, 06 nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37 UTC",
+        "Sun 06 Nov 1994 08:49:37 GMT",
         "Sun,06 Nov 1994 08:49:37 GMT",
         "Sun, 06 Nov 94 08:49:37 GMT",
         "Sunday, 06 Nov 1994 08:49:37 GMT",
