@@ -158,8 +158,8 @@ bench_memory(uint64_t budget)
     memory_line("then only large ones", store, budget);
     churn(store, &rand, 6 * budget, 200, 4.0 * (double)MIB);
     memory_line("all sizes again", store, budget);
-    printf("{\"bench\": \"cache-metadata\", \"entry_bytes\": %zu, \"body_bytes\": %zu}\n",
-           sizeof(struct cache_entry), sizeof(struct cache__body));
+    printf("{\"bench\": \"cache-metadata\", \"object_bytes\": %zu, \"entry_bytes\": %zu}\n",
+           CACHE__OBJECT_BYTES, sizeof(struct cache_entry));
     cache_store_free(&store);
 }
 

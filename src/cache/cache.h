@@ -36,9 +36,10 @@ struct cache_counters {
     /* bytes are those of tables and of pages in use, in all: index + head + body + slack. With free
      * they are the budget, less a rest of a page. */
     uint64_t bytes, index_bytes, head_bytes, body_bytes, slack_bytes, free_bytes;
+    uint64_t metadata_bytes; /* a part of these: what objects take besides key, head and body */
     uint64_t waiting; /* evicted, and not free until readers say so */
-    uint64_t entries, stored, evicted, refused_full, refused_large, refused_tags,
-        refused_purged, refused_once;
+    uint64_t entries, stored, evicted, refused_full, refused_large, refused_tags, refused_purged,
+        refused_once;
 };
 
 FR_MUST_USE enum fr_err cache_store_new(const struct cache_options *options,

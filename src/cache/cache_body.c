@@ -19,6 +19,7 @@
 
 struct table {
     struct table *next;
+    uint64_t counted_bytes; /* the first one's: of all tables and the parts in them */
     uint32_t count, cap;
     struct cache__part parts[];
 };
@@ -29,8 +30,28 @@ table_bytes(size_t parts)
     return sizeof(struct table) + parts * sizeof(struct cache__part);
 }
 
+static char *
+first_data(const struct cache__body *body)
+{
+    return (char *)(uintptr_t)(body + 1);
+}
+
+static size_t
+first_cap(const struct cache__body *body)
+{
+    return body->piece_bytes - sizeof(*body);
+}
+
+/* It is filled before all others. */
+static size_t
+first_len(const struct cache__body *body)
+{
+    size_t cap = first_cap(body);
+    return body->bytes < cap ? (size_t)body->bytes : cap;
+}
+
 struct cache__body *
-cache__body_new(struct cache_store *store, uint64_t owner, uint64_t bytes)
+cache__body_new(struct cache_store *store, uint32_t owner, uint64_t bytes)
 {
     size_t max = cache__store_piece_max(store);
     size_t first = bytes > 0 ? sizeof(struct cache__body) + (bytes < max ? (size_t)bytes : max)
@@ -38,19 +59,22 @@ cache__body_new(struct cache_store *store, uint64_t owner, uint64_t bytes)
     if (first > max)
         first = max;
     struct cache__body *body = cache__store_alloc(store, first, owner, CACHE__KIND_BODY);
-    if (!body)
-        return NULL;
-    *body = (struct cache__body){
-        .refs = 1,
-        .part_count = 1,
-        .piece_bytes = (uint32_t)first,
-        .counted_bytes = first,
-        .room = first - sizeof(struct cache__body),
-    };
-    body->first = (struct cache__part){
-        .data = (char *)(body + 1), .len = 0, .cap = (uint32_t)(first - sizeof(*body))};
-    body->filling = &body->first;
+    if (body)
+        *body = (struct cache__body){.refs = 1, .piece_bytes = (uint32_t)first};
     return body;
+}
+
+void
+cache__filling_init(struct cache__filling *filling, const struct cache__body *body)
+{
+    *filling = (struct cache__filling){.room = first_cap(body)};
+}
+
+uint64_t
+cache__body_counted(const struct cache__body *body)
+{
+    const struct table *table = body->tables;
+    return body->piece_bytes + (table ? table->counted_bytes : 0);
 }
 
 struct cache__body *
@@ -85,11 +109,18 @@ table_last(const struct cache__body *body)
     return table;
 }
 
+static void
+count(struct cache__body *body, uint64_t bytes)
+{
+    ((struct table *)body->tables)->counted_bytes += bytes;
+}
+
 /* A place for one more part; NULL when there is no room. */
 static struct cache__part *
-part_place(struct cache_store *store, uint64_t owner, struct cache__body *body)
+part_place(struct cache_store *store, uint32_t owner, struct cache__body *body,
+           struct cache__filling *filling)
 {
-    struct table *last = body->last;
+    struct table *last = filling->last;
     if (last && last->count < last->cap)
         return &last->parts[last->count];
     size_t fits = (cache__store_piece_max(store) - sizeof(struct table)) / sizeof(last->parts[0]);
@@ -101,67 +132,67 @@ part_place(struct cache_store *store, uint64_t owner, struct cache__body *body)
     struct table *table = cache__store_alloc(store, table_bytes(cap), owner, CACHE__KIND_BODY);
     if (!table)
         return NULL;
-    *table = (struct table){.next = NULL, .count = 0, .cap = (uint32_t)cap};
+    *table = (struct table){.cap = (uint32_t)cap};
     if (last)
         last->next = table;
     else
         body->tables = table;
-    body->last = table;
-    body->counted_bytes += table_bytes(cap);
+    filling->last = table;
+    count(body, table_bytes(cap));
     return &table->parts[0];
 }
 
 static bool
-part_add(struct cache_store *store, uint64_t owner, struct cache__body *body, size_t bytes)
+part_add(struct cache_store *store, uint32_t owner, struct cache__body *body,
+         struct cache__filling *filling, size_t bytes)
 {
-    struct cache__part *part = part_place(store, owner, body);
+    struct cache__part *part = part_place(store, owner, body, filling);
     if (!part)
         return false;
     char *data = cache__store_alloc(store, bytes, owner, CACHE__KIND_BODY);
     if (!data)
         return false;
     *part = (struct cache__part){.data = data, .len = 0, .cap = (uint32_t)bytes};
-    ((struct table *)body->last)->count++;
-    body->part_count++;
-    body->counted_bytes += bytes;
-    body->room += bytes;
+    ((struct table *)filling->last)->count++;
+    count(body, bytes);
+    filling->room += bytes;
     return true;
 }
 
 bool
-cache__body_reserve(struct cache_store *store, uint64_t owner, struct cache__body *body,
-                    uint64_t bytes)
+cache__body_reserve(struct cache_store *store, uint32_t owner, struct cache__body *body,
+                    struct cache__filling *filling, uint64_t bytes)
 {
     size_t max = cache__store_piece_max(store);
-    while (body->room < bytes) {
-        uint64_t need = bytes - body->room;
+    while (filling->room < bytes) {
+        uint64_t need = bytes - filling->room;
         /* A rest that would waste much of a page is two pieces. */
         size_t piece = need >= max ? max : (size_t)need;
         if (piece < max && piece > max / 2 + max / 4)
             piece = max;
         else if (piece < max && piece > max / 2)
             piece = max / 2 - sizeof(uint64_t);
-        if (!part_add(store, owner, body, piece))
+        if (!part_add(store, owner, body, filling, piece))
             return false;
     }
     return true;
 }
 
 bool
-cache__body_grow(struct cache_store *store, uint64_t owner, struct cache__body *body)
+cache__body_grow(struct cache_store *store, uint32_t owner, struct cache__body *body,
+                 struct cache__filling *filling)
 {
     size_t max = cache__store_piece_max(store);
     uint64_t bytes = body->bytes < FIRST_BYTES ? FIRST_BYTES : body->bytes;
-    return part_add(store, owner, body, bytes < max ? (size_t)bytes : max);
+    return part_add(store, owner, body, filling, bytes < max ? (size_t)bytes : max);
 }
 
+/* Of those behind the first. */
 static struct cache__part *
 part_at(const struct cache__body *body, size_t index)
 {
-    if (index == 0)
-        return (struct cache__part *)(uintptr_t)&body->first;
-    index--;
     struct table *table = body->tables;
+    index--;
     while (table && index >= table->count) {
         index -= table->count;
         table = table->next;
@@ -169,43 +200,66 @@ part_at(const struct cache__body *body, size_t index)
     return table ? &table->parts[index] : NULL;
 }
 
+/* Any. */
+static bool
+part_get(const struct cache__body *body, size_t index, struct cache__part *out)
+{
+    if (index == 0) {
+        *out = (struct cache__part){first_data(body), (uint32_t)first_len(body),
+                                    (uint32_t)first_cap(body)};
+        return true;
+    }
+    const struct cache__part *part = part_at(body, index);
+    if (part)
+        *out = *part;
+    return part != NULL;
+}
+
+/* Fills up the part that is being filled, or goes on to the next one. Returns how much it took. */
+static size_t
+append_some(struct cache__body *body, struct cache__filling *filling, struct fr_view data)
+{
+    struct cache__part *part = filling->part;
+    char *to = part ? part->data : first_data(body);
+    size_t len = part ? part->len : first_len(body);
+    size_t bytes = (part ? part->cap : first_cap(body)) - len;
+    if (bytes == 0) {
+        filling->part = part_at(body, ++filling->index);
+        return 0;
+    }
+    if (bytes > data.len)
+        bytes = data.len;
+    memcpy(to + len, data.ptr, bytes);
+    if (part)
+        part->len += (uint32_t)bytes;
+    body->bytes += bytes;
+    filling->room -= bytes;
+    return bytes;
+}
+
 size_t
-cache__body_append(struct cache__body *body, struct fr_view data)
+cache__body_append(struct cache__body *body, struct cache__filling *filling, struct fr_view data)
 {
     size_t done = 0;
-    while (done < data.len && body->room > 0) {
-        struct cache__part *part = body->filling;
-        if (part->len == part->cap) {
-            part = part_at(body, ++body->filling_index);
-            body->filling = part;
-        }
-        size_t bytes = part->cap - part->len;
-        if (bytes > data.len - done)
-            bytes = data.len - done;
-        if (bytes)
-            memcpy(part->data + part->len, data.ptr + done, bytes);
-        part->len += (uint32_t)bytes;
-        body->room -= bytes;
-        body->bytes += bytes;
-        done += bytes;
-    }
+    while (done < data.len && filling->room > 0)
+        done += append_some(body, filling, fr_view_make(data.ptr + done, data.len - done));
     return done;
 }
 
 void
 cache__body_write(struct cache__body *body, uint64_t at, struct fr_view data)
 {
-    struct cache__part *part;
+    struct cache__part part;
     size_t done = 0;
-    for (size_t i = 0; done < data.len && (part = part_at(body, i)); i++) {
-        if (at >= part->cap) {
-            at -= part->cap;
+    for (size_t i = 0; done < data.len && part_get(body, i, &part); i++) {
+        if (at >= part.cap) {
+            at -= part.cap;
             continue;
         }
-        size_t bytes = part->cap - (size_t)at;
+        size_t bytes = part.cap - (size_t)at;
         if (bytes > data.len - done)
             bytes = data.len - done;
-        memcpy(part->data + at, data.ptr + done, bytes);
+        memcpy(part.data + at, data.ptr + done, bytes);
         done += bytes;
         at = 0;
     }
@@ -217,15 +271,15 @@ cache__body_set_whole(struct cache__body *body, uint64_t bytes)
 {
     struct cache__part *part;
     body->bytes = bytes;
-    for (size_t i = 0; (part = part_at(body, i)); i++) {
+    bytes -= first_len(body);
+    for (size_t i = 1; (part = part_at(body, i)); i++) {
         part->len = bytes < part->cap ? (uint32_t)bytes : part->cap;
         bytes -= part->len;
     }
-    body->room = 0;
 }
 
 void
-cache__body_trim(struct cache_store *store, uint64_t owner, struct cache__body *body)
+cache__body_trim(struct cache_store *store, uint32_t owner, struct cache__body *body)
 {
     struct table *table = table_last(body);
     if (!table || table->count == 0)
@@ -239,7 +293,7 @@ cache__body_trim(struct cache_store *store, uint64_t owner, struct cache__body *
         return; /* it stays as it is, and stays counted */
     memcpy(data, part->data, part->len);
     cache__store_give(store, part->data, part->cap, CACHE__KIND_BODY);
-    body->counted_bytes -= part->cap - part->len;
+    count(body, part->len - (uint64_t)part->cap);
     part->data = data;
     part->cap = part->len;
 }
@@ -247,9 +301,9 @@ cache__body_trim(struct cache_store *store, uint64_t owner, struct cache__body *
 bool
 cache__body_part(const struct cache__body *body, size_t index, struct fr_view *out)
 {
-    const struct cache__part *part = index < body->part_count ? part_at(body, index) : NULL;
-    if (!part)
+    struct cache__part part;
+    if (!part_get(body, index, &part))
         return false;
-    *out = fr_view_make(part->data, part->len);
+    *out = fr_view_make(part.data, part.len);
     return true;
 }

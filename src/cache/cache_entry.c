@@ -15,7 +15,9 @@
 #include "base/fr_mem.h"
 #include "base/fr_time.h"
 
-#define ENTRY_MAGIC 0x43454e54u
+#define ENTRY_MAGIC 0xce
+#define US_PER_MS 1000
+#define MS_MAX ((INT64_C(1) << 42) - 1)
 #define STATUS_BYTES 13 /* "HTTP/1.1 200 " */
 
 /* What is not stored: what ends at this hop, what the sender writes itself (Age, Content-Length, of
@@ -67,7 +69,7 @@ put(char *at, struct fr_view text)
     return at + text.len;
 }
 
-/* Writes head_bytes(plan) bytes at `at` and remembers where the validators are. */
+/* Writes head_bytes(plan) bytes at `at` and remembers where the entity tag is. */
 static void
 head_write(struct cache_entry *entry, char *at, const struct cache__entry_plan *plan)
 {
@@ -84,16 +86,12 @@ head_write(struct cache_entry *entry, char *at, const struct cache__entry_plan *
     at = put(at, FR_VIEW("\r\n"));
     for (size_t i = 0; i < response->field_count; i++) {
         const struct http_field *field = &response->fields[i];
-        int64_t s;
         if (!field_stays(plan, field))
             continue;
         at = put(at, field->name);
         at = put(at, FR_VIEW(": "));
-        if (field->known == HTTP_FIELD_ETAG && entry->etag.len == 0)
-            entry->etag = fr_view_make(at, field->value.len);
-        if (field->known == HTTP_FIELD_LAST_MODIFIED && entry->modified.len == 0 &&
-            http_date_parse(field->value, response_s, &s))
-            entry->modified = fr_view_make(at, field->value.len);
+        if (field->known == HTTP_FIELD_ETAG && entry->etag_at == 0 && field->value.len > 0)
+            entry->etag_at = (uint16_t)(at - start);
         at = put(at, field->value);
         at = put(at, FR_VIEW("\r\n"));
     }
@@ -105,7 +103,7 @@ head_write(struct cache_entry *entry, char *at, const struct cache__entry_plan *
         at = put(at, fr_view_make(date, HTTP_DATE_BYTES - 1));
         at = put(at, FR_VIEW("\r\n"));
     }
-    entry->head = fr_view_make(start, (size_t)(at - start));
+    entry->head_len = (uint16_t)(at - start);
 }
 
 static size_t
@@ -117,31 +115,126 @@ part_of_bytes(const struct cache__entry_plan *plan)
 static size_t
 entry_bytes(const struct cache__entry_plan *plan)
 {
-    return sizeof(struct cache_entry) + part_of_bytes(plan) + plan->tags->count * sizeof(uint32_t) +
+    return sizeof(struct cache_entry) + part_of_bytes(plan) +
+           (plan->vary.len ? sizeof(plan->select) : 0) + plan->tags->count * sizeof(uint32_t) +
            plan->key->len + plan->vary.len + head_bytes(plan);
+}
+
+static uint64_t
+block_bytes(const struct cache_entry *entry)
+{
+    struct fr_view vary = cache__entry_vary(entry);
+    return (size_t)(vary.ptr + vary.len - (const char *)entry) + entry->head_len;
 }
 
 uint64_t
 cache__entry_counted(const struct cache_entry *entry)
 {
-    return entry->counted_bytes + entry->body->counted_bytes;
+    return block_bytes(entry) + cache__body_counted(entry->body);
+}
+
+/* ---- what is told from the head -------------------------------------------------------------- */
+
+struct fr_view
+cache_entry_head(const struct cache_entry *entry)
+{
+    struct fr_view vary = cache__entry_vary(entry);
+    return fr_view_make(vary.ptr + vary.len, entry->head_len);
+}
+
+struct fr_view
+cache__entry_etag(const struct cache_entry *entry)
+{
+    struct fr_view head = cache_entry_head(entry);
+    if (entry->etag_at == 0)
+        return fr_view_make("", 0);
+    struct fr_view rest = fr_view_make(head.ptr + entry->etag_at, head.len - entry->etag_at);
+    struct fr_view value;
+    (void)fr_view_split(&rest, '\r', &value); /* every line has its CR */
+    return value;
+}
+
+/* The first field of this name that is a date. */
+static bool
+date_find(const struct cache_entry *entry, struct fr_view name, struct fr_view *out, int64_t *out_s)
+{
+    int64_t response_s = (int64_t)entry->response_ms / 1000;
+    struct fr_view rest = cache_entry_head(entry), line, found;
+    while (fr_view_split(&rest, '\n', &line)) {
+        if (!fr_view_istarts(line, name) || !fr_view_split(&line, ':', &found) ||
+            found.len != name.len)
+            continue;
+        *out = fr_view_trim(line);
+        if (out->len > 0 && out->ptr[out->len - 1] == '\r')
+            *out = fr_view_trim(fr_view_make(out->ptr, out->len - 1));
+        if (http_date_parse(*out, response_s, out_s))
+            return true;
+    }
+    *out = fr_view_make("", 0);
+    return false;
+}
+
+struct fr_view
+cache__entry_modified(const struct cache_entry *entry)
+{
+    struct fr_view value;
+    int64_t s;
+    (void)date_find(entry, FR_VIEW("last-modified"), &value, &s);
+    return value;
+}
+
+int64_t
+cache__entry_modified_s(const struct cache_entry *entry)
+{
+    struct fr_view value;
+    int64_t s;
+    if (date_find(entry, FR_VIEW("last-modified"), &value, &s) ||
+        date_find(entry, FR_VIEW("date"), &value, &s))
+        return s;
+    return (int64_t)entry->response_ms / 1000;
+}
+
+/* ---- freshness ------------------------------------------------------------------------------- */
+
+static int64_t
+ms_of(int64_t us)
+{
+    int64_t ms = us / US_PER_MS;
+    return ms < 0 ? 0 : ms > MS_MAX ? MS_MAX : ms;
+}
+
+static void
+freshness_set(struct cache_entry *entry, const struct cache__freshness *freshness)
+{
+    entry->lifetime_ms = (uint64_t)ms_of(freshness->lifetime_us) & MS_MAX;
+    entry->initial_age_ms = (uint64_t)ms_of(freshness->initial_age_us) & MS_MAX;
+    entry->response_ms = (uint64_t)ms_of(freshness->response_us) & MS_MAX;
+    entry->while_revalidate_s = (uint32_t)freshness->while_revalidate_s;
+    entry->if_error_s = (uint32_t)freshness->if_error_s;
+    entry->stale_forbidden = freshness->stale_forbidden;
+    entry->always_validate = freshness->always_validate;
+    entry->authorization_good = freshness->authorization_good;
+    entry->surrogate = freshness->surrogate;
+}
+
+struct cache__freshness
+cache__entry_freshness(const struct cache_entry *entry)
+{
+    return (struct cache__freshness){
+        .lifetime_us = (int64_t)entry->lifetime_ms * US_PER_MS,
+        .initial_age_us = (int64_t)entry->initial_age_ms * US_PER_MS,
+        .response_us = (int64_t)entry->response_ms * US_PER_MS,
+        .while_revalidate_s = entry->while_revalidate_s,
+        .if_error_s = entry->if_error_s == (uint32_t)CACHE__ABSENT ? CACHE__ABSENT
+                                                                   : (int64_t)entry->if_error_s,
+        .stale_forbidden = entry->stale_forbidden,
+        .always_validate = entry->always_validate,
+        .authorization_good = entry->authorization_good,
+        .surrogate = entry->surrogate,
+    };
 }
 
 /* ---- entries --------------------------------------------------------------------------------- */
-
-/* RFC 9111 section 4.3.2: Last-Modified, else Date, else when it came. */
-static int64_t
-modified_s(const struct http_head *response, int64_t response_s)
-{
-    static const enum http_known fields[] = {HTTP_FIELD_LAST_MODIFIED, HTTP_FIELD_DATE};
-    for (size_t i = 0; i < 2; i++) {
-        const struct http_field *field = http_head_find(response, fields[i]);
-        int64_t s;
-        if (field && http_date_parse(field->value, response_s, &s))
-            return s;
-    }
-    return response_s;
-}
 
 bool
 cache__entry_plan(struct cache__entry_plan *plan, struct cache_store *store,
@@ -166,52 +259,57 @@ cache__entry_plan(struct cache__entry_plan *plan, struct cache_store *store,
     return false;
 }
 
+/* What stands behind the struct. */
+static void
+tail_write(struct cache_entry *entry, const struct cache__entry_plan *plan)
+{
+    struct cache__part_of *part_of = (struct cache__part_of *)(void *)(entry + 1);
+    entry->has_part_of = plan->part_of != NULL;
+    entry->vary_len = plan->vary.len & 0x3ff; /* at most CACHE__VARY_BYTES_MAX */
+    entry->tag_count = plan->tags->count & 0x1ff;
+    entry->key_len = (uint16_t)plan->key->len;
+    struct fr_hash128 *select =
+        (struct fr_hash128 *)(void *)(entry->has_part_of ? part_of + 1 : part_of);
+    uint32_t *tags = (uint32_t *)(void *)(entry->vary_len ? select + 1 : select);
+    char *at = (char *)(tags + plan->tags->count);
+    if (plan->part_of) {
+        *part_of = *plan->part_of;
+        part_of->range = fr_view_make(at, plan->part_of->range.len);
+        at = put(at, plan->part_of->range);
+    }
+    if (entry->vary_len)
+        *select = plan->select;
+    memcpy(tags, plan->tags->tags, plan->tags->count * sizeof(*tags));
+    at = put(at, fr_view_make(plan->key->text, plan->key->len));
+    at = put(at, plan->vary);
+    head_write(entry, at, plan);
+}
+
 static struct cache_entry *
 entry_new(struct cache_store *store, const struct cache__entry_plan *plan, size_t bytes)
 {
-    uint64_t owner = cache__owner_of(plan->key->hash);
+    uint32_t owner = cache__owner_of(plan->key->hash);
     if (bytes > cache__store_piece_max(store))
         return NULL;
     struct cache_entry *entry = cache__store_alloc(store, bytes, owner, CACHE__KIND_HEAD);
     if (!entry)
         return NULL;
-    *entry = (struct cache_entry){.store = store};
-    entry->body = plan->body ? cache__body_ref(plan->body)
-                             : cache__body_new(store, owner, plan->body_bytes);
+    *entry = (struct cache_entry){.store = store, .refs = 1};
+    entry->body =
+        plan->body ? cache__body_ref(plan->body) : cache__body_new(store, owner, plan->body_bytes);
     if (!entry->body) {
         cache__store_give(store, entry, bytes, CACHE__KIND_HEAD);
         return NULL;
     }
-    uint32_t *tags = (uint32_t *)(void *)(entry + 1);
-    char *at = (char *)(tags + plan->tags->count);
-    if (plan->part_of) { /* needs the alignment: before the tags */
-        struct cache__part_of *part_of = (struct cache__part_of *)(void *)(entry + 1);
-        tags = (uint32_t *)(void *)(part_of + 1);
-        at = (char *)(tags + plan->tags->count);
-        *part_of = *plan->part_of;
-        part_of->range = fr_view_make(at, plan->part_of->range.len);
-        at = put(at, plan->part_of->range);
-        entry->part_of = part_of;
-    }
-    memcpy(tags, plan->tags->tags, plan->tags->count * sizeof(*tags));
-    entry->tags = tags;
-    entry->tag_count = (uint16_t)plan->tags->count;
-    entry->status = plan->response->status;
-    entry->refs = 1;
-    entry->counted_bytes = bytes;
-    entry->modified_s = modified_s(plan->response, plan->freshness->response_us / FR_US_PER_S);
-    entry->key = fr_view_make(at, plan->key->len);
-    at = put(at, fr_view_make(plan->key->text, plan->key->len));
-    entry->vary = fr_view_make(at, plan->vary.len);
-    at = put(at, plan->vary);
-    head_write(entry, at, plan);
-    entry->hash = plan->key->hash;
-    entry->select = plan->select;
-    entry->freshness = *plan->freshness;
-    entry->request_us = plan->request_us;
-    entry->owner = plan->owner;
+    entry->hash_lo = plan->key->hash.lo;
+    entry->hash_hi = plan->key->hash.hi & 0xffff;
+    entry->status = (unsigned)plan->response->status & 0x3ff; /* three digits */
+    entry->owner = (plan->owner < CACHE_OWNERS_MAX ? plan->owner : CACHE_OWNERS_MAX - 1) & 0xfff;
+    freshness_set(entry, plan->freshness);
     entry->serial = plan->serial;
     fr_list_init(&entry->queue);
+    tail_write(entry, plan);
+    fr_insist(block_bytes(entry) == bytes);
     entry->magic = ENTRY_MAGIC;
     return entry;
 }
@@ -229,10 +327,11 @@ void
 cache__entry_free(struct cache_entry *entry)
 {
     fr_require(entry->magic == ENTRY_MAGIC);
-    entry->magic = 0;
     struct cache_store *store = entry->store;
+    uint64_t bytes = block_bytes(entry);
+    entry->magic = 0;
     cache__body_unref(store, entry->body);
-    cache__store_give(store, entry, entry->counted_bytes, CACHE__KIND_HEAD);
+    cache__store_give(store, entry, bytes, CACHE__KIND_HEAD);
 }
 
 struct cache_entry *
@@ -257,12 +356,6 @@ cache_entry_unref(struct cache_entry **entry)
         cache__entry_free(old);
 }
 
-struct fr_view
-cache_entry_head(const struct cache_entry *entry)
-{
-    return entry->head;
-}
-
 int
 cache_entry_status(const struct cache_entry *entry)
 {
@@ -284,13 +377,15 @@ cache_entry_body(const struct cache_entry *entry, size_t index, struct fr_view *
 int64_t
 cache_entry_age_s(const struct cache_entry *entry, int64_t now_us)
 {
-    return cache__age_us(&entry->freshness, now_us) / FR_US_PER_S;
+    struct cache__freshness freshness = cache__entry_freshness(entry);
+    return cache__age_us(&freshness, now_us) / FR_US_PER_S;
 }
 
 int64_t
 cache_entry_left_s(const struct cache_entry *entry, int64_t now_us)
 {
-    int64_t left_us = entry->freshness.lifetime_us - cache__age_us(&entry->freshness, now_us);
+    struct cache__freshness freshness = cache__entry_freshness(entry);
+    int64_t left_us = freshness.lifetime_us - cache__age_us(&freshness, now_us);
     /* Rounded down: what is late by a moment is late. */
     return left_us >= 0 ? left_us / FR_US_PER_S : (left_us + 1) / FR_US_PER_S - 1;
 }
@@ -298,13 +393,14 @@ cache_entry_left_s(const struct cache_entry *entry, int64_t now_us)
 void
 cache_entry_validators(const struct cache_entry *entry, struct cache_validators *out)
 {
-    *out = (struct cache_validators){.etag = entry->etag, .modified = entry->modified};
+    *out = (struct cache_validators){.etag = cache__entry_etag(entry),
+                                     .modified = cache__entry_modified(entry)};
 }
 
 bool
 cache_entry_must_validate(const struct cache_entry *entry)
 {
-    return entry->freshness.stale_forbidden || entry->freshness.always_validate;
+    return entry->stale_forbidden || entry->always_validate;
 }
 
 bool
@@ -312,7 +408,8 @@ cache_entry_serves_error(const struct cache_entry *entry, const struct cache_req
                          bool answered)
 {
     struct cache__control asked;
+    struct cache__freshness freshness = cache__entry_freshness(entry);
     cache__control_read(request->head, &asked);
-    return cache__stale_serves(&entry->freshness, &asked, cache__policy(request), request->now_us,
+    return cache__stale_serves(&freshness, &asked, cache__policy(request), request->now_us,
                                answered);
 }

@@ -89,7 +89,7 @@ evict_one(struct cache_store *store)
 static void
 evict_page(struct cache_store *store)
 {
-    uint64_t owners[OWNERS_MAX];
+    uint32_t owners[OWNERS_MAX];
     size_t count = cache__mem_poorest(store->mem, owners, OWNERS_MAX);
     for (size_t i = 0; i < count; i++)
         cache__store_evict_owner(store, owners[i]);
@@ -112,7 +112,7 @@ keep_spare(struct cache_store *store, uint64_t bytes)
 /* Bytes whose readers are slow do not come back at once. Evicting on for their sake would empty the
  * shelf and gain nothing, so that there is an end to it. */
 static void *
-evict_and_take(struct cache_store *store, size_t bytes, uint64_t owner, enum cache__kind kind)
+evict_and_take(struct cache_store *store, size_t bytes, uint32_t owner, enum cache__kind kind)
 {
     uint64_t evicted_bytes = 0;
     void *out = NULL;
@@ -135,7 +135,7 @@ evict_and_take(struct cache_store *store, size_t bytes, uint64_t owner, enum cac
 }
 
 void *
-cache__store_alloc(struct cache_store *store, size_t bytes, uint64_t owner, enum cache__kind kind)
+cache__store_alloc(struct cache_store *store, size_t bytes, uint32_t owner, enum cache__kind kind)
 {
     void *out = cache__mem_take(store->mem, bytes, owner, kind);
     if (!out)
@@ -183,10 +183,9 @@ cache__store_piece_max(const struct cache_store *store)
 static bool
 is_over(const struct cache_entry *entry, int64_t now_us)
 {
-    const struct cache__freshness *freshness = &entry->freshness;
-    int64_t grace_s = freshness->while_revalidate_s > 0 ? freshness->while_revalidate_s : 0;
-    int64_t age_us = cache__age_us(freshness, now_us);
-    return age_us - grace_s * FR_US_PER_S >= freshness->lifetime_us;
+    const struct cache__freshness freshness = cache__entry_freshness(entry);
+    int64_t age_us = cache__age_us(&freshness, now_us);
+    return age_us - freshness.while_revalidate_s * FR_US_PER_S >= freshness.lifetime_us;
 }
 
 /* The lock is held: the entry is what the hand comes to next, and was not visited. */

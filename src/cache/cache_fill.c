@@ -27,16 +27,18 @@ struct cache_filler {
     bool length_known;
     bool joins;      /* the body is one part with room for what another entry held of it */
     uint64_t length; /* of what comes */
-    uint64_t at;     /* joins: where the next byte goes */
+    int64_t request_us;
+    struct cache__filling filling;
+    uint64_t at; /* joins: where the next byte goes */
     uint64_t joined_bytes;
     struct cache_entry *entry;
     struct cache_flight *flight; /* whose waiters see it coming; or NULL */
 };
 
-static uint64_t
+static uint32_t
 owner_of(const struct cache_entry *entry)
 {
-    return cache__owner_of(entry->hash);
+    return cache__owner_of(cache__entry_hash(entry));
 }
 
 /* Where a new part and the part of an entry lie to each other. */
@@ -57,9 +59,11 @@ may_join(const struct cache_entry *old, const struct http_head *response,
          const struct cache_piece *piece, uint64_t length, uint64_t bytes_max, struct join *out)
 {
     const struct http_field *etag = http_head_find(response, HTTP_FIELD_ETAG);
-    if (!old->part_of || !etag || !is_strong(old->etag) || !fr_view_eq(etag->value, old->etag))
+    const struct cache__part_of *part_of = cache__entry_part_of(old);
+    struct fr_view old_etag = cache__entry_etag(old);
+    if (!part_of || !etag || !is_strong(old_etag) || !fr_view_eq(etag->value, old_etag))
         return false;
-    const struct cache_piece *had = &old->part_of->piece;
+    const struct cache_piece *had = &part_of->piece;
     if (had->total != piece->total || length != piece->last - piece->first + 1 ||
         old->body->bytes != had->last - had->first + 1)
         return false;
@@ -83,12 +87,13 @@ piece_is_whole(const struct cache_piece *piece)
 
 /* Room for both, with what the old entry holds in its place. */
 static bool
-join_fill(struct cache_entry *entry, const struct cache_entry *old, const struct join *join)
+join_fill(struct cache_filler *filler, const struct cache_entry *old, const struct join *join)
 {
+    struct cache_entry *entry = filler->entry;
     uint64_t bytes = join->piece.last - join->piece.first + 1;
     uint64_t at = join->old_at;
     struct fr_view part;
-    if (!cache__body_reserve(entry->store, owner_of(entry), entry->body, bytes))
+    if (!cache__body_reserve(entry->store, owner_of(entry), entry->body, &filler->filling, bytes))
         return false;
     for (size_t i = 0; cache_entry_body(old, i, &part); i++) {
         cache__body_write(entry->body, at, part);
@@ -97,30 +102,46 @@ join_fill(struct cache_entry *entry, const struct cache_entry *old, const struct
     return true;
 }
 
+/* Takes the entry over, which may be NULL; frees it where there is no memory. */
 static struct cache_filler *
-filler_new(struct cache_entry *entry, bool length_known, uint64_t length)
+filler_new(struct cache_entry *entry, bool length_known, uint64_t length, int64_t request_us)
 {
-    struct cache_filler *filler = fr_alloc(sizeof(*filler));
-    if (filler)
-        *filler = (struct cache_filler){
-            .magic = FILLER_MAGIC,
-            .length_known = length_known,
-            .length = length,
-            .entry = entry,
-        };
+    struct cache_filler *filler = entry ? fr_alloc(sizeof(*filler)) : NULL;
+    if (!filler) {
+        if (entry)
+            cache__entry_free(entry);
+        return NULL;
+    }
+    *filler = (struct cache_filler){
+        .magic = FILLER_MAGIC,
+        .length_known = length_known,
+        .length = length,
+        .request_us = request_us,
+        .entry = entry,
+    };
+    cache__filling_init(&filler->filling, entry->body);
     return filler;
+}
+
+/* Nothing came in yet, and nobody knows of it. */
+static void
+filler_undo(struct cache_filler **filler)
+{
+    cache__entry_free((*filler)->entry);
+    fr_free(*filler);
+    *filler = NULL;
 }
 
 /* A 206 that continues what is stored: the fields of both, the bytes of both. NULL: it does not, or
  * there is no room. */
 static struct cache_filler *
 join_begin(struct cache_store *store, const struct cache_request *request,
-           const struct http_head *response, struct cache__entry_plan *plan, uint64_t length)
+           const struct http_head *response, struct cache__entry_plan *plan, uint64_t length,
+           int64_t request_us)
 {
     struct join join;
     struct cache__part_of part_of = {.range = FR_VIEW("")};
     struct cache_filler *filler = NULL;
-    struct cache_entry *entry = NULL;
     struct cache__merged *merged = NULL;
     struct cache_entry *old = cache__store_find(store, NULL, plan->key, request->head);
     if (!old || !may_join(old, response, &plan->part_of->piece, length,
@@ -136,30 +157,25 @@ join_begin(struct cache_store *store, const struct cache_request *request,
     plan->response = &merged->head;
     plan->part_of = whole ? NULL : &part_of;
     plan->body_bytes = join.piece.last - join.piece.first + 1;
-    entry = cache__entry_make(store, plan);
-    if (!entry || !join_fill(entry, old, &join))
+    filler = filler_new(cache__entry_make(store, plan), true, length, request_us);
+    if (!filler)
         goto out;
-    filler = filler_new(entry, true, length);
-    if (filler) {
-        filler->joins = true;
-        filler->at = join.new_at;
-        filler->joined_bytes = plan->body_bytes;
-        entry = NULL;
-    }
+    filler->joins = true;
+    filler->at = join.new_at;
+    filler->joined_bytes = plan->body_bytes;
+    if (!join_fill(filler, old, &join))
+        filler_undo(&filler);
 out:
     plan->response = response;
     fr_free(merged);
-    if (entry)
-        cache__entry_free(entry);
     cache_entry_unref(&old);
     return filler;
 }
 
 static struct cache_filler *
-begin(struct cache_store *store, struct cache__entry_plan *plan, bool length_known,
-      uint64_t length)
+begin(struct cache_store *store, struct cache__entry_plan *plan, bool length_known, uint64_t length,
+      int64_t request_us)
 {
-    struct cache_filler *filler = NULL;
     if (!cache__store_could_hold(store, length)) { /* nobody is evicted for what cannot be */
         cache__store_refused(store, CACHE__REFUSED_FULL);
         return NULL;
@@ -169,16 +185,14 @@ begin(struct cache_store *store, struct cache__entry_plan *plan, bool length_kno
         return NULL;
     }
     plan->body_bytes = length;
-    struct cache_entry *entry = cache__entry_make(store, plan);
-    if (!entry)
-        return NULL;
-    if (!cache__body_reserve(store, owner_of(entry), entry->body, length))
-        cache__store_refused(store, CACHE__REFUSED_FULL);
-    else
-        filler = filler_new(entry, length_known, length);
-    if (!filler)
-        cache__entry_free(entry);
-    return filler;
+    struct cache_filler *filler =
+        filler_new(cache__entry_make(store, plan), length_known, length, request_us);
+    if (!filler || cache__body_reserve(store, owner_of(filler->entry), filler->entry->body,
+                                       &filler->filling, length))
+        return filler;
+    cache__store_refused(store, CACHE__REFUSED_FULL);
+    filler_undo(&filler);
+    return NULL;
 }
 
 struct cache_filler *
@@ -206,22 +220,21 @@ cache_fill_begin(struct cache_store *store, const struct cache_request *request,
         .said = &said,
         .policy = policy,
         .freshness = &freshness,
-        .request_us = request_us,
     };
     if (!cache__entry_plan(&plan, store, request, &room))
         return NULL;
     if (response->status != 206)
-        return begin(store, &plan, length_known, length);
+        return begin(store, &plan, length_known, length, request_us);
     const struct http_field *range = http_head_find(request->head, HTTP_FIELD_RANGE);
     if (!range || !length_known || length == 0 || !cache__piece_read(response, &part_of.piece))
         return NULL; /* nothing was asked of it in parts, or it cannot be placed */
     part_of.range = range->value;
     plan.part_of = &part_of;
-    struct cache_filler *filler = join_begin(store, request, response, &plan, length);
+    struct cache_filler *filler = join_begin(store, request, response, &plan, length, request_us);
     if (filler)
         return filler;
     plan.part_of = &part_of;
-    return begin(store, &plan, length_known, length);
+    return begin(store, &plan, length_known, length, request_us);
 }
 
 /* The bytes go to their place; the part is as long as it will be only once all are there. */
@@ -244,10 +257,10 @@ join_add(struct cache_filler **filler, struct fr_view data)
 bool
 cache_fill_share(struct cache_filler *filler, struct cache_flight **flight)
 {
-    const struct cache__freshness *freshness = &filler->entry->freshness;
+    const struct cache_entry *entry = filler->entry;
     fr_require(filler->magic == FILLER_MAGIC && !filler->flight);
-    if (filler->entry->part_of || filler->joins || freshness->always_validate ||
-        freshness->initial_age_us >= freshness->lifetime_us)
+    if (entry->has_part_of || filler->joins || entry->always_validate ||
+        entry->initial_age_ms >= entry->lifetime_ms)
         return false;
     filler->flight = *flight;
     *flight = NULL;
@@ -273,9 +286,10 @@ take_in(struct cache_filler *self, struct fr_view data, enum cache__refusal *out
         return false;
     *out_refusal = CACHE__REFUSED_FULL;
     while (data.len > 0) {
-        size_t bytes = cache__body_append(entry->body, data);
+        size_t bytes = cache__body_append(entry->body, &self->filling, data);
         data = fr_view_make(data.ptr + bytes, data.len - bytes);
-        if (data.len > 0 && !cache__body_grow(entry->store, owner_of(entry), entry->body))
+        if (data.len > 0 &&
+            !cache__body_grow(entry->store, owner_of(entry), entry->body, &self->filling))
             return false;
     }
     return true;
@@ -319,6 +333,7 @@ void
 cache_fill_commit(struct cache_filler **filler)
 {
     const struct cache_filler *self = *filler;
+    int64_t request_us = self->request_us;
     bool whole = !self->length_known ||
                  (self->joins ? self->length == 0 : self->entry->body->bytes == self->length);
     struct cache_flight *flight;
@@ -330,7 +345,7 @@ cache_fill_commit(struct cache_filler **filler)
     if (flight)
         cache__flight_unlock(flight);
     if (whole)
-        cache__store_take(entry->store, entry);
+        cache__store_take(entry->store, entry, request_us);
     if (flight)
         cache__flight_end(&flight, whole);
     cache_entry_unref(&entry);

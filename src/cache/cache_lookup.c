@@ -36,7 +36,7 @@ judge(const struct cache_request *request, const struct cache__control *asked,
 {
     const struct http_head *head = request->head;
     struct cache_selection selection;
-    struct cache__freshness freshness = entry->freshness;
+    struct cache__freshness freshness = cache__entry_freshness(entry);
     out->forward = CACHE_FORWARD_URI_MISS;
     if (!cache__purges_apply(cache__store_purges(entry->store), entry, request->now_us, &freshness))
         return CACHE_MISS;
@@ -79,7 +79,7 @@ cache_lookup(struct cache_store *store, const struct cache_request *request,
         out->forward = miss_of(store, request->reader, &key, head, &out->flight.select);
         return answer;
     }
-    out->flight.select = entry->select;
+    out->flight.select = cache__entry_select(entry);
     enum cache_answer verdict = judge(request, &asked, entry, out);
     bool answers = verdict == CACHE_FRESH || verdict == CACHE_STALE_ALLOWED;
     if (answers)
@@ -98,18 +98,21 @@ cache_entry_suits(const struct cache_entry *entry, const struct cache_request *r
 {
     struct fr_hash128 select = {0, 0};
     struct cache__control asked;
-    if (entry->part_of)
+    struct fr_hash128 entry_select = cache__entry_select(entry);
+    if (entry->has_part_of)
         return false;
-    if (entry->vary.len > 0 && !cache__select_hash(cache__store_hash_key(entry->store), entry->vary,
-                                                   request->head, &select))
+    if (entry->vary_len > 0 &&
+        !cache__select_hash(cache__store_hash_key(entry->store), cache__entry_vary(entry),
+                            request->head, &select))
         return false;
-    if (select.lo != entry->select.lo || select.hi != entry->select.hi) {
+    if (select.lo != entry_select.lo || select.hi != entry_select.hi) {
         id->select = select;
         return false;
     }
+    struct cache__freshness freshness = cache__entry_freshness(entry);
     cache__control_read(request->head, &asked);
     bool has_authorization = http_head_find(request->head, HTTP_FIELD_AUTHORIZATION) != NULL;
     struct cache__verdict verdict =
-        cache__judge(&entry->freshness, &asked, has_authorization, request->now_us, 0);
+        cache__judge(&freshness, &asked, has_authorization, request->now_us, 0);
     return verdict.answer == CACHE_FRESH;
 }

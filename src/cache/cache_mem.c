@@ -11,7 +11,7 @@
  *             that it would choose lie scattered: those together with which a whole page is free.
  * Cost:       no system call; the first touch of a page faults it in.
  *
- *     page:   [owner|slot][owner|slot] ... [owner|slot]      all of one class
+ *     page:   [slot|owner][slot|owner] ... [slot|owner]      all of one class
  *             [slot                                   ]      a class of its own: the whole page
  *
  * Classes lie 64 bytes apart where they are small and at most a sixteenth apart up to a sixteenth
@@ -28,8 +28,8 @@
 
 #define PAGE_BYTES_MIN 4096
 #define PAGE_BYTES_MAX 65536
-#define PAGES_WANTED 64 /* pages are as large as leaves at least so many */
-#define HEADER_BYTES sizeof(uint64_t)
+#define PAGES_WANTED 64              /* pages are as large as leaves at least so many */
+#define OWNER_BYTES sizeof(uint32_t) /* the last ones of a slot; 0: it is free */
 #define STEP_BYTES 64
 #define SLOTS_FEW 16
 #define CLASSES_MAX 96
@@ -41,7 +41,7 @@ struct page {
     uint16_t class;      /* CLASSES_MAX: free */
     uint16_t live, fresh;
     uint16_t free_first; /* 1 + index; 0 = none */
-    uint64_t owner;      /* of the one slot that is the whole page */
+    uint32_t owner;      /* of the one slot that is the whole page */
 };
 
 struct cache__mem {
@@ -65,8 +65,7 @@ struct cache__mem {
 static void
 add(uint64_t *counter, uint64_t bytes)
 {
-    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + bytes,
-                     __ATOMIC_RELAXED);
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + bytes, __ATOMIC_RELAXED);
 }
 
 static void
@@ -153,11 +152,11 @@ static size_t
 class_of(const struct cache__mem *mem, size_t bytes)
 {
     size_t low = 0, high = mem->class_count - 1;
-    if (bytes > mem->class_bytes[high - 1] - HEADER_BYTES)
+    if (bytes > mem->class_bytes[high - 1] - OWNER_BYTES)
         return high;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (mem->class_bytes[middle] - HEADER_BYTES < bytes)
+        if (mem->class_bytes[middle] - OWNER_BYTES < bytes)
             low = middle + 1;
         else
             high = middle;
@@ -165,11 +164,24 @@ class_of(const struct cache__mem *mem, size_t bytes)
     return low;
 }
 
-static uint64_t *
+static char *
 slot_at(const struct cache__mem *mem, const struct page *page, size_t index)
 {
     char *start = mem->base + (size_t)(page - mem->pages) * mem->page_bytes;
-    return (uint64_t *)(void *)(start + index * mem->class_bytes[page->class]);
+    return start + index * mem->class_bytes[page->class];
+}
+
+static uint32_t *
+owner_at(const struct cache__mem *mem, const struct page *page, char *slot)
+{
+    return (uint32_t *)(void *)(slot + mem->class_bytes[page->class] - OWNER_BYTES);
+}
+
+/* Of a free slot: 1 + the index of the next free one; 0 = none. */
+static uint16_t *
+next_at(char *slot)
+{
+    return (uint16_t *)(void *)slot;
 }
 
 static size_t
@@ -213,7 +225,7 @@ page_take(struct cache__mem *mem, size_t class)
         return NULL;
     }
     add(&mem->pages_free, (uint64_t)-1);
-    *page = (struct page){.next = NONE, .prev = NONE, .class = (uint16_t)class};
+    *page = (struct page){.next = NONE, .prev = NONE, .class = (uint16_t) class};
     return page;
 }
 
@@ -227,11 +239,11 @@ page_give(struct cache__mem *mem, struct page *page)
 }
 
 static void *
-slot_take(struct cache__mem *mem, size_t class, uint64_t owner)
+slot_take(struct cache__mem *mem, size_t class, uint32_t owner)
 {
     uint32_t index = mem->with_room[class];
     struct page *page = index == NONE ? NULL : &mem->pages[index];
-    uint64_t *slot;
+    char *slot;
     if (!page) {
         page = page_take(mem, class);
         if (!page)
@@ -241,26 +253,25 @@ slot_take(struct cache__mem *mem, size_t class, uint64_t owner)
     if (page->free_first) {
         size_t at = page->free_first - 1u;
         slot = slot_at(mem, page, at);
-        page->free_first = (uint16_t)slot[1];
+        page->free_first = *next_at(slot);
     } else {
         slot = slot_at(mem, page, page->fresh++);
     }
     page->live++;
     if (!page->free_first && page->fresh == slot_count(mem, class))
         room_unlink(mem, page);
-    slot[0] = owner;
-    return slot + 1;
+    *owner_at(mem, page, slot) = owner;
+    return slot;
 }
 
 static void
-slot_give(struct cache__mem *mem, struct page *page, uint64_t *slot)
+slot_give(struct cache__mem *mem, struct page *page, char *slot)
 {
     bool full = !page->free_first && page->fresh == slot_count(mem, page->class);
-    size_t at = (size_t)((char *)slot - (char *)slot_at(mem, page, 0)) /
-                mem->class_bytes[page->class];
-    fr_insist(slot[0] != 0);
-    slot[0] = 0;
-    slot[1] = page->free_first;
+    size_t at = (size_t)(slot - slot_at(mem, page, 0)) / mem->class_bytes[page->class];
+    fr_insist(*owner_at(mem, page, slot) != 0);
+    *owner_at(mem, page, slot) = 0;
+    *next_at(slot) = page->free_first;
     page->free_first = (uint16_t)(at + 1);
     if (full)
         room_link(mem, page);
@@ -277,7 +288,7 @@ cache__mem_page_bytes(const struct cache__mem *mem)
 }
 
 void *
-cache__mem_take(struct cache__mem *mem, size_t bytes, uint64_t owner, enum cache__kind kind)
+cache__mem_take(struct cache__mem *mem, size_t bytes, uint32_t owner, enum cache__kind kind)
 {
     fr_require(bytes <= mem->page_bytes);
     size_t class = class_of(mem, bytes);
@@ -313,7 +324,7 @@ cache__mem_give(struct cache__mem *mem, void *ptr, size_t bytes, enum cache__kin
         page->live = 0;
         page_give(mem, page);
     } else {
-        slot_give(mem, page, (uint64_t *)ptr - 1);
+        slot_give(mem, page, ptr);
     }
     add(&mem->live_bytes[kind], (uint64_t)0 - bytes);
     fr_lock_give(&mem->lock);
@@ -337,7 +348,7 @@ next_random(struct cache__mem *mem)
 }
 
 size_t
-cache__mem_poorest(struct cache__mem *mem, uint64_t *out_owners, size_t max)
+cache__mem_poorest(struct cache__mem *mem, uint32_t *out_owners, size_t max)
 {
     const struct page *best = NULL;
     uint64_t best_bytes = UINT64_MAX;
@@ -354,7 +365,7 @@ cache__mem_poorest(struct cache__mem *mem, uint64_t *out_owners, size_t max)
         }
     }
     for (size_t at = 0; best && at < best->fresh && count < max; at++) {
-        uint64_t owner = *slot_at(mem, best, at);
+        uint32_t owner = *owner_at(mem, best, slot_at(mem, best, at));
         if (owner != 0)
             out_owners[count++] = owner;
     }

@@ -60,12 +60,12 @@ struct cache__freshness {
     int64_t lifetime_us;
     int64_t initial_age_us; /* corrected_initial_age, section 4.2.3 */
     int64_t response_us;
-    int64_t while_revalidate_s;
-    int64_t if_error_s;      /* or CACHE__ABSENT */
-    bool stale_forbidden;    /* section 4.2.4 */
-    bool always_validate;    /* section 5.2.2.4 */
-    bool authorization_good; /* section 3.5 */
-    bool surrogate;          /* by Surrogate-Control, which is not stored */
+    int64_t while_revalidate_s; /* 0: not */
+    int64_t if_error_s;         /* or CACHE__ABSENT */
+    bool stale_forbidden;       /* section 4.2.4 */
+    bool always_validate;       /* section 5.2.2.4 */
+    bool authorization_good;    /* section 3.5 */
+    bool surrogate;             /* by Surrogate-Control, which is not stored */
 };
 
 /* Section 3: may this response to this request be stored, and is it worth it (fresh on arrival, or
@@ -154,12 +154,12 @@ struct cache__mem *cache__mem_new(uint64_t bytes);
 void cache__mem_free(struct cache__mem **mem);
 size_t cache__mem_page_bytes(const struct cache__mem *mem);
 /* At most a page. The owner, never 0, is what _poorest tells. Not zeroed. NULL: no room. */
-void *cache__mem_take(struct cache__mem *mem, size_t bytes, uint64_t owner, enum cache__kind kind);
+void *cache__mem_take(struct cache__mem *mem, size_t bytes, uint32_t owner, enum cache__kind kind);
 /* NULL is allowed; bytes as it was taken. */
 void cache__mem_give(struct cache__mem *mem, void *ptr, size_t bytes, enum cache__kind kind);
 bool cache__mem_fits_less(const struct cache__mem *mem, size_t bytes, size_t less);
 /* The owners of what stands in a page that is nearly empty. Returns how many. */
-size_t cache__mem_poorest(struct cache__mem *mem, uint64_t *out_owners, size_t max);
+size_t cache__mem_poorest(struct cache__mem *mem, uint32_t *out_owners, size_t max);
 struct cache__mem_stat {
     uint64_t live_bytes[CACHE__KINDS]; /* as asked for */
     uint64_t used_bytes;               /* whole pages */
@@ -175,8 +175,8 @@ void cache__mem_stat(const struct cache__mem *mem, struct cache__mem_stat *out);
 struct cache__limbo {
     struct fr_lock lock;
     struct fr_list readers;
-    struct fr_list entries; /* oldest first */
-    uint64_t waiting;       /* atomic */
+    struct fr_list entries;                                 /* oldest first */
+    uint64_t waiting;                                       /* atomic */
     uint64_t epoch __attribute__((aligned(FR_CACHE_LINE))); /* ... and read without: atomic */
 };
 void cache__limbo_init(struct cache__limbo *limbo);
@@ -188,7 +188,7 @@ void cache__limbo_wake(struct cache__limbo *limbo);  /* those that keep it from 
 struct cache__limbo *cache__store_limbo(struct cache_store *store);
 /* False: no memory. */
 bool cache__reader_pin(struct cache_reader *reader, struct cache_entry *entry);
-void cache__reader_pass(struct cache_reader *reader);     /* a turn, if it is worth one */
+void cache__reader_pass(struct cache_reader *reader);       /* a turn, if it is worth one */
 uint32_t cache__reader_sample(struct cache_reader *reader); /* a hit: how many to count now */
 
 /* ---- entries (cache_entry.c) ----------------------------------------------------------------- */
@@ -199,37 +199,41 @@ struct cache__part {
     uint32_t cap;
 };
 
-/* The bytes of one response, shared by the entries that a 304 makes of each other. */
+/* The bytes of one response, shared by the entries that a 304 makes of each other. The first part
+ * stands behind the struct. */
 struct cache__body {
-    uint32_t refs; /* atomic */
-    uint32_t part_count;
-    uint64_t bytes;
-    uint64_t counted_bytes; /* all its pieces */
-    struct cache__part first;
-    void *tables; /* of further parts */
-    void *last;
+    uint32_t refs;        /* atomic */
     uint32_t piece_bytes; /* of this struct with its first part */
-    /* while it is filled */
-    uint32_t filling_index;
-    struct cache__part *filling;
+    uint64_t bytes;       /* how many are there */
+    void *tables;         /* of further parts; or NULL */
+};
+/* Of a body that comes in: its filler's. */
+struct cache__filling {
+    struct cache__part *part; /* being filled; NULL: the first one */
+    uint32_t index;
+    void *last; /* table */
     uint64_t room;
 };
 /* `owner`: cache__owner_of the entry. bytes: how long it will be; 0: nobody knows. It may have less
  * room than that: see _reserve. NULL: no memory. */
-struct cache__body *cache__body_new(struct cache_store *store, uint64_t owner, uint64_t bytes);
+struct cache__body *cache__body_new(struct cache_store *store, uint32_t owner, uint64_t bytes);
 struct cache__body *cache__body_ref(struct cache__body *body);
 void cache__body_unref(struct cache_store *store, struct cache__body *body);
+uint64_t cache__body_counted(const struct cache__body *body); /* all its pieces */
+void cache__filling_init(struct cache__filling *filling, const struct cache__body *body);
 /* Room for so many more bytes; false when there is no memory (some may have been taken). */
-bool cache__body_reserve(struct cache_store *store, uint64_t owner, struct cache__body *body,
-                         uint64_t bytes);
+bool cache__body_reserve(struct cache_store *store, uint32_t owner, struct cache__body *body,
+                         struct cache__filling *filling, uint64_t bytes);
 /* More room, about as much as there is. */
-bool cache__body_grow(struct cache_store *store, uint64_t owner, struct cache__body *body);
+bool cache__body_grow(struct cache_store *store, uint32_t owner, struct cache__body *body,
+                      struct cache__filling *filling);
 /* Takes what there is room for, and says how much. */
-size_t cache__body_append(struct cache__body *body, struct fr_view data);
+size_t cache__body_append(struct cache__body *body, struct cache__filling *filling,
+                          struct fr_view data);
 /* Anywhere within what was reserved; then the length of all that was written. */
 void cache__body_write(struct cache__body *body, uint64_t at, struct fr_view data);
 void cache__body_set_whole(struct cache__body *body, uint64_t bytes);
-void cache__body_trim(struct cache_store *store, uint64_t owner, struct cache__body *body);
+void cache__body_trim(struct cache_store *store, uint32_t owner, struct cache__body *body);
 bool cache__body_part(const struct cache__body *body, size_t index, struct fr_view *out);
 
 /* Of a stored 206. */
@@ -238,38 +242,95 @@ struct cache__part_of {
     struct fr_view range; /* Range of the request that it answered */
 };
 
+/* Behind it, in one piece: part_of and select where it has them, tags, range, key, vary, head.
+ * Every byte here is one for each object: what can be told from what stands behind is not kept
+ * twice. */
 struct cache_entry {
-    uint32_t magic;
     /* set before the entry is seen by others, then constant */
-    int status;
     struct cache_store *store;
-    struct fr_hash128 hash;
-    struct fr_hash128 select;
-    struct cache__freshness freshness;
-    int64_t request_us;
-    int64_t modified_s; /* Last-Modified, else Date, else when it came: RFC 9111 section 4.3.2 */
-    uint32_t owner;
-    uint16_t tag_count;
-    const uint32_t *tags; /* the URL's first */
-    struct fr_view key;
-    struct fr_view vary;
-    struct fr_view head;
-    struct fr_view etag;
-    struct fr_view modified;              /* Last-Modified, where it is a date */
-    const struct cache__part_of *part_of; /* NULL: the body is the whole representation */
-    struct cache__body *body;             /* a reference */
-    uint64_t counted_bytes;               /* of the store's budget, without the body */
+    struct cache__body *body; /* a reference */
+    uint64_t hash_lo;
+    uint64_t lifetime_ms : 42, status : 10, owner : 12;
+    uint64_t initial_age_ms : 42, tag_count : 9, vary_len : 10, has_part_of : 1;
+    uint64_t response_ms : 42, hash_hi : 16;
+    uint64_t stale_forbidden : 1, always_validate : 1, authorization_good : 1, surrogate : 1;
+    uint32_t while_revalidate_s;
+    uint32_t if_error_s; /* or CACHE__ABSENT, as unsigned */
+    uint16_t key_len, head_len;
+    uint16_t etag_at; /* in the head; 0 = none */
+    uint8_t magic;
     /* shard lock */
+    bool visited; /* atomic */
     struct fr_list queue;
     struct cache_entry *chain;
-    bool visited; /* atomic */
     /* shared, atomic */
     uint32_t refs;
     uint32_t hits;
-    uint64_t retired; /* when it came into the limbo; 0 = it did not */
     uint64_t serial;  /* judged up to this purge */
-    int64_t stale_us; /* made stale by a purge then; 0 = not */
+    uint32_t retired; /* low half of the epoch when it came into the limbo; 0 = it did not */
+    uint32_t stale;   /* made stale by a purge: 1 + milliseconds after response_ms; 0 = not */
 };
+/* What an object takes besides its key, its stored head and its bytes: the struct, its body's, the
+ * tag of its URL, the owners of two pieces, and a place in the index. */
+#define CACHE__OBJECT_BYTES                                                                        \
+    (sizeof(struct cache_entry) + sizeof(struct cache__body) + 3 * sizeof(uint32_t) +              \
+     sizeof(struct cache_entry *))
+
+static inline const struct cache__part_of *
+cache__entry_part_of(const struct cache_entry *entry)
+{
+    return entry->has_part_of ? (const struct cache__part_of *)(const void *)(entry + 1) : NULL;
+}
+
+static inline const void *
+cache__entry_select_at(const struct cache_entry *entry)
+{
+    return (const char *)(entry + 1) +
+           (entry->has_part_of ? sizeof(struct cache__part_of) : (size_t)0);
+}
+
+/* What it was selected by; 0 where it does not vary. */
+static inline struct fr_hash128
+cache__entry_select(const struct cache_entry *entry)
+{
+    const struct fr_hash128 none = {0, 0};
+    return entry->vary_len ? *(const struct fr_hash128 *)cache__entry_select_at(entry) : none;
+}
+
+static inline const uint32_t * /* the URL's first */
+cache__entry_tags(const struct cache_entry *entry)
+{
+    const char *at = cache__entry_select_at(entry);
+    return (const uint32_t *)(const void *)(at + (entry->vary_len ? sizeof(struct fr_hash128) : 0));
+}
+
+static inline struct fr_view
+cache__entry_key(const struct cache_entry *entry)
+{
+    const struct cache__part_of *part_of = cache__entry_part_of(entry);
+    const char *at = (const char *)(cache__entry_tags(entry) + entry->tag_count);
+    return fr_view_make(at + (part_of ? part_of->range.len : 0), entry->key_len);
+}
+
+static inline struct fr_view
+cache__entry_vary(const struct cache_entry *entry)
+{
+    struct fr_view key = cache__entry_key(entry);
+    return fr_view_make(key.ptr + key.len, entry->vary_len);
+}
+
+/* The low bits of its key's hash: all that bucket, shard, mark and owner are found by. */
+static inline struct fr_hash128
+cache__entry_hash(const struct cache_entry *entry)
+{
+    return (struct fr_hash128){.lo = entry->hash_lo, .hi = entry->hash_hi};
+}
+
+struct cache__freshness cache__entry_freshness(const struct cache_entry *entry);
+struct fr_view cache__entry_etag(const struct cache_entry *entry);
+struct fr_view cache__entry_modified(const struct cache_entry *entry); /* where it is a date */
+/* Last-Modified, else Date, else when it came: RFC 9111 section 4.3.2. */
+int64_t cache__entry_modified_s(const struct cache_entry *entry);
 
 /* What becomes an entry that nobody sees yet, with one reference. */
 struct cache__entry_plan {
@@ -282,7 +343,6 @@ struct cache__entry_plan {
     const struct cache_policy *policy;
     const struct cache__freshness *freshness;
     const struct cache__part_of *part_of; /* NULL: it is whole */
-    int64_t request_us;
     uint32_t owner;
     uint64_t serial;
     struct cache__body *body; /* shared with the new entry; NULL: it gets an empty one */
@@ -303,12 +363,13 @@ struct cache_entry *cache__entry_make(struct cache_store *store,
 void cache__entry_free(struct cache_entry *entry); /* the last reference, or never seen */
 /* By which memory knows whose it is: the bucket and the shard. Never 0. */
 #define CACHE__SHARDS 32 /* by hash.hi; see cache_store.c */
-#define CACHE__OWNER_BITS 58
-static inline uint64_t
+#define CACHE__OWNER_BITS 26
+#define CACHE__BUCKETS_MAX (1 << 24) /* a shard: their number is part of an owner */
+static inline uint32_t
 cache__owner_of(struct fr_hash128 hash)
 {
-    return (hash.lo & ((UINT64_C(1) << CACHE__OWNER_BITS) - 1)) |
-           (hash.hi % CACHE__SHARDS) << CACHE__OWNER_BITS | UINT64_C(1) << 63;
+    return (uint32_t)(hash.lo & ((1u << CACHE__OWNER_BITS) - 1)) |
+           (uint32_t)(hash.hi % CACHE__SHARDS) << CACHE__OWNER_BITS | 1u << 31;
 }
 /* What it takes of the budget with its body: what an eviction gives back if nobody holds either. */
 uint64_t cache__entry_counted(const struct cache_entry *entry);
@@ -351,7 +412,7 @@ enum cache__refusal {
 const struct fr_hash_key *cache__store_hash_key(const struct cache_store *store);
 uint64_t cache__store_object_max(const struct cache_store *store);
 /* Of the budget, evicting for it; NULL when that is not enough. At most _piece_max bytes. */
-void *cache__store_alloc(struct cache_store *store, size_t bytes, uint64_t owner,
+void *cache__store_alloc(struct cache_store *store, size_t bytes, uint32_t owner,
                          enum cache__kind kind);
 void cache__store_give(struct cache_store *store, void *ptr, size_t bytes, enum cache__kind kind);
 bool cache__store_could_hold(const struct cache_store *store, uint64_t bytes); /* if it was empty */
@@ -361,7 +422,7 @@ size_t cache__store_piece_max(const struct cache_store *store);
 /* Whether `less` bytes would take less memory than `bytes` do. */
 bool cache__store_fits_less(const struct cache_store *store, size_t bytes, size_t less);
 /* Evicts who owns a piece. */
-void cache__store_evict_owner(struct cache_store *store, uint64_t owner);
+void cache__store_evict_owner(struct cache_store *store, uint32_t owner);
 void cache__store_refused(struct cache_store *store, enum cache__refusal refusal);
 /* The variant of `key` that the request selects, NULL when there is none: pinned by the reader, or
  * without one referenced. */
@@ -372,8 +433,8 @@ struct cache_entry *cache__store_find(struct cache_store *store, struct cache_re
 bool cache__store_has(struct cache_store *store, struct cache_reader *reader,
                       const struct cache__key *key, const struct http_head *request,
                       struct fr_hash128 *out_select);
-/* Keeps the caller's reference whatever happens. */
-void cache__store_take(struct cache_store *store, struct cache_entry *entry);
+/* Keeps the caller's reference whatever happens. request_us: when it was asked for. */
+void cache__store_take(struct cache_store *store, struct cache_entry *entry, int64_t request_us);
 struct cache__purges *cache__store_purges(const struct cache_store *store);
 /* Visits what is stored, so many buckets from *cursor on; true from fn unlinks. The shard is
  * locked: fn calls nothing of the store. False: that was the last bucket, the cursor is at the

@@ -36,7 +36,8 @@
 #define SLOTS_MAX 1048576
 #define SLOT_MEMORY 4096 /* one slot for so many bytes of budget */
 #define OWNERS_BYTES (CACHE_OWNERS_MAX * sizeof(struct cache_purged))
-#define AGE_MIN_US FR_US_PER_S /* a rate over less says little */
+#define STALE_MS_MAX INT64_C(0xfffffffe) /* what was purged later counts as purged then: staler */
+#define AGE_MIN_US FR_US_PER_S           /* a rate over less says little */
 
 struct slot { /* shared, atomic: serials, 0 = never */
     uint64_t hard;
@@ -243,9 +244,10 @@ harder(enum cache__purged a, enum cache__purged b)
 static enum cache__purged
 judge_tags(const struct cache__purges *self, const struct cache_entry *entry, uint64_t since)
 {
+    const uint32_t *tags = cache__entry_tags(entry);
     enum cache__purged found = CACHE__PURGED_NOT;
     for (size_t i = 0; i < entry->tag_count; i++) {
-        const struct slot *slot = &self->slots[entry->tags[i] & (self->slot_count - 1)];
+        const struct slot *slot = &self->slots[tags[i] & (self->slot_count - 1)];
         if (load(&slot->hard) > since)
             return CACHE__PURGED_HARD;
         if (load(&slot->soft) > since)
@@ -258,18 +260,19 @@ static bool
 record_fits(const struct cache__purges *self, const struct record *record,
             const struct cache_entry *entry)
 {
+    const uint32_t *tags = cache__entry_tags(entry);
     size_t mask = self->slot_count - 1;
     switch (record->kind) {
     case CACHE_PURGE_ALL:
         return true;
     case CACHE_PURGE_PREFIX:
-        return url_starts(after_scheme(entry->key), record->prefix);
+        return url_starts(after_scheme(cache__entry_key(entry)), record->prefix);
     case CACHE_PURGE_TAG:
     case CACHE_PURGE_URL:
         break;
     }
     for (size_t i = 0; i < entry->tag_count; i++)
-        if ((entry->tags[i] & mask) == (record->tag & mask))
+        if ((tags[i] & mask) == (record->tag & mask))
             return true;
     return false;
 }
@@ -315,8 +318,10 @@ cache__purges_judge(struct cache__purges *self, struct cache_entry *entry)
 static void
 soften(struct cache_entry *entry, int64_t now_us)
 {
-    int64_t none = 0;
-    (void)__atomic_compare_exchange_n(&entry->stale_us, &none, now_us, false, __ATOMIC_RELAXED,
+    uint32_t none = 0;
+    int64_t ms = now_us / 1000 - (int64_t)entry->response_ms;
+    uint32_t stale = 1 + (uint32_t)(ms < 0 ? 0 : ms > STALE_MS_MAX ? STALE_MS_MAX : ms);
+    (void)__atomic_compare_exchange_n(&entry->stale, &none, stale, false, __ATOMIC_RELAXED,
                                       __ATOMIC_RELAXED); /* the first one's time stays */
 }
 
@@ -329,10 +334,10 @@ cache__purges_apply(struct cache__purges *self, struct cache_entry *entry, int64
         return false;
     if (found == CACHE__PURGED_SOFT)
         soften(entry, now_us);
-    int64_t stale_us = __atomic_load_n(&entry->stale_us, __ATOMIC_RELAXED);
-    if (stale_us == 0)
+    uint32_t stale = __atomic_load_n(&entry->stale, __ATOMIC_RELAXED);
+    if (stale == 0)
         return true;
-    int64_t age_us = cache__age_us(freshness, stale_us);
+    int64_t age_us = cache__age_us(freshness, freshness->response_us + (int64_t)(stale - 1) * 1000);
     if (age_us < freshness->lifetime_us)
         freshness->lifetime_us = age_us;
     return true;
@@ -458,7 +463,7 @@ sum_add(struct cache_purged *sum, const struct cache_purged *one)
 static struct cache_purged
 weigh(const struct cache_entry *entry, int64_t now_us)
 {
-    int64_t age_us = now_us - entry->freshness.response_us;
+    int64_t age_us = now_us - cache__entry_freshness(entry).response_us;
     uint64_t hits = __atomic_load_n(&entry->hits, __ATOMIC_RELAXED);
     if (age_us < AGE_MIN_US)
         age_us = AGE_MIN_US;
@@ -487,7 +492,7 @@ note(struct sweep *sweep, const struct cache_entry *entry, uint64_t since)
         sum_add(&first->sum, &one);
     if (!self->owners)
         self->owners = fr_alloc(OWNERS_BYTES);
-    if (self->owners && entry->owner < CACHE_OWNERS_MAX)
+    if (self->owners)
         sum_add(&self->owners[entry->owner], &one);
     sum_add(&self->total, &one);
     fr_lock_give(&self->lock);
@@ -499,7 +504,7 @@ sweep_one(void *ctx, struct cache_entry *entry)
 {
     struct sweep *sweep = ctx;
     uint64_t since = __atomic_load_n(&entry->serial, __ATOMIC_RELAXED);
-    bool first = __atomic_load_n(&entry->stale_us, __ATOMIC_RELAXED) == 0;
+    bool first = __atomic_load_n(&entry->stale, __ATOMIC_RELAXED) == 0;
     if (since >= sweep->target)
         return false;
     switch (cache__purges_judge(sweep->self, entry)) {

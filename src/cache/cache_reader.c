@@ -289,7 +289,9 @@ cache__limbo_retire(struct cache__limbo *limbo, struct cache_entry *entry)
 {
     fr_lock_take(&limbo->lock);
     uint64_t epoch = limbo->epoch + 1;
-    __atomic_store_n(&entry->retired, epoch, __ATOMIC_RELEASE);
+    if ((uint32_t)epoch == 0) /* it would read as not retired */
+        epoch++;
+    __atomic_store_n(&entry->retired, (uint32_t)epoch, __ATOMIC_RELEASE);
     fr_list_push_back(&limbo->entries, &entry->queue);
     __atomic_fetch_add(&limbo->waiting, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&limbo->epoch, epoch, __ATOMIC_RELEASE); /* whoever sees it sees the above */
@@ -301,7 +303,8 @@ static uint64_t
 turned(const struct cache__limbo *limbo)
 {
     uint64_t least = limbo->epoch;
-    FR_LIST_EACH (&limbo->readers, node) {
+    FR_LIST_EACH(&limbo->readers, node)
+    {
         const struct cache_reader *reader = FR_CONTAINER(node, struct cache_reader, link);
         uint64_t seen = __atomic_load_n(&reader->seen, __ATOMIC_ACQUIRE);
         if (seen < least)
@@ -318,9 +321,9 @@ cache__limbo_empty(struct cache__limbo *limbo)
     fr_lock_take(&limbo->lock);
     uint64_t least = turned(limbo);
     while (!fr_list_empty(&limbo->entries)) {
-        struct cache_entry *entry =
-            FR_CONTAINER(limbo->entries.next, struct cache_entry, queue);
-        if (entry->retired > least)
+        struct cache_entry *entry = FR_CONTAINER(limbo->entries.next, struct cache_entry, queue);
+        /* Less than 2^31 apart: no more of them wait. */
+        if ((int32_t)((uint32_t)least - entry->retired) < 0)
             break;
         fr_list_remove(&entry->queue);
         fr_list_push_back(&gone, &entry->queue);
@@ -338,7 +341,8 @@ void
 cache__limbo_wake(struct cache__limbo *limbo)
 {
     fr_lock_take(&limbo->lock);
-    FR_LIST_EACH (&limbo->readers, node) {
+    FR_LIST_EACH(&limbo->readers, node)
+    {
         struct cache_reader *reader = FR_CONTAINER(node, struct cache_reader, link);
         if (__atomic_load_n(&reader->seen, __ATOMIC_RELAXED) < limbo->epoch && reader->wake &&
             !__atomic_exchange_n(&reader->waking, 1, __ATOMIC_RELAXED))

@@ -77,7 +77,7 @@ static bool
 none_match_holds(const struct cache_entry *entry, const struct http_head *request,
                  const struct http_field *field)
 {
-    struct fr_view tag = opaque_of(entry->etag);
+    struct fr_view tag = opaque_of(cache__entry_etag(entry));
     for (; field; field = http_head_next(request, field)) {
         if (fr_view_is(field->value, "*"))
             return true;
@@ -98,9 +98,9 @@ cache_entry_not_modified(const struct cache_entry *entry, const struct http_head
         return none_match_holds(entry, request, field);
     field = http_head_find(request, HTTP_FIELD_IF_MODIFIED_SINCE);
     int64_t since_s;
-    int64_t response_s = entry->freshness.response_us / FR_US_PER_S;
+    int64_t response_s = (int64_t)entry->response_ms / 1000;
     return field && http_date_parse(field->value, response_s, &since_s) &&
-           entry->modified_s <= since_s;
+           cache__entry_modified_s(entry) <= since_s;
 }
 
 /* ---- ranges ---------------------------------------------------------------------------------- */
@@ -109,9 +109,11 @@ cache_entry_not_modified(const struct cache_entry *entry, const struct http_head
 static bool
 if_range_holds(const struct cache_entry *entry, const struct http_head *request, int64_t now_us)
 {
+    if (!http_head_find(request, HTTP_FIELD_IF_RANGE))
+        return true;
     struct http_validators is = {
-        .etag = entry->etag,
-        .modified_s = entry->modified.len ? entry->modified_s : INT64_MIN,
+        .etag = cache__entry_etag(entry),
+        .modified_s = cache__entry_modified(entry).len ? cache__entry_modified_s(entry) : INT64_MIN,
     };
     return http_condition_if_range(request, &is, now_us / FR_US_PER_S);
 }
@@ -128,9 +130,10 @@ static bool
 select_range(const struct cache_entry *entry, const struct http_range *range,
              struct cache_selection *out)
 {
-    uint64_t held_first = entry->part_of ? entry->part_of->piece.first : 0;
+    const struct cache__part_of *part_of = cache__entry_part_of(entry);
+    uint64_t held_first = part_of ? part_of->piece.first : 0;
     uint64_t held = entry->body->bytes;
-    uint64_t total = entry->part_of ? entry->part_of->piece.total : held;
+    uint64_t total = part_of ? part_of->piece.total : held;
     uint64_t bytes = range->bytes;
     if (range->first < held_first || range->first - held_first >= held)
         return false;
@@ -138,13 +141,36 @@ select_range(const struct cache_entry *entry, const struct http_range *range,
     if (bytes > held - at) {
         /* A member that told of a piece up to the end and sent less of it gave what it has: that is
          * all there is to give (RFC 9110 section 15.3.7: a part of what was asked for). */
-        bool told_all = entry->part_of && entry->part_of->piece.last == total - 1 &&
-                        total != CACHE_LENGTH_UNKNOWN;
+        bool told_all =
+            part_of && part_of->piece.last == total - 1 && total != CACHE_LENGTH_UNKNOWN;
         if (!told_all)
             return false;
         bytes = held - at;
     }
     *out = (struct cache_selection){206, at, bytes, range->first, total};
+    return true;
+}
+
+/* "bytes=-5": so many from the end. */
+static bool
+is_suffix(struct fr_view range)
+{
+    return fr_view_istarts(range, FR_VIEW("bytes=-")) && !memchr(range.ptr, ',', range.len);
+}
+
+/* What answered a request for the last bytes ends where the representation ends (RFC 9110 section
+ * 14.1.2), even where the member's Content-Range counts more than it sent: so the last ones of them
+ * are there. */
+static bool
+select_suffix(const struct cache_entry *entry, const struct http_range *range,
+              struct cache_selection *out)
+{
+    const struct cache__part_of *part_of = cache__entry_part_of(entry);
+    uint64_t total = part_of->piece.total, held = entry->body->bytes;
+    if (total == CACHE_LENGTH_UNKNOWN || !is_suffix(part_of->range) ||
+        part_of->piece.last != total - 1 || range->bytes > held)
+        return false;
+    *out = (struct cache_selection){206, held - range->bytes, range->bytes, range->first, total};
     return true;
 }
 
@@ -154,7 +180,7 @@ select_by_range(const struct cache_entry *entry, struct fr_view value, struct ca
 {
     struct http_range ranges[HTTP_RANGES_MAX];
     size_t count = 0;
-    const struct cache__part_of *part_of = entry->part_of;
+    const struct cache__part_of *part_of = cache__entry_part_of(entry);
     uint64_t total = part_of ? part_of->piece.total : entry->body->bytes;
     if (part_of && fr_view_eq(value, part_of->range)) {
         *out = (struct cache_selection){206, 0, entry->body->bytes, part_of->piece.first, total};
@@ -163,7 +189,8 @@ select_by_range(const struct cache_entry *entry, struct fr_view value, struct ca
     switch (http_range_parse(value, total, HTTP_RANGES_MAX, ranges, &count)) {
     case HTTP_RANGE_PARTS:
         if (count == 1)
-            return select_range(entry, &ranges[0], out);
+            return (part_of && is_suffix(value) && select_suffix(entry, &ranges[0], out)) ||
+                   select_range(entry, &ranges[0], out);
         break;
     case HTTP_RANGE_REFUSED:
         if (total == CACHE_LENGTH_UNKNOWN)
@@ -187,8 +214,8 @@ cache_entry_select(const struct cache_entry *entry, const struct http_head *requ
     const struct http_field *field = http_head_find(request, HTTP_FIELD_RANGE);
     /* RFC 9110 section 14.2: of a GET for what is there, and once. */
     bool ranged = field && !http_head_next(request, field) && request->method == HTTP_GET &&
-                  (entry->status == 200 || entry->part_of);
+                  (entry->status == 200 || entry->has_part_of);
     if (ranged && if_range_holds(entry, request, now_us))
         return select_by_range(entry, field->value, out);
-    return !entry->part_of && select_whole(entry, out);
+    return !entry->has_part_of && select_whole(entry, out);
 }

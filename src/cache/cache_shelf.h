@@ -12,7 +12,7 @@
 #include "base/fr_mem.h"
 
 #define CACHE__KNOCKS 2048 /* large objects that were turned away, by hash */
-#define CACHE__MARKS 64 /* invalidation marks a shard, by hash */
+#define CACHE__MARKS 64    /* invalidation marks a shard, by hash */
 
 /* When the target of this hash was last invalidated, and any other one that had the place before.
  */

@@ -19,11 +19,10 @@
 
 #define STORE_MAGIC 0x43535452u
 #define BUCKETS_MIN 64
-#define BUCKETS_MAX (1 << 24)
 #define ENTRY_BYTES_EXPECTED 2048 /* one bucket for so many bytes of budget */
 #define SPARE_SHARE 64            /* of the budget */
 #define SPARE_BYTES_MAX (16 << 20)
-#define VARIANTS_MAX 16           /* entries of one key; then the oldest leaves */
+#define VARIANTS_MAX 16 /* entries of one key; then the oldest leaves */
 
 /* An invalidation further than this in the future of a response was made by a clock that has been
  * set back since. */
@@ -44,7 +43,8 @@ static size_t
 bucket_count_for(uint64_t memory_bytes)
 {
     size_t count = BUCKETS_MIN;
-    while (count < BUCKETS_MAX && count * CACHE__SHARDS * ENTRY_BYTES_EXPECTED < memory_bytes)
+    while (count < CACHE__BUCKETS_MAX &&
+           count * CACHE__SHARDS * ENTRY_BYTES_EXPECTED < memory_bytes)
         count *= 2;
     return count;
 }
@@ -55,8 +55,8 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
     uint64_t memory = options->memory_bytes;
     size_t bucket_count = bucket_count_for(memory);
     uint64_t bucket_bytes = CACHE__SHARDS * bucket_count * sizeof(struct cache_entry *);
-    uint64_t index_bytes = sizeof(struct cache_store) + bucket_bytes +
-                           cache__purges_bytes(memory) + cache__mem_tables_bytes(memory);
+    uint64_t index_bytes = sizeof(struct cache_store) + bucket_bytes + cache__purges_bytes(memory) +
+                           cache__mem_tables_bytes(memory);
     if (memory < CACHE_MEMORY_BYTES_MIN)
         return FR_ERR_RANGE;
     fr_insist(2 * index_bytes < memory);
@@ -126,7 +126,8 @@ mark_set(struct cache__mark *mark, struct fr_hash128 hash, int64_t now_us)
 static bool
 entry_has_key(const struct cache_entry *entry, struct fr_hash128 hash, struct fr_view key)
 {
-    return entry->hash.lo == hash.lo && entry->hash.hi == hash.hi && fr_view_eq(entry->key, key);
+    return entry->hash_lo == hash.lo && entry->hash_hi == (hash.hi & 0xffff) &&
+           fr_view_eq(cache__entry_key(entry), key);
 }
 
 static bool
@@ -146,7 +147,7 @@ void
 cache__shelf_unlink(struct cache_store *store, struct cache__shard *shard,
                     struct cache_entry *entry)
 {
-    struct cache_entry **link = bucket_of(store, shard, entry->hash);
+    struct cache_entry **link = bucket_of(store, shard, cache__entry_hash(entry));
     while (*link != entry)
         link = &(*link)->chain;
     __atomic_store_n(link, entry->chain, __ATOMIC_RELEASE);
@@ -214,6 +215,7 @@ cache_store_counters(const struct cache_store *store, struct cache_counters *out
     out->bytes = store->index_bytes + mem.used_bytes;
     out->waiting = cache__counted(&store->limbo.waiting);
     out->entries = cache__counted(&store->entries);
+    out->metadata_bytes = out->entries * CACHE__OBJECT_BYTES;
     out->stored = cache__counted(&store->stored);
     out->evicted = cache__counted(&store->evicted);
     out->refused_full = cache__counted(&store->refused_full);
@@ -240,12 +242,13 @@ variant_find(struct cache_store *store, struct cache__shard *shard, const struct
     for (; entry; entry = chain_next(entry)) {
         if (!entry_has_key(entry, key->hash, text))
             continue;
-        if (entry->vary.len == 0)
+        if (entry->vary_len == 0)
             return entry;
-        if (!selected && !cache__select_hash(&store->hash_key, entry->vary, request, &select))
+        if (!selected &&
+            !cache__select_hash(&store->hash_key, cache__entry_vary(entry), request, &select))
             return NULL;
         selected = true;
-        if (hash_eq(entry->select, select))
+        if (hash_eq(cache__entry_select(entry), select))
             return entry;
     }
     return NULL;
@@ -290,8 +293,9 @@ key_is_there(struct cache_store *store, struct cache__shard *shard, const struct
     const struct cache_entry *entry = __atomic_load_n(bucket, __ATOMIC_ACQUIRE);
     while (entry && !entry_has_key(entry, key->hash, text))
         entry = chain_next(entry);
-    return entry && (entry->vary.len == 0 || cache__select_hash(&store->hash_key, entry->vary,
-                                                                request, out_select));
+    return entry &&
+           (entry->vary_len == 0 ||
+            cache__select_hash(&store->hash_key, cache__entry_vary(entry), request, out_select));
 }
 
 bool
@@ -328,9 +332,10 @@ replaced_take(struct cache_store *store, struct cache__shard *shard,
     while (next) {
         struct cache_entry *other = next;
         next = other->chain;
-        if (!entry_has_key(other, entry->hash, entry->key))
+        if (!entry_has_key(other, cache__entry_hash(entry), cache__entry_key(entry)))
             continue;
-        if (!fr_view_eq(other->vary, entry->vary) || hash_eq(other->select, entry->select)) {
+        if (!fr_view_eq(cache__entry_vary(other), cache__entry_vary(entry)) ||
+            hash_eq(cache__entry_select(other), cache__entry_select(entry))) {
             cache__shelf_unlink(store, shard, other);
             fr_list_push_back(gone, &other->queue);
         } else {
@@ -346,27 +351,27 @@ replaced_take(struct cache_store *store, struct cache__shard *shard,
 
 /* An unsafe request changed the target after this response was asked for (section 4.4). */
 static bool
-outdated(struct cache__shard *shard, const struct cache_entry *entry)
+outdated(struct cache__shard *shard, const struct cache_entry *entry, int64_t request_us)
 {
-    const struct cache__mark *mark = mark_of(shard, entry->hash);
+    const struct cache__mark *mark = mark_of(shard, cache__entry_hash(entry));
     int64_t mark_us = mark->others_us;
-    if (mark->hash == entry->hash.lo && mark->us > mark_us)
+    if (mark->hash == entry->hash_lo && mark->us > mark_us)
         mark_us = mark->us;
-    return mark_us >= entry->request_us &&
-           mark_us <= entry->freshness.response_us + MARK_AHEAD_MAX_US;
+    return mark_us >= request_us &&
+           mark_us <= cache__entry_freshness(entry).response_us + MARK_AHEAD_MAX_US;
 }
 
 void
-cache__store_take(struct cache_store *store, struct cache_entry *entry)
+cache__store_take(struct cache_store *store, struct cache_entry *entry, int64_t request_us)
 {
     struct fr_list gone;
-    struct cache__shard *shard = shard_of(store, entry->hash);
+    struct cache__shard *shard = shard_of(store, cache__entry_hash(entry));
     fr_list_init(&gone);
     fr_lock_take(&shard->lock);
     bool purged = cache__purges_judge(store->purges, entry) != CACHE__PURGED_NOT;
-    bool taken = !purged && !outdated(shard, entry);
+    bool taken = !purged && !outdated(shard, entry, request_us);
     if (taken) {
-        struct cache_entry **bucket = bucket_of(store, shard, entry->hash);
+        struct cache_entry **bucket = bucket_of(store, shard, cache__entry_hash(entry));
         entry->chain = *bucket;
         __atomic_store_n(bucket, cache_entry_ref(entry), __ATOMIC_RELEASE);
         fr_list_push_front(&shard->queue, &entry->queue);
@@ -475,10 +480,10 @@ cache__store_walk_key(struct cache_store *store, struct fr_view key, cache__walk
 }
 
 void
-cache__store_evict_owner(struct cache_store *store, uint64_t owner)
+cache__store_evict_owner(struct cache_store *store, uint32_t owner)
 {
     struct fr_list gone;
-    uint64_t mask = (UINT64_C(1) << CACHE__OWNER_BITS) - 1;
+    uint32_t mask = (1u << CACHE__OWNER_BITS) - 1;
     struct fr_hash128 hash = {.lo = owner & mask, .hi = owner >> CACHE__OWNER_BITS};
     struct cache__shard *shard = shard_of(store, hash);
     fr_list_init(&gone);
@@ -487,7 +492,7 @@ cache__store_evict_owner(struct cache_store *store, uint64_t owner)
     while (next) {
         struct cache_entry *entry = next;
         next = entry->chain;
-        if ((entry->hash.lo & mask) != hash.lo)
+        if ((entry->hash_lo & mask) != hash.lo)
             continue;
         cache__shelf_unlink(store, shard, entry);
         fr_list_push_back(&gone, &entry->queue);
@@ -543,8 +548,9 @@ shard_check(struct cache_store *store, struct cache__shard *shard)
     }
     for (size_t i = 0; i < store->bucket_count; i++) {
         for (struct cache_entry *entry = shard->buckets[i]; entry; entry = entry->chain) {
-            fr_insist(bucket_of(store, shard, entry->hash) == &shard->buckets[i]);
-            fr_insist(shard_of(store, entry->hash) == shard);
+            struct fr_hash128 hash = cache__entry_hash(entry);
+            fr_insist(bucket_of(store, shard, hash) == &shard->buckets[i]);
+            fr_insist(shard_of(store, hash) == shard);
             fr_insist(entry->store == store);
             fr_insist(!fr_list_empty(&entry->queue));
             bytes += cache__entry_counted(entry);

@@ -26,7 +26,7 @@ field_updates(const struct cache_entry *entry, const struct http_field *field)
     case HTTP_FIELD_CONTENT_RANGE:
         return false;
     case HTTP_FIELD_ETAG:
-        return entry->etag.len == 0;
+        return entry->etag_at == 0;
     default:
         return !field->hop && !fr_view_ieq(field->name, FR_VIEW("content-encoding")) &&
                !fr_view_ieq(field->name, FR_VIEW("content-md5"));
@@ -55,7 +55,7 @@ static char *
 put_stored(char *at, const struct cache_entry *entry, const struct http_head *response,
            struct fr_view status_line)
 {
-    struct fr_view rest = entry->head, line, name;
+    struct fr_view rest = cache_entry_head(entry), line, name;
     (void)fr_view_split(&rest, '\n', &line); /* its own status line */
     at = put(at, status_line);
     while (fr_view_split(&rest, '\n', &line)) {
@@ -78,7 +78,7 @@ cache__merge(const struct cache_entry *entry, const struct http_head *response,
     static const struct http_limits limits = {1024 * 1024, 65536, HTTP_FIELDS_MAX};
     struct http_err err;
     size_t scanned = 0;
-    size_t bytes = status_line.len + entry->head.len + response->head_bytes +
+    size_t bytes = status_line.len + entry->head_len + response->head_bytes +
                    4 * response->field_count + MERGE_SLACK_BYTES;
     struct cache__merged *merged = fr_alloc(sizeof(*merged) + bytes);
     if (!merged)
@@ -107,13 +107,15 @@ static bool
 head_differs(const struct cache_entry *entry, const struct http_head *response)
 {
     const struct http_field *field = http_head_find(response, HTTP_FIELD_ETAG);
-    uint64_t bytes = entry->part_of ? entry->part_of->piece.total : entry->body->bytes;
-    if (response->status != entry->status && !(entry->part_of && response->status == 200))
+    const struct cache__part_of *part_of = cache__entry_part_of(entry);
+    struct fr_view modified = cache__entry_modified(entry);
+    uint64_t bytes = part_of ? part_of->piece.total : entry->body->bytes;
+    if (response->status != (int)entry->status && !(part_of && response->status == 200))
         return true;
-    if (field && entry->etag.len && !fr_view_eq(field->value, entry->etag))
+    if (field && entry->etag_at && !fr_view_eq(field->value, cache__entry_etag(entry)))
         return true;
     field = http_head_find(response, HTTP_FIELD_LAST_MODIFIED);
-    if (field && entry->modified.len && !fr_view_eq(field->value, entry->modified))
+    if (field && modified.len && !fr_view_eq(field->value, modified))
         return true;
     field = http_head_find(response, HTTP_FIELD_CONTENT_LENGTH);
     uint64_t told;
@@ -124,7 +126,7 @@ head_differs(const struct cache_entry *entry, const struct http_head *response)
 static struct fr_view
 status_line_of(const struct cache_entry *entry)
 {
-    struct fr_view rest = entry->head, line;
+    struct fr_view rest = cache_entry_head(entry), line;
     (void)fr_view_split(&rest, '\n', &line);
     return fr_view_make(line.ptr, line.len + 1);
 }
@@ -142,11 +144,10 @@ judge_again(const struct cache_entry *entry, const struct cache_request *request
         .response_us = response_us, .if_error_s = CACHE__ABSENT, .always_validate = true};
     if (!cache__may_store(&get, head, HTTP_BODY_LENGTH, policy, request_us, response_us, out))
         return false;
-    if (entry->freshness.surrogate &&
-        !http_head_find_name(response, FR_VIEW("surrogate-control"))) {
+    if (entry->surrogate && !http_head_find_name(response, FR_VIEW("surrogate-control"))) {
         /* What ruled it is not stored, and was not said anew: it still holds. */
         struct cache__freshness age = *out;
-        *out = entry->freshness;
+        *out = cache__entry_freshness(entry);
         out->initial_age_us = age.initial_age_us;
         out->response_us = age.response_us;
     }
@@ -176,14 +177,13 @@ cache_entry_freshen(struct cache_entry *entry, const struct cache_request *reque
         .said = &said,
         .policy = cache__policy(request),
         .freshness = &freshness,
-        .part_of = entry->part_of,
-        .request_us = request_us,
+        .part_of = cache__entry_part_of(entry),
         .body = entry->body,
     };
     if (cache__entry_plan(&plan, entry->store, request, &room))
         fresh = cache__entry_make(entry->store, &plan);
     fr_free(merged);
     if (fresh && stored)
-        cache__store_take(entry->store, fresh);
+        cache__store_take(entry->store, fresh, request_us);
     return fresh;
 }

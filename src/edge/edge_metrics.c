@@ -110,6 +110,8 @@ put_cache(struct metrics *metrics, const struct edge *edge)
          cache.head_bytes},
         {"cache_body_bytes", "gauge", "Of it: bodies", cache.body_bytes},
         {"cache_slack_bytes", "gauge", "Of it: lost to rounding", cache.slack_bytes},
+        {"cache_metadata_bytes", "gauge",
+         "Of it: what responses take besides their keys, heads and bodies", cache.metadata_bytes},
         {"cache_free_bytes", "gauge", "Memory the cache has left", cache.free_bytes},
         {"cache_waiting", "gauge", "Responses evicted while workers may read them", cache.waiting},
         {"cache_entries", "gauge", "Responses the cache holds", cache.entries},

@@ -355,6 +355,67 @@ readers_keep_what_they_hold(void **state)
     cache_store_free(&store);
 }
 
+/* What an object takes besides key, stored head and body: at most 160 bytes, and the sum is true. */
+static void
+metadata_of_an_object(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(4 << 20, 1 << 20);
+    struct cache_counters before = help_counters(store);
+    struct http_head req;
+    struct cache_found found;
+    help_request(&req, GET(""));
+    struct cache_request ask = help_ask(&req, NOW);
+    assert_true(CACHE__OBJECT_BYTES <= 160);
+    assert_int_equal(before.metadata_bytes, 0);
+    assert_true(help_put(store, GET(""), FRESH_60, "hello", NOW));
+    struct cache_counters after = help_counters(store);
+    assert_int_equal(cache_lookup(store, &ask, &found), CACHE_FRESH);
+    uint64_t live =
+        after.head_bytes + after.body_bytes - before.head_bytes - before.body_bytes;
+    uint64_t own = cache_entry_head(found.entry).len + cache__entry_key(found.entry).len + 5;
+    uint64_t owners = 2 * sizeof(uint32_t), bucket = sizeof(struct cache_entry *);
+    assert_int_equal(live - own + owners + bucket, CACHE__OBJECT_BYTES);
+    assert_int_equal(after.metadata_bytes, CACHE__OBJECT_BYTES);
+    cache_entry_unref(&found.entry);
+    cache_store_free(&store);
+}
+
+/* The low half of an epoch that is 0 would read as "not retired". */
+static void
+epochs_wrap(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(4 << 20, 1 << 20);
+    struct cache__limbo *limbo = cache__store_limbo(store);
+    struct cache_reader *reader = NULL;
+    struct http_head req, post;
+    struct cache_found found;
+    limbo->epoch = UINT32_MAX - 1;
+    assert_int_equal(cache_reader_new(store, NULL, NULL, &reader), FR_OK);
+    help_request(&req, GET(""));
+    help_request(&post, "POST /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (int i = 0; i < 4; i++) {
+        struct cache_request ask = help_ask(&req, NOW + i * S);
+        struct cache_request gone = help_ask(&post, NOW + i * S);
+        ask.reader = reader;
+        uint64_t empty = help_live(store);
+        assert_true(help_put(store, GET(""), FRESH_60, "hello", NOW + i * S));
+        assert_int_equal(cache_lookup(store, &ask, &found), CACHE_FRESH);
+        cache_invalidate(store, &gone);
+        assert_true(found.entry->retired != 0);
+        cache__limbo_empty(limbo);
+        assert_int_equal(help_counters(store).waiting, 1); /* the reader has not turned */
+        cache_reader_turn(reader);
+        assert_int_equal(help_counters(store).waiting, 0);
+        cache_entry_let_go(reader, &found.entry);
+        assert_int_equal(help_live(store), empty);
+    }
+    assert_true(limbo->epoch > UINT32_MAX);
+    cache_reader_free(&reader);
+    cache_store_free(&store);
+}
+
 static void
 budget_too_small(void **state)
 {
@@ -385,6 +446,8 @@ main(void)
         cmocka_unit_test(held_memory_is_not_room),
         cmocka_unit_test(large_ones_knock_first),
         cmocka_unit_test(readers_keep_what_they_hold),
+        cmocka_unit_test(metadata_of_an_object),
+        cmocka_unit_test(epochs_wrap),
         cmocka_unit_test(budget_too_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
