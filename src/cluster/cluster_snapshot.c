@@ -4,14 +4,17 @@
  *
  * May touch:  base, config. Never: sockets, clocks.
  * Threads:    built on the control thread; read by workers; dropped anywhere (atomic counts).
- * Memory:     one allocation a view, three a snapshot.
- * Cost:       routing is linear in the routes; no allocation, no copy.
+ * Memory:     one allocation a view, three a snapshot, which shares its routes' index with the one
+ *             before while they are the same.
+ * Cost:       a snapshot: a pointer and a count a cluster, a few pointers a route. Routing: see
+ *             cluster_route.c.
  */
-#include "cluster/cluster_snapshot.h"
+#include "cluster/cluster_route.h"
 
-#include "base/fr_check.h"
+#include "base/fr_map.h"
+#include "base/fr_mem.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 struct cluster_view *
 cluster_view_new(uint32_t slot, struct config_cluster *config,
@@ -90,98 +93,96 @@ cluster_view_unref(struct cluster_view **view)
     fr_free(v);
 }
 
-/* ---- routes ------------------------------------------------------------------------------- */
+/* ---- snapshots ---------------------------------------------------------------------------- */
 
-struct sort_key { /* a route with its place in the configuration, so that the sort is stable */
-    struct config_route *config;
-    size_t index;
+struct finder {
+    struct cluster_view *const *views;
+    size_t count;
+    struct cluster_view **by_slot; /* slot_count of them */
+    size_t slot_count;
+    struct fr_map *by_name; /* NULL: nobody had to be looked for by name yet */
 };
 
-static size_t
-text_len(const char *text)
+static void
+finder_init(struct finder *finder, struct cluster_view *const *views, size_t count)
 {
-    return text ? strlen(text) : 0;
-}
-
-static bool
-host_is_wildcard(const char *host)
-{
-    return host[0] == '*' && host[1] == '.';
-}
-
-/* Exact host 2, wildcard 1, any 0. */
-static int
-host_rank(const struct config_route *route)
-{
-    if (text_len(route->host) == 0)
-        return 0;
-    return host_is_wildcard(route->host) ? 1 : 2;
-}
-
-/* > 0 when a is more specific. */
-static int
-route_compare(const struct config_route *a, const struct config_route *b)
-{
-    int rank_a = host_rank(a), rank_b = host_rank(b);
-    if (rank_a != rank_b)
-        return rank_a - rank_b;
-    size_t pairs[][2] = {
-        /* Among wildcards the longer one names more labels. */
-        {rank_a == 1 ? text_len(a->host) : 0, rank_b == 1 ? text_len(b->host) : 0},
-        {text_len(a->path), text_len(b->path)},
-        {text_len(a->method) > 0, text_len(b->method) > 0},
-        {text_len(a->header_name) > 0, text_len(b->header_name) > 0},
-        /* A header with its value asks more than its presence. */
-        {a->header_value != NULL, b->header_value != NULL},
-    };
-    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
-        if (pairs[i][0] != pairs[i][1])
-            return pairs[i][0] > pairs[i][1] ? 1 : -1;
-    return 0;
-}
-
-static int
-sort_key_compare(const void *left, const void *right)
-{
-    const struct sort_key *a = left, *b = right;
-    int order = route_compare(b->config, a->config);
-    if (order != 0)
-        return order;
-    return a->index < b->index ? -1 : a->index > b->index;
-}
-
-static struct cluster_view *
-find_view(struct cluster_view *const *views, size_t count, const char *name)
-{
+    *finder = (struct finder){.views = views, .count = count};
     for (size_t i = 0; i < count; i++)
-        if (strcmp(views[i]->config->name, name) == 0)
-            return views[i];
-    return NULL;
+        if (views[i]->slot >= finder->slot_count)
+            finder->slot_count = views[i]->slot + (size_t)1;
+    finder->by_slot = fr_xalloc((finder->slot_count + 1) * sizeof(struct cluster_view *));
+    for (size_t i = 0; i < count; i++)
+        finder->by_slot[views[i]->slot] = views[i];
+}
+
+static void
+finder_fini(struct finder *finder)
+{
+    fr_map_free(&finder->by_name, NULL);
+    fr_free(finder->by_slot);
+}
+
+/* before: the same cluster's view in the snapshot before, or NULL. Its slot tells where the new one
+ * is, as long as the slot has not gone to another. */
+static struct cluster_view *
+find_view(struct finder *finder, const char *name, const struct cluster_view *before)
+{
+    if (before && before->slot < finder->slot_count) {
+        struct cluster_view *view = finder->by_slot[before->slot];
+        if (view && (view == before || strcmp(view->config->name, name) == 0))
+            return view;
+    }
+    if (!finder->by_name) {
+        finder->by_name = fr_map_new();
+        for (size_t i = 0; i < finder->count; i++)
+            (void)fr_map_put(finder->by_name, fr_view_of(finder->views[i]->config->name),
+                             finder->views[i]);
+    }
+    return fr_map_get(finder->by_name, fr_view_of(name));
 }
 
 static bool
-resolve_route(struct cluster_view *const *views, size_t view_count, struct config_route *config,
-              struct cluster_route *out)
+resolve_route(struct finder *finder, struct config_route *config,
+              const struct cluster_route *before, struct cluster_route *out)
 {
     bool forwards = config_route_action(config) == CONFIG_ACTION_CLUSTER;
-    out->cluster = forwards ? find_view(views, view_count, config->cluster) : NULL;
+    out->cluster =
+        forwards ? find_view(finder, config->cluster, before ? before->cluster : NULL) : NULL;
     out->handover = NULL;
     if (config->handover[0])
-        out->handover = find_view(views, view_count, config->handover);
+        out->handover = find_view(finder, config->handover, before ? before->handover : NULL);
     if ((forwards && !out->cluster) || (config->handover[0] && !out->handover))
         return false;
-    out->config = config_route_ref(config);
+    out->config = config; /* its set holds it */
     return true;
 }
 
+static enum fr_err
+resolve_routes(struct cluster_snapshot *snapshot, const struct cluster_snapshot *before,
+               const struct config_route **out_route)
+{
+    struct finder finder;
+    enum fr_err err = FR_OK;
+    bool same = before && before->route_set == snapshot->route_set;
+    finder_init(&finder, snapshot->clusters, snapshot->cluster_count);
+    for (size_t i = 0; i < snapshot->route_count && !err; i++) {
+        struct config_route *config = cluster__routes_at(snapshot->route_set, i);
+        if (resolve_route(&finder, config, same ? &before->routes[i] : NULL, &snapshot->routes[i]))
+            continue;
+        *out_route = config;
+        err = FR_ERR_NOT_FOUND;
+    }
+    finder_fini(&finder);
+    return err;
+}
+
 enum fr_err
-cluster_snapshot_new(uint64_t generation, struct cluster_view *const *views, size_t view_count,
-                     struct config_route *const *routes, size_t route_count, unsigned relief,
-                     struct cluster_snapshot **out, const struct config_route **out_route)
+cluster_snapshot_next(const struct cluster_snapshot *before, uint64_t generation,
+                      struct cluster_view *const *views, size_t view_count,
+                      struct config_route *const *routes, size_t route_count, unsigned relief,
+                      struct cluster_snapshot **out, const struct config_route **out_route)
 {
     struct cluster_snapshot *snapshot = fr_xalloc(sizeof(*snapshot));
-    struct sort_key *keys = fr_xalloc((route_count + 1) * sizeof(*keys));
-    enum fr_err err = FR_OK;
     atomic_init(&snapshot->refs, 1);
     snapshot->generation = generation;
     snapshot->relief = relief;
@@ -189,25 +190,27 @@ cluster_snapshot_new(uint64_t generation, struct cluster_view *const *views, siz
     for (size_t i = 0; i < view_count; i++)
         snapshot->clusters[i] = cluster_view_ref(views[i]);
     snapshot->cluster_count = view_count;
+    bool same = before && cluster__routes_are(before->route_set, routes, route_count);
+    snapshot->route_set =
+        same ? cluster__routes_ref(before->route_set) : cluster__routes_new(routes, route_count);
     snapshot->routes = fr_xalloc((route_count + 1) * sizeof(struct cluster_route));
-    for (size_t i = 0; i < route_count; i++)
-        keys[i] = (struct sort_key){routes[i], i};
-    if (route_count > 1)
-        qsort(keys, route_count, sizeof(*keys), sort_key_compare);
-    for (size_t i = 0; i < route_count; i++) {
-        if (!resolve_route(views, view_count, keys[i].config, &snapshot->routes[i])) {
-            *out_route = keys[i].config;
-            err = FR_ERR_NOT_FOUND;
-            goto out;
-        }
-        snapshot->route_count++;
+    snapshot->route_count = route_count;
+    enum fr_err err = resolve_routes(snapshot, before, out_route);
+    if (!err) {
+        *out = snapshot;
+        snapshot = NULL;
     }
-    *out = snapshot;
-    snapshot = NULL;
-out:
-    fr_free(keys);
     cluster_snapshot_unref(&snapshot);
     return err;
+}
+
+enum fr_err
+cluster_snapshot_new(uint64_t generation, struct cluster_view *const *views, size_t view_count,
+                     struct config_route *const *routes, size_t route_count, unsigned relief,
+                     struct cluster_snapshot **out, const struct config_route **out_route)
+{
+    return cluster_snapshot_next(NULL, generation, views, view_count, routes, route_count, relief,
+                                 out, out_route);
 }
 
 struct cluster_snapshot *
@@ -224,8 +227,7 @@ cluster_snapshot_unref(struct cluster_snapshot **snapshot)
     *snapshot = NULL;
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) > 1)
         return;
-    for (size_t i = 0; i < s->route_count; i++)
-        config_route_unref(&s->routes[i].config);
+    cluster__routes_unref(&s->route_set);
     for (size_t i = 0; i < s->cluster_count; i++)
         cluster_view_unref(&s->clusters[i]);
     fr_free(s->routes);
@@ -233,44 +235,10 @@ cluster_snapshot_unref(struct cluster_snapshot **snapshot)
     fr_free(s);
 }
 
-/* "*.example.com" takes any number of leading labels, but at least one. */
-static bool
-host_matches(const char *pattern, struct fr_view host)
-{
-    size_t len = text_len(pattern);
-    if (len == 0)
-        return true;
-    if (!host_is_wildcard(pattern))
-        return fr_view_eq(host, fr_view_make(pattern, len));
-    struct fr_view suffix = fr_view_make(pattern + 1, len - 1); /* with its dot */
-    return host.len > suffix.len &&
-           memcmp(host.ptr + host.len - suffix.len, suffix.ptr, suffix.len) == 0;
-}
-
-static bool
-route_matches(const struct config_route *route, const struct cluster_request *request)
-{
-    if (!host_matches(route->host, request->host))
-        return false;
-    if (text_len(route->path) && !fr_view_starts(request->path, fr_view_of(route->path)))
-        return false;
-    if (text_len(route->method) && !fr_view_is(request->method, route->method))
-        return false;
-    if (text_len(route->header_name) == 0)
-        return true;
-    struct fr_view value;
-    if (!request->field ||
-        !request->field(request->field_ctx, fr_view_of(route->header_name), &value))
-        return false;
-    return !route->header_value || fr_view_is(value, route->header_value);
-}
-
 const struct cluster_route *
 cluster_snapshot_route(const struct cluster_snapshot *snapshot,
                        const struct cluster_request *request)
 {
-    for (size_t i = 0; i < snapshot->route_count; i++)
-        if (route_matches(snapshot->routes[i].config, request))
-            return &snapshot->routes[i];
-    return NULL;
+    size_t place = cluster__routes_find(snapshot->route_set, request);
+    return place == SIZE_MAX ? NULL : &snapshot->routes[place];
 }

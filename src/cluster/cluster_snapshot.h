@@ -36,7 +36,7 @@ struct cluster_view { /* immutable once published */
 };
 
 struct cluster_route {
-    struct config_route *config;
+    struct config_route *config;   /* borrowed from the set */
     struct cluster_view *cluster;  /* borrowed from the snapshot; NULL: the edge answers itself */
     struct cluster_view *handover; /* NULL = none */
 };
@@ -48,6 +48,7 @@ struct cluster_snapshot {
     size_t cluster_count;
     struct cluster_route *routes; /* in order of precedence: the first match wins */
     size_t route_count;
+    struct cluster_routes *route_set; /* one reference: what finds them (cluster_route.c) */
     unsigned relief; /* set of 1 << enum config_relief_step in force */
 };
 
@@ -68,6 +69,12 @@ FR_MUST_USE enum fr_err cluster_snapshot_new(uint64_t generation, struct cluster
                                              size_t route_count, unsigned relief,
                                              struct cluster_snapshot **out,
                                              const struct config_route **out_route);
+/* Likewise. before: the snapshot that this one follows, with which it shares what is the same. */
+FR_MUST_USE enum fr_err
+cluster_snapshot_next(const struct cluster_snapshot *before, uint64_t generation,
+                      struct cluster_view *const *views, size_t view_count,
+                      struct config_route *const *routes, size_t route_count, unsigned relief,
+                      struct cluster_snapshot **out, const struct config_route **out_route);
 struct cluster_snapshot *cluster_snapshot_ref(struct cluster_snapshot *snapshot);
 void cluster_snapshot_unref(struct cluster_snapshot **snapshot);
 

@@ -298,6 +298,7 @@ edge_free(struct edge **out)
     edge_waiters_free(edge);
     edge->access_ending = true;
     proxy_free(&edge->proxy);
+    cluster_snapshot_unref(&edge->published);
     edge_access_end(edge);
     /* It answers whoever still waits, so those who asked have to be there. */
     allocator_free(&edge->allocator, false);

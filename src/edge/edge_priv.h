@@ -142,6 +142,7 @@ struct edge {
     bool cluster_slots[PROXY_CLUSTERS_MAX]; /* those in use */
     struct config_route **routes; /* in force; referenced */
     size_t route_count;
+    struct cluster_snapshot *published; /* the last one; the next shares what stays the same */
     struct fr_list leaving; /* of edge_member.link */
     struct cluster_sticky_keys sticky_keys; /* none until they are needed */
     uint64_t generation;

@@ -66,8 +66,9 @@ build_snapshot(struct edge *edge)
     }
     struct cluster_snapshot *snapshot = NULL;
     const struct config_route *bad = NULL;
-    enum fr_err err = cluster_snapshot_new(edge->generation + 1, views, count, edge->routes,
-                                           edge->route_count, relief_set(edge), &snapshot, &bad);
+    enum fr_err err =
+        cluster_snapshot_next(edge->published, edge->generation + 1, views, count, edge->routes,
+                              edge->route_count, relief_set(edge), &snapshot, &bad);
     fr_free(views);
     if (err == FR_OK) {
         edge->generation++; /* only what goes out counts: others wait until workers have it */
@@ -148,7 +149,8 @@ edge_publish(void *ctx)
         if (snapshot == NULL)
             return;
         proxy_publish(edge->proxy, snapshot);
-        cluster_snapshot_unref(&snapshot);
+        cluster_snapshot_unref(&edge->published);
+        edge->published = snapshot;
     } else {
         edge->generation++;
     }

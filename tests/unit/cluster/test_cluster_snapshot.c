@@ -4,7 +4,9 @@
  */
 #include "cluster_fixture.h"
 
-#define ROUTES_MAX 16
+#include "base/fr_hash.h"
+
+#define ROUTES_MAX 64
 
 struct world {
     struct fixture f;
@@ -115,6 +117,118 @@ most_specific_first(void **state)
     world_fini(&w);
 }
 
+/* What precedence means, said as a list that is read from the front. */
+static bool
+fits_plainly(const struct config_route *route, const char *host, const char *path,
+             const char *method)
+{
+    const char *want = route->host ? route->host : "", *prefix = route->path ? route->path : "";
+    size_t host_len = strlen(host), len = strlen(want);
+    if (want[0] == '*' && (host_len <= len - 1 || strcmp(host + host_len - len + 1, want + 1) != 0))
+        return false;
+    if (want[0] != '*' && len > 0 && strcmp(host, want) != 0)
+        return false;
+    return strncmp(path, prefix, strlen(prefix)) == 0 &&
+           (!route->method || strcmp(route->method, method) == 0);
+}
+
+static size_t
+rank_plainly(const struct config_route *route)
+{
+    size_t host = route->host ? strlen(route->host) : 0;
+    bool wildcard = host > 0 && route->host[0] == '*';
+    size_t path = route->path ? strlen(route->path) : 0;
+    return (host == 0 ? 0 : wildcard ? host : 1000) * 1000000 + path * 1000 +
+           (route->method != NULL);
+}
+
+static const char *
+routed_plainly(const struct world *w, const char *host, const char *path, const char *method)
+{
+    const struct config_route *best = NULL;
+    for (size_t i = 0; i < w->count; i++)
+        if (fits_plainly(w->routes[i], host, path, method) &&
+            (!best || rank_plainly(w->routes[i]) > rank_plainly(best)))
+            best = w->routes[i];
+    return best ? best->name : "none";
+}
+
+/* A text of few letters, so that many begin with one another. */
+static void
+some_text(struct fr_rand *rand, const char *first, const char *letters, char out[8])
+{
+    uint32_t len = fr_rand_below(rand, 5);
+    size_t at = strlen(first);
+    memcpy(out, first, at);
+    while (len-- > 0)
+        out[at++] = letters[fr_rand_below(rand, (uint32_t)strlen(letters))];
+    out[at] = '\0';
+}
+
+static void
+any_set_goes_by_precedence(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"", "", "a", "b.a", "c.b.a", "*.a", "*.b.a", "*.c.b.a"};
+    static const char *const asked[] = {"", "a", "b.a", "c.b.a", "d.c.b.a", ".a", "x.a", "ab.a"};
+    static const char *const methods[] = {"GET", "POST"};
+    struct fr_rand rand;
+    fr_rand_init(&rand, 20);
+    for (int round = 0; round < 300; round++) {
+        struct world w;
+        char name[16], path[8];
+        world_init(&w);
+        uint32_t count = fr_rand_below(&rand, ROUTES_MAX);
+        for (uint32_t i = 0; i < count; i++) {
+            (void)snprintf(name, sizeof(name), "r%u", i);
+            some_text(&rand, "/", "/x\xc3", path);
+            struct config_route *route = world_route(
+                &w, name, hosts[fr_rand_below(&rand, 8)], fr_rand_below(&rand, 4) ? path : "");
+            if (fr_rand_below(&rand, 3) == 0)
+                route->method = fr_xstrdup(methods[fr_rand_below(&rand, 2)]);
+        }
+        world_build(&w);
+        for (int i = 0; i < 100; i++) {
+            const char *host = asked[fr_rand_below(&rand, 8)];
+            const char *method = methods[fr_rand_below(&rand, 2)];
+            some_text(&rand, "/", "/x\xc3", path);
+            assert_string_equal(routed(&w, host, path, method, NULL),
+                                routed_plainly(&w, host, path, method));
+        }
+        world_fini(&w);
+    }
+}
+
+/* The next snapshot shares the set of routes while it is the same, and shows its own clusters. */
+static void
+the_next_shares_its_routes(void **state)
+{
+    (void)state;
+    struct world w;
+    const struct config_route *bad = NULL;
+    struct cluster_snapshot *next = NULL, *after = NULL;
+    world_init(&w);
+    world_route(&w, "any", NULL, NULL);
+    world_route(&w, "path", NULL, "/x");
+    world_build(&w);
+    struct cluster_view *fresh = fixture_view(&w.f);
+    assert_int_equal(
+        cluster_snapshot_next(w.snapshot, 8, &fresh, 1, w.routes, w.count, 0, &next, &bad), FR_OK);
+    assert_ptr_equal(next->route_set, w.snapshot->route_set);
+    assert_ptr_equal(next->routes[0].cluster, fresh);
+    assert_ptr_equal(next->routes[1].cluster, fresh);
+    assert_int_equal(
+        cluster_snapshot_next(next, 9, &fresh, 1, w.routes, w.count - 1, 0, &after, &bad), FR_OK);
+    assert_ptr_not_equal(after->route_set, next->route_set);
+    assert_int_equal(after->route_count, 1);
+    cluster_snapshot_unref(&w.snapshot); /* each by itself holds what it shows */
+    w.snapshot = next;
+    assert_string_equal(routed(&w, "a", "/xy", "GET", NULL), "path");
+    cluster_snapshot_unref(&after);
+    cluster_view_unref(&fresh);
+    world_fini(&w);
+}
+
 static void
 nothing_matches(void **state)
 {
@@ -174,7 +288,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(most_specific_first),
-        cmocka_unit_test(nothing_matches),
+        cmocka_unit_test(any_set_goes_by_precedence),
+        cmocka_unit_test(the_next_shares_its_routes), cmocka_unit_test(nothing_matches),
         cmocka_unit_test(an_unknown_cluster_is_named),
         cmocka_unit_test(a_snapshot_keeps_what_it_shows),
     };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_load.c - loads a server over HTTP/1.1: a fixed number of requests, or a constant rate.
+ * load.c - loads a server over HTTP/1.1: a fixed number of requests, or a constant rate.
  *
- * usage: bench-load [-c CONNECTIONS] [-n REQUESTS] [-d SECONDS] [-r RATE] [-x] [-z OBJECTS]
+ * usage: load [-c CONNECTIONS] [-n REQUESTS] [-d SECONDS] [-r RATE] [-x] [-z OBJECTS]
  *                   [-w SECONDS] ADDRESS PATH
  *   -r  requests a second, sent when they are due whether or not others are answered; 0: each
  *       connection sends its next when it has its answer
@@ -115,7 +115,7 @@ quantile_us(const struct load *load, double q)
 static void
 make_text(const struct options *options, char *out, uint64_t object)
 {
-    char name[16] = "";
+    char name[32] = "";
     if (options->objects > 0)
         (void)snprintf(name, sizeof(name), "%06llu", (unsigned long long)object);
     int len = snprintf(out, REQUEST_BYTES, "GET %s%s HTTP/1.1\r\nHost: %s\r\n%s\r\n", options->path,
@@ -172,7 +172,7 @@ conn_open(struct load *load, struct conn *conn)
     fr_require(conn->fd >= 0);
     (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (connect(conn->fd, &addr->sa.any, addr->len) != 0 && errno != EINPROGRESS) {
-        perror("bench-load: connect");
+        perror("load: connect");
         exit(1);
     }
     struct epoll_event event = {EPOLLIN | EPOLLOUT | EPOLLET, {.ptr = conn}};
@@ -366,7 +366,7 @@ print(const struct load *load)
 static int
 usage(void)
 {
-    (void)fputs("usage: bench-load [-c CONNECTIONS] [-n REQUESTS] [-d SECONDS] [-r RATE] [-x] "
+    (void)fputs("usage: load [-c CONNECTIONS] [-n REQUESTS] [-d SECONDS] [-r RATE] [-x] "
                 "[-z OBJECTS] [-w SECONDS] ADDRESS PATH\n",
                 stderr);
     return 2;

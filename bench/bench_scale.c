@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bench_scale.c - how cost grows: of one request or one change, against the size of what it is
+ * among. Prints a line for each: what, size, nanoseconds, and how much dearer than the smallest.
+ *
+ * usage: bench-scale [OBJECTS_MAX]
+ */
+#include "cache/cache_priv.h"
+#include "cluster/cluster_balance.h"
+
+#include "base/fr_check.h"
+#include "base/fr_mem.h"
+#include "base/fr_time.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NS_PER_US 1000.0
+#define LEAST_US 100000 /* measured for so long, at least */
+#define ROUTES_MAX 100000u
+#define MEMBERS_MAX 10000u
+#define CLUSTERS_MAX 10000u
+#define OBJECTS_MAX 1000000u
+#define NOW (INT64_C(784111777) * FR_US_PER_S)
+
+/* One figure of a row: `fn` does what is measured `times` times. */
+typedef void (*work_fn)(void *ctx, uint64_t times);
+
+static double
+cost_ns(work_fn fn, void *ctx)
+{
+    fn(ctx, 1); /* warm */
+    for (uint64_t times = 1;; times *= 2) {
+        int64_t from_us = fr_clock_process_cpu_us();
+        fn(ctx, times);
+        int64_t took_us = fr_clock_process_cpu_us() - from_us;
+        if (took_us >= LEAST_US)
+            return (double)took_us * NS_PER_US / (double)times;
+    }
+}
+
+static void
+row(const char *what, uint64_t size, double ns, double *first)
+{
+    if (*first == 0)
+        *first = ns;
+    printf("%-34s %8llu %12.1f ns  x %.2f\n", what, (unsigned long long)size, ns, ns / *first);
+    (void)fflush(stdout);
+}
+
+/* ---- members ------------------------------------------------------------------------------- */
+
+struct cast {
+    struct cluster_slots *slots;
+    struct config_cluster *config;
+    struct cluster_endpoint *endpoints;
+    struct cluster_judgement *judgements;
+    struct cluster_view *view;
+    struct cluster_pick pick;
+    struct fr_rand rand;
+    uint32_t count;
+    uint64_t sum;
+};
+
+static void
+cast_init(struct cast *cast, uint32_t count)
+{
+    struct loop_addr addr;
+    char id[32];
+    *cast = (struct cast){.count = count};
+    cast->slots = cluster_slots_new();
+    cast->config = config_cluster_new(FR_VIEW("scale"));
+    cast->endpoints = fr_xalloc(count * sizeof(*cast->endpoints));
+    cast->judgements = fr_xalloc((count + 1) * sizeof(*cast->judgements));
+    fr_require(loop_addr_parse(FR_VIEW("127.0.0.1:80"), &addr) == FR_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)snprintf(id, sizeof(id), "scale-%u", i);
+        struct cluster_member *member =
+            cluster_member_new(cast->slots, fr_view_of(id), FR_VIEW(""), &addr, 1);
+        fr_require(member != NULL);
+        cast->endpoints[i] = (struct cluster_endpoint){member, 100, true, 0};
+    }
+    fr_rand_init(&cast->rand, 1);
+    cast->pick = (struct cluster_pick){
+        .now_us = 1, .rand = &cast->rand, .judgements = cast->judgements, .keyed = true};
+}
+
+static void
+cast_fini(struct cast *cast)
+{
+    for (uint32_t i = 0; i < cast->count; i++)
+        cluster_member_unref(&cast->endpoints[i].member);
+    config_cluster_unref(&cast->config);
+    cluster_slots_free(&cast->slots);
+    fr_free(cast->endpoints);
+    fr_free(cast->judgements);
+}
+
+static void
+do_pick(void *ctx, uint64_t times)
+{
+    struct cast *cast = ctx;
+    for (uint64_t i = 0; i < times; i++) {
+        cast->pick.key = cluster_ring_mix(i);
+        cast->sum += cluster_balance_pick(cast->view, &cast->pick)->member->slot;
+    }
+}
+
+static void
+do_view(void *ctx, uint64_t times)
+{
+    struct cast *cast = ctx;
+    for (uint64_t i = 0; i < times; i++) {
+        struct cluster_view *view = cluster_view_new(0, cast->config, cast->endpoints, cast->count);
+        cluster_view_complete(view, NULL, NULL);
+        cluster_view_unref(&view);
+    }
+}
+
+static void
+scale_members(void)
+{
+    static const struct {
+        const char *name;
+        enum config_balance balance;
+    } ways[] = {{"a pick, p2c", CONFIG_BALANCE_P2C},
+                {"a pick, hash", CONFIG_BALANCE_HASH},
+                {"a pick, least-request", CONFIG_BALANCE_LEAST_REQUEST},
+                {"a pick, round-robin", CONFIG_BALANCE_ROUND_ROBIN}};
+    double firsts[5] = {0};
+    for (uint32_t count = 2; count <= MEMBERS_MAX; count = count == 2 ? 100 : count * 10) {
+        struct cast cast;
+        cast_init(&cast, count);
+        for (size_t i = 0; i < 4; i++) {
+            cast.config->balance = ways[i].balance;
+            cast.view = cluster_view_new(0, cast.config, cast.endpoints, count);
+            cluster_view_complete(cast.view, NULL, NULL);
+            row(ways[i].name, count, cost_ns(do_pick, &cast), &firsts[i]);
+            cluster_view_unref(&cast.view);
+        }
+        cast.config->balance = CONFIG_BALANCE_P2C;
+        row("a change of members, p2c", count, cost_ns(do_view, &cast), &firsts[4]);
+        cast_fini(&cast);
+    }
+}
+
+/* ---- routes and clusters ------------------------------------------------------------------- */
+
+struct map {
+    struct config_route **routes;
+    size_t route_count;
+    struct cluster_view **views;
+    size_t view_count;
+    struct cluster_snapshot *snapshot;
+    bool by_host;
+    uint64_t sum;
+};
+
+static void
+map_init(struct map *map, size_t routes, size_t clusters, bool by_host)
+{
+    char text[64];
+    const struct config_route *bad = NULL;
+    *map = (struct map){.route_count = routes, .view_count = clusters, .by_host = by_host};
+    map->routes = fr_xalloc(routes * sizeof(struct config_route *));
+    map->views = fr_xalloc(clusters * sizeof(struct cluster_view *));
+    for (size_t i = 0; i < clusters; i++) {
+        (void)snprintf(text, sizeof(text), "cluster-%zu", i);
+        struct config_cluster *config = config_cluster_new(fr_view_of(text));
+        map->views[i] = cluster_view_new((uint32_t)i, config, NULL, 0);
+        config_cluster_unref(&config);
+    }
+    for (size_t i = 0; i < routes; i++) {
+        struct config_route *route = map->routes[i] = config_route_new();
+        (void)snprintf(route->name, sizeof(route->name), "route-%zu", i);
+        (void)snprintf(route->cluster, sizeof(route->cluster), "cluster-%zu", i % clusters);
+        (void)snprintf(text, sizeof(text), by_host ? "h%zu.example.com" : "/p%zu/", i);
+        char **place = by_host ? &route->host : &route->path;
+        fr_free(*place);
+        *place = fr_xstrdup(text);
+    }
+    fr_require(cluster_snapshot_new(1, map->views, clusters, map->routes, routes, 0, &map->snapshot,
+                                    &bad) == FR_OK);
+}
+
+static void
+map_fini(struct map *map)
+{
+    cluster_snapshot_unref(&map->snapshot);
+    for (size_t i = 0; i < map->route_count; i++)
+        config_route_unref(&map->routes[i]);
+    for (size_t i = 0; i < map->view_count; i++)
+        cluster_view_unref(&map->views[i]);
+    fr_free(map->routes);
+    fr_free(map->views);
+}
+
+static void
+do_route(void *ctx, uint64_t times)
+{
+    struct map *map = ctx;
+    struct cluster_request request = {.host = FR_VIEW("www.example.com"),
+                                      .path = FR_VIEW("/some/where"),
+                                      .method = FR_VIEW("GET")};
+    for (uint64_t i = 0; i < times; i++) {
+        const struct config_route *asked = map->routes[i * 7919 % map->route_count];
+        if (map->by_host)
+            request.host = fr_view_of(asked->host);
+        else
+            request.path = fr_view_of(asked->path);
+        const struct cluster_route *found = cluster_snapshot_route(map->snapshot, &request);
+        fr_require(found && found->config == asked);
+        map->sum += found->cluster->slot;
+    }
+}
+
+static void
+publish(struct map *map, const struct cluster_snapshot *before, uint64_t times)
+{
+    const struct config_route *bad = NULL;
+    for (uint64_t i = 0; i < times; i++) {
+        struct cluster_snapshot *next = NULL;
+        fr_require(cluster_snapshot_next(before, 2, map->views, map->view_count, map->routes,
+                                         map->route_count, 0, &next, &bad) == FR_OK);
+        cluster_snapshot_unref(&next);
+    }
+}
+
+static void
+do_change(void *ctx, uint64_t times)
+{
+    struct map *map = ctx;
+    publish(map, map->snapshot, times);
+}
+
+static void
+do_new_routes(void *ctx, uint64_t times)
+{
+    publish(ctx, NULL, times);
+}
+
+static void
+scale_routes(void)
+{
+    double firsts[5] = {0};
+    struct map map;
+    for (size_t count = 1; count <= ROUTES_MAX; count *= 10) {
+        map_init(&map, count, 1, false);
+        row("a request, by path", count, cost_ns(do_route, &map), &firsts[0]);
+        row("a change, same routes", count, cost_ns(do_change, &map), &firsts[1]);
+        row("a change of one route", count, cost_ns(do_new_routes, &map), &firsts[2]);
+        map_fini(&map);
+        map_init(&map, count, 1, true);
+        row("a request, by host", count, cost_ns(do_route, &map), &firsts[3]);
+        map_fini(&map);
+    }
+    for (size_t count = 1; count <= CLUSTERS_MAX; count *= 10) {
+        map_init(&map, count, count, true);
+        row("a change among clusters", count, cost_ns(do_change, &map), &firsts[4]);
+        map_fini(&map);
+    }
+}
+
+/* ---- objects ------------------------------------------------------------------------------- */
+
+struct shelf {
+    struct cache_store *store;
+    struct cache_reader *reader;
+    uint64_t count;
+    struct http_head request, response;
+    char text[128], body[256];
+};
+
+static struct cache_request
+ask_for(struct shelf *shelf, uint64_t number)
+{
+    struct http_err err;
+    size_t scanned = 0;
+    int len =
+        snprintf(shelf->text, sizeof(shelf->text), "GET /object/%08llu HTTP/1.1\r\nHost: a\r\n\r\n",
+                 (unsigned long long)number);
+    fr_require(http_request_parse(fr_view_make(shelf->text, (size_t)len), &http_limits_default,
+                                  &scanned, &shelf->request, &err) == HTTP_DONE);
+    return (struct cache_request){.head = &shelf->request,
+                                  .scheme = FR_VIEW("http"),
+                                  .host = FR_VIEW("a"),
+                                  .now_us = NOW,
+                                  .reader = shelf->reader};
+}
+
+static void
+shelf_fill(struct shelf *shelf)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
+                               "Content-Length: 100\r\n\r\n";
+    struct http_err err;
+    size_t scanned = 0;
+    fr_require(http_response_parse(fr_view_of(head), &http_limits_default, &scanned,
+                                   &shelf->response, &err) == HTTP_DONE);
+    for (uint64_t i = 0; i < shelf->count; i++) {
+        struct cache_request ask = ask_for(shelf, i);
+        struct cache_filler *filler = cache_fill_begin(shelf->store, &ask, &shelf->response,
+                                                       shelf->response.framing, NOW, NOW);
+        fr_require(filler && cache_fill_add(&filler, fr_view_make(shelf->body, 100)) == FR_OK);
+        cache_fill_commit(&filler);
+    }
+}
+
+/* The request is parsed anew each time: a part of the cost at every size. */
+static void
+do_hit(void *ctx, uint64_t times)
+{
+    struct shelf *shelf = ctx;
+    struct cache_found found;
+    for (uint64_t i = 0; i < times; i++) {
+        struct cache_request ask = ask_for(shelf, i * 2654435761u % shelf->count);
+        fr_require(cache_lookup(shelf->store, &ask, &found) == CACHE_FRESH);
+        cache_entry_let_go(shelf->reader, &found.entry);
+    }
+}
+
+static void
+scale_objects(uint64_t most)
+{
+    double first = 0;
+    for (uint64_t count = 1000; count <= most; count *= 10) {
+        struct shelf *shelf = fr_xalloc(sizeof(*shelf));
+        struct cache_options options = {.memory_bytes = count * 1024 + ((uint64_t)64 << 20),
+                                        .object_bytes_max = 1 << 20};
+        shelf->count = count;
+        fr_require(cache_store_new(&options, &shelf->store) == FR_OK);
+        fr_require(cache_reader_new(shelf->store, NULL, NULL, &shelf->reader) == FR_OK);
+        shelf_fill(shelf);
+        row("a hit among objects", count, cost_ns(do_hit, shelf), &first);
+        cache_reader_free(&shelf->reader);
+        cache_store_free(&shelf->store);
+        fr_free(shelf);
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    unsigned long long most = argc > 1 ? strtoull(argv[1], NULL, 10) : OBJECTS_MAX;
+    scale_members();
+    scale_routes();
+    scale_objects(most);
+    return 0;
+}
