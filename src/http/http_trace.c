@@ -63,16 +63,10 @@ http_traceparent_valid(struct fr_view value, struct fr_view *out_trace_id)
 }
 
 void
-http_hex128(uint64_t high, uint64_t low, char out[33])
-{
-    *fr_put_hex64(fr_put_hex64(out, high), low) = '\0';
-}
-
-void
 http_traceparent_make(const uint64_t random[3], char out[HTTP_TRACEPARENT_BYTES + 1])
 {
     /* Ids of zeros are invalid. */
-    http_hex128(random[0], random[1] | 1, out + TRACE_AT);
+    (void)fr_put_hex64(fr_put_hex64(out + TRACE_AT, random[0]), random[1] | 1);
     (void)fr_put_hex64(out + PARENT_AT, random[2] | 1);
     out[0] = out[1] = out[FLAGS_AT] = out[FLAGS_AT + 1] = '0';
     out[TRACE_AT - 1] = out[PARENT_AT - 1] = out[FLAGS_AT - 1] = '-';

@@ -23,8 +23,6 @@ bool http_request_id_valid(struct fr_view id);
 bool http_traceparent_valid(struct fr_view value, struct fr_view *out_trace_id);
 /* Begins a trace, not sampled, from random bits. */
 void http_traceparent_make(const uint64_t random[3], char out[HTTP_TRACEPARENT_BYTES + 1]);
-/* 32 hexadecimal digits and a NUL. */
-void http_hex128(uint64_t high, uint64_t low, char out[33]);
 
 /* One element of Forwarded: values without their quotes, empty where absent. False when it is not
  * well-formed, has a parameter twice, or a quoted pair, which no address or host needs. */
