@@ -23,8 +23,8 @@ def tree(pid):
 
 def cpu(pids):
     """Run time of all threads in us by the scheduler's count, and ticks (user, system), which are
-    coarse and only tell how it splits. What a send causes on loopback, up to the receiver's wake-up,
-    is the sender's."""
+    coarse and only tell how it splits. What a send causes on loopback, up to the receiver's
+    wake-up, is the sender's."""
     total, user, system = 0, 0, 0
     for pid in pids:
         try:

@@ -90,7 +90,7 @@ def throughput_rows(table):
                f"{words(table.ratio(peer, 'nginx'))} | {table.median(peer, 'rate'):.0f} | "
                f"{table.median(peer, 'p50_us'):.0f} | {table.median(peer, 'p99_us'):.0f} | "
                f"{100 * table.median(peer, 'core'):.0f} % | "
-               f"{max(s['memory_mib'] for s in table.slices if s['peer'] == peer):.0f} | {errors} | "
+               f"{max(s['memory_mib'] for s in table.of(peer)):.0f} | {errors} | "
                f"{table.calm_count(peer)} |")
 
 
@@ -100,7 +100,8 @@ def latency_rows(table):
     for peer in table.sorted():
         errors = sum(s["errors"] for s in table.slices if s["peer"] == peer)
         name = f"**{peer}**" if peer == "freshet" else peer
-        yield (f"| {name} | {table.median(peer, 'asked'):.0f} | {table.median(peer, 'p50_us'):.0f} | "
+        yield (f"| {name} | {table.median(peer, 'asked'):.0f} | "
+               f"{table.median(peer, 'p50_us'):.0f} | "
                f"{table.median(peer, 'p99_us'):.0f} | {table.median(peer, 'p999_us'):.0f} | "
                f"{errors} | {table.calm_count(peer)} |")
 
@@ -126,9 +127,9 @@ def goal_rows(slices):
             f"{value:.2f}" if value <= goal else f"**{value:.2f}**")
         nginx = table.ratio("freshet", "nginx") if "nginx" in table.peers else None
         versus = table.ratio("freshet", other) if other in table.peers else None
-        yield (f"| {workload} | {mark(nginx, to_nginx)} | {to_nginx:.2f} | {mark(versus, to_other)} "
-               f"({other}) | {to_other:.2f} | {mark(table.median('freshet', 'user_us'), user)} | "
-               f"{user:.1f} |")
+        yield (f"| {workload} | {mark(nginx, to_nginx)} | {to_nginx:.2f} | "
+               f"{mark(versus, to_other)} ({other}) | {to_other:.2f} | "
+               f"{mark(table.median('freshet', 'user_us'), user)} | {user:.1f} |")
 
 
 def ahead(slices):
@@ -162,9 +163,9 @@ the origin on the other, everything on 127.0.0.1. This page is written by the co
 - date: {facts['date']}, commit {facts['commit']}
 - machine: {facts['machine']}, {facts['cores']} cores, Linux {facts['kernel']}
 - command: `{facts['command']}`
-- rounds: {facts['rounds']} of {facts['seconds']} s a peer and workload; a slice in which others took
-  more than {100 * OTHERS_MAX:.0f} % of a core, or the host more than {100 * STEAL_MAX:.0f} %, does not
-  count, unless there was no other
+- rounds: {facts['rounds']} of {facts['seconds']} s a peer and workload; a slice in which others
+  took more than {100 * OTHERS_MAX:.0f} % of a core, or the host more than {100 * STEAL_MAX:.0f} %,
+  does not count, unless there was no other
 - versions: {', '.join(f'{name} {version}' for name, version in facts['versions'].items())}
 
 CPU is run time of all threads, the kernel's part included, for one request. "x nginx" is the median

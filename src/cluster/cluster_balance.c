@@ -5,7 +5,8 @@
  * May touch:  base, config. Never: sockets, clocks, shared writes.
  * Seam:       one `struct balancer` and its row in `balancers`, by enum config_balance.
  * Cost:       p2c: constant where most endpoints can be used; a scan of the endpoints else.
- *             round-robin and least-request: one pass over the endpoints. No allocation.
+ *             round-robin and least-request: one pass over the endpoints where there are few of
+ *             them (SCAN_MAX); else constant, too, unless weights lie far apart. No allocation.
  * Follows:    Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001).
  */
 #include "cluster/cluster_balance_priv.h"
@@ -14,6 +15,8 @@
 
 #define RAMP_FLOOR_PERCENT 10    /* slow start begins here; weight 100 begins at 10 */
 #define SAMPLE_TRIES_MAX 16      /* of rejection sampling, before a scan settles it */
+#define SCAN_MAX 64              /* endpoints that a pick looks at one by one */
+#define LEAST_DRAWS 16           /* of more, so many are drawn and the least loaded is picked */
 #define EJECTIONS_COUNTED_MAX 30 /* the ejection time grows up to this many times */
 
 uint32_t
@@ -39,12 +42,50 @@ struct balancer {
     const struct cluster_endpoint *(*pick)(const struct cluster__choice *choice);
 };
 
+/* A round over many: each endpoint gains its weight when it is passed, and is picked for each
+ * weight_max it has. Where a whole round makes nobody rich enough, because those with the large
+ * weights are away, the richest is picked. */
+static const struct cluster_endpoint *
+pick_large_round(const struct cluster__choice *choice)
+{
+    const struct cluster_view *view = choice->view;
+    struct cluster_judgement *judgements = choice->pick->judgements;
+    struct cluster_judgement *richest = NULL;
+    const struct cluster_endpoint *chosen = NULL;
+    uint32_t *at = &judgements[view->endpoints[0].member->slot].rr_at;
+    for (uint32_t i = 0; i < view->endpoint_count; i++) {
+        if (*at >= view->endpoint_count)
+            *at = 0;
+        const struct cluster_endpoint *endpoint = &view->endpoints[(*at)++];
+        struct cluster_judgement *j = &judgements[endpoint->member->slot];
+        uint32_t weight = cluster__choice_weight(choice, endpoint);
+        if (j->rr_current >= view->weight_max) /* left by a round over few, or by larger weights */
+            j->rr_current = 0;
+        if (weight == 0)
+            continue;
+        j->rr_current += weight;
+        if (j->rr_current >= view->weight_max) {
+            j->rr_current -= view->weight_max;
+            return endpoint;
+        }
+        if (!richest || j->rr_current > richest->rr_current) {
+            richest = j;
+            chosen = endpoint;
+        }
+    }
+    if (richest)
+        richest->rr_current = 0;
+    return chosen;
+}
+
 /* Smooth weighted round-robin: every endpoint gains its weight, the richest is picked and pays the
  * sum. Picks of one endpoint are spread, not bunched, and over `sum` picks each gets exactly its
  * weight. rr_current is a signed number in an unsigned field: the arithmetic wraps alike. */
 static const struct cluster_endpoint *
 pick_round_robin(const struct cluster__choice *choice)
 {
+    if (choice->view->endpoint_count > SCAN_MAX)
+        return pick_large_round(choice);
     const struct cluster_endpoint *best = NULL;
     int64_t best_current = 0, sum = 0;
     for (uint32_t i = 0; i < choice->view->endpoint_count; i++) {
@@ -66,7 +107,7 @@ pick_round_robin(const struct cluster__choice *choice)
 }
 
 static const struct cluster_endpoint *
-pick_least_request(const struct cluster__choice *choice)
+pick_least_of_all(const struct cluster__choice *choice)
 {
     const struct cluster_endpoint *best = NULL;
     uint32_t best_weight = 0, ties = 0;
@@ -125,6 +166,23 @@ sample(const struct cluster__choice *choice, const struct cluster_endpoint *exce
     return sample_by_scan(choice, except);
 }
 
+/* With in-flight counts of many endpoints there is always one that has none, and a scan that finds
+ * it costs more than it saves: the least loaded of some is as good. */
+static const struct cluster_endpoint *
+pick_least_of_some(const struct cluster__choice *choice)
+{
+    const struct cluster_endpoint *best = sample(choice, NULL);
+    for (int i = 1; best && i < LEAST_DRAWS; i++) {
+        const struct cluster_endpoint *other = sample(choice, best);
+        if (other && cluster__load_compare(cluster__in_flight(choice, other),
+                                           cluster__choice_weight(choice, other),
+                                           cluster__in_flight(choice, best),
+                                           cluster__choice_weight(choice, best)) < 0)
+            best = other;
+    }
+    return best;
+}
+
 const struct cluster_endpoint *
 cluster__pick_p2c(const struct cluster__choice *choice)
 {
@@ -141,6 +199,13 @@ cluster__pick_p2c(const struct cluster__choice *choice)
         cluster__load_compare(cluster__in_flight(choice, a), cluster__choice_weight(choice, a),
                               cluster__in_flight(choice, b), cluster__choice_weight(choice, b));
     return order <= 0 ? a : b;
+}
+
+static const struct cluster_endpoint *
+pick_least_request(const struct cluster__choice *choice)
+{
+    return choice->view->endpoint_count > SCAN_MAX ? pick_least_of_some(choice)
+                                                   : pick_least_of_all(choice);
 }
 
 static const struct balancer balancers[] = {

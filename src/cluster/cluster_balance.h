@@ -20,6 +20,7 @@ struct cluster_judgement {
     int64_t ejected_until_us; /* 0: not ejected */
     bool unhealthy;           /* by active checks, as last shown */
     uint64_t rr_current;      /* smooth weighted round-robin's running value (signed, biased) */
+    uint32_t rr_at;           /* of a cluster's first endpoint: where its large round goes on */
 };
 
 enum cluster_pick_way { /* how balance: hash came by its answer */

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#define FIXTURE_MEMBERS 8
+#define FIXTURE_MEMBERS 200
 
 struct fixture {
     struct cluster_slots *slots;

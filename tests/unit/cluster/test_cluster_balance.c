@@ -13,7 +13,7 @@
 struct bench {
     struct fixture f;
     struct cluster_view *view;
-    struct cluster_judgement judgements[64];
+    struct cluster_judgement judgements[FIXTURE_MEMBERS];
     struct fr_rand rand;
     struct cluster_pick pick;
     uint32_t hits[FIXTURE_MEMBERS];
@@ -303,11 +303,74 @@ no_more_than_the_share_is_ejected(void **state)
     bench_fini(&b);
 }
 
+/* Among many, too, shares are exact over a round, whoever is left out. */
+static void
+a_large_round_is_exact(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, FIXTURE_MEMBERS, CONFIG_BALANCE_ROUND_ROBIN);
+    for (uint32_t i = 0; i < FIXTURE_MEMBERS; i++)
+        b.f.endpoints[i].weight = i % 2 ? 100 : 25;
+    b.f.endpoints[7].weight = 0;
+    b.f.endpoints[9].healthy = false;
+    b.judgements[b.f.members[11]->slot].ejected_until_us = INT64_MAX;
+    b.judgements[b.f.members[13]->slot].rr_current = (uint64_t)-50; /* of a time with few */
+    bench_view(&b);
+    uint32_t round = 96 * 4 + 100; /* of the odd ones four are left out */
+    bench_run(&b, 1);
+    bench_run(&b, 5 * round);
+    for (uint32_t i = 0; i < FIXTURE_MEMBERS; i++) {
+        bool out = i == 7 || i == 9 || i == 11;
+        uint32_t want = out ? 0 : i % 2 ? 20 : 5;
+        if (b.hits[i] + 1 < want || b.hits[i] > want + 1)
+            fail_msg("endpoint %u got %u, expected %u", i, b.hits[i], want);
+    }
+    for (uint32_t i = 0; i < FIXTURE_MEMBERS; i++) /* the heavy one is away */
+        b.f.endpoints[i] = (struct cluster_endpoint){b.f.members[i], i ? 1 : 60000, i > 0, 0};
+    bench_view(&b);
+    bench_run(&b, 10 * (FIXTURE_MEMBERS - 2));
+    for (uint32_t i = 1; i < FIXTURE_MEMBERS; i++)
+        assert_int_equal(b.hits[i] > 0, i != 11);
+    for (uint32_t i = 0; i < FIXTURE_MEMBERS; i++)
+        b.f.endpoints[i].healthy = false;
+    bench_view(&b);
+    assert_null(cluster_balance_pick(b.view, &b.pick));
+    bench_fini(&b);
+}
+
+/* Among many the least loaded is picked of some: the loaded ones get next to nothing. */
+static void
+least_request_among_many(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, FIXTURE_MEMBERS, CONFIG_BALANCE_LEAST_REQUEST);
+    for (uint32_t i = 0; i < FIXTURE_MEMBERS; i++)
+        b.f.members[i]->stats[0].in_flight = i % 2 ? 5 : 1;
+    b.f.endpoints[8].weight = 0;
+    bench_view(&b);
+    bench_run(&b, PICKS);
+    uint32_t loaded = 0;
+    for (uint32_t i = 1; i < FIXTURE_MEMBERS; i += 2)
+        loaded += b.hits[i];
+    assert_true(loaded < PICKS / 1000);
+    assert_int_equal(b.hits[8], 0);
+    for (uint32_t i = 0; i < FIXTURE_MEMBERS; i += 2)
+        if (i != 8)
+            assert_share(&b, i, 1.0 / (FIXTURE_MEMBERS / 2 - 1), 0.002);
+    for (uint32_t i = 0; i < FIXTURE_MEMBERS; i++)
+        b.f.members[i]->stats[0].in_flight = 0;
+    bench_fini(&b);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_robin_is_exact_and_smooth),
+        cmocka_unit_test(a_large_round_is_exact),
+        cmocka_unit_test(least_request_among_many),
         cmocka_unit_test(equal_weights_share_equally),
         cmocka_unit_test(loads_in_flight_follow_weights),
         cmocka_unit_test(p2c_prefers_the_idler_of_two),
