@@ -377,3 +377,6 @@ PEERS = [
     Peer("floor-epoll", "floor", FLOOR, floor("epoll"), (["-"], r"(-)"), NO_TLS),
     Peer("floor-sendfile", "floor", FLOOR, floor("sendfile"), (["-"], r"(-)"), ("hit-64k",)),
 ]
+if "FRESHET_OTHER" in os.environ:  # another build, in a row of its own
+    PEERS.insert(1, Peer("other", "cache", os.environ["FRESHET_OTHER"], freshet,
+                         (["version"], r"(\S+)$")))
