@@ -39,6 +39,17 @@ fr_clock_process_cpu_us(void)
     return clock_us(CLOCK_PROCESS_CPUTIME_ID);
 }
 
+/* Two digits and what follows them. */
+static char *
+put_two(char *at, unsigned number, char after)
+{
+    at[0] = (char)('0' + number / 10);
+    at[1] = (char)('0' + number % 10);
+    at[2] = after;
+    return at + 3;
+}
+
+/* Without printf: the access log has one a line. */
 void
 fr_time_format_iso(int64_t wall_us, char out[FR_TIME_ISO_BYTES])
 {
@@ -48,11 +59,17 @@ fr_time_format_iso(int64_t wall_us, char out[FR_TIME_ISO_BYTES])
         (void)snprintf(out, FR_TIME_ISO_BYTES, "1970-01-01T00:00:00.000Z");
         return;
     }
-    (void)snprintf(out, FR_TIME_ISO_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
-                   (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
-                   (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100,
-                   (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100,
-                   (unsigned)(wall_us % FR_US_PER_S / FR_US_PER_MS));
+    unsigned year = (unsigned)(tm.tm_year + 1900);
+    char *at = put_two(out, year / 100, '\0') - 1;
+    at = put_two(at, year % 100, '-');
+    at = put_two(at, (unsigned)tm.tm_mon + 1, '-');
+    at = put_two(at, (unsigned)tm.tm_mday, 'T');
+    at = put_two(at, (unsigned)tm.tm_hour, ':');
+    at = put_two(at, (unsigned)tm.tm_min, ':');
+    at = put_two(at, (unsigned)tm.tm_sec, '.');
+    unsigned ms = (unsigned)(wall_us % FR_US_PER_S / FR_US_PER_MS);
+    *at++ = (char)('0' + ms / 100);
+    *put_two(at, ms % 100, 'Z') = '\0';
 }
 
 /* Reads `digits` decimal digits and the byte that must follow them (0: none). */

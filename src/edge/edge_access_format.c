@@ -8,10 +8,8 @@
  */
 #include "edge/edge_access.h"
 
+#include "base/fr_put.h"
 #include "base/fr_time.h"
-
-#include <inttypes.h>
-#include <stdio.h>
 
 /* Appending that remembers its first failure. */
 struct line {
@@ -35,6 +33,20 @@ put_format(struct line *line, const char *format, ...)
     va_start(args, format);
     line->err = fr_buf_vprintf(line->out, format, args);
     va_end(args);
+}
+
+static void
+put_number(struct line *line, uint64_t number)
+{
+    char digits[FR_PUT_U64_BYTES];
+    put(line, fr_view_make(digits, (size_t)(fr_put_u64(digits, number) - digits)));
+}
+
+static void
+put_version(struct line *line, const struct proxy_log_record *record)
+{
+    put(line, FR_VIEW("HTTP/1."));
+    put_number(line, record->version_minor);
 }
 
 static void
@@ -83,8 +95,12 @@ put_time(struct line *line, int64_t wall_us)
     fr_time_format_iso(wall_us, iso);
     if (!fr_view_u64(fr_view_make(iso + 5, 2), &month) || month < 1 || month > 12)
         month = 1; /* a clock outside the years of four digits */
-    put_format(line, "[%.2s/%.3s/%.4s:%.8s +0000]", iso + 8, months + 3 * (month - 1), iso,
-               iso + 11);
+    char text[] = "[10/Oct/2026:13:55:36 +0000]";
+    memcpy(text + 1, iso + 8, 2);
+    memcpy(text + 4, months + 3 * (month - 1), 3);
+    memcpy(text + 8, iso, 4);
+    memcpy(text + 13, iso + 11, 8);
+    put(line, FR_VIEW(text));
 }
 
 static void
@@ -101,9 +117,14 @@ format_common(struct line *line, const struct proxy_log_record *record)
         put(line, FR_VIEW(" "));
     }
     put_escaped(line, text_of(record, PROXY_LOG_TARGET), "\\x%02X");
-    if (method.len > 0)
-        put_format(line, " HTTP/1.%u", record->version_minor);
-    put_format(line, "\" %03u %" PRIu64, record->status, record->body_bytes);
+    if (method.len > 0) {
+        put(line, FR_VIEW(" "));
+        put_version(line, record);
+    }
+    put(line, record->status < 100 ? FR_VIEW("\" 00") : FR_VIEW("\" "));
+    put_number(line, record->status);
+    put(line, FR_VIEW(" "));
+    put_number(line, record->body_bytes);
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
@@ -113,14 +134,29 @@ put_member(struct line *line, const char *name, struct fr_view text)
 {
     if (text.len == 0)
         return;
-    put_format(line, ",\"%s\":\"", name);
+    put(line, FR_VIEW(",\""));
+    put(line, fr_view_of(name));
+    put(line, FR_VIEW("\":\""));
     put_escaped(line, text, "\\u%04x");
     put(line, FR_VIEW("\""));
 }
 
+static void
+put_member_number(struct line *line, const char *lead, uint64_t number)
+{
+    put(line, fr_view_of(lead));
+    put_number(line, number);
+}
+
+static uint64_t
+unsigned_of(int64_t number)
+{
+    return number > 0 ? (uint64_t)number : 0;
+}
+
 static const char *const cache_words[] = {
-    [PROXY_LOG_CACHE_NONE] = "none", [PROXY_LOG_CACHE_HIT] = "hit",
-    [PROXY_LOG_CACHE_STALE] = "stale", [PROXY_LOG_CACHE_MISS] = "miss",
+    [PROXY_LOG_CACHE_NONE] = "none",     [PROXY_LOG_CACHE_HIT] = "hit",
+    [PROXY_LOG_CACHE_STALE] = "stale",   [PROXY_LOG_CACHE_MISS] = "miss",
     [PROXY_LOG_CACHE_BYPASS] = "bypass",
 };
 static const char *const end_words[] = {
@@ -136,32 +172,37 @@ format_json(struct line *line, const struct proxy_log_record *record)
         const char *name;
         enum proxy_log_text text;
     } texts[] = {
-        {"client", PROXY_LOG_ADDRESS},    {"peer", PROXY_LOG_PEER},
-        {"method", PROXY_LOG_METHOD},     {"target", PROXY_LOG_TARGET},
-        {"host", PROXY_LOG_HOST},         {"referer", PROXY_LOG_REFERER},
-        {"user_agent", PROXY_LOG_AGENT},  {"request_id", PROXY_LOG_REQUEST_ID},
-        {"trace_id", PROXY_LOG_TRACE},    {"route", PROXY_LOG_ROUTE},
-        {"cluster", PROXY_LOG_CLUSTER},   {"member", PROXY_LOG_MEMBER},
+        {"client", PROXY_LOG_ADDRESS},   {"peer", PROXY_LOG_PEER},
+        {"method", PROXY_LOG_METHOD},    {"target", PROXY_LOG_TARGET},
+        {"host", PROXY_LOG_HOST},        {"referer", PROXY_LOG_REFERER},
+        {"user_agent", PROXY_LOG_AGENT}, {"request_id", PROXY_LOG_REQUEST_ID},
+        {"trace_id", PROXY_LOG_TRACE},   {"route", PROXY_LOG_ROUTE},
+        {"cluster", PROXY_LOG_CLUSTER},  {"member", PROXY_LOG_MEMBER},
     };
     char iso[FR_TIME_ISO_BYTES];
     fr_time_format_iso(record->wall_us, iso);
-    put_format(line, "{\"time\":\"%s\"", iso);
+    put(line, FR_VIEW("{\"time\":\""));
+    put(line, fr_view_of(iso));
+    put(line, FR_VIEW("\""));
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         put_member(line, texts[i].name, text_of(record, texts[i].text));
-    if (record->lens[PROXY_LOG_METHOD] > 0)
-        put_format(line, ",\"protocol\":\"HTTP/1.%u\",\"scheme\":\"%s\"", record->version_minor,
-                   record->https ? "https" : "http");
-    put_format(line,
-               ",\"status\":%u,\"end\":\"%s\",\"cache\":\"%s\",\"attempts\":%u,\"retries\":%u",
-               record->status, end_words[record->end], cache_words[record->cache],
-               record->attempts, record->attempts > 1 ? record->attempts - 1u : 0u);
-    put_format(line,
-               ",\"request_bytes\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"sent_bytes\":%" PRIu64
-               ",\"duration_us\":%" PRId64,
-               record->request_bytes, record->body_bytes, record->response_bytes,
-               record->duration_us);
+    if (record->lens[PROXY_LOG_METHOD] > 0) {
+        put(line, FR_VIEW(",\"protocol\":\""));
+        put_version(line, record);
+        put(line, FR_VIEW("\""));
+        put_member(line, "scheme", record->https ? FR_VIEW("https") : FR_VIEW("http"));
+    }
+    put_member_number(line, ",\"status\":", record->status);
+    put_member(line, "end", fr_view_of(end_words[record->end]));
+    put_member(line, "cache", fr_view_of(cache_words[record->cache]));
+    put_member_number(line, ",\"attempts\":", record->attempts);
+    put_member_number(line, ",\"retries\":", record->attempts > 1 ? record->attempts - 1u : 0u);
+    put_member_number(line, ",\"request_bytes\":", record->request_bytes);
+    put_member_number(line, ",\"bytes\":", record->body_bytes);
+    put_member_number(line, ",\"sent_bytes\":", record->response_bytes);
+    put_member_number(line, ",\"duration_us\":", unsigned_of(record->duration_us));
     if (record->first_byte_us >= 0)
-        put_format(line, ",\"first_byte_us\":%" PRId64, record->first_byte_us);
+        put_member_number(line, ",\"first_byte_us\":", (uint64_t)record->first_byte_us);
     else
         put(line, FR_VIEW(",\"first_byte_us\":null"));
     if (record->cut)

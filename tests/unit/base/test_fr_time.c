@@ -20,6 +20,12 @@ times(void **state)
     fr_time_format_iso(1767268800123000, text);
     assert_string_equal(text, "2026-01-01T12:00:00.123Z");
     assert_true(fr_time_parse_iso(fr_view_of(text), &us) && us == 1767268800123000);
+    for (int64_t at = 0; at < 253402300800LL * FR_US_PER_S;
+         at += 86399LL * 977 * FR_US_PER_S + 7000) {
+        fr_time_format_iso(at, text); /* to the last day of four digits */
+        assert_true(fr_time_parse_iso(fr_view_of(text), &us));
+        assert_int_equal(us, at);
+    }
     assert_true(fr_time_parse_iso(FR_VIEW("2026-01-01T12:00:00Z"), &us));
     assert_false(fr_time_parse_iso(FR_VIEW("2026-02-30T12:00:00Z"), &us));
     assert_false(fr_time_parse_iso(FR_VIEW("2026-01-01T12:00:00"), &us));
