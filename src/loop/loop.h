@@ -188,9 +188,6 @@ int loop_detach(struct loop_sock *sock);
  * engine may have been told. A pooled connection with anything waiting must not be reused. An error
  * is an end. Cost: one system call. */
 enum loop_waiting loop_sock_waiting(const struct loop_sock *sock);
-/* Likewise, as the engine was told when it last asked about all its sockets, at most a turn ago: no
- * system call while it was told of nothing. */
-enum loop_waiting loop_sock_told(const struct loop_sock *sock);
 /* True when nothing has come that its owner has not received: closing takes nothing from anybody.
  * Cost: one system call. */
 bool loop_sock_quiet(const struct loop_sock *sock);

@@ -549,15 +549,6 @@ loop_sock_waiting(const struct loop_sock *sock)
     return got < 0 && errno == EAGAIN ? LOOP_WAITING_NOTHING : LOOP_WAITING_END;
 }
 
-enum loop_waiting
-loop_sock_told(const struct loop_sock *sock)
-{
-    /* The hint fell with a receive that left the kernel with nothing, and no event came since. */
-    if (!(sock->flags & (SOCK_READABLE | SOCK_ENDING)))
-        return LOOP_WAITING_NOTHING;
-    return loop_sock_waiting(sock);
-}
-
 bool
 loop_sock_quiet(const struct loop_sock *sock)
 {

@@ -6,11 +6,10 @@
  * Limits:     keepalive_max idle connections a worker and member; keepalive_us of idleness.
  * Order:      the connection used last is taken first, so that the others can grow old and go.
  * Trusts:     nothing: an idle connection has a receive posted, and whatever completes it (bytes,
- *             end, error) closes the connection. What the loop was told of, and has not handed on,
- *             is looked for before a connection is used again: it would be read as the answer to
- *             another client's request. docs/decisions/0029 says what a turn's delay means.
- * Cost:       a request that must not be sent twice: one system call a reuse, for it is better off
- *             with a connection that is known to live at this moment.
+ *             end, error) closes the connection. What came since the loop last asked the kernel is
+ *             looked for before a connection is used again: it would be read as the answer to
+ *             another client's request.
+ * Cost:       one system call a reuse, for that.
  *
  *     CONNECTING -- connected --> BUSY -- keep --> IDLE -- reuse --> BUSY
  *         |                        |                |
@@ -215,14 +214,12 @@ may_carry(const struct proxy_upstream *up, const struct proxy_exchange *x)
 struct proxy_upstream *
 proxy_upstream_reuse(struct proxy_pool *pool, const struct proxy_exchange *x)
 {
-    bool may_repeat = http_method_idempotent(x->method);
     FR_LIST_EACH_SAFE(&pool->idle, link)
     {
         struct proxy_upstream *up = FR_CONTAINER(link, struct proxy_upstream, link);
         if (!may_carry(up, x))
             continue;
-        enum loop_waiting waiting =
-            may_repeat ? loop_sock_told(&up->sock) : loop_sock_waiting(&up->sock);
+        enum loop_waiting waiting = loop_sock_waiting(&up->sock);
         if (waiting != LOOP_WAITING_NOTHING) {
             if (waiting == LOOP_WAITING_BYTES)
                 proxy_fault(pool, PROXY_ATTEMPT_IDLE_BYTES);
