@@ -194,8 +194,8 @@ struct cache_filler *cache_fill_begin(struct cache_store *store,
                                       const struct cache_request *request,
                                       const struct http_head *response, enum http_framing framing,
                                       int64_t request_us, int64_t response_us);
-/* FR_ERR_FULL: it grew too large or memory is out, and nobody follows; the filler is dropped and set
- * to NULL, the response goes on to the client. Where others stream along it goes on to them, too,
+/* FR_ERR_FULL: it grew too large or memory is out, and nobody follows; the filler is dropped and
+ * set to NULL, the response goes on to the client. Where others stream along it goes on to them, too,
  * unstored: see _stalls. */
 FR_MUST_USE enum fr_err cache_fill_add(struct cache_filler **filler, struct fr_view data);
 /* What comes in is for the flight's waiters too, as it comes. False: it is nobody else's (it has to
@@ -266,8 +266,8 @@ bool cache_flight_part(struct cache_flight *flight, size_t index, struct fr_view
 /* From here on what comes is kept for this waiter until it has taken it. False: it goes by already,
  * or is no longer coming. */
 bool cache_flight_follow(struct cache_flight *flight, struct cache_waiter *waiter);
-/* What goes by behind the parts, from byte `at` of the whole on: copied, at most `max` bytes. False:
- * the waiter was so slow for so long that it went on without it. */
+/* What goes by behind the parts, from byte `at` of the whole on: copied, at most `max`. False: the
+ * waiter was so slow for so long that it went on without it. */
 FR_MUST_USE bool cache_flight_take(struct cache_flight *flight, struct cache_waiter *waiter,
                                    uint64_t at, char *out, size_t max, size_t *out_bytes);
 void cache_flight_quit(struct cache_flight **flight, struct cache_waiter *waiter);
