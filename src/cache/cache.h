@@ -195,8 +195,8 @@ struct cache_filler *cache_fill_begin(struct cache_store *store,
                                       const struct http_head *response, enum http_framing framing,
                                       int64_t request_us, int64_t response_us);
 /* FR_ERR_FULL: it grew too large or memory is out, and nobody follows; the filler is dropped and
- * set to NULL, the response goes on to the client. Where others stream along it goes on to them, too,
- * unstored: see _stalls. */
+ * set to NULL, the response goes on to the client. Where others stream along it goes on to them,
+ * too, unstored: see _stalls. */
 FR_MUST_USE enum fr_err cache_fill_add(struct cache_filler **filler, struct fr_view data);
 /* What comes in is for the flight's waiters too, as it comes. False: it is nobody else's (it has to
  * be validated before it is used, or is a part), and the flight is still to be ended. Else *flight
