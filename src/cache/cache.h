@@ -194,13 +194,20 @@ struct cache_filler *cache_fill_begin(struct cache_store *store,
                                       const struct cache_request *request,
                                       const struct http_head *response, enum http_framing framing,
                                       int64_t request_us, int64_t response_us);
-/* FR_ERR_FULL: it grew too large or memory is out; the filler is dropped and set to NULL, the
- * response goes on to the client. */
+/* FR_ERR_FULL: it grew too large or memory is out, and nobody follows; the filler is dropped and
+ * set to NULL, the response goes on to the client. Where others stream along it goes on to them,
+ * too, unstored: see _stalls. */
 FR_MUST_USE enum fr_err cache_fill_add(struct cache_filler **filler, struct fr_view data);
 /* What comes in is for the flight's waiters too, as it comes. False: it is nobody else's (it has to
  * be validated before it is used, or is a part), and the flight is still to be ended. Else *flight
  * is NULL, and ends with the filler. */
 bool cache_fill_share(struct cache_filler *filler, struct cache_flight **flight);
+/* So much goes by at a time: then whoever is slowest is waited for. A caller that adds nonetheless
+ * leaves it behind. NULL: no. */
+#define CACHE_PASSING_BYTES (1024 * 1024)
+#define CACHE_PASSING_ADD_MAX (256 * 1024) /* that is added between two questions */
+#define CACHE_PASSING_MAX 64 /* at a time; of more, those who follow are cut off */
+bool cache_fill_stalls(const struct cache_filler *filler);
 bool
 cache_fill_wanted(const struct cache_filler *filler); /* shared, and somebody waits; NULL: no */
 /* The body came whole: others may see it, unless the target was invalidated since request_us. */
@@ -220,6 +227,8 @@ struct cache_waiter {
     struct fr_list link;     /* the flight's */
     void (*wake)(void *ctx); /* from any thread, under a lock: there is news, or there may be */
     void *ctx;
+    bool follows; /* the flight's: it streams what comes */
+    uint64_t at;  /* ... and has taken all before this, once it goes by */
 };
 enum cache_board {
     CACHE_BOARD_LEAD,  /* fetch, and end the flight with one of the calls below */
@@ -246,12 +255,21 @@ enum cache_flight_state {
     CACHE_FLIGHT_ALONE,
     CACHE_FLIGHT_FAILED, /* *out_status */
     CACHE_FLIGHT_BROKEN,
+    CACHE_FLIGHT_PASSING, /* too much to be kept: it goes by those who follow it already */
+    CACHE_FLIGHT_PASSED,  /* ... and all of it has come */
 };
 enum cache_flight_state cache_flight_look(struct cache_flight *flight,
                                           struct cache_entry **out_entry, int *out_status);
 uint64_t cache_flight_length(const struct cache_flight *flight); /* of what is coming */
 /* As cache_entry_body, of an entry that is coming. What is shown stays where it is. */
 bool cache_flight_part(struct cache_flight *flight, size_t index, struct fr_view *out);
+/* From here on what comes is kept for this waiter until it has taken it. False: it goes by already,
+ * or is no longer coming. */
+bool cache_flight_follow(struct cache_flight *flight, struct cache_waiter *waiter);
+/* What goes by behind the parts, from byte `at` of the whole on: copied, at most `max`. False: the
+ * waiter was so slow for so long that it went on without it. */
+FR_MUST_USE bool cache_flight_take(struct cache_flight *flight, struct cache_waiter *waiter,
+                                   uint64_t at, char *out, size_t max, size_t *out_bytes);
 void cache_flight_quit(struct cache_flight **flight, struct cache_waiter *waiter);
 /* True when 304 is the answer to this GET or HEAD (If-None-Match, If-Modified-Since). */
 bool cache_entry_not_modified(const struct cache_entry *entry, const struct http_head *request);

@@ -21,7 +21,7 @@
 #define STATUS_BYTES 13 /* "HTTP/1.1 200 " */
 
 /* What is not stored: what ends at this hop, what the sender writes itself (Age, Content-Length, of
- * a part or a 200 also Content-Range), a member's load at that moment, which is nobody's a second
+ * a part also Content-Range), a member's load at that moment, which is nobody's a second
  * later, and what the response or the route keep from being shared. */
 static bool
 field_stays(const struct cache__entry_plan *plan, const struct http_field *field)
@@ -32,8 +32,7 @@ field_stays(const struct cache__entry_plan *plan, const struct http_field *field
     case HTTP_FIELD_ENDPOINT_LOAD_METRICS:
         return false;
     case HTTP_FIELD_CONTENT_RANGE:
-        /* It says nothing in a 200 (RFC 9110 section 14.4), and would contradict ours in a 206. */
-        if (plan->part_of || plan->response->status == 200)
+        if (plan->part_of)
             return false;
         break;
     case HTTP_FIELD_SET_COOKIE:

@@ -25,6 +25,7 @@
 struct cache_filler {
     uint32_t magic;
     bool length_known;
+    bool passing;    /* too much: nothing of it is kept but what those who follow have to get */
     bool joins;      /* the body is one part with room for what another entry held of it */
     uint64_t length; /* of what comes */
     int64_t request_us;
@@ -275,24 +276,40 @@ cache_fill_wanted(const struct cache_filler *filler)
     return filler && filler->flight && cache_flight_wanted(filler->flight);
 }
 
-/* As cache_fill_add, the flight locked. False: it is too much. */
+bool
+cache_fill_stalls(const struct cache_filler *filler)
+{
+    return filler && filler->passing && cache__flight_stalls(filler->flight);
+}
+
+/* As cache_fill_add, the flight locked. False: it is too much, and *data is what was not taken. */
 static bool
-take_in(struct cache_filler *self, struct fr_view data, enum cache__refusal *out_refusal)
+take_in(struct cache_filler *self, struct fr_view *data, enum cache__refusal *out_refusal)
 {
     struct cache_entry *entry = self->entry;
     uint64_t max = self->length_known ? self->length : cache__store_object_max(entry->store);
     *out_refusal = CACHE__REFUSED_LARGE;
-    if (data.len > max - entry->body->bytes)
+    if (data->len > max - entry->body->bytes)
         return false;
     *out_refusal = CACHE__REFUSED_FULL;
-    while (data.len > 0) {
-        size_t bytes = cache__body_append(entry->body, &self->filling, data);
-        data = fr_view_make(data.ptr + bytes, data.len - bytes);
-        if (data.len > 0 &&
+    while (data->len > 0) {
+        size_t bytes = cache__body_append(entry->body, &self->filling, *data);
+        *data = fr_view_make(data->ptr + bytes, data->len - bytes);
+        if (data->len > 0 &&
             !cache__body_grow(entry->store, owner_of(entry), entry->body, &self->filling))
             return false;
     }
     return true;
+}
+
+/* It is theirs who follow, as long as there are any. */
+static enum fr_err
+pass_on(struct cache_filler **filler, struct fr_view data)
+{
+    if (cache__flight_pass_on((*filler)->flight, data))
+        return FR_OK;
+    cache_fill_drop(filler);
+    return FR_ERR_FULL;
 }
 
 enum fr_err
@@ -303,14 +320,19 @@ cache_fill_add(struct cache_filler **filler, struct fr_view data)
     fr_require(self->magic == FILLER_MAGIC);
     if (self->joins)
         return join_add(filler, data);
+    if (self->passing)
+        return pass_on(filler, data);
     if (self->flight)
         cache__flight_lock(self->flight);
-    bool taken = take_in(self, data, &refusal);
+    bool taken = take_in(self, &data, &refusal);
     if (self->flight)
         cache__flight_unlock(self->flight);
     if (taken)
         return FR_OK;
     cache__store_refused(self->entry->store, refusal);
+    self->passing = self->flight && cache__flight_pass(self->flight, self->entry);
+    if (self->passing)
+        return pass_on(filler, data);
     cache_fill_drop(filler);
     return FR_ERR_FULL;
 }
@@ -334,17 +356,19 @@ cache_fill_commit(struct cache_filler **filler)
 {
     const struct cache_filler *self = *filler;
     int64_t request_us = self->request_us;
+    bool kept = !self->passing;
     bool whole = !self->length_known ||
                  (self->joins ? self->length == 0 : self->entry->body->bytes == self->length);
     struct cache_flight *flight;
     struct cache_entry *entry = filler_end(filler, &flight);
     if (flight)
         cache__flight_lock(flight);
-    if (whole && !(flight && cache__flight_read(flight))) /* what is being read stays in place */
+    if (whole && kept &&
+        !(flight && cache__flight_read(flight))) /* what is being read stays in place */
         cache__body_trim(entry->store, owner_of(entry), entry->body);
     if (flight)
         cache__flight_unlock(flight);
-    if (whole)
+    if (whole && kept)
         cache__store_take(entry->store, entry, request_us);
     if (flight)
         cache__flight_end(&flight, whole);

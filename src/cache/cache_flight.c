@@ -12,12 +12,17 @@
  * requests).
  *
  *     PENDING -- share --> COMING -- whole --> WHOLE      waiters answer from the entry
- *        |                    '----- cut ---> BROKEN      ... those that have not begun ask again
+ *        |                    |----- cut ---> BROKEN      ... those that have not begun ask again
+ *        |                    '- too much --> PASSING -- whole --> PASSED    ... likewise
  *        |-- alone --> ALONE                              waiters ask, each for itself
  *        |-- fail ---> FAILED                             waiters get the leader's error
  *        '-- lost: PENDING without a leader               the waiter woken first leads
  *
  * Only PENDING and COMING are found by newcomers.
+ *
+ * What outgrows the store while others stream along goes by them in a window of
+ * CACHE_PASSING_BYTES. The leader waits for the slowest of them, up to a limit that is the
+ * caller's; then that one is left behind and told so.
  */
 #include "cache/cache_priv.h"
 
@@ -32,10 +37,18 @@
 #define ALONE_SLOTS 1024 /* targets remembered as not for sharing */
 #define ALONE_S 120      /* for so long: then one is tried again */
 
+/* The last bytes of what goes by. */
+struct window {
+    uint64_t first;                 /* of the whole: what is before stands in the entry */
+    uint64_t end;                   /* behind the last byte that came */
+    char data[CACHE_PASSING_BYTES]; /* byte n is at n % CACHE_PASSING_BYTES */
+};
+
 struct cache_flight {
     uint32_t magic;
     uint32_t refs; /* atomic */
     /* set once */
+    struct cache__flights *flights;
     struct flight_shard *shard;
     struct cache_flight_id id;
     uint64_t serial; /* of the newest purge when it began: later ones may concern it */
@@ -47,6 +60,7 @@ struct cache_flight {
     int status;      /* FAILED: of the answer */
     uint64_t length; /* COMING: constant from then on; or CACHE_LENGTH_UNKNOWN */
     struct cache_entry *entry;
+    struct window *window; /* NULL until it passes */
     struct fr_list waiters;
 };
 
@@ -58,6 +72,7 @@ struct flight_shard {
 struct cache__flights {
     /* shared, atomic: the upper half of the id and, in seconds, until when */
     uint64_t alone[ALONE_SLOTS];
+    uint32_t windows;
     struct flight_shard shards[SHARDS];
 };
 
@@ -127,6 +142,27 @@ bucket_of(struct flight_shard *shard, struct fr_hash128 key)
     return &shard->buckets[key.lo % BUCKETS];
 }
 
+static struct window *
+window_new(struct cache__flights *flights, uint64_t first)
+{
+    struct window *window = NULL;
+    if (__atomic_fetch_add(&flights->windows, 1, __ATOMIC_RELAXED) < CACHE_PASSING_MAX)
+        window = fr_alloc(sizeof(*window));
+    if (window)
+        window->first = window->end = first;
+    else
+        __atomic_fetch_sub(&flights->windows, 1, __ATOMIC_RELAXED);
+    return window;
+}
+
+static void
+window_free(struct cache__flights *flights, struct window *window)
+{
+    if (window)
+        __atomic_fetch_sub(&flights->windows, 1, __ATOMIC_RELAXED);
+    fr_free(window);
+}
+
 static void
 flight_unref(struct cache_flight **flight)
 {
@@ -139,6 +175,7 @@ flight_unref(struct cache_flight **flight)
         return;
     fr_insist(!old->listed && fr_list_empty(&old->waiters));
     cache_entry_unref(&old->entry);
+    window_free(old->flights, old->window);
     old->magic = 0;
     fr_free(old);
 }
@@ -196,7 +233,7 @@ cache_flight_board(struct cache_store *store, const struct cache_flight_id *id, 
     struct cache_flight *flight = flight_find(shard, id, serial);
     if (!flight) {
         *spare = (struct cache_flight){
-            .magic = FLIGHT_MAGIC, .shard = shard, .id = *id, .serial = serial};
+            .magic = FLIGHT_MAGIC, .flights = flights, .shard = shard, .id = *id, .serial = serial};
         flight = spare;
         spare = NULL;
         fr_list_init(&flight->waiters);
@@ -319,8 +356,123 @@ cache__flight_unlock(struct cache_flight *flight)
 void
 cache__flight_end(struct cache_flight **flight, bool whole)
 {
-    end(*flight, whole ? CACHE_FLIGHT_WHOLE : CACHE_FLIGHT_BROKEN, 0);
+    enum cache_flight_state good = (*flight)->window ? CACHE_FLIGHT_PASSED : CACHE_FLIGHT_WHOLE;
+    end(*flight, whole ? good : CACHE_FLIGHT_BROKEN, 0);
     flight_unref(flight);
+}
+
+/* ---- what goes by ---------------------------------------------------------------------------- */
+
+/* The lock is held. False: nobody follows. *out: up to where everybody has taken it, those that
+ * were left behind aside. */
+static bool
+slowest(const struct cache_flight *flight, uint64_t *out)
+{
+    const struct window *window = flight->window;
+    bool any = false;
+    *out = window->end;
+    FR_LIST_EACH(&flight->waiters, node)
+    {
+        const struct cache_waiter *waiter = FR_CONTAINER(node, struct cache_waiter, link);
+        uint64_t at = waiter->at > window->first ? waiter->at : window->first;
+        if (!waiter->follows || window->end - at > CACHE_PASSING_BYTES)
+            continue;
+        any = true;
+        if (at < *out)
+            *out = at;
+    }
+    return any;
+}
+
+bool
+cache__flight_pass(struct cache_flight *flight, const struct cache_entry *entry)
+{
+    uint64_t at;
+    struct window *window = window_new(flight->flights, entry->body->bytes);
+    alone_remember(flight->flights, &flight->id, cache__entry_freshness(entry).response_us);
+    if (!window)
+        return false;
+    fr_lock_take(&flight->shard->lock);
+    flight->window = window;
+    bool any = slowest(flight, &at);
+    if (any) {
+        flight->state = CACHE_FLIGHT_PASSING;
+        unlist(flight);
+        wake_all(flight);
+    } else {
+        flight->window = NULL;
+    }
+    fr_lock_give(&flight->shard->lock);
+    if (!any)
+        window_free(flight->flights, window);
+    return any;
+}
+
+bool
+cache__flight_pass_on(struct cache_flight *flight, struct fr_view data)
+{
+    uint64_t at;
+    fr_lock_take(&flight->shard->lock);
+    struct window *window = flight->window;
+    bool any = slowest(flight, &at);
+    while (any && data.len > 0) {
+        size_t to = window->end % CACHE_PASSING_BYTES;
+        size_t bytes = CACHE_PASSING_BYTES - to < data.len ? CACHE_PASSING_BYTES - to : data.len;
+        memcpy(window->data + to, data.ptr, bytes);
+        window->end += bytes;
+        data = fr_view_make(data.ptr + bytes, data.len - bytes);
+    }
+    wake_all(flight);
+    fr_lock_give(&flight->shard->lock);
+    return any;
+}
+
+bool
+cache__flight_stalls(struct cache_flight *flight)
+{
+    uint64_t at;
+    fr_lock_take(&flight->shard->lock);
+    const struct window *window = flight->window;
+    bool stalls = window && slowest(flight, &at) &&
+                  window->end - at > CACHE_PASSING_BYTES - CACHE_PASSING_ADD_MAX;
+    fr_lock_give(&flight->shard->lock);
+    return stalls;
+}
+
+bool
+cache_flight_follow(struct cache_flight *flight, struct cache_waiter *waiter)
+{
+    fr_lock_take(&flight->shard->lock);
+    waiter->follows = flight->state == CACHE_FLIGHT_COMING || flight->state == CACHE_FLIGHT_WHOLE;
+    waiter->at = 0;
+    bool follows = waiter->follows;
+    fr_lock_give(&flight->shard->lock);
+    return follows;
+}
+
+bool
+cache_flight_take(struct cache_flight *flight, struct cache_waiter *waiter, uint64_t at, char *out,
+                  size_t max, size_t *out_bytes)
+{
+    size_t done = 0;
+    fr_lock_take(&flight->shard->lock);
+    const struct window *window = flight->window;
+    bool there = window && at >= window->first;
+    bool behind = there && window->end - at > CACHE_PASSING_BYTES;
+    size_t bytes = there && !behind ? (size_t)(window->end - at) : 0;
+    if (bytes > max)
+        bytes = max;
+    while (done < bytes) {
+        size_t from = (at + done) % CACHE_PASSING_BYTES;
+        size_t piece =
+            CACHE_PASSING_BYTES - from < bytes - done ? CACHE_PASSING_BYTES - from : bytes - done;
+        memcpy(out + done, window->data + from, piece);
+        done += piece;
+    }
+    waiter->at = at + done;
+    fr_lock_give(&flight->shard->lock);
+    *out_bytes = done;
+    return !behind;
 }
 
 /* ---- waiters --------------------------------------------------------------------------------- */

@@ -399,6 +399,12 @@ void cache__flight_lock(struct cache_flight *flight);
 bool cache__flight_read(const struct cache_flight *flight); /* by anybody; locked */
 void cache__flight_unlock(struct cache_flight *flight);
 void cache__flight_end(struct cache_flight **flight, bool whole);
+/* The entry holds all that it ever will: nobody is to wait for this target for a while. False:
+ * nobody follows, or no memory. */
+bool cache__flight_pass(struct cache_flight *flight, const struct cache_entry *entry);
+/* What comes then. False: nobody follows any more. */
+bool cache__flight_pass_on(struct cache_flight *flight, struct fr_view data);
+bool cache__flight_stalls(struct cache_flight *flight);
 
 /* ---- store (cache_store.c) ------------------------------------------------------------------- */
 

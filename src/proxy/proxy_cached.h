@@ -52,6 +52,9 @@ bool proxy_cached_takes(struct proxy_exchange *x, const struct http_head *respon
 /* It goes on: begins storing, updates or invalidates. */
 void proxy_cached_response(struct proxy_exchange *x, const struct http_head *response);
 void proxy_cached_add(struct proxy_exchange *x, struct fr_view data);
+/* Others stream along, and the slowest of them has to take some first: proxy_relay is called again.
+ */
+bool proxy_cached_stalls(struct proxy_exchange *x);
 /* No member gave an answer. True: the client gets a stale one. Else *status may change. */
 bool proxy_cached_rescues(struct proxy_exchange *x, int *status);
 /* The conditions that the member is asked with. */

@@ -19,6 +19,8 @@
 #define CACHE_STATUS_BYTES 128
 #define OWN_FIELDS_BYTES (CACHE_STATUS_BYTES + 128)
 
+#define HEAD_206 "HTTP/1.1 206 Partial Content\r\n"
+
 /* ---- Cache-Status ---------------------------------------------------------------------------- */
 
 static const char *const forward_words[] = {
@@ -172,13 +174,41 @@ proxy_cached_put_fields(struct proxy_exchange *x, int64_t length)
     return err ? err : print_own_fields(x, &what, &x->down_head);
 }
 
+static bool
+has_content_range(struct fr_view head)
+{
+    struct fr_view line;
+    while (fr_view_split(&head, '\n', &line))
+        if (fr_view_istarts(line, FR_VIEW("content-range:")))
+            return true;
+    return false;
+}
+
+/* A Content-Range says nothing in a 200 (RFC 9110 section 14.4) and is stored as any other field
+ * (RFC 9111 section 3.1); in a 206 made of it, it would contradict ours. */
+static enum fr_err
+print_206_fields(struct fr_view head, struct fr_buf *out)
+{
+    struct fr_view line;
+    enum fr_err err = fr_buf_append_view(out, FR_VIEW(HEAD_206));
+    (void)fr_view_split(&head, '\n', &line); /* its own status line */
+    while (!err && fr_view_split(&head, '\n', &line)) {
+        if (line.len == 0 || fr_view_istarts(line, FR_VIEW("content-range:")))
+            continue;
+        err = fr_buf_append_view(out, line); /* with its CR */
+        if (!err)
+            err = fr_buf_append_view(out, FR_VIEW("\n"));
+    }
+    return err;
+}
+
 /* The stored head, or what of it stands in another answer, as iovecs; what is made goes to
  * down_head first, so that its own fields can follow there. */
 static enum fr_err
 gather_head(struct proxy_exchange *x, const struct cache_selection *what, struct iovec *iov,
             int *count)
 {
-    static const struct fr_view partial = {"HTTP/1.1 206 Partial Content\r\n", 30};
+    static const struct fr_view partial = {HEAD_206, sizeof(HEAD_206) - 1};
     struct fr_view head = cache_entry_head(x->entry), line;
     fr_buf_clear(&x->down_head);
     if (what->status == 304)
@@ -187,6 +217,8 @@ gather_head(struct proxy_exchange *x, const struct cache_selection *what, struct
         return fr_buf_printf(&x->down_head, "HTTP/1.1 416 %s\r\nDate: %.*s\r\n", http_reason(416),
                              FR_VIEW_ARG(proxy_worker_date(x->worker)));
     if (what->status == 206 && cache_entry_status(x->entry) != 206) {
+        if (has_content_range(head))
+            return print_206_fields(head, &x->down_head);
         (void)fr_view_split(&head, '\n', &line);
         iov[(*count)++] = (struct iovec){(char *)(uintptr_t)partial.ptr, partial.len};
     }

@@ -240,7 +240,37 @@ proxy_cached_response(struct proxy_exchange *x, const struct http_head *response
 void
 proxy_cached_add(struct proxy_exchange *x, struct fr_view data)
 {
-    /* Too large after all: the filler is gone then, and the response goes on unstored. */
-    if (x->filler && cache_fill_add(&x->filler, data) != FR_OK)
-        x->storing = false;
+    /* Too large after all: the filler is gone then, and the response goes on unstored; where there
+     * is no client it is for nobody. */
+    if (!x->filler || cache_fill_add(&x->filler, data) == FR_OK)
+        return;
+    x->storing = false;
+    x->outgrown = x->client->sink;
+}
+
+static void
+on_stall_look(void *ctx)
+{
+    struct proxy_exchange *x = ctx;
+    fr_insist(x->magic == PROXY_EXCHANGE_MAGIC);
+    if (x->up)
+        proxy_relay(x);
+}
+
+bool
+proxy_cached_stalls(struct proxy_exchange *x)
+{
+    int64_t now_us = loop_now_us(x->worker->loop);
+    if (!cache_fill_stalls(x->filler)) {
+        x->stalled_us = 0;
+        return false;
+    }
+    if (x->stalled_us == 0)
+        x->stalled_us = now_us;
+    if (now_us - x->stalled_us >= PROXY_STALL_US)
+        return false; /* the next bytes leave the slowest behind */
+    if (x->up)
+        loop_timer_stop(&x->up->timer); /* the silence is not the member's */
+    loop_timer_start(x->worker->loop, &x->stall, PROXY_STALL_LOOK_US, on_stall_look, x);
+    return true;
 }

@@ -6,7 +6,10 @@
  * Threads:    the leader may be on another worker. News come as a message; what a waiter needs for
  *             that outlives its exchange until the last message is in.
  * Memory:     one struct a waiter. Bytes go out from where they are stored; who is slow keeps
- * nobody waiting. Follows:    RFC 9111 section 4 (collapsed requests), RFC 9110 section 8.6.
+ *             nobody waiting, unless what comes is too much to be stored: then it goes by in the
+ *             flight's window, each copies its next piece (PROXY_SEND_BYTES_MAX), and the leader
+ *             waits for the slowest, PROXY_STALL_US at a time at most.
+ * Follows:    RFC 9111 section 4 (collapsed requests), RFC 9110 section 8.6.
  *
  * On news that the response is not for it, an exchange begins again, from its route on, with the
  * head that it kept: all it decided before may have changed meanwhile.
@@ -22,10 +25,19 @@ struct proxy_wait {
     struct proxy_exchange *x; /* NULL: it left; freed with the message under way */
     struct loop_msg msg;
     bool posted; /* atomic */
+    uint64_t at; /* byte of the whole that is next */
+    char *piece; /* of what goes by, being sent; NULL until it does */
 };
 
 static void on_news(void *ctx);
 static void stream(struct proxy_exchange *x);
+
+static void
+wait_free(struct proxy_wait *wait)
+{
+    fr_free(wait->piece);
+    fr_free(wait);
+}
 
 /* On any thread, under the flight's lock. */
 static void
@@ -46,7 +58,7 @@ proxy_wait_leave(struct proxy_exchange *x)
     wait->x = NULL;
     cache_flight_quit(&wait->flight, &wait->waiter); /* nobody wakes it any more */
     if (!__atomic_load_n(&wait->posted, __ATOMIC_ACQUIRE))
-        fr_free(wait);
+        wait_free(wait);
 }
 
 enum cache_board
@@ -89,6 +101,27 @@ part_is_over(struct proxy_exchange *x)
     return cache_flight_part(x->wait->flight, x->part_index, &part) && part.len == x->part_offset;
 }
 
+/* What is too much to be stored, from behind what was. False: it is lost to this one. */
+static bool
+gather_passing(struct proxy_exchange *x, struct iovec *iov, int *count, size_t room,
+               size_t *bytes)
+{
+    struct proxy_wait *wait = x->wait;
+    size_t taken = 0;
+    if (room == 0)
+        return true;
+    if (!wait->piece)
+        wait->piece = fr_alloc(PROXY_SEND_BYTES_MAX);
+    if (!wait->piece ||
+        !cache_flight_take(wait->flight, &wait->waiter, wait->at, wait->piece, room, &taken))
+        return false;
+    if (taken > 0)
+        iov[(*count)++] = (struct iovec){wait->piece, taken};
+    wait->at += taken;
+    *bytes += taken;
+    return true;
+}
+
 /* The next slice of what is there. */
 static int
 gather(struct proxy_exchange *x, struct iovec *iov, int count, int max, size_t *out_bytes)
@@ -111,8 +144,15 @@ gather(struct proxy_exchange *x, struct iovec *iov, int count, int max, size_t *
         room -= bytes;
         *out_bytes += bytes;
         x->part_offset += bytes;
+        x->wait->at += bytes;
     }
     return count;
+}
+
+static bool
+passes(enum cache_flight_state state)
+{
+    return state == CACHE_FLIGHT_PASSING || state == CACHE_FLIGHT_PASSED;
 }
 
 static void
@@ -137,9 +177,16 @@ stream(struct proxy_exchange *x)
     /* Asked first: what is there is then all there will be. */
     enum cache_flight_state state = cache_flight_look(x->wait->flight, NULL, &status);
     int first = x->begun ? 0 : 2, head_at = first;
-    int count = gather(x, iov, first + chunked, LOOP_IOV_MAX - 1, &bytes);
-    x->response_done =
-        state == CACHE_FLIGHT_WHOLE && bytes < PROXY_SEND_BYTES_MAX && count < LOOP_IOV_MAX - 1;
+    int count = gather(x, iov, first + chunked, LOOP_IOV_MAX - 2, &bytes);
+    bool more = bytes == PROXY_SEND_BYTES_MAX || count == LOOP_IOV_MAX - 2;
+    if (passes(state) && !more &&
+        !gather_passing(x, iov, &count, PROXY_SEND_BYTES_MAX - bytes, &bytes)) {
+        PROXY_COUNT(x->worker, cache_left_behind);
+        proxy_exchange_fail(x, 502, "what others waited for too went on without this one");
+        return;
+    }
+    more |= bytes == PROXY_SEND_BYTES_MAX;
+    x->response_done = (state == CACHE_FLIGHT_WHOLE || state == CACHE_FLIGHT_PASSED) && !more;
     if (state == CACHE_FLIGHT_BROKEN && bytes == 0) {
         proxy_exchange_fail(x, 502, "the response that others waited for too broke off");
         return;
@@ -191,15 +238,29 @@ stream_begin(struct proxy_exchange *x, struct cache_entry *take_entry)
 
 /* ---- news ------------------------------------------------------------------------------------ */
 
+static void
+ask_alone(struct proxy_exchange *x)
+{
+    proxy_wait_leave(x);
+    x->alone = true;
+    proxy_exchange_again(x);
+}
+
 /* It answers: as a stored one once it is whole, or when no body is sent. */
 static void
 answer(struct proxy_exchange *x, struct cache_entry *take_entry, bool whole)
 {
     const struct http_head *request = &x->worker->request_head;
+    bool bodiless = cache_entry_not_modified(take_entry, request) ||
+                    cache_entry_status(take_entry) == 204;
+    if (!whole && !bodiless && !cache_flight_follow(x->wait->flight, &x->wait->waiter)) {
+        cache_entry_unref(&take_entry); /* it goes by already, or broke off */
+        ask_alone(x);
+        return;
+    }
     PROXY_COUNT(x->worker, cache_collapsed);
     x->collapsed = x->from_cache = x->entry_counted = true;
-    if (whole || cache_entry_not_modified(take_entry, request) ||
-        cache_entry_status(take_entry) == 204) {
+    if (whole || bodiless) {
         proxy_wait_leave(x);
         x->entry = take_entry;
         proxy_cached_answer(x, request);
@@ -264,5 +325,5 @@ on_news(void *ctx)
     if (wait->x)
         woken(wait->x);
     else
-        fr_free(wait);
+        wait_free(wait);
 }

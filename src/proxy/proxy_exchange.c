@@ -104,6 +104,7 @@ exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
     fr_insist(x->magic == PROXY_EXCHANGE_MAGIC && client->exchange == x);
     proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
     loop_timer_stop(&x->half_closed);
+    loop_timer_stop(&x->stall);
     proxy_queue_leave(x);
     proxy_note_end(x, end);
     proxy_cached_end(x);
@@ -228,7 +229,9 @@ on_sent(void *ctx, int status)
     cluster_count_add(&x->worker->counters.bytes_out, x->down_sending_bytes);
     proxy_note_sent(x, x->down_sending_bytes);
     proxy_pace_moved(x->client, &x->client->reading);
-    x->after(x);
+    proxy_after_fn after = x->after;
+    x->after = NULL;
+    after(x);
 }
 
 void

@@ -49,6 +49,8 @@
 #define PROXY_HALF_CLOSED_US 5000000 /* of waiting with one who may be gone */
 #define PROXY_LINGER_BYTES_MAX 1048576 /* how much: the client must see the answer, not a reset */
 #define PROXY_UNREAD_BYTES_MAX 16384 /* of an answer: past it, whether it was read is asked */
+#define PROXY_STALL_US (10 * FR_US_PER_S) /* a response waits so long for one who streams along */
+#define PROXY_STALL_LOOK_US 2000 /* ... and looks so often whether it still has to */
 #define PROXY_SEND_BYTES_MAX 131072  /* one send of a stored body: progress is judged by sends */
 #define PROXY_KEPT_BUF_BYTES 16384   /* a free-listed buffer that grew larger is let go */
 #define PROXY_FREE_MAX 1024          /* objects kept on one free list */
@@ -307,7 +309,7 @@ struct proxy_exchange {
     char down_chunk[HTTP_CHUNK_HEAD_BYTES];
     struct fr_buf down_trailers;
     size_t down_sending_bytes;
-    void (*after)(struct proxy_exchange *x); /* of the send under way */
+    void (*after)(struct proxy_exchange *x); /* of the send under way; else NULL */
     struct loop_timer half_closed; /* runs while nothing was sent to a client that has ended */
     int fail_status; /* to be answered once the 1xx under way is out; 0: none */
     const char *fail_words;
@@ -344,6 +346,9 @@ struct proxy_exchange {
     int64_t request_wall_us;
     struct cache_policy policy;
     struct cache_filler *filler;
+    struct loop_timer stall; /* others who stream along are waited for */
+    int64_t stalled_us;      /* since when; 0 = not */
+    bool outgrown;           /* a fetch without a client that can be stored no more */
     struct cache_entry *entry;      /* that answers */
     bool entry_counted;        /* a reference; else our reader holds it */
     struct cache_entry *stale;      /* that may, once the member was asked */

@@ -268,6 +268,10 @@ relay_body(struct proxy_exchange *x)
         return;
     }
     store_runs(x, &runs, first);
+    if (x->outgrown && step == HTTP_MORE) {
+        proxy_exchange_drop(x); /* nobody would read the rest */
+        return;
+    }
     if (step == HTTP_DONE)
         finish_response(x);
     if (chunked && (runs.bytes > 0 || x->response_done))
@@ -304,6 +308,6 @@ proxy_relay(struct proxy_exchange *x)
         proxy_upstream_want(x->up);
         return; /* comes back here when the client took it */
     }
-    if (x->head_ready || relay_head(x))
+    if ((x->head_ready || relay_head(x)) && !proxy_cached_stalls(x))
         relay_body(x);
 }

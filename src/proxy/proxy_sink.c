@@ -74,7 +74,9 @@ on_absorbed(void *ctx)
 {
     struct proxy_exchange *x = ((struct proxy_client *)ctx)->exchange;
     fr_insist(x && x->magic == PROXY_EXCHANGE_MAGIC);
-    x->after(x);
+    proxy_after_fn after = x->after;
+    x->after = NULL;
+    after(x);
 }
 
 void
@@ -94,7 +96,6 @@ bool
 proxy_sink_take_over(struct proxy_exchange *x)
 {
     struct proxy_client *client = x->client;
-    bool sending = loop_send_pending(&client->sock);
     if (client->sink || x->worker->stopping || !x->request_done)
         return false;
     bool wanted = x->flight ? cache_flight_wanted(x->flight) : cache_fill_wanted(x->filler);
@@ -109,7 +110,7 @@ proxy_sink_take_over(struct proxy_exchange *x)
     x->client = sink;
     x->keep_alive = false;
     sink->exchange = x;
-    if (sending) /* its bytes go nowhere now */
+    if (x->after) /* a send is under way, or failed just now: its bytes go nowhere */
         proxy_sink_send(x, x->after);
     proxy_client_close(client);
     return true;

@@ -108,6 +108,18 @@ def test_a_304_updates_field_by_field(script):
     assert len(script.asked[path]) == 2
 
 
+def test_a_content_range_of_a_200_is_kept_and_not_mixed_with_ours(script):
+    """RFC 9111 section 3.1, RFC 9110 section 14.4."""
+    path = f"/row/{next(NUMBERS)}"
+    script.steps[path] = [ok(MA, ("Content-Range", "bytes 7-8/9"), ("X-A", "1"))]
+    for _ in range(2):
+        assert http1.fetch(script.edge.address, path).get("Content-Range") == "bytes 7-8/9"
+    got = http1.fetch(script.edge.address, path, fields=[("Range", "bytes=1-2")])
+    assert (got.status, got.text, got.get("X-A")) == (206, "el", "1")
+    assert got.get("Content-Range") == "bytes 1-2/5"
+    assert len([n for n, _ in got.fields if n.lower() == "content-range"]) == 1
+
+
 def test_what_an_unsafe_method_invalidates(script):
     """RFC 9111 section 4.4: the target, and what Location names of the same origin."""
     base = f"/row/{next(NUMBERS)}"

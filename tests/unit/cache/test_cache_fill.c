@@ -37,8 +37,8 @@ stored_head(void **state)
     struct cache_entry *entry;
     assert_int_equal(help_get(store, GET(""), NOW + 2 * S, &entry), CACHE_FRESH);
     struct fr_view head = cache_entry_head(entry);
-    const char *want = "HTTP/1.1 200 Fine\r\nX-A: 1\r\nx-a: \r\nCache-Control: max-age=60\r\n"
-                       "Date: " NOW_TEXT "\r\n";
+    const char *want = "HTTP/1.1 200 Fine\r\nX-A: 1\r\nx-a: \r\nContent-Range: bytes 0-1/5\r\n"
+                       "Cache-Control: max-age=60\r\nDate: " NOW_TEXT "\r\n";
     if (!fr_view_is(head, want))
         fail_msg("got: %.*s", FR_VIEW_ARG(head));
     assert_int_equal(cache_entry_status(entry), 200);
@@ -256,6 +256,161 @@ if_modified_since(void **state)
                               GET("If-None-Match: \"a\"\r\n")));
 }
 
+/* ---- what is too much for the store while others stream along ------------------------------- */
+
+struct stream {
+    struct cache_store *store;
+    struct cache_flight_id id;
+    struct cache_filler *filler; /* the leader's; shared */
+    struct cache_waiter waiters[3];
+    struct cache_flight *flights[3];
+    int news;
+    uint64_t empty;
+};
+
+static char piece[CACHE_PASSING_ADD_MAX];
+static char out[2 * CACHE_PASSING_ADD_MAX];
+
+static void
+woken(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+/* Objects are at most 1000 bytes; three wait, `following` of them stream. */
+static void
+stream_begin(struct stream *s, size_t following)
+{
+    struct cache_found found;
+    struct cache_flight *lead = NULL;
+    *s = (struct stream){.store = help_store(4 << 20, 1000)};
+    s->empty = help_live(s->store);
+    for (size_t i = 0; i < sizeof(piece); i++)
+        piece[i] = (char)(i % 251);
+    help_request(&req, GET(""));
+    help_response(&res, OK("Cache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n"));
+    struct cache_request ask = help_ask(&req, NOW);
+    assert_int_equal(cache_lookup(s->store, &ask, &found), CACHE_MISS);
+    s->id = found.flight;
+    assert_int_equal(cache_flight_board(s->store, &s->id, NOW, NULL, &lead), CACHE_BOARD_LEAD);
+    for (size_t i = 0; i < 3; i++) {
+        s->waiters[i] = (struct cache_waiter){.wake = woken, .ctx = &s->news};
+        assert_int_equal(cache_flight_board(s->store, &s->id, NOW, &s->waiters[i], &s->flights[i]),
+                         CACHE_BOARD_WAIT);
+    }
+    s->filler = cache_fill_begin(s->store, &ask, &res, res.framing, NOW, NOW);
+    assert_true(cache_fill_share(s->filler, &lead));
+    for (size_t i = 0; i < following; i++)
+        assert_true(cache_flight_follow(s->flights[i], &s->waiters[i]));
+}
+
+static void
+stream_end(struct stream *s)
+{
+    for (size_t i = 0; i < 3; i++)
+        cache_flight_quit(&s->flights[i], &s->waiters[i]);
+    assert_int_equal(help_counters(s->store).entries, 0);
+    assert_int_equal(help_live(s->store), s->empty);
+    cache_store_free(&s->store);
+}
+
+/* What waiter `who` takes from `at` on is `bytes` of the piece from `from` on. */
+static void
+takes(struct stream *s, size_t who, uint64_t at, size_t from, size_t bytes, size_t max)
+{
+    size_t taken;
+    assert_true(cache_flight_take(s->flights[who], &s->waiters[who], at, out, max, &taken));
+    assert_int_equal(taken, bytes);
+    assert_memory_equal(out, piece + from, bytes);
+}
+
+static enum cache_flight_state
+state_of(const struct stream *s, size_t who)
+{
+    struct cache_entry *entry = NULL;
+    int status;
+    enum cache_flight_state state = cache_flight_look(s->flights[who], &entry, &status);
+    assert_true(!entry || state == CACHE_FLIGHT_COMING);
+    cache_entry_unref(&entry);
+    return state;
+}
+
+static void
+what_is_too_much_goes_by(void **state)
+{
+    (void)state;
+    struct stream s;
+    struct cache_flight *late = NULL;
+    stream_begin(&s, 2);
+    assert_int_equal(cache_fill_add(&s.filler, fr_view_make(piece, 900)), FR_OK);
+    assert_int_equal(state_of(&s, 0), CACHE_FLIGHT_COMING);
+    s.news = 0;
+    assert_int_equal(cache_fill_add(&s.filler, fr_view_make(piece, 500)), FR_OK);
+    assert_true(s.news >= 3);
+    assert_int_equal(help_counters(s.store).refused_large, 1);
+    assert_int_equal(state_of(&s, 0), CACHE_FLIGHT_PASSING);
+    /* Nobody joins any more, and who had not begun goes on alone. */
+    assert_false(cache_flight_follow(s.flights[2], &s.waiters[2]));
+    assert_int_equal(cache_flight_board(s.store, &s.id, NOW, NULL, &late), CACHE_BOARD_ALONE);
+    takes(&s, 0, 10, 0, 0, sizeof(out)); /* stands in the entry, not in the window */
+    takes(&s, 0, 900, 0, 300, 300);
+    takes(&s, 0, 1200, 300, 200, sizeof(out));
+    takes(&s, 1, 900, 0, 500, sizeof(out));
+    cache_fill_commit(&s.filler);
+    assert_int_equal(state_of(&s, 0), CACHE_FLIGHT_PASSED);
+    takes(&s, 0, 1400, 0, 0, sizeof(out));
+    stream_end(&s);
+}
+
+/* The slowest one is waited for; who adds nonetheless leaves it behind, and it is told. */
+static void
+who_is_slow_is_left_behind(void **state)
+{
+    (void)state;
+    struct stream s;
+    size_t bytes;
+    uint64_t at = 1400;
+    stream_begin(&s, 2);
+    assert_int_equal(cache_fill_add(&s.filler, fr_view_make(piece, 900)), FR_OK);
+    assert_false(cache_fill_stalls(s.filler));
+    assert_int_equal(cache_fill_add(&s.filler, fr_view_make(piece, 500)), FR_OK);
+    takes(&s, 0, 900, 0, 500, sizeof(out));
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(cache_fill_stalls(s.filler), i == 3);
+        assert_int_equal(cache_fill_add(&s.filler, fr_view_make(piece, sizeof(piece))), FR_OK);
+        takes(&s, 0, at, 0, sizeof(piece), sizeof(out));
+        at += sizeof(piece);
+    }
+    assert_false(cache_flight_take(s.flights[1], &s.waiters[1], 900, out, sizeof(out), &bytes));
+    assert_false(cache_fill_stalls(s.filler)); /* nobody waits for it any more */
+    cache_flight_quit(&s.flights[0], &s.waiters[0]);
+    /* Nobody is left whom it could be for. */
+    assert_int_equal(cache_fill_add(&s.filler, fr_view_make(piece, 10)), FR_ERR_FULL);
+    assert_null(s.filler);
+    assert_int_equal(state_of(&s, 1), CACHE_FLIGHT_BROKEN);
+    assert_int_equal(
+        cache_flight_board(s.store, &s.id, NOW + 200 * S, &s.waiters[0], &s.flights[0]),
+        CACHE_BOARD_LEAD);
+    cache_flight_lost(&s.flights[0]);
+    cache_flight_quit(&s.flights[1], &s.waiters[1]);
+    cache_flight_quit(&s.flights[2], &s.waiters[2]);
+    assert_int_equal(help_live(s.store), s.empty);
+    cache_store_free(&s.store);
+}
+
+/* Without anybody who streams along it is given up, and those who wait ask again. */
+static void
+what_is_too_much_for_nobody_is_dropped(void **state)
+{
+    (void)state;
+    struct stream s;
+    stream_begin(&s, 0);
+    assert_int_equal(cache_fill_add(&s.filler, fr_view_make(piece, 4000)), FR_ERR_FULL);
+    assert_null(s.filler);
+    assert_int_equal(state_of(&s, 0), CACHE_FLIGHT_BROKEN);
+    stream_end(&s);
+}
+
 int
 main(void)
 {
@@ -265,6 +420,9 @@ main(void)
         cmocka_unit_test(incomplete_is_never_seen),
         cmocka_unit_test(too_large),
         cmocka_unit_test(memory_is_out),
+        cmocka_unit_test(what_is_too_much_goes_by),
+        cmocka_unit_test(who_is_slow_is_left_behind),
+        cmocka_unit_test(what_is_too_much_for_nobody_is_dropped),
         cmocka_unit_test(if_none_match),
         cmocka_unit_test(if_modified_since),
     };

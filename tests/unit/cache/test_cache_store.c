@@ -355,7 +355,8 @@ readers_keep_what_they_hold(void **state)
     cache_store_free(&store);
 }
 
-/* What an object takes besides key, stored head and body: at most 160 bytes, and the sum is true. */
+/* What an object takes besides key, stored head and body: at most 160 bytes, and the sum is true.
+ */
 static void
 metadata_of_an_object(void **state)
 {
@@ -371,8 +372,7 @@ metadata_of_an_object(void **state)
     assert_true(help_put(store, GET(""), FRESH_60, "hello", NOW));
     struct cache_counters after = help_counters(store);
     assert_int_equal(cache_lookup(store, &ask, &found), CACHE_FRESH);
-    uint64_t live =
-        after.head_bytes + after.body_bytes - before.head_bytes - before.body_bytes;
+    uint64_t live = after.head_bytes + after.body_bytes - before.head_bytes - before.body_bytes;
     uint64_t own = cache_entry_head(found.entry).len + cache__entry_key(found.entry).len + 5;
     uint64_t owners = 2 * sizeof(uint32_t), bucket = sizeof(struct cache_entry *);
     assert_int_equal(live - own + owners + bucket, CACHE__OBJECT_BYTES);
