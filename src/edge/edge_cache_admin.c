@@ -32,15 +32,15 @@ edge_admin_get_cache(void *ctx, struct admin_exchange *exchange,
         &out,
         "{\"memory\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"index_bytes\": %" PRIu64
         ", \"head_bytes\": %" PRIu64 ", \"body_bytes\": %" PRIu64 ", \"slack_bytes\": %" PRIu64
-        ", \"free_bytes\": %" PRIu64 ", \"metadata_bytes\": %" PRIu64 ", \"entries\": %" PRIu64 ", \"waiting\": %" PRIu64
-        ", \"stored\": %" PRIu64 ", \"evicted\": %" PRIu64 ", \"purged\": %" PRIu64
-        ", \"refused_full\": %" PRIu64 ", \"refused_large\": %" PRIu64
+        ", \"free_bytes\": %" PRIu64 ", \"metadata_bytes\": %" PRIu64 ", \"entries\": %" PRIu64
+        ", \"waiting\": %" PRIu64 ", \"stored\": %" PRIu64 ", \"evicted\": %" PRIu64
+        ", \"purged\": %" PRIu64 ", \"refused_full\": %" PRIu64 ", \"refused_large\": %" PRIu64
         ", \"refused_tags\": %" PRIu64 ", \"refused_purged\": %" PRIu64
         ", \"refused_once\": %" PRIu64,
-        edge->config->cache.memory_bytes, c.bytes, c.index_bytes, c.head_bytes,
-        c.body_bytes, c.slack_bytes, c.free_bytes, c.metadata_bytes, c.entries, c.waiting, c.stored, c.evicted,
-        purged.objects, c.refused_full,
-        c.refused_large, c.refused_tags, c.refused_purged, c.refused_once);
+        edge->config->cache.memory_bytes, c.bytes, c.index_bytes, c.head_bytes, c.body_bytes,
+        c.slack_bytes, c.free_bytes, c.metadata_bytes, c.entries, c.waiting, c.stored, c.evicted,
+        purged.objects, c.refused_full, c.refused_large, c.refused_tags, c.refused_purged,
+        c.refused_once);
     if (err == FR_OK)
         err = edge_disk_print(edge, &out);
     if (err == FR_OK)
