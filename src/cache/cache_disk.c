@@ -28,6 +28,7 @@
 #define INDEX_SHARE 6            /* of memory, at most */
 #define FILE_BYTES_EXPECTED 1024 /* of the file, for one response */
 #define QUEUE_SHARE 8
+#define HOT_HITS 8 /* in memory: what must not leave the disk for what was asked for once */
 #define PENDING 16384
 
 struct cache_disk {
@@ -408,11 +409,12 @@ cache_disk_sweep(struct cache_disk *disk, struct cache_store *store, struct cach
                                   CACHE_DISK_SWEEP_SPOTS, seen, &found);
     for (size_t i = 0; i < found; i++) {
         const struct cache_disk_place *place = &seen[i].place;
-        if (place->bytes <= sweep->keep_bytes &&
-            (seen[i].visited || cache__store_wants(store, place->hash))) {
+        uint32_t hits = cache__store_hits(store, place->hash);
+        bool wanted = sweep->hottest ? hits >= HOT_HITS : hits > 0 || seen[i].visited;
+        if (place->bytes <= sweep->keep_bytes && wanted) {
             sweep->keep_bytes -= place->bytes;
             out[(*out_count)++] = *place;
-        } else {
+        } else if (!sweep->hottest) {
             (void)cache__spots_drop(disk->spots, place); /* or taken back just now */
         }
     }

@@ -174,6 +174,7 @@ struct cache_disk_sweep {
     uint32_t segment;
     size_t cursor;
     uint64_t keep_bytes; /* at most */
+    bool hottest;        /* they alone are taken, and nothing is forgotten yet */
 };
 /* False: that was the last part. Fills out with what is to be moved, at most max. */
 #define CACHE_DISK_SWEEP_SPOTS 512

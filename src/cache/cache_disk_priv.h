@@ -133,7 +133,7 @@ void cache__disk_forget(struct cache_disk *disk, struct fr_hash128 hash);
 enum cache__put_back { CACHE__PUT_BACK_DONE, CACHE__PUT_BACK_HELD, CACHE__PUT_BACK_PURGED };
 enum cache__put_back cache__store_put_back(struct cache_store *store, struct cache_entry *entry);
 void cache__store_take_back(struct cache_store *store, struct cache_entry *entry); /* after all */
-/* Whether it is in memory, and was asked for there. */
-bool cache__store_wants(struct cache_store *store, struct fr_hash128 hash);
+/* How often it was asked for in memory; 0: it is not there, or was not. */
+uint32_t cache__store_hits(struct cache_store *store, struct fr_hash128 hash);
 
 #endif

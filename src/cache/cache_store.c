@@ -483,17 +483,17 @@ cache__store_take_back(struct cache_store *store, struct cache_entry *entry)
     cache__store_walk_key(store, cache__entry_key(entry), is_it, entry);
 }
 
-bool
-cache__store_wants(struct cache_store *store, struct fr_hash128 hash)
+uint32_t
+cache__store_hits(struct cache_store *store, struct fr_hash128 hash)
 {
     struct cache__shard *shard = shard_of(store, hash);
     fr_lock_take(&shard->lock);
     const struct cache_entry *entry = *bucket_of(store, shard, hash);
     while (entry && !(entry->hash_lo == hash.lo && entry->hash_hi == (hash.hi & 0xffff)))
         entry = entry->chain;
-    bool wanted = entry && __atomic_load_n(&entry->hits, __ATOMIC_RELAXED) > 0;
+    uint32_t hits = entry ? __atomic_load_n(&entry->hits, __ATOMIC_RELAXED) : 0;
     fr_lock_give(&shard->lock);
-    return wanted;
+    return hits;
 }
 
 /* ---- walking --------------------------------------------------------------------------------- */

@@ -219,22 +219,32 @@ move(struct disk *disk, const struct cache_disk_place *place)
 }
 
 static void
-evacuate(struct disk *disk, uint32_t segment, uint64_t wanted)
+move_all(struct disk *disk, struct cache_disk_sweep *sweep)
 {
     struct cache_disk_place places[CACHE_DISK_SWEEP_SPOTS];
-    struct cache_disk_sweep sweep = {.segment = segment,
-                                     .keep_bytes = disk->layout.segment_bytes / 2};
     size_t count;
-    uint64_t room = disk->layout.segment_bytes - position(disk);
-    if (sweep.keep_bytes > room - wanted)
-        sweep.keep_bytes = room - wanted;
     bool more = true;
     while (more) {
-        more = cache_disk_sweep(disk->cache, disk->store, &sweep, places, &count);
+        more = cache_disk_sweep(disk->cache, disk->store, sweep, places, &count);
         for (size_t i = 0; i < count; i++)
             move(disk, &places[i]);
     }
-    disk__write_flush(disk);
+    disk__write_flush(disk); /* so that they are not seen here again */
+}
+
+/* What everybody asks for comes first: of the others there may be more than there is room for. */
+static void
+evacuate(struct disk *disk, uint32_t segment, uint64_t wanted)
+{
+    uint64_t room = disk->layout.segment_bytes - position(disk);
+    struct cache_disk_sweep sweep = {
+        .segment = segment, .keep_bytes = disk->layout.segment_bytes / 2, .hottest = true};
+    if (sweep.keep_bytes > room - wanted)
+        sweep.keep_bytes = room - wanted;
+    move_all(disk, &sweep);
+    sweep.hottest = false;
+    sweep.cursor = 0;
+    move_all(disk, &sweep);
     release(disk, segment);
 }
 
