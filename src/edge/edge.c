@@ -330,7 +330,7 @@ edge_free(struct edge **out)
     edge_requests_free(edge);
     edge_settings_free(edge);
     cache_store_free(&edge->cache);
-    disk_free(&edge->disk);
+    edge_disk_free(edge);
     cluster_slots_free(&edge->slots);
     edge_listen_end(edge);
     fr_free(edge->worker_cpu_us);

@@ -18,8 +18,7 @@ _Static_assert(CONFIG_DISK_MEMORY_BYTES_MIN == CACHE_DISK_MEMORY_BYTES_MIN, "lik
 static void
 on_news(void *ctx, enum disk_news news, const char *words, int64_t number)
 {
-    const struct edge *edge = ctx;
-    const char *path = edge->config->cache.disk_path;
+    const char *path = ctx; /* not the edge: its configuration changes under other threads */
     switch (news) {
     case DISK_NEWS_ANEW:
         fr_log(FR_LOG_WARN, "edge", "the cache on disk begins anew", FR_S("path", path),
@@ -55,11 +54,11 @@ edge_disk_open(struct edge *edge)
         .bytes = cache->disk_bytes,
         .memory_bytes = cache->memory_bytes,
         .tell = on_news,
-        .ctx = edge,
     };
     int error = 0;
     if (!cache->disk_path)
         return;
+    options.ctx = edge->disk_path = fr_xstrdup(cache->disk_path);
     enum fr_err err = disk_open(&options, &edge->disk, &error);
     if (err == FR_OK)
         return;
@@ -87,6 +86,14 @@ edge_disk_stop(struct edge *edge)
         disk_stop(edge->disk);
 }
 
+void
+edge_disk_free(struct edge *edge)
+{
+    disk_free(&edge->disk);
+    fr_free(edge->disk_path);
+    edge->disk_path = NULL;
+}
+
 enum fr_err
 edge_disk_print(const struct edge *edge, struct fr_buf *out)
 {
@@ -102,7 +109,7 @@ edge_disk_print(const struct edge *edge, struct fr_buf *out)
         ", \"disk_kept\": %" PRIu64 ", \"disk_queued\": %" PRIu64 ", \"disk_dropped\": %" PRIu64
         ", \"disk_refused\": %" PRIu64 ", \"disk_purged\": %" PRIu64 ", \"disk_no_room\": %" PRIu64
         ", \"disk_late\": %" PRIu64 ", \"disk_bad\": %" PRIu64 ", \"disk_errors\": %" PRIu64,
-        edge->config->cache.disk_bytes, c.ready, c.entries, c.bytes, c.hits, c.misses, c.written,
-        c.written_bytes, c.kept, c.queued, c.dropped, c.refused, c.purged, c.no_room, c.late, c.bad,
-        c.errors);
+        cache_disk_layout_of(disk_cache(edge->disk))->file_bytes, c.ready, c.entries, c.bytes,
+        c.hits, c.misses, c.written, c.written_bytes, c.kept, c.queued, c.dropped, c.refused,
+        c.purged, c.no_room, c.late, c.bad, c.errors);
 }

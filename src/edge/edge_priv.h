@@ -130,6 +130,7 @@ struct edge {
     struct config *config;
     struct cache_store *cache; /* NULL = none */
     struct disk *disk;         /* likewise */
+    char *disk_path;           /* for the log, constant; or NULL */
     struct fr_list purges; /* of edge_purge.c */
     struct loop_timer purge_timer;
     uint64_t purged_objects; /* as last announced */
@@ -326,6 +327,7 @@ void edge_purge_stop(struct edge *edge);
 void edge_disk_open(struct edge *edge); /* before the cache is made; edge->disk NULL: none */
 void edge_disk_start(struct edge *edge);
 void edge_disk_stop(struct edge *edge); /* before the workers end */
+void edge_disk_free(struct edge *edge); /* after the store */
 FR_MUST_USE enum fr_err edge_disk_print(const struct edge *edge, struct fr_buf *out);
 
 /* edge_cache_admin.c */

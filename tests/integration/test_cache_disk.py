@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import socket
 import threading
 import urllib.parse
@@ -379,6 +380,25 @@ def test_another_file_begins_anew(box):
     wait("the disk to be ready", lambda: is_ready(edge))
     assert "stopped while it was in use" in edge.process.log()
     assert stat(edge)["disk_entries"] == 0
+
+
+def test_a_reload_leaves_the_disk_alone(box):
+    site = Site(box)
+    edge = started(box, site)
+    wait("the disk to be ready", lambda: is_ready(edge))
+    store(edge, "/a", "/b")
+    edge.settings["cache"]["disk"]["size"] = "32MiB"
+    edge.write()
+    edge.process.signal(signal.SIGHUP)
+    wait("the reload", lambda: "change with a restart only" in edge.process.log())
+    assert stat(edge)["disk"] == 16 * MIB and stat(edge)["disk_entries"] == 2
+    # News after it still name the file.
+    os.truncate(box.folder / DISK, MIB)
+    site.sizes["/c"] = 2000000
+    store(edge, "/c")
+    again(edge)
+    assert "begins anew" in edge.process.log() and "another size" in edge.process.log()
+    assert os.stat(box.folder / DISK).st_size == 32 * MIB
 
 
 def test_a_disk_that_cannot_be_used_is_none(box):
