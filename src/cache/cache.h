@@ -28,9 +28,12 @@ struct cache_flight; /* one fetch for many: counted reference */
 #define CACHE_OWNERS_MAX 4096
 #define CACHE_PURGES_MAX 64 /* not swept yet; then purges by prefix are refused */
 
+struct cache_disk;
 struct cache_options {
     uint64_t memory_bytes;
     uint64_t object_bytes_max;
+    struct cache_disk *disk; /* borrowed, outlives the store; its memory is of memory_bytes. NULL:
+                                none */
 };
 struct cache_counters {
     /* bytes are those of tables and of pages in use, in all: index + head + body + slack. With free
@@ -125,6 +128,7 @@ struct cache_found {
     struct cache_entry *entry;     /* referenced for FRESH, STALE_ALLOWED and VALIDATE, else NULL */
     enum cache_forward forward;    /* when it is forwarded */
     bool refresh;                  /* STALE_ALLOWED, and a new one should be fetched meanwhile */
+    bool absent; /* MISS and GATEWAY_TIMEOUT: nothing of it is in memory; it may be on disk */
 };
 enum cache_answer cache_lookup(struct cache_store *store, const struct cache_request *request,
                                struct cache_found *out);

@@ -76,6 +76,7 @@ cache_lookup(struct cache_store *store, const struct cache_request *request,
     answer = asked.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_MISS;
     out->flight.key = key.hash;
     if (!entry) {
+        out->absent = true;
         out->forward = miss_of(store, request->reader, &key, head, &out->flight.select);
         return answer;
     }

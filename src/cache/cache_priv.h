@@ -136,10 +136,16 @@ bool cache__tags_read(const struct fr_hash_key *hash_key, const struct http_head
 struct cache__purges;
 enum cache__purged { CACHE__PURGED_NOT, CACHE__PURGED_SOFT, CACHE__PURGED_HARD };
 uint64_t cache__purges_bytes(uint64_t memory_bytes);
-struct cache__purges *cache__purges_new(uint64_t memory_bytes, const struct fr_hash_key *hash_key);
+struct cache_disk;
+/* disk NULL: what is known of purges ends with the process. */
+struct cache__purges *cache__purges_new(uint64_t memory_bytes, const struct fr_hash_key *hash_key,
+                                        const struct cache_disk *disk);
 void cache__purges_free(struct cache__purges **purges);
 /* What was purged since the entry was judged last concerns it? */
 enum cache__purged cache__purges_judge(struct cache__purges *purges, struct cache_entry *entry);
+/* Of what comes from disk, before it is seen by others. False: it is purged. One that was made
+ * stale is stale since then. */
+bool cache__purges_admit(struct cache__purges *purges, struct cache_entry *entry);
 /* Before an entry answers. False: it is purged. Shortens *freshness, a copy of the entry's, where
  * it was made stale. */
 bool cache__purges_apply(struct cache__purges *purges, struct cache_entry *entry, int64_t now_us,

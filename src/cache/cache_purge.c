@@ -6,6 +6,7 @@
  * Threads:    any may purge; one, always the same, sweeps.
  * Memory:     two serials a tag slot, counted with the index; CACHE_PURGES_MAX purges are
  *             remembered, and what each cluster lost (OWNERS_BYTES, once anything was purged).
+ *             With a disk serials, slots, prefixes and the times of soft purges are the file's.
  * When full:  a prefix is refused while CACHE_PURGES_MAX purges wait for the sweep; other purges
  *             are done, but what each of them took is not counted for itself.
  * Cost:       a look-up: one comparison while nothing was purged since the entry was last looked
@@ -24,7 +25,7 @@
  * The sweep walks the index afterwards, a slice at a time: it counts what went, and gives its
  * memory back before eviction would.
  */
-#include "cache/cache_priv.h"
+#include "cache/cache_disk_priv.h"
 
 #include "base/fr_buf.h"
 #include "base/fr_check.h"
@@ -39,11 +40,6 @@
 #define STALE_MS_MAX INT64_C(0xfffffffe) /* what was purged later counts as purged then: staler */
 #define AGE_MIN_US FR_US_PER_S           /* a rate over less says little */
 
-struct slot { /* shared, atomic: serials, 0 = never */
-    uint64_t hard;
-    uint64_t soft;
-};
-
 struct record {
     uint64_t serial; /* 0: free */
     enum cache_purge_kind kind;
@@ -57,15 +53,15 @@ struct record {
 struct cache__purges {
     /* set once */
     const struct fr_hash_key *hash_key;
-    struct slot *slots;
+    struct cache__marks *marks; /* our own, or the disk's */
+    struct cache__slot *slots;  /* likewise */
     size_t slot_count;
+    struct cache__prefix_mark *prefixes; /* the disk's; NULL: records hold the prefixes */
+    struct cache__soft_time *soft_times; /* the disk's, or NULL */
     /* shared, atomic; written by purges alone */
-    uint64_t last; /* the newest serial */
-    uint64_t all_hard;
-    uint64_t all_soft;
-    uint64_t prefix_last;
-    uint64_t prefix_floor; /* prefixes up to this serial are forgotten */
-    uint64_t swept;        /* all up to this serial are */
+    struct cache__marks own;
+    struct cache__slot *own_slots;
+    uint64_t swept; /* all up to this serial are */
     /* under the lock */
     struct fr_lock lock;
     struct record records[CACHE_PURGES_MAX]; /* in no order */
@@ -100,23 +96,36 @@ slot_count_for(uint64_t memory_bytes)
 uint64_t
 cache__purges_bytes(uint64_t memory_bytes)
 {
-    return sizeof(struct cache__purges) + slot_count_for(memory_bytes) * sizeof(struct slot);
+    return sizeof(struct cache__purges) + slot_count_for(memory_bytes) * sizeof(struct cache__slot);
 }
 
 struct cache__purges *
-cache__purges_new(uint64_t memory_bytes, const struct fr_hash_key *hash_key)
+cache__purges_new(uint64_t memory_bytes, const struct fr_hash_key *hash_key,
+                  const struct cache_disk *disk)
 {
     struct cache__purges *self = fr_alloc(sizeof(*self));
     if (!self)
         return NULL;
     self->hash_key = hash_key;
-    self->slot_count = slot_count_for(memory_bytes);
-    self->last = self->swept = 1; /* 0 in a request: nobody asked */
-    self->slots = fr_alloc(self->slot_count * sizeof(*self->slots));
+    if (disk) { /* what was purged before a restart stays purged */
+        const struct cache__disk_map *map = cache__disk_map_of(disk);
+        self->marks = map->marks;
+        self->slots = map->slots;
+        self->slot_count = cache_disk_layout_of(disk)->slot_count;
+        self->prefixes = map->prefixes;
+        self->soft_times = map->soft_times;
+    } else {
+        self->marks = &self->own;
+        self->marks->last = 1; /* 0 in a request: nobody asked */
+        self->slot_count = slot_count_for(memory_bytes);
+        self->own_slots = fr_alloc(self->slot_count * sizeof(*self->slots));
+        self->slots = self->own_slots;
+    }
     if (!self->slots) {
         fr_free(self);
         return NULL;
     }
+    self->swept = load(&self->marks->last);
     fr_lock_init(&self->lock);
     return self;
 }
@@ -132,7 +141,7 @@ cache__purges_free(struct cache__purges **purges)
         fr_free((char *)(uintptr_t)self->records[i].prefix.ptr);
     fr_lock_fini(&self->lock);
     fr_free(self->owners);
-    fr_free(self->slots);
+    fr_free(self->own_slots);
     fr_free(self);
 }
 
@@ -247,7 +256,7 @@ judge_tags(const struct cache__purges *self, const struct cache_entry *entry, ui
     const uint32_t *tags = cache__entry_tags(entry);
     enum cache__purged found = CACHE__PURGED_NOT;
     for (size_t i = 0; i < entry->tag_count; i++) {
-        const struct slot *slot = &self->slots[tags[i] & (self->slot_count - 1)];
+        const struct cache__slot *slot = &self->slots[tags[i] & (self->slot_count - 1)];
         if (load(&slot->hard) > since)
             return CACHE__PURGED_HARD;
         if (load(&slot->soft) > since)
@@ -277,21 +286,46 @@ record_fits(const struct cache__purges *self, const struct record *record,
     return false;
 }
 
+/* The lock is held. */
 static enum cache__purged
-judge_prefixes(struct cache__purges *self, const struct cache_entry *entry, uint64_t since)
+judge_records(const struct cache__purges *self, const struct cache_entry *entry, uint64_t since)
 {
     enum cache__purged found = CACHE__PURGED_NOT;
-    if (load(&self->prefix_last) <= since)
-        return found;
-    if (load(&self->prefix_floor) > since) /* it came in after prefixes that nobody remembers */
-        return CACHE__PURGED_HARD;
-    fr_lock_take(&self->lock);
     for (size_t i = 0; i < CACHE_PURGES_MAX; i++) {
         const struct record *record = &self->records[i];
         if (record->serial > since && record->kind == CACHE_PURGE_PREFIX &&
             record_fits(self, record, entry))
             found = harder(found, record->soft ? CACHE__PURGED_SOFT : CACHE__PURGED_HARD);
     }
+    return found;
+}
+
+/* The same of those that the disk keeps, for longer and over restarts. */
+static enum cache__purged
+judge_prefix_marks(const struct cache__purges *self, const struct cache_entry *entry,
+                   uint64_t since)
+{
+    enum cache__purged found = CACHE__PURGED_NOT;
+    struct fr_view text = after_scheme(cache__entry_key(entry));
+    for (size_t i = 0; i < CACHE__PREFIXES; i++) {
+        const struct cache__prefix_mark *mark = &self->prefixes[i];
+        if (mark->serial > since && mark->len <= CACHE__PREFIX_BYTES_MAX &&
+            url_starts(text, fr_view_make(mark->text, mark->len)))
+            found = harder(found, mark->soft ? CACHE__PURGED_SOFT : CACHE__PURGED_HARD);
+    }
+    return found;
+}
+
+static enum cache__purged
+judge_prefixes(struct cache__purges *self, const struct cache_entry *entry, uint64_t since)
+{
+    if (load(&self->marks->prefix_last) <= since)
+        return CACHE__PURGED_NOT;
+    if (load(&self->marks->prefix_floor) > since) /* after prefixes that nobody remembers */
+        return CACHE__PURGED_HARD;
+    fr_lock_take(&self->lock);
+    enum cache__purged found =
+        self->prefixes ? judge_prefix_marks(self, entry, since) : judge_records(self, entry, since);
     fr_lock_give(&self->lock);
     return found;
 }
@@ -299,14 +333,14 @@ judge_prefixes(struct cache__purges *self, const struct cache_entry *entry, uint
 enum cache__purged
 cache__purges_judge(struct cache__purges *self, struct cache_entry *entry)
 {
-    uint64_t last = load(&self->last);
+    uint64_t last = load(&self->marks->last);
     uint64_t since = __atomic_load_n(&entry->serial, __ATOMIC_RELAXED);
     if (since >= last)
         return CACHE__PURGED_NOT;
     enum cache__purged found = judge_tags(self, entry, since);
-    if (load(&self->all_hard) > since)
+    if (load(&self->marks->all_hard) > since)
         found = CACHE__PURGED_HARD;
-    if (load(&self->all_soft) > since)
+    if (load(&self->marks->all_soft) > since)
         found = harder(found, CACHE__PURGED_SOFT);
     if (found != CACHE__PURGED_HARD)
         found = harder(found, judge_prefixes(self, entry, since));
@@ -315,14 +349,67 @@ cache__purges_judge(struct cache__purges *self, struct cache_entry *entry)
     return found;
 }
 
+static uint32_t
+stale_since(const struct cache_entry *entry, int64_t us)
+{
+    int64_t ms = us / 1000 - (int64_t)entry->response_ms;
+    return 1 + (uint32_t)(ms < 0 ? 0 : ms > STALE_MS_MAX ? STALE_MS_MAX : ms);
+}
+
 static void
 soften(struct cache_entry *entry, int64_t now_us)
 {
     uint32_t none = 0;
-    int64_t ms = now_us / 1000 - (int64_t)entry->response_ms;
-    uint32_t stale = 1 + (uint32_t)(ms < 0 ? 0 : ms > STALE_MS_MAX ? STALE_MS_MAX : ms);
+    uint32_t stale = stale_since(entry, now_us);
     (void)__atomic_compare_exchange_n(&entry->stale, &none, stale, false, __ATOMIC_RELAXED,
                                       __ATOMIC_RELAXED); /* the first one's time stays */
+}
+
+/* When the first soft purge after `since` was, whatever it concerned: not later than the one that
+ * did. 0: nobody knows any more. */
+static int64_t
+soft_since(const struct cache__purges *self, uint64_t since)
+{
+    const struct cache__soft_time *first = NULL;
+    uint64_t oldest = UINT64_MAX;
+    size_t known = 0;
+    for (size_t i = 0; i < CACHE__SOFT_TIMES; i++) {
+        const struct cache__soft_time *time = &self->soft_times[i];
+        if (time->serial == 0)
+            continue;
+        known++;
+        if (time->serial < oldest)
+            oldest = time->serial;
+        if (time->serial > since && (!first || time->serial < first->serial))
+            first = time;
+    }
+    bool complete = known < CACHE__SOFT_TIMES || oldest <= since;
+    return first && complete ? first->us : 0;
+}
+
+bool
+cache__purges_admit(struct cache__purges *self, struct cache_entry *entry)
+{
+    uint64_t last = load(&self->marks->last);
+    uint64_t since = entry->serial;
+    switch (cache__purges_judge(self, entry)) {
+    case CACHE__PURGED_NOT:
+        return true;
+    case CACHE__PURGED_HARD:
+        return false;
+    case CACHE__PURGED_SOFT:
+        break;
+    }
+    fr_lock_take(&self->lock);
+    int64_t us = self->soft_times ? soft_since(self, since) : 0;
+    fr_lock_give(&self->lock);
+    if (us == 0)
+        return false;
+    uint32_t stale = stale_since(entry, us);
+    if (entry->stale == 0 || stale < entry->stale)
+        entry->stale = stale;
+    entry->serial = last;
+    return true;
 }
 
 bool
@@ -378,7 +465,7 @@ url_normalise(struct fr_view text, bool whole, struct fr_buf *out)
 static void
 slot_mark(struct cache__purges *self, uint32_t tag, uint64_t serial, bool soft)
 {
-    struct slot *slot = &self->slots[tag & (self->slot_count - 1)];
+    struct cache__slot *slot = &self->slots[tag & (self->slot_count - 1)];
     store(soft ? &slot->soft : &slot->hard, serial);
 }
 
@@ -394,22 +481,55 @@ record_take(struct cache__purges *self, uint64_t serial)
     }
     if (!record)
         return NULL;
-    if (record->kind == CACHE_PURGE_PREFIX && record->serial > load(&self->prefix_floor))
-        store(&self->prefix_floor, record->serial);
+    if (!self->prefixes && record->kind == CACHE_PURGE_PREFIX &&
+        record->serial > load(&self->marks->prefix_floor))
+        store(&self->marks->prefix_floor, record->serial);
     fr_free((char *)(uintptr_t)record->prefix.ptr);
     *record = (struct record){.serial = serial};
     return record;
 }
 
+/* The lock is held. A kill between two lines forgets the mark that leaves, which the floor stands
+ * in for, or the new purge, of which nobody was told yet. */
+static void
+prefix_mark(struct cache__purges *self, struct fr_view prefix, uint64_t serial, bool soft)
+{
+    struct cache__prefix_mark *mark = &self->prefixes[0];
+    for (size_t i = 1; i < CACHE__PREFIXES; i++)
+        if (self->prefixes[i].serial < mark->serial)
+            mark = &self->prefixes[i];
+    if (mark->serial > load(&self->marks->prefix_floor))
+        store(&self->marks->prefix_floor, mark->serial);
+    store(&mark->serial, 0);
+    memcpy(mark->text, prefix.ptr, prefix.len);
+    mark->len = (uint32_t)prefix.len;
+    mark->soft = soft;
+    store(&mark->serial, serial);
+}
+
+static void
+soft_time_note(struct cache__purges *self, uint64_t serial, int64_t now_us)
+{
+    struct cache__soft_time *time = &self->soft_times[0];
+    for (size_t i = 1; i < CACHE__SOFT_TIMES; i++)
+        if (self->soft_times[i].serial < time->serial)
+            time = &self->soft_times[i];
+    store(&time->serial, 0);
+    time->us = now_us;
+    store(&time->serial, serial);
+}
+
 /* The lock is held. `text` is the normalised URL or prefix, or the tag. */
 static enum fr_err
 purge_locked(struct cache__purges *self, const struct cache_purge *purge, struct fr_view text,
-             uint64_t *out_serial)
+             int64_t now_us, uint64_t *out_serial)
 {
-    uint64_t serial = load(&self->last) + 1;
+    uint64_t serial = load(&self->marks->last) + 1;
     struct record unrecorded = {0}; /* counts in the sums alone: there are more than can be kept */
     char *prefix = NULL;
     if (purge->kind == CACHE_PURGE_PREFIX) {
+        if (self->prefixes && text.len > CACHE__PREFIX_BYTES_MAX)
+            return FR_ERR_RANGE;
         prefix = fr_alloc(text.len + 1);
         if (!prefix)
             return FR_ERR_NOMEM;
@@ -424,6 +544,8 @@ purge_locked(struct cache__purges *self, const struct cache_purge *purge, struct
         record = &unrecorded;
     record->kind = purge->kind;
     record->soft = purge->soft;
+    if (purge->soft && self->soft_times)
+        soft_time_note(self, serial, now_us);
     switch (purge->kind) {
     case CACHE_PURGE_URL:
     case CACHE_PURGE_TAG:
@@ -433,13 +555,15 @@ purge_locked(struct cache__purges *self, const struct cache_purge *purge, struct
         break;
     case CACHE_PURGE_PREFIX:
         record->prefix = fr_view_make(prefix, text.len);
-        store(&self->prefix_last, serial);
+        if (self->prefixes)
+            prefix_mark(self, text, serial, purge->soft);
+        store(&self->marks->prefix_last, serial);
         break;
     case CACHE_PURGE_ALL:
-        store(purge->soft ? &self->all_soft : &self->all_hard, serial);
+        store(purge->soft ? &self->marks->all_soft : &self->marks->all_hard, serial);
         break;
     }
-    store(&self->last, serial); /* from here on look-ups see it */
+    store(&self->marks->last, serial); /* from here on look-ups see it */
     *out_serial = serial;
     return FR_OK;
 }
@@ -571,7 +695,7 @@ cache_purge(struct cache_store *store_, const struct cache_purge *purge, int64_t
     }
     if (err == FR_OK) {
         fr_lock_take(&self->lock);
-        err = purge_locked(self, purge, text, out_serial);
+        err = purge_locked(self, purge, text, now_us, out_serial);
         fr_lock_give(&self->lock);
     }
     if (err == FR_OK && purge->kind == CACHE_PURGE_URL)
@@ -583,7 +707,7 @@ cache_purge(struct cache_store *store_, const struct cache_purge *purge, int64_t
 uint64_t
 cache_purge_serial(const struct cache_store *store_)
 {
-    return load(&cache__store_purges(store_)->last);
+    return load(&cache__store_purges(store_)->marks->last);
 }
 
 static void
@@ -602,7 +726,7 @@ cache_purge_sweep(struct cache_store *store_, size_t buckets, int64_t now_us)
 {
     struct cache__purges *self = cache__store_purges(store_);
     if (self->target == 0) {
-        self->target = load(&self->last);
+        self->target = load(&self->marks->last);
         if (self->target == load(&self->swept)) {
             self->target = 0;
             return true;
@@ -611,7 +735,7 @@ cache_purge_sweep(struct cache_store *store_, size_t buckets, int64_t now_us)
     struct sweep sweep = {self, self->target, now_us};
     if (!cache__store_walk(store_, &self->cursor, buckets, sweep_one, &sweep))
         round_end(self);
-    return load(&self->swept) == load(&self->last);
+    return load(&self->swept) == load(&self->marks->last);
 }
 
 bool

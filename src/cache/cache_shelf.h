@@ -6,6 +6,7 @@
 #ifndef CACHE_SHELF_H
 #define CACHE_SHELF_H
 
+#include "cache/cache_disk_priv.h"
 #include "cache/cache_priv.h"
 
 #include "base/fr_lock.h"

@@ -55,9 +55,12 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
     uint64_t memory = options->memory_bytes;
     size_t bucket_count = bucket_count_for(memory);
     uint64_t bucket_bytes = CACHE__SHARDS * bucket_count * sizeof(struct cache_entry *);
-    uint64_t index_bytes = sizeof(struct cache_store) + bucket_bytes + cache__purges_bytes(memory) +
+    uint64_t index_bytes = sizeof(struct cache_store) + bucket_bytes +
+                           cache__purges_bytes(options->disk ? 0 : memory) +
                            cache__mem_tables_bytes(memory);
-    if (memory < CACHE_MEMORY_BYTES_MIN)
+    if (options->disk)
+        index_bytes += cache_disk_bytes(options->disk);
+    if (memory < CACHE_MEMORY_BYTES_MIN || (options->disk && 2 * index_bytes >= memory))
         return FR_ERR_RANGE;
     fr_insist(2 * index_bytes < memory);
     enum fr_err err = FR_ERR_NOMEM;
@@ -71,10 +74,13 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
     if (store->spare_bytes > SPARE_BYTES_MAX)
         store->spare_bytes = SPARE_BYTES_MAX;
     cache__limbo_init(&store->limbo);
-    fr_hash_key_random(&store->hash_key);
+    if (options->disk) /* hashes are the same after a restart */
+        store->hash_key = *cache__disk_map_of(options->disk)->hash_key;
+    else
+        fr_hash_key_random(&store->hash_key);
     store->mem = cache__mem_new(memory - index_bytes);
     store->bucket_memory = fr_alloc(bucket_bytes);
-    store->purges = cache__purges_new(memory, &store->hash_key);
+    store->purges = cache__purges_new(memory, &store->hash_key, options->disk);
     if (!store->mem || !store->bucket_memory || !store->purges)
         goto out;
     for (size_t i = 0; i < CACHE__SHARDS; i++) {
@@ -361,26 +367,39 @@ outdated(struct cache__shard *shard, const struct cache_entry *entry, int64_t re
            mark_us <= cache__entry_freshness(entry).response_us + MARK_AHEAD_MAX_US;
 }
 
+static void
+shelf_link(struct cache_store *store, struct cache__shard *shard, struct cache_entry *entry)
+{
+    struct cache_entry **bucket = bucket_of(store, shard, cache__entry_hash(entry));
+    entry->chain = *bucket;
+    __atomic_store_n(bucket, cache_entry_ref(entry), __ATOMIC_RELEASE);
+    fr_list_push_front(&shard->queue, &entry->queue);
+    shard->entry_count++;
+    cache__count(&shard->bytes, cache__entry_counted(entry));
+    cache__count(&store->entries, 1);
+}
+
 void
 cache__store_take(struct cache_store *store, struct cache_entry *entry, int64_t request_us)
 {
     struct fr_list gone;
     struct cache__shard *shard = shard_of(store, cache__entry_hash(entry));
+    struct cache_disk *disk = store->options.disk;
+    uint64_t stamp = 0;
+    bool replaces = false;
     fr_list_init(&gone);
     fr_lock_take(&shard->lock);
     bool purged = cache__purges_judge(store->purges, entry) != CACHE__PURGED_NOT;
     bool taken = !purged && !outdated(shard, entry, request_us);
     if (taken) {
-        struct cache_entry **bucket = bucket_of(store, shard, cache__entry_hash(entry));
-        entry->chain = *bucket;
-        __atomic_store_n(bucket, cache_entry_ref(entry), __ATOMIC_RELEASE);
-        fr_list_push_front(&shard->queue, &entry->queue);
-        shard->entry_count++;
-        cache__count(&shard->bytes, cache__entry_counted(entry));
-        cache__count(&store->entries, 1);
+        if (disk)
+            stamp = cache__disk_stamp(disk, entry, &replaces);
+        shelf_link(store, shard, entry);
         replaced_take(store, shard, entry, &gone); /* so that readers find one or the other */
     }
     fr_lock_give(&shard->lock);
+    if (taken && disk)
+        cache__disk_stored(disk, entry, stamp, replaces);
     if (taken)
         cache__count(&store->stored, 1);
     if (purged)
@@ -413,8 +432,68 @@ cache_forget(struct cache_store *store, const struct cache_request *request)
     fr_lock_take(&shard->lock);
     mark_set(mark_of(shard, key.hash), key.hash, request->now_us);
     fr_lock_give(&shard->lock);
+    if (store->options.disk) /* before memory: what comes from there looks back at it */
+        cache__disk_forget(store->options.disk, key.hash);
     cache__store_walk_key(store, fr_view_make(key.text, key.len), leave, NULL);
     cache__flights_forget(store, key.hash);
+}
+
+/* ---- what comes from disk -------------------------------------------------------------------- */
+
+/* The lock is held: whether there is one that this one would take the place of. */
+static bool
+stands_for(struct cache_store *store, struct cache__shard *shard, const struct cache_entry *entry)
+{
+    struct fr_hash128 hash = cache__entry_hash(entry);
+    struct fr_view key = cache__entry_key(entry), vary = cache__entry_vary(entry);
+    struct cache_entry *other = *bucket_of(store, shard, hash);
+    for (; other; other = other->chain)
+        if (entry_has_key(other, hash, key) &&
+            (!fr_view_eq(cache__entry_vary(other), vary) ||
+             hash_eq(cache__entry_select(other), cache__entry_select(entry))))
+            return true;
+    return false;
+}
+
+enum cache__put_back
+cache__store_put_back(struct cache_store *store, struct cache_entry *entry)
+{
+    enum cache__put_back put = CACHE__PUT_BACK_PURGED;
+    struct cache__shard *shard = shard_of(store, cache__entry_hash(entry));
+    fr_lock_take(&shard->lock);
+    if (stands_for(store, shard, entry)) {
+        put = CACHE__PUT_BACK_HELD;
+    } else if (cache__purges_admit(store->purges, entry)) {
+        shelf_link(store, shard, entry);
+        put = CACHE__PUT_BACK_DONE;
+    }
+    fr_lock_give(&shard->lock);
+    return put;
+}
+
+static bool
+is_it(void *ctx, struct cache_entry *entry)
+{
+    return ctx == entry;
+}
+
+void
+cache__store_take_back(struct cache_store *store, struct cache_entry *entry)
+{
+    cache__store_walk_key(store, cache__entry_key(entry), is_it, entry);
+}
+
+uint32_t
+cache__store_hits(struct cache_store *store, struct fr_hash128 hash)
+{
+    struct cache__shard *shard = shard_of(store, hash);
+    fr_lock_take(&shard->lock);
+    const struct cache_entry *entry = *bucket_of(store, shard, hash);
+    while (entry && !(entry->hash_lo == hash.lo && entry->hash_hi == (hash.hi & 0xffff)))
+        entry = entry->chain;
+    uint32_t hits = entry ? __atomic_load_n(&entry->hits, __ATOMIC_RELAXED) : 0;
+    fr_lock_give(&shard->lock);
+    return hits;
 }
 
 /* ---- walking --------------------------------------------------------------------------------- */

@@ -354,10 +354,14 @@ struct config_listen {
     bool proxy_protocol; /* connections begin with a PROXY header */
 };
 
+#define CONFIG_DISK_MEMORY_SHARE 256 /* of the disk, that memory is to have at least */
+#define CONFIG_DISK_MEMORY_BYTES_MIN (16 * 1024 * 1024)
 struct config_cache {
     bool enabled;
     uint64_t memory_bytes;
     uint64_t object_bytes_max; /* default 8 MiB, at most a quarter of memory */
+    char *disk_path;           /* NULL: no disk */
+    uint64_t disk_bytes;
     struct loop_net *purge_from;
     size_t purge_from_count;
 };

@@ -12,6 +12,7 @@
 #include "base/fr_file.h"
 #include "base/fr_mem.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -277,6 +278,27 @@ report_state(struct config__reader *reader, const struct config_node *root, cons
                     key);
 }
 
+/* What is on disk takes memory, too: an index of it. */
+static void
+finish_disk(struct config__reader *reader, const struct config_cache *cache,
+            const struct config_node *root)
+{
+    uint64_t least = cache->disk_bytes / CONFIG_DISK_MEMORY_SHARE;
+    const struct config_node *disk = root ? config__given(root, "cache.disk") : NULL;
+    if (least < CONFIG_DISK_MEMORY_BYTES_MIN)
+        least = CONFIG_DISK_MEMORY_BYTES_MIN;
+    if (!disk)
+        return;
+    if (!cache->disk_path)
+        config_diag_add(reader->diag, disk->line, disk->column,
+                        "cache.disk has no path, expected the name of a file");
+    else if (cache->memory_bytes < least)
+        config_diag_add(reader->diag, disk->line, disk->column,
+                        "cache.memory is %" PRIu64 "MiB, expected at least %" PRIu64
+                        "MiB for a cache.disk of this size",
+                        cache->memory_bytes >> 20, (least + (1 << 20) - 1) >> 20);
+}
+
 /* The defaults that depend on other values. root NULL: there is no file. */
 static void
 finish_file(struct config__reader *reader, struct config *config, enum config_role role,
@@ -304,6 +326,7 @@ finish_file(struct config__reader *reader, struct config *config, enum config_ro
         fr_free(config->access_log.to);
         config->access_log.to = NULL;
     }
+    finish_disk(reader, &config->cache, root);
     if (config->cache.object_bytes_max > config->cache.memory_bytes / 4)
         config->cache.object_bytes_max = config->cache.memory_bytes / 4;
 }
@@ -355,6 +378,7 @@ config_free(struct config **config_ptr)
     fr_free(config->access_log.socket);
     fr_free(config->trusted);
     fr_free(config->cache.purge_from);
+    fr_free(config->cache.disk_path);
     fr_free(config->sticky_keys.key);
     fr_free(config->sticky_keys.previous_key);
     fr_free(config->agent.server);

@@ -58,9 +58,13 @@ make_data_plane(struct edge *edge, char **out_why)
     const struct config *config = edge->config;
     enum fr_err err = FR_OK;
     if (config->cache.enabled) {
+        edge_disk_open(edge);
         const struct cache_options options = {.memory_bytes = config->cache.memory_bytes,
-                                              .object_bytes_max = config->cache.object_bytes_max};
+                                              .object_bytes_max = config->cache.object_bytes_max,
+                                              .disk = edge->disk ? disk_cache(edge->disk) : NULL};
         err = cache_store_new(&options, &edge->cache);
+        if (err == FR_OK)
+            edge_disk_start(edge);
     }
     char via[32];
     struct fr_rand rand;
@@ -72,6 +76,7 @@ make_data_plane(struct edge *edge, char **out_why)
         .worker_count = edge->worker_count,
         .limits = &config->limits,
         .cache = edge->cache,
+        .disk = edge->disk,
         .via = via,
         .control = edge->loop,
         .fault_fn = edge_member_fault,
@@ -195,12 +200,20 @@ edge_start(struct edge *edge, char **out_why)
 
 /* ---- reload --------------------------------------------------------------------------------- */
 
+static bool
+same_text(const char *a, const char *b)
+{
+    return fr_view_eq(fr_view_of(a), fr_view_of(b)) && (a == NULL) == (b == NULL);
+}
+
 static void
 warn_of_restart_keys(const struct config *old, const struct config *new)
 {
     if (old->workers != new->workers || strcmp(old->state, new->state) != 0 ||
         old->cache.enabled != new->cache.enabled ||
-        old->cache.memory_bytes != new->cache.memory_bytes)
+        old->cache.memory_bytes != new->cache.memory_bytes ||
+        old->cache.disk_bytes != new->cache.disk_bytes ||
+        !same_text(old->cache.disk_path, new->cache.disk_path))
         fr_log(FR_LOG_WARN, "edge",
                "workers, state and cache change with a restart only; the rest is in force");
 }
@@ -297,6 +310,7 @@ edge_free(struct edge **out)
     loop_defer_cancel(&edge->report_task);
     edge_waiters_free(edge);
     edge->access_ending = true;
+    edge_disk_stop(edge);
     proxy_free(&edge->proxy);
     cluster_snapshot_unref(&edge->published);
     edge_access_end(edge);
@@ -317,6 +331,7 @@ edge_free(struct edge **out)
     edge_requests_free(edge);
     edge_settings_free(edge);
     cache_store_free(&edge->cache);
+    edge_disk_free(edge);
     cluster_slots_free(&edge->slots);
     edge_listen_end(edge);
     fr_free(edge->worker_cpu_us);

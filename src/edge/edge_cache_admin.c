@@ -36,11 +36,15 @@ edge_admin_get_cache(void *ctx, struct admin_exchange *exchange,
         ", \"waiting\": %" PRIu64 ", \"stored\": %" PRIu64 ", \"evicted\": %" PRIu64
         ", \"purged\": %" PRIu64 ", \"refused_full\": %" PRIu64 ", \"refused_large\": %" PRIu64
         ", \"refused_tags\": %" PRIu64 ", \"refused_purged\": %" PRIu64
-        ", \"refused_once\": %" PRIu64 "}\n",
+        ", \"refused_once\": %" PRIu64,
         edge->config->cache.memory_bytes, c.bytes, c.index_bytes, c.head_bytes, c.body_bytes,
         c.slack_bytes, c.free_bytes, c.metadata_bytes, c.entries, c.waiting, c.stored, c.evicted,
         purged.objects, c.refused_full, c.refused_large, c.refused_tags, c.refused_purged,
         c.refused_once);
+    if (err == FR_OK)
+        err = edge_disk_print(edge, &out);
+    if (err == FR_OK)
+        err = fr_buf_append_view(&out, FR_VIEW("}\n"));
     if (err == FR_OK)
         admin_answer(exchange, 200, NULL, fr_buf_view(&out));
     else

@@ -93,6 +93,55 @@ put_certificates(struct metrics *metrics, const struct edge *edge)
         (unsigned long long)edge->tls.reloads, (unsigned long long)edge->tls.reloads_failed);
 }
 
+struct metric_row {
+    const char *name, *type, *help;
+    uint64_t value;
+};
+
+static void
+put_rows(struct metrics *metrics, const struct metric_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        put(metrics, "# HELP freshet_%s %s\n# TYPE freshet_%s %s\nfreshet_%s %llu\n", rows[i].name,
+            rows[i].help, rows[i].name, rows[i].type, rows[i].name,
+            (unsigned long long)rows[i].value);
+}
+
+static void
+put_disk(struct metrics *metrics, const struct edge *edge)
+{
+    struct cache_disk_counters disk = {0};
+    if (edge->disk != NULL)
+        cache_disk_read_counters(disk_cache(edge->disk), &disk);
+    const struct metric_row rows[] = {
+        {"cache_disk_ready", "gauge", "1: what the disk held at the start is known", disk.ready},
+        {"cache_disk_entries", "gauge", "Responses the cache finds on disk", disk.entries},
+        {"cache_disk_bytes", "gauge", "Of the disk, taken by them", disk.bytes},
+        {"cache_disk_queued", "gauge", "Responses that wait to be written", disk.queued},
+        {"cache_disk_hits_total", "counter", "Responses taken from disk into memory", disk.hits},
+        {"cache_disk_misses_total", "counter", "Look-ups that memory and disk had nothing for",
+         disk.misses},
+        {"cache_disk_written_total", "counter", "Responses written", disk.written},
+        {"cache_disk_written_bytes_total", "counter", "Bytes of them", disk.written_bytes},
+        {"cache_disk_kept_total", "counter", "Responses written again, as they are asked for",
+         disk.kept},
+        {"cache_disk_dropped_total", "counter", "Responses not written: the writer was behind",
+         disk.dropped},
+        {"cache_disk_refused_total", "counter", "Responses not written: too large, or index full",
+         disk.refused},
+        {"cache_disk_purged_total", "counter", "Responses found on disk that were purged",
+         disk.purged},
+        {"cache_disk_no_room_total", "counter", "Responses found on disk: memory had no room",
+         disk.no_room},
+        {"cache_disk_late_total", "counter", "Responses found on disk that did not come in time",
+         disk.late},
+        {"cache_disk_bad_total", "counter", "Responses found on disk whose check failed", disk.bad},
+        {"cache_disk_errors_total", "counter", "Reads and writes that the system refused",
+         disk.errors},
+    };
+    put_rows(metrics, rows, sizeof(rows) / sizeof(rows[0]));
+}
+
 static void
 put_cache(struct metrics *metrics, const struct edge *edge)
 {
@@ -100,10 +149,7 @@ put_cache(struct metrics *metrics, const struct edge *edge)
     if (edge->cache == NULL)
         return;
     cache_store_counters(edge->cache, &cache);
-    const struct {
-        const char *name, *type, *help;
-        uint64_t value;
-    } rows[] = {
+    const struct metric_row rows[] = {
         {"cache_bytes", "gauge", "Memory the cache holds", cache.bytes},
         {"cache_index_bytes", "gauge", "Of it: tables", cache.index_bytes},
         {"cache_head_bytes", "gauge", "Of it: heads, keys and what is known of responses",
@@ -129,10 +175,8 @@ put_cache(struct metrics *metrics, const struct edge *edge)
         {"cache_refused_purged_total", "counter",
          "Responses not stored: purged while they were on their way", cache.refused_purged},
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        put(metrics, "# HELP freshet_%s %s\n# TYPE freshet_%s %s\nfreshet_%s %llu\n", rows[i].name,
-            rows[i].help, rows[i].name, rows[i].type, rows[i].name,
-            (unsigned long long)rows[i].value);
+    put_rows(metrics, rows, sizeof(rows) / sizeof(rows[0]));
+    put_disk(metrics, edge);
 }
 
 static void

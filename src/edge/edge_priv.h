@@ -17,6 +17,7 @@
 #include "base/fr_mem.h"
 #include "base/fr_time.h"
 #include "cache/cache.h"
+#include "disk/disk.h"
 #include "cluster/cluster_health.h"
 #include "cluster/cluster_snapshot.h"
 #include "cluster/cluster_utilization.h"
@@ -128,6 +129,8 @@ struct edge {
     /* owner */
     struct config *config;
     struct cache_store *cache; /* NULL = none */
+    struct disk *disk;         /* likewise */
+    char *disk_path;           /* for the log, constant; or NULL */
     struct fr_list purges; /* of edge_purge.c */
     struct loop_timer purge_timer;
     uint64_t purged_objects; /* as last announced */
@@ -320,6 +323,13 @@ FR_MUST_USE enum fr_err edge_purge(struct edge *edge, const struct cache_purge *
 bool edge_purge_kind(struct fr_view text, enum cache_purge_kind *out); /* "url", "tag", … */
 void edge_purge_poll(struct edge *edge); /* workers may have purged */
 void edge_purge_stop(struct edge *edge);
+
+/* edge_disk.c */
+void edge_disk_open(struct edge *edge); /* before the cache is made; edge->disk NULL: none */
+void edge_disk_start(struct edge *edge);
+void edge_disk_stop(struct edge *edge); /* before the workers end */
+void edge_disk_free(struct edge *edge); /* after the store */
+FR_MUST_USE enum fr_err edge_disk_print(const struct edge *edge, struct fr_buf *out);
 
 /* edge_cache_admin.c */
 void edge_admin_get_cache(void *ctx, struct admin_exchange *exchange,

@@ -56,6 +56,7 @@ struct proxy_options {
     uint32_t worker_count;
     const struct config_limits *limits; /* copied */
     struct cache_store *cache;          /* borrowed; NULL = no cache */
+    struct disk *disk; /* borrowed; stopped, not freed, before proxy_free. NULL = none */
     const char *via;                    /* our name in Via, default "freshet" */
     struct loop *control;               /* where callbacks run */
     /* A member did something wrong; on the control loop. May be NULL. */

@@ -209,15 +209,30 @@ passes_by(const struct http_head *request, const struct config_caching *caching)
     return false;
 }
 
+/* What memory does not hold may be on disk. True: the exchange waits for it. */
+static bool
+waits_for_disk(struct proxy_exchange *x, const struct cache_found *found,
+               const struct cache_request *wanted, struct fr_view raw)
+{
+    struct cache_disk_place place;
+    struct disk *disk = x->worker->disk;
+    if (!disk || !found->absent || x->disk_asked)
+        return false;
+    x->disk_asked = true;
+    return cache_disk_find(disk_cache(disk), wanted, &place) && keep_head(x, raw, wanted->now_us) &&
+           proxy_disk_wait(x, &place);
+}
+
 enum proxy_cached
 proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw,
                      const struct config_route *route)
 {
     struct proxy_worker *worker = x->worker;
     struct cache_found found = {.forward = CACHE_FORWARD_BYPASS};
-    bool again = x->cached; /* it has waited for another one's response */
+    bool again = x->cached && !x->disk_waited; /* it has waited for another one's response */
     bool relieved = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
     x->cached = x->forwarded = true;
+    x->disk_waited = false;
     x->forward = CACHE_FORWARD_BYPASS;
     if (!take_policy(x, &route->caching) || !take_host(x, request->host) || !add_claimed_host(x) ||
         (passes_by(request, &route->caching) && http_method_safe(request->method))) {
@@ -229,6 +244,8 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
     wanted.stale_max_us = relieved ? route->stale_us : 0;
     enum cache_answer answer = cache_lookup(worker->cache, &wanted, &found);
     x->forward = found.forward;
+    if (waits_for_disk(x, &found, &wanted, raw))
+        return PROXY_CACHED_WAIT;
     switch (answer) {
     case CACHE_FRESH:
     case CACHE_STALE_ALLOWED:
@@ -257,6 +274,7 @@ void
 proxy_cached_end(struct proxy_exchange *x)
 {
     proxy_wait_leave(x);
+    proxy_disk_leave(x);
     if (x->flight)
         cache_flight_lost(&x->flight);
     cache_fill_drop(&x->filler);

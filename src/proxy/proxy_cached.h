@@ -13,6 +13,7 @@
 #include "cache/cache.h"
 #include "http/http.h"
 
+struct cache_disk_place;
 struct config_route;
 struct proxy_client;
 struct proxy_exchange;
@@ -65,6 +66,11 @@ bool proxy_cached_replaces(const struct proxy_exchange *x, const struct http_fie
 enum cache_board proxy_wait_board(struct proxy_exchange *x, const struct cache_flight_id *id,
                                   int64_t now_us);
 void proxy_wait_leave(struct proxy_exchange *x);
+
+/* proxy_disk.c */
+/* True: it begins again when the record is in memory, or has turned out to be of no use. */
+bool proxy_disk_wait(struct proxy_exchange *x, const struct cache_disk_place *place);
+void proxy_disk_leave(struct proxy_exchange *x);
 
 /* proxy_sink.c */
 struct proxy_client *proxy_sink_new(const struct proxy_client *client); /* in whose name; or NULL */

@@ -65,7 +65,8 @@ put_status(const struct proxy_exchange *x, char *at)
     if (x->forwarded || !x->entry)
         return put_forwarded(x, at);
     at = FR_PUT(at, "; hit; ttl=");
-    return put_signed(at, cache_entry_left_s(x->entry, loop_wall_us(x->worker->loop)));
+    at = put_signed(at, cache_entry_left_s(x->entry, loop_wall_us(x->worker->loop)));
+    return x->disk_came ? FR_PUT(at, "; detail=disk") : at;
 }
 
 struct fr_view

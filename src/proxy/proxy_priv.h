@@ -29,6 +29,7 @@
 #include "http/http_select.h"
 #include "http/http_trace.h"
 #include "proxy/proxy.h"
+#include "disk/disk.h"
 #include "proxy/proxy_cached.h"
 
 #include <pthread.h>
@@ -335,6 +336,9 @@ struct proxy_exchange {
     bool select_known;      /* flight_id is of the variant that another response named */
     struct cache_flight_id flight_id;
     struct cache_flight *flight; /* it leads */
+    struct proxy_disk_wait *disk_wait; /* what it asked for comes from disk */
+    bool disk_asked, disk_came;
+    bool disk_waited; /* ... since it looked last */
     struct proxy_wait *wait;     /* it waits, or streams what another one fetches */
     bool stale_on_error;    /* answered stale, because the member gave no answer, or an error */
     enum cache_forward forward;
@@ -400,6 +404,7 @@ struct proxy_worker {
     struct http_limits http_limits;
     struct config_limits limits;
     struct cache_store *cache;
+    struct disk *disk; /* or NULL */
     struct cache_reader *cache_reader; /* NULL without a cache */
     struct loop_msg cache_msg;         /* memory waits for the reader's turn */
     struct fr_view via;

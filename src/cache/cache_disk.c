@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache_disk.c - between the store and its disk: what is to be written, what was taken back, and
+ * what was found.
+ *
+ * May touch:  base, http.
+ * Threads:    any; the queue has a lock, the rest is atomic or the index's. Locks of the store may
+ * be held while those of this file are taken, never the other way round. Memory:     the index
+ * takes a quarter of the store's budget at most; the queue is of fixed length and holds at most
+ * QUEUE_SHARE of the budget in references. When full:  dropped and counted; an older one of it on
+ * disk is taken back then. Follows:    RFC 9111 section 4.4: what was invalidated is not found
+ * again, not by a restart either.
+ *
+ * Everything that the store takes in gets a stamp, under the lock of its shard. So whoever takes
+ * a key back afterwards knows a stamp that is not older than any that it concerns:
+ *
+ *     gone[hash of the key] = the newest stamp        what was stamped up to it never counts again
+ *
+ * gone is part of the file and mapped, so that this is true after a kill, too. It is written only
+ * where something of the key is on disk or on its way there; keys that share a place go together.
+ */
+#include "cache/cache_disk_priv.h"
+
+#include "base/fr_check.h"
+#include "base/fr_mem.h"
+
+#define DISK_MAGIC 0x4344534bu
+#define INDEX_SHARE 6            /* of memory, at most */
+#define FILE_BYTES_EXPECTED 1024 /* of the file, for one response */
+#define QUEUE_SHARE 8
+#define HOT_HITS 8 /* in memory: what must not leave the disk for what was asked for once */
+#define PENDING 16384
+
+struct cache_disk {
+    uint32_t magic;
+    /* set once */
+    struct cache_disk_layout layout;
+    struct cache__disk_map map;
+    struct cache__spots *spots;
+    uint64_t bytes;
+    uint64_t queue_bytes_max;
+    void (*wake)(void *ctx);
+    void *wake_ctx;
+    /* under the lock */
+    struct fr_lock lock;
+    struct cache_disk_job *queue; /* a ring */
+    size_t queue_first, queue_count;
+    uint64_t queue_bytes;
+    bool closed;
+    /* shared, atomic */
+    bool ready;
+    struct cache_disk_counters counters;
+    uint16_t pending[PENDING]; /* stamped, and neither written nor given up: by hash */
+};
+
+static void
+count(uint64_t *counter, uint64_t n)
+{
+    __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static size_t
+capacity_for(const struct cache_disk_layout *layout, uint64_t memory_bytes)
+{
+    uint64_t fits = memory_bytes / INDEX_SHARE / CACHE_DISK_SPOT_BYTES;
+    uint64_t wanted = layout->file_bytes / FILE_BYTES_EXPECTED;
+    return (size_t)(wanted < fits ? wanted : fits);
+}
+
+enum fr_err
+cache_disk_new(void *mapped, const struct cache_disk_layout *layout, uint64_t memory_bytes,
+               struct cache_disk **out)
+{
+    size_t capacity = capacity_for(layout, memory_bytes);
+    struct cache_disk *disk = fr_alloc(sizeof(*disk));
+    if (!disk)
+        return FR_ERR_NOMEM;
+    disk->layout = *layout;
+    cache__disk_map(mapped, layout, &disk->map);
+    disk->queue = fr_alloc(CACHE_DISK_QUEUE_MAX * sizeof(*disk->queue));
+    disk->spots = disk->queue ? cache__spots_new(capacity) : NULL;
+    if (!disk->spots) {
+        fr_free(disk->queue);
+        fr_free(disk);
+        return FR_ERR_NOMEM;
+    }
+    disk->bytes = sizeof(*disk) + CACHE_DISK_QUEUE_MAX * sizeof(*disk->queue) +
+                  cache__spots_bytes(capacity) + layout->mapped_bytes;
+    disk->queue_bytes_max = memory_bytes / QUEUE_SHARE;
+    fr_lock_init(&disk->lock);
+    disk->magic = DISK_MAGIC;
+    *out = disk;
+    return FR_OK;
+}
+
+void
+cache_disk_free(struct cache_disk **disk)
+{
+    struct cache_disk *old = *disk;
+    *disk = NULL;
+    if (!old)
+        return;
+    fr_require(old->magic == DISK_MAGIC);
+    cache_disk_close(old);
+    old->magic = 0;
+    cache__spots_free(&old->spots);
+    fr_lock_fini(&old->lock);
+    fr_free(old->queue);
+    fr_free(old);
+}
+
+uint64_t
+cache_disk_bytes(const struct cache_disk *disk)
+{
+    return disk->bytes;
+}
+
+void
+cache_disk_note_memory(struct cache_disk *disk, uint64_t bytes)
+{
+    disk->bytes += bytes;
+}
+
+const struct cache_disk_layout *
+cache_disk_layout_of(const struct cache_disk *disk)
+{
+    return &disk->layout;
+}
+
+const struct cache__disk_map *
+cache__disk_map_of(const struct cache_disk *disk)
+{
+    return &disk->map;
+}
+
+void
+cache_disk_read_counters(const struct cache_disk *disk, struct cache_disk_counters *out)
+{
+    const uint64_t *from = &disk->counters.entries;
+    uint64_t *to = &out->entries;
+    for (size_t i = 0; i < offsetof(struct cache_disk_counters, ready) / sizeof(uint64_t); i++)
+        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+    cache__spots_sum(disk->spots, &out->entries, &out->bytes);
+    out->ready = __atomic_load_n(&disk->ready, __ATOMIC_RELAXED);
+}
+
+void
+cache_disk_count_error(struct cache_disk *disk)
+{
+    count(&disk->counters.errors, 1);
+}
+
+void
+cache_disk_count_late(struct cache_disk *disk)
+{
+    count(&disk->counters.late, 1);
+}
+
+void
+cache_disk_count_no_room(struct cache_disk *disk)
+{
+    count(&disk->counters.no_room, 1);
+}
+
+void
+cache_disk_count_kept(struct cache_disk *disk)
+{
+    count(&disk->counters.kept, 1);
+}
+
+/* ---- what was taken back --------------------------------------------------------------------- */
+
+static uint64_t *
+gone_of(const struct cache_disk *disk, struct fr_hash128 hash)
+{
+    return &disk->map.gone[hash.lo & (disk->layout.gone_count - 1)];
+}
+
+static bool
+is_gone(const struct cache_disk *disk, struct fr_hash128 hash, uint64_t stamp)
+{
+    return __atomic_load_n(gone_of(disk, hash), __ATOMIC_SEQ_CST) >= stamp;
+}
+
+static void
+gone_up_to(struct cache_disk *disk, struct fr_hash128 hash, uint64_t stamp)
+{
+    uint64_t *gone = gone_of(disk, hash);
+    uint64_t was = __atomic_load_n(gone, __ATOMIC_RELAXED);
+    while (was < stamp && !__atomic_compare_exchange_n(gone, &was, stamp, false, __ATOMIC_SEQ_CST,
+                                                       __ATOMIC_RELAXED))
+        ;
+}
+
+static uint16_t *
+pending_of(struct cache_disk *disk, struct fr_hash128 hash)
+{
+    return &disk->pending[hash.lo % PENDING];
+}
+
+static bool
+is_pending(struct cache_disk *disk, struct fr_hash128 hash)
+{
+    return __atomic_load_n(pending_of(disk, hash), __ATOMIC_SEQ_CST) != 0;
+}
+
+static bool
+is_ready(const struct cache_disk *disk)
+{
+    return __atomic_load_n(&disk->ready, __ATOMIC_SEQ_CST);
+}
+
+/* What is pending now may be found before the second time, and is not indexed after it: whoever
+ * indexes looks at `gone` afterwards. */
+void
+cache__disk_forget(struct cache_disk *disk, struct fr_hash128 hash)
+{
+    bool unknown = is_pending(disk, hash) || !is_ready(disk);
+    if (cache__spots_forget(disk->spots, hash) == 0 && !unknown)
+        return;
+    gone_up_to(disk, hash, __atomic_load_n(disk->map.stamp, __ATOMIC_SEQ_CST));
+    (void)cache__spots_forget(disk->spots, hash);
+}
+
+/* ---- what is to be written ------------------------------------------------------------------- */
+
+void
+cache_disk_on_queued(struct cache_disk *disk, void (*wake)(void *ctx), void *ctx)
+{
+    disk->wake = wake;
+    disk->wake_ctx = ctx;
+}
+
+static struct cache__spot_place
+spot_place(const struct cache_entry *entry, uint64_t stamp)
+{
+    return (struct cache__spot_place){
+        .hash = cache__entry_hash(entry),
+        .select = cache__entry_select(entry),
+        .stamp = stamp,
+        .serial = __atomic_load_n(&entry->serial, __ATOMIC_RELAXED),
+        .vary = cache__entry_vary(entry),
+    };
+}
+
+uint64_t
+cache__disk_stamp(struct cache_disk *disk, const struct cache_entry *entry, bool *out_replaces)
+{
+    __atomic_fetch_add(pending_of(disk, cache__entry_hash(entry)), 1, __ATOMIC_SEQ_CST);
+    uint64_t stamp = __atomic_add_fetch(disk->map.stamp, 1, __ATOMIC_SEQ_CST);
+    struct cache__spot_place place = spot_place(entry, stamp);
+    *out_replaces = cache__spots_supersede(disk->spots, &place) || !is_ready(disk);
+    return stamp;
+}
+
+static void
+job_end(struct cache_disk *disk, struct cache_disk_job *job)
+{
+    __atomic_fetch_sub(pending_of(disk, cache__entry_hash(job->entry)), 1, __ATOMIC_SEQ_CST);
+    cache_entry_unref(&job->entry);
+}
+
+void
+cache_disk_unwritten(struct cache_disk *disk, struct cache_disk_job *job)
+{
+    if (job->replaces)
+        gone_up_to(disk, cache__entry_hash(job->entry), job->stamp);
+    job_end(disk, job);
+}
+
+static bool
+enqueue(struct cache_disk *disk, const struct cache_disk_job *job)
+{
+    uint64_t bytes = cache__entry_counted(job->entry);
+    fr_lock_take(&disk->lock);
+    bool fits = !disk->closed && disk->queue_count < CACHE_DISK_QUEUE_MAX &&
+                (disk->queue_count == 0 || disk->queue_bytes + bytes <= disk->queue_bytes_max);
+    if (fits) {
+        size_t at = (disk->queue_first + disk->queue_count++) % CACHE_DISK_QUEUE_MAX;
+        disk->queue[at] = *job;
+        disk->queue_bytes += bytes;
+        __atomic_store_n(&disk->counters.queued, disk->queue_count, __ATOMIC_RELAXED);
+    }
+    fr_lock_give(&disk->lock);
+    return fits;
+}
+
+void
+cache__disk_stored(struct cache_disk *disk, struct cache_entry *entry, uint64_t stamp,
+                   bool replaces)
+{
+    struct cache_disk_job job = {cache_entry_ref(entry), stamp, replaces};
+    uint64_t *why = &disk->counters.dropped;
+    bool large =
+        cache_disk_record_bytes(entry) > disk->layout.segment_bytes - CACHE_DISK_SEGMENT_HEAD_BYTES;
+    if (large)
+        why = &disk->counters.refused;
+    else if (enqueue(disk, &job)) {
+        if (disk->wake)
+            disk->wake(disk->wake_ctx);
+        return;
+    }
+    count(why, 1);
+    cache_disk_unwritten(disk, &job);
+}
+
+bool
+cache_disk_next(struct cache_disk *disk, struct cache_disk_job *out)
+{
+    fr_lock_take(&disk->lock);
+    bool any = disk->queue_count > 0;
+    if (any) {
+        *out = disk->queue[disk->queue_first];
+        disk->queue_first = (disk->queue_first + 1) % CACHE_DISK_QUEUE_MAX;
+        disk->queue_count--;
+        uint64_t bytes = cache__entry_counted(out->entry);
+        disk->queue_bytes =
+            disk->queue_count == 0 || disk->queue_bytes < bytes ? 0 : disk->queue_bytes - bytes;
+        __atomic_store_n(&disk->counters.queued, disk->queue_count, __ATOMIC_RELAXED);
+    }
+    fr_lock_give(&disk->lock);
+    return any;
+}
+
+void
+cache_disk_close(struct cache_disk *disk)
+{
+    struct cache_disk_job job;
+    fr_lock_take(&disk->lock);
+    disk->closed = true;
+    fr_lock_give(&disk->lock);
+    while (cache_disk_next(disk, &job)) {
+        count(&disk->counters.dropped, 1);
+        cache_disk_unwritten(disk, &job);
+    }
+}
+
+bool
+cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t segment,
+                   uint64_t offset)
+{
+    struct cache__spot_place place = spot_place(job->entry, job->stamp);
+    place.segment = segment;
+    place.offset = offset;
+    place.bytes = (uint32_t)cache_disk_record_bytes(job->entry);
+    struct cache_disk_place at = {
+        .hash = place.hash, .stamp = job->stamp, .segment = segment, .offset = offset};
+    enum cache__spot_put put = cache__spots_put(disk->spots, &place);
+    if (put == CACHE__SPOT_FULL)
+        return false; /* the job is not over */
+    if (put == CACHE__SPOT_PUT && is_gone(disk, place.hash, job->stamp))
+        (void)cache__spots_drop(disk->spots, &at);
+    count(&disk->counters.written, 1);
+    count(&disk->counters.written_bytes, place.bytes);
+    job_end(disk, job);
+    return true;
+}
+
+/* ---- looking up ------------------------------------------------------------------------------ */
+
+bool
+cache_disk_find(struct cache_disk *disk, const struct cache_request *request,
+                struct cache_disk_place *out)
+{
+    struct cache__key key;
+    if (!is_ready(disk) || !cache__key_make(disk->map.hash_key, request, &key))
+        return false;
+    uint64_t least = __atomic_load_n(&disk->map.marks->all_hard, __ATOMIC_ACQUIRE);
+    /* What is on its way to the disk may be newer than what is there. */
+    if (!is_pending(disk, key.hash) &&
+        cache__spots_find(disk->spots, disk->map.hash_key, key.hash, request->head, least, out))
+        return true;
+    count(&disk->counters.misses, 1);
+    return false;
+}
+
+bool
+cache_disk_is_there(struct cache_disk *disk, const struct cache_disk_place *place)
+{
+    return cache__spots_has(disk->spots, place);
+}
+
+void
+cache_disk_drop(struct cache_disk *disk, const struct cache_disk_place *place)
+{
+    (void)cache__spots_drop(disk->spots, place); /* or it is gone already */
+}
+
+void
+cache_disk_found_bad(struct cache_disk *disk, const struct cache_disk_place *place)
+{
+    /* What was moved or replaced while it was read is no error. */
+    if (cache__spots_drop(disk->spots, place))
+        count(&disk->counters.bad, 1);
+}
+
+/* ---- segments and the start ------------------------------------------------------------------ */
+
+bool
+cache_disk_sweep(struct cache_disk *disk, struct cache_store *store, struct cache_disk_sweep *sweep,
+                 struct cache_disk_place out[CACHE_DISK_SWEEP_SPOTS], size_t *out_count)
+{
+    struct cache__spot_seen seen[CACHE_DISK_SWEEP_SPOTS];
+    size_t found;
+    *out_count = 0;
+    bool more = cache__spots_walk(disk->spots, sweep->segment, &sweep->cursor,
+                                  CACHE_DISK_SWEEP_SPOTS, seen, &found);
+    for (size_t i = 0; i < found; i++) {
+        const struct cache_disk_place *place = &seen[i].place;
+        uint32_t hits = cache__store_hits(store, place->hash);
+        bool wanted = sweep->hottest ? hits >= HOT_HITS : hits > 0 || seen[i].visited;
+        if (place->bytes <= sweep->keep_bytes && wanted) {
+            sweep->keep_bytes -= place->bytes;
+            out[(*out_count)++] = *place;
+        } else if (!sweep->hottest) {
+            (void)cache__spots_drop(disk->spots, place); /* or taken back just now */
+        }
+    }
+    return more;
+}
+
+bool
+cache_disk_moved(struct cache_disk *disk, const struct cache_disk_place *place, uint32_t segment,
+                 uint64_t offset)
+{
+    return cache__spots_move(disk->spots, place, segment, offset);
+}
+
+/* One that does not fit into the index is not found; it leaves with its segment. */
+static void
+found_at_start(struct cache_disk *disk, const struct cache__record *record,
+               const struct cache_disk_place *at)
+{
+    struct cache__spot_place place = {
+        .hash = record->hash,
+        .select = record->select,
+        .stamp = record->stamp,
+        .serial = record->serial,
+        .vary = record->vary,
+        .segment = at->segment,
+        .bytes = at->bytes,
+        .offset = at->offset,
+    };
+    if (is_gone(disk, place.hash, place.stamp))
+        return;
+    if (cache__spots_put(disk->spots, &place) == CACHE__SPOT_FULL)
+        count(&disk->counters.refused, 1);
+    else if (is_gone(disk, place.hash, place.stamp)) /* by now */
+        (void)cache__spots_drop(disk->spots, at);
+}
+
+enum cache_disk_scan
+cache_disk_scan(struct cache_disk *disk, uint32_t segment, uint64_t sequence, uint64_t offset,
+                struct fr_view bytes, struct cache_disk_record_view *out, size_t *out_bytes)
+{
+    struct cache__record record;
+    uint64_t left = disk->layout.segment_bytes - offset;
+    *out_bytes = CACHE_DISK_FIRST_BYTES;
+    if (left < CACHE_DISK_FIRST_BYTES)
+        return CACHE_DISK_SCAN_END;
+    if (bytes.len < CACHE_DISK_FIRST_BYTES)
+        return CACHE_DISK_SCAN_SHORT;
+    size_t head_bytes = cache_disk_head_bytes(bytes);
+    if (head_bytes == 0 || head_bytes > left)
+        return CACHE_DISK_SCAN_END;
+    *out_bytes = head_bytes;
+    if (bytes.len < head_bytes)
+        return CACHE_DISK_SCAN_SHORT;
+    if (!cache__record_read(disk->map.hash_key, bytes, &record) || record.sequence != sequence ||
+        record.record_bytes > left ||
+        record.stamp > __atomic_load_n(disk->map.stamp, __ATOMIC_RELAXED))
+        return CACHE_DISK_SCAN_END;
+    *out = (struct cache_disk_record_view){
+        .place = {.hash = record.hash,
+                  .stamp = record.stamp,
+                  .segment = segment,
+                  .bytes = (uint32_t)record.record_bytes,
+                  .offset = offset},
+        .body_bytes = record.body_bytes,
+        .head_bytes = head_bytes,
+    };
+    found_at_start(disk, &record, &out->place);
+    return CACHE_DISK_SCAN_RECORD;
+}
+
+void
+cache_disk_ready(struct cache_disk *disk)
+{
+    __atomic_store_n(&disk->ready, true, __ATOMIC_SEQ_CST);
+}
+
+/* ---- back into memory ------------------------------------------------------------------------ */
+
+struct cache_disk_loading {
+    struct cache_disk *disk;
+    struct cache_disk_place place;
+    struct cache_entry *entry;
+    struct cache__filling filling;
+    uint64_t left, piece;
+};
+
+/* What cache__entry_make wants, from what is on disk. */
+struct remake {
+    struct cache__plan_room room;
+    struct cache__control said; /* what it withheld is not in the head any more */
+    struct http_head head;
+    char text[CACHE_DISK_UNIT_BYTES_MAX + 2];
+};
+
+static bool
+remake_head(struct remake *remake, struct fr_view head)
+{
+    static const struct http_limits limits = {1024 * 1024, 65536, HTTP_FIELDS_MAX};
+    struct http_err err;
+    size_t scanned = 0;
+    if (head.len + 2 > sizeof(remake->text))
+        return false;
+    memcpy(remake->text, head.ptr, head.len);
+    memcpy(remake->text + head.len, "\r\n", 2);
+    return http_response_parse(fr_view_make(remake->text, head.len + 2), &limits, &scanned,
+                               &remake->head, &err) == HTTP_DONE;
+}
+
+static struct cache_entry *
+remake_entry(struct cache_store *store, const struct cache__record *record, uint32_t owner,
+             struct remake *remake, struct cache__filling *filling)
+{
+    struct cache__entry_plan plan = {
+        .key = &remake->room.key,
+        .vary = record->vary,
+        .tags = &remake->room.tags,
+        .select = record->select,
+        .response = &remake->head,
+        .said = &remake->said,
+        .policy = &cache_policy_default,
+        .freshness = &record->freshness,
+        .part_of = record->is_part ? &record->part_of : NULL,
+        .owner = owner,
+        .serial = record->serial,
+        .body_bytes = record->body_bytes,
+    };
+    remake->room.key.hash = record->hash;
+    remake->room.key.len = record->key.len;
+    memcpy(remake->room.key.text, record->key.ptr, record->key.len);
+    remake->room.tags.count = record->tag_count;
+    memcpy(remake->room.tags.tags, record->tags, record->tag_count * sizeof(uint32_t));
+    struct cache_entry *entry = cache__entry_make(store, &plan);
+    if (!entry)
+        return NULL;
+    entry->stale = record->stale;
+    cache__filling_init(filling, entry->body);
+    if (cache__body_reserve(store, cache__owner_of(record->hash), entry->body, filling,
+                            record->body_bytes))
+        return entry;
+    cache__entry_free(entry);
+    return NULL;
+}
+
+static enum cache_disk_step
+load_next(const struct cache_disk_loading *loading, size_t *out_bytes)
+{
+    if (loading->left == 0)
+        return CACHE_DISK_WHOLE;
+    *out_bytes = cache_disk_piece_bytes(loading->left);
+    return CACHE_DISK_MORE;
+}
+
+enum cache_disk_step
+cache_disk_load_begin(struct cache_store *store, struct cache_disk *disk,
+                      const struct cache_disk_place *place, struct fr_view head, uint32_t owner,
+                      struct cache_disk_loading **out, size_t *out_bytes)
+{
+    struct cache__record record;
+    if (!cache__record_read(disk->map.hash_key, head, &record) || record.stamp != place->stamp ||
+        record.record_bytes != place->bytes)
+        return CACHE_DISK_BAD;
+    struct cache_disk_loading *loading = fr_alloc(sizeof(*loading));
+    struct remake *remake = fr_alloc(sizeof(*remake));
+    enum cache_disk_step step = CACHE_DISK_FULL;
+    if (loading && remake && !remake_head(remake, record.head))
+        step = CACHE_DISK_BAD;
+    else if (loading && remake)
+        loading->entry = remake_entry(store, &record, owner, remake, &loading->filling);
+    fr_free(remake);
+    if (!loading || !loading->entry) {
+        fr_free(loading);
+        return step;
+    }
+    loading->disk = disk;
+    loading->place = *place;
+    loading->left = record.body_bytes;
+    *out = loading;
+    return load_next(loading, out_bytes);
+}
+
+enum cache_disk_step
+cache_disk_load_add(struct cache_disk_loading *loading, struct fr_view unit, size_t *out_bytes)
+{
+    if (unit.len != cache_disk_piece_bytes(loading->left) ||
+        !cache_disk_piece_good(loading->disk, loading->place.stamp, loading->piece + 1, unit))
+        return CACHE_DISK_BAD;
+    size_t bytes =
+        loading->left < CACHE_DISK_PIECE_BYTES ? (size_t)loading->left : CACHE_DISK_PIECE_BYTES;
+    size_t taken =
+        cache__body_append(loading->entry->body, &loading->filling, fr_view_make(unit.ptr, bytes));
+    fr_insist(taken == bytes); /* it was reserved */
+    loading->piece++;
+    loading->left -= bytes;
+    return load_next(loading, out_bytes);
+}
+
+bool
+cache_disk_load_end(struct cache_disk_loading **loading)
+{
+    struct cache_disk_loading *self = *loading;
+    struct cache_disk *disk = self->disk;
+    struct cache_entry *entry = self->entry;
+    fr_require(self->left == 0);
+    enum cache__put_back put = cache__store_put_back(entry->store, entry);
+    /* It is in memory; if it was taken back on disk before that, it is there against the rules, and
+     * if it is taken back from now on, memory is seen to after the disk. */
+    bool there = put == CACHE__PUT_BACK_DONE && cache__spots_visit(disk->spots, &self->place);
+    if (put == CACHE__PUT_BACK_DONE && !there)
+        cache__store_take_back(entry->store, entry);
+    else if (put == CACHE__PUT_BACK_PURGED)
+        (void)cache__spots_drop(disk->spots, &self->place); /* or it is gone already */
+    count(there || put == CACHE__PUT_BACK_HELD ? &disk->counters.hits : &disk->counters.purged, 1);
+    cache_disk_load_drop(loading);
+    return there || put == CACHE__PUT_BACK_HELD;
+}
+
+void
+cache_disk_load_drop(struct cache_disk_loading **loading)
+{
+    struct cache_disk_loading *old = *loading;
+    *loading = NULL;
+    if (!old)
+        return;
+    cache_entry_unref(&old->entry);
+    fr_free(old);
+}

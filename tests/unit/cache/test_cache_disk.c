@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_cache_disk.c - what is found on disk, what must not be found any more, over restarts too.
+ *
+ * Follows:    RFC 9111 sections 4.1, 4.4; docs/decisions/0022.
+ */
+#include "disk_help.h"
+
+#include <stdio.h>
+
+#define FRESH(fields) OK("Cache-Control: max-age=60\r\n" fields "Content-Length: 5\r\n")
+#define START CACHE_DISK_SEGMENT_HEAD_BYTES
+
+static struct cache_disk_counters
+counters(const struct help_disk *help)
+{
+    struct cache_disk_counters out;
+    cache_disk_read_counters(help->disk, &out);
+    return out;
+}
+
+/* The process ends and another one begins. */
+static void
+restart(struct help_disk *help)
+{
+    help_disk_end(help);
+    help_disk_begin(help);
+    (void)help_scan(help, 0, 1);
+}
+
+static void
+written_is_found_and_loaded(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH(""), "hello", NOW));
+    assert_false(help_find(&help, GET(""), &place)); /* on its way */
+    assert_int_equal(help_write(&help, 0, 1, &at), 1);
+    assert_true(help_find(&help, GET(""), &place));
+    assert_false(help_find(&help, "GET /y HTTP/1.1\r\nHost: a\r\n\r\n", &place));
+    restart(&help);
+    assert_int_equal(help_answer(help.store, GET(""), NOW), CACHE_MISS);
+    assert_true(help_find(&help, GET(""), &place));
+    assert_true(help_load(&help, &place));
+    assert_true(help_body_is(help.store, GET(""), NOW + 59 * S, "hello"));
+    assert_int_equal(help_answer(help.store, GET(""), NOW + 60 * S), CACHE_MISS);
+    assert_int_equal(counters(&help).hits, 1);
+    /* What memory holds already stays. */
+    assert_true(help_load(&help, &place));
+    assert_int_equal(help_counters(help.store).entries, 1);
+    assert_true(cache_disk_is_there(help.disk, &place));
+    cache__store_check(help.store);
+    help_disk_free(&help);
+}
+
+static void
+a_store_counts_its_disk(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    assert_true(help_counters(help.store).index_bytes > cache_disk_bytes(help.disk));
+    assert_true(cache_disk_bytes(help.disk) > help.layout.mapped_bytes);
+    struct cache_options small = {1024 * 1024, 1024, help.disk};
+    struct cache_store *none = NULL;
+    assert_int_equal(cache_store_new(&small, &none), FR_ERR_RANGE);
+    assert_null(none);
+    help_disk_free(&help);
+}
+
+static void
+newer_takes_the_place(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH(""), "older", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    assert_true(help_find(&help, GET(""), &place));
+    struct cache_disk_place older = place;
+    assert_true(help_put(help.store, GET(""), FRESH(""), "newer", NOW));
+    assert_false(help_find(&help, GET(""), &place)); /* neither the old one nor, yet, the new one */
+    assert_false(help_load(&help, &older) && help_body_is(help.store, GET(""), NOW, "older"));
+    (void)help_write(&help, 0, 1, &at);
+    restart(&help);
+    assert_int_equal(counters(&help).entries, 1);
+    assert_true(help_find(&help, GET(""), &place));
+    assert_true(help_load(&help, &place));
+    assert_true(help_body_is(help.store, GET(""), NOW, "newer"));
+    help_disk_free(&help);
+}
+
+/* The writer was behind: what it did not write replaced something. */
+static void
+a_dropped_one_takes_back_what_it_replaced(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    struct cache_disk_job job;
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH(""), "older", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    assert_true(help_put(help.store, GET(""), FRESH(""), "newer", NOW));
+    assert_true(cache_disk_next(help.disk, &job));
+    assert_true(job.replaces);
+    cache_disk_unwritten(help.disk, &job);
+    assert_false(help_find(&help, GET(""), &place));
+    restart(&help);
+    assert_false(help_find(&help, GET(""), &place));
+    help_disk_free(&help);
+}
+
+static void
+the_queue_has_an_end(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    static char body[100001];
+    memset(body, 'x', 100000);
+    cache_disk_ready(help.disk);
+    for (int i = 0; i < 60; i++) {
+        char request[64], response[96];
+        (void)snprintf(request, sizeof(request), "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i);
+        (void)snprintf(response, sizeof(response),
+                       "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: "
+                       "100000\r\n\r\n");
+        assert_true(help_put(help.store, request, response, body, NOW));
+    }
+    /* An eighth of the memory. */
+    assert_true(counters(&help).queued >= 18 && counters(&help).queued <= 20);
+    assert_int_equal(counters(&help).queued + counters(&help).dropped, 60);
+    uint64_t at = START;
+    struct cache_disk_job job;
+    while (cache_disk_next(help.disk, &job)) { /* a segment has room for fewer */
+        if (at + cache_disk_record_bytes(job.entry) > help.layout.segment_bytes) {
+            cache_disk_unwritten(help.disk, &job);
+            continue;
+        }
+        at += cache_disk_record_bytes(job.entry);
+        assert_true(cache_disk_written(help.disk, &job, 0, at));
+    }
+    assert_int_equal(counters(&help).queued, 0);
+    help_disk_free(&help);
+}
+
+static void
+variants_are_found_each(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET("A: 1\r\n"), FRESH("Vary: A\r\n"), "first", NOW));
+    assert_true(help_put(help.store, GET("A: 2\r\n"), FRESH("Vary: A\r\n"), "other", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    restart(&help);
+    assert_int_equal(counters(&help).entries, 2);
+    assert_false(help_find(&help, GET("A: 3\r\n"), &place));
+    assert_true(help_find(&help, GET("A: 1\r\n"), &place));
+    assert_true(help_load(&help, &place));
+    assert_true(help_body_is(help.store, GET("A: 1\r\n"), NOW, "first"));
+    assert_int_equal(help_answer(help.store, GET("A: 2\r\n"), NOW), CACHE_MISS);
+    /* One that varies by something else takes the place of all. */
+    at = START + 65536;
+    assert_true(help_put(help.store, GET("B: 1\r\n"), FRESH("Vary: B\r\n"), "newer", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    assert_int_equal(counters(&help).entries, 1);
+    assert_false(help_find(&help, GET("A: 1\r\n"), &place) && help_load(&help, &place) &&
+                 help_body_is(help.store, GET("A: 1\r\n"), NOW, "first"));
+    help_disk_free(&help);
+}
+
+static void
+forget(struct help_disk *help, const char *request, int64_t now_us)
+{
+    static struct http_head req;
+    help_request(&req, request);
+    struct cache_request ask = help_ask(&req, now_us);
+    cache_forget(help->store, &ask);
+}
+
+static void
+forgotten_stays_forgotten(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    struct cache_disk_job job;
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH(""), "hello", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    assert_true(help_find(&help, GET(""), &place));
+    forget(&help, GET(""), NOW + S);
+    struct cache_disk_place gone = place;
+    assert_false(help_find(&help, GET(""), &place));
+    assert_false(help_load(&help, &gone)); /* it was being read meanwhile */
+    assert_int_equal(help_answer(help.store, GET(""), NOW), CACHE_MISS);
+    restart(&help);
+    assert_false(help_find(&help, GET(""), &place));
+    /* One that is on its way to the disk. */
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH(""), "hello", NOW + 2 * S));
+    assert_true(cache_disk_next(help.disk, &job));
+    forget(&help, GET(""), NOW + 3 * S);
+    assert_true(cache_disk_written(help.disk, &job, 0, at));
+    assert_false(help_find(&help, GET(""), &place));
+    /* What is stored after that is found. */
+    at = START;
+    assert_true(help_put(help.store, GET(""), FRESH(""), "again", NOW + 4 * S));
+    (void)help_write(&help, 0, 1, &at);
+    restart(&help);
+    assert_true(help_find(&help, GET(""), &place));
+    assert_true(help_load(&help, &place));
+    help_disk_free(&help);
+}
+
+static void
+purge(struct help_disk *help, enum cache_purge_kind kind, bool soft, const char *text)
+{
+    uint64_t serial;
+    struct cache_purge purge = {kind, soft, fr_view_of(text)};
+    assert_int_equal(cache_purge(help->store, &purge, NOW + 10 * S, &serial), FR_OK);
+}
+
+static void
+purged_stays_purged(void **state)
+{
+    (void)state;
+    static const struct {
+        enum cache_purge_kind kind;
+        const char *text;
+    } purges[] = {
+        {CACHE_PURGE_URL, "http://a/x"},
+        {CACHE_PURGE_PREFIX, "//a/"},
+        {CACHE_PURGE_TAG, "red"},
+        {CACHE_PURGE_ALL, ""},
+    };
+    for (size_t i = 0; i < 2 * sizeof(purges) / sizeof(purges[0]); i++) {
+        struct help_disk help = help_disk_new();
+        struct cache_disk_place place;
+        uint64_t at = START;
+        bool soft = i % 2;
+        cache_disk_ready(help.disk);
+        assert_true(help_put(help.store, GET(""), FRESH("ETag: \"1\"\r\nCache-Tag: red\r\n"),
+                             "hello", NOW));
+        (void)help_write(&help, 0, 1, &at);
+        purge(&help, purges[i / 2].kind, soft, purges[i / 2].text);
+        for (int turn = 0; turn < 2; turn++) {
+            restart(&help);
+            bool there = help_find(&help, GET(""), &place) && help_load(&help, &place);
+            assert_int_equal(there, soft);
+            assert_int_equal(help_answer(help.store, GET(""), NOW + 11 * S), CACHE_MISS);
+        }
+        /* What was fetched before the purge came is refused, what comes after it is not. */
+        assert_true(
+            help_put(help.store, GET(""), FRESH("Cache-Tag: red\r\n"), "newer", NOW + 12 * S));
+        assert_true(help_body_is(help.store, GET(""), NOW + 12 * S, "newer"));
+        help_disk_free(&help);
+    }
+}
+
+/* It is stale since the purge, not since somebody asked. */
+static void
+softly_purged_is_as_old_as_its_purge(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    uint64_t at = START;
+    const char *response = OK("Cache-Control: max-age=600, stale-while-revalidate=30\r\n"
+                              "Content-Length: 5\r\n");
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), response, "hello", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    purge(&help, CACHE_PURGE_ALL, true, "");
+    restart(&help);
+    assert_true(help_find(&help, GET(""), &place) && help_load(&help, &place));
+    assert_int_equal(help_answer(help.store, GET(""), NOW + 39 * S), CACHE_STALE_ALLOWED);
+    assert_int_equal(help_answer(help.store, GET(""), NOW + 41 * S), CACHE_MISS);
+    help_disk_free(&help);
+}
+
+/* More prefixes than are kept: what is older than those that were forgotten goes, too. */
+static void
+forgotten_prefixes_take_all_before_them(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH(""), "hello", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    for (int i = 0; i <= CACHE__PREFIXES; i++) {
+        char text[32];
+        (void)snprintf(text, sizeof(text), "//b/%d", i);
+        purge(&help, CACHE_PURGE_PREFIX, false, text);
+        while (!cache_purge_sweep(help.store, 1000, NOW))
+            ;
+        bool kept = i < CACHE__PREFIXES;
+        if (i + 1 < CACHE__PREFIXES)
+            continue;
+        restart(&help);
+        assert_int_equal(help_find(&help, GET(""), &place) && help_load(&help, &place), kept);
+    }
+    help_disk_free(&help);
+}
+
+/* Nothing is known of what is on disk before it was looked through. */
+static void
+nothing_is_found_before_it_is_ready(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH(""), "hello", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    help_disk_end(&help);
+    help_disk_begin(&help);
+    assert_false(help_find(&help, GET(""), &place));
+    forget(&help, GET(""), NOW + S); /* and is to be forgotten all the same */
+    assert_int_equal(help_scan(&help, 0, 1), 1);
+    assert_false(help_find(&help, GET(""), &place));
+    help_disk_free(&help);
+}
+
+static void
+a_sweep_keeps_what_is_asked_for(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place, kept[CACHE_DISK_SWEEP_SPOTS];
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    for (int i = 0; i < 100; i++) {
+        char request[64];
+        (void)snprintf(request, sizeof(request), "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i);
+        assert_true(help_put(help.store, request, FRESH(""), "hello", NOW));
+    }
+    assert_int_equal(help_write(&help, 0, 1, &at), 100);
+    restart(&help); /* none is in memory */
+    assert_true(help_find(&help, "GET /7 HTTP/1.1\r\nHost: a\r\n\r\n", &place));
+    assert_true(help_load(&help, &place));
+    struct cache_disk_sweep sweep = {.segment = 0, .keep_bytes = 1 << 20};
+    size_t count, sum = 0;
+    for (bool more = true; more; sum += count) {
+        more = cache_disk_sweep(help.disk, help.store, &sweep, kept + sum, &count);
+    }
+    assert_int_equal(sum, 1);
+    assert_int_equal(kept[0].stamp, place.stamp);
+    assert_int_equal(counters(&help).entries, 1);
+    assert_true(cache_disk_moved(help.disk, &kept[0], 3, 4096));
+    assert_true(help_find(&help, "GET /7 HTTP/1.1\r\nHost: a\r\n\r\n", &place));
+    assert_int_equal(place.segment, 3);
+    assert_int_equal(place.offset, 4096);
+    help_disk_free(&help);
+}
+
+static void
+marks_that_make_no_sense_are_anothers(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache__disk_map map;
+    struct fr_view boot = FR_VIEW("boot");
+    cache__disk_map(help.file, &help.layout, &map);
+    assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_FITS);
+    cache_disk_in_use(help.file, boot);
+    assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_FITS);
+    assert_int_equal(cache_disk_judge(help.file, &help.layout, FR_VIEW("other")),
+                     CACHE_DISK_UNSURE);
+    assert_int_equal(cache_disk_judge(help.file, &help.layout, FR_VIEW("")), CACHE_DISK_UNSURE);
+    cache_disk_at_rest(help.file);
+    assert_int_equal(cache_disk_judge(help.file, &help.layout, FR_VIEW("other")), CACHE_DISK_FITS);
+    uint64_t *words[] = {&map.slots[5].hard, &map.slots[6].soft, &map.gone[7],
+                         &map.prefixes[1].serial, &map.marks->all_hard};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        *words[i] = 1000;
+        assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_OTHER);
+        *words[i] = 0;
+    }
+    for (size_t i = 0; i < 64; i++) { /* of the super, up to its check */
+        help.file[i] ^= 1;
+        assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_OTHER);
+        help.file[i] ^= 1;
+    }
+    struct cache_disk_layout other;
+    assert_true(cache_disk_layout(2 * DISK_BYTES, &other));
+    assert_false(cache_disk_layout(CACHE_DISK_FILE_BYTES_MIN - 1, &other));
+    help_disk_free(&help);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(written_is_found_and_loaded),
+        cmocka_unit_test(a_store_counts_its_disk),
+        cmocka_unit_test(newer_takes_the_place),
+        cmocka_unit_test(a_dropped_one_takes_back_what_it_replaced),
+        cmocka_unit_test(the_queue_has_an_end),
+        cmocka_unit_test(variants_are_found_each),
+        cmocka_unit_test(forgotten_stays_forgotten),
+        cmocka_unit_test(purged_stays_purged),
+        cmocka_unit_test(softly_purged_is_as_old_as_its_purge),
+        cmocka_unit_test(forgotten_prefixes_take_all_before_them),
+        cmocka_unit_test(nothing_is_found_before_it_is_ready),
+        cmocka_unit_test(a_sweep_keeps_what_is_asked_for),
+        cmocka_unit_test(marks_that_make_no_sense_are_anothers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
