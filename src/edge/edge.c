@@ -187,8 +187,8 @@ edge_start(struct edge *edge, char **out_why)
         control_schedule();
     }
     edge_measure_start(edge);
-    err = edge_stream_start(edge);
-    if (err != FR_OK)
+    err = edge_stream_start(edge, out_why);
+    if (err != FR_OK && *out_why == NULL)
         *out_why = fr_xprintf("manager %s: %s", edge->config->manager.connect, fr_err_words(err));
     return err;
 }
@@ -246,6 +246,8 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
     edge_sticky_take(edge, &keys);
     edge_access_apply(edge, sink);
     edge_settings_apply(edge);
+    edge_stream_reload(edge);
+    edge_admin_reload(edge);
     config_free(&old);
     return FR_OK;
 }
@@ -303,6 +305,8 @@ edge_free(struct edge **out)
     allocator_free(&edge->allocator, false);
     stream_session_free(&edge->stream);
     admin_free(&edge->admin);
+    tls_identity_fini(&edge->identity);
+    tls_identity_fini(&edge->admin_identity);
     edge_purge_stop(edge);
     free_members(&edge->leaving);
     size_t cursor = 0;

@@ -266,6 +266,43 @@ put_latency(struct metrics *metrics, struct edge *edge)
 }
 
 static void
+put_access(struct metrics *metrics, struct edge *edge)
+{
+    struct stream_counters stream = {0};
+    struct admin_counters admin = {0};
+    if (edge->stream != NULL)
+        stream_session_read_counters(edge->stream, &stream);
+    if (edge->admin != NULL)
+        admin_read_counters(edge->admin, &admin);
+    put(metrics,
+        "# HELP freshet_stream_refusals_total Streams that the manager ended with an error\n"
+        "# TYPE freshet_stream_refusals_total counter\nfreshet_stream_refusals_total %llu\n"
+        "# HELP freshet_stream_tls_failures_total Streams that TLS ended, certificates refused by "
+        "either end\n"
+        "# TYPE freshet_stream_tls_failures_total counter\nfreshet_stream_tls_failures_total %llu\n"
+        "# HELP freshet_admin_handshakes_failed_total TLS handshakes of the admin listener that "
+        "failed\n"
+        "# TYPE freshet_admin_handshakes_failed_total counter\n"
+        "freshet_admin_handshakes_failed_total %llu\n"
+        "# HELP freshet_admin_unauthorized_total Admin requests without a good certificate or token\n"
+        "# TYPE freshet_admin_unauthorized_total counter\nfreshet_admin_unauthorized_total %llu\n"
+        "# HELP freshet_admin_forbidden_total Admin requests beyond the role of who sent them\n"
+        "# TYPE freshet_admin_forbidden_total counter\nfreshet_admin_forbidden_total %llu\n",
+        (unsigned long long)stream.refusals, (unsigned long long)stream.tls_failures,
+        (unsigned long long)admin.handshakes_failed, (unsigned long long)admin.unauthorized,
+        (unsigned long long)admin.forbidden);
+    put(metrics, "# HELP freshet_control_certificate_end_seconds When a certificate of the stream or "
+                 "the admin listener ends, since 1970\n"
+                 "# TYPE freshet_control_certificate_end_seconds gauge\n");
+    if (edge->identity.ends_s != 0)
+        put(metrics, "freshet_control_certificate_end_seconds{of=\"stream\"} %lld\n",
+            (long long)edge->identity.ends_s);
+    if (edge->admin_identity.ends_s != 0)
+        put(metrics, "freshet_control_certificate_end_seconds{of=\"admin\"} %lld\n",
+            (long long)edge->admin_identity.ends_s);
+}
+
+static void
 put_control(struct metrics *metrics, struct edge *edge)
 {
     put(metrics,
@@ -315,6 +352,7 @@ edge_metrics_print(struct edge *edge, struct fr_buf *out)
 {
     struct metrics metrics = {.out = out};
     put_control(&metrics, edge);
+    put_access(&metrics, edge);
     if (edge->proxy != NULL) {
         put_worker_counters(&metrics, edge);
         put_certificates(&metrics, edge);

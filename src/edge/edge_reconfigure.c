@@ -506,6 +506,9 @@ edge_reconfigure(struct edge *edge, const struct wire_reconfigure *from)
         edge_request_answer(request, FR_ERR_UNSUPPORTED, "this version knows no such operation");
     else if (from->id.epoch < edge->manager_epoch) /* a newer manager has decided since */
         edge_request_answer(request, FR_ERR_STATE, "the request is of an older epoch");
+    else if (edge_request_is_old(edge, from->id))
+        edge_request_answer(request, FR_ERR_STATE,
+                            "the request is older than those remembered: sent again, or out of order");
     else if (operations[from->operation].needs_cluster && cluster == NULL)
         refuse(request, FR_ERR_NOT_FOUND, "unknown cluster", from->cluster);
     else

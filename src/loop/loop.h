@@ -184,6 +184,8 @@ void loop_abort(struct loop_sock *sock, loop_close_fn fn, void *ctx);
 /* Takes the descriptor off the loop and gives it back, open. No operation may be under way; the
  * storage may be reused at once. */
 int loop_detach(struct loop_sock *sock);
+/* Likewise with the filter under it, which is the caller's then: for loop_sock_filter. */
+int loop_detach_filtered(struct loop_sock *sock, struct loop_filter **out_filter);
 /* What has come that its owner has not received, as the kernel knows at this moment: more than the
  * engine may have been told. A pooled connection with anything waiting must not be reused. An error
  * is an end. Cost: one system call. */

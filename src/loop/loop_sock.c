@@ -527,9 +527,18 @@ loop__sock_run_closed(struct loop *loop)
 int
 loop_detach(struct loop_sock *sock)
 {
+    fr_require(!sock->filter);
+    struct loop_filter *none = NULL;
+    return loop_detach_filtered(sock, &none);
+}
+
+int
+loop_detach_filtered(struct loop_sock *sock, struct loop_filter **out_filter)
+{
     int fd = sock->fd;
     fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_RECEIVING | SOCK_SENDING | SOCK_CONNECTING)));
-    fr_require(!sock->filter);
+    *out_filter = sock->filter;
+    sock->filter = NULL;
     take_off(sock);
     sock->loop->socks_open--;
     sock->flags = SOCK_CLOSED;

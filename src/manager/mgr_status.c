@@ -326,6 +326,34 @@ put_member_metrics(struct writer *writer, struct mgr *mgr)
     }
 }
 
+static void
+put_access_metrics(struct writer *w, const struct mgr *mgr)
+{
+    struct admin_counters sum = {0};
+    for (size_t i = 0; i < mgr->admin_count; i++) {
+        struct admin_counters one;
+        admin_read_counters(mgr->admins[i], &one);
+        sum.handshakes_failed += one.handshakes_failed;
+        sum.unauthorized += one.unauthorized;
+        sum.forbidden += one.forbidden;
+    }
+    metric(w, "forbidden_total", "counter", "Streams and reports that a rule refused.",
+           mgr->counters.forbidden);
+    metric(w, "handshakes_failed_total", "counter", "TLS handshakes that failed.",
+           sum.handshakes_failed);
+    metric(w, "http_unauthorized_total", "counter", "Requests without a good certificate or token.",
+           sum.unauthorized);
+    metric(w, "http_forbidden_total", "counter", "Requests beyond the role of who sent them.",
+           sum.forbidden);
+    metric(w, "joins_total", "counter", "Machines that joined by token.", mgr->counters.joins);
+    metric(w, "joins_refused_total", "counter", "Joins refused.", mgr->counters.joins_refused);
+    metric(w, "renewals_total", "counter", "Certificates renewed for their holders.",
+           mgr->counters.renewals);
+    if (mgr->identity.ends_s != 0)
+        metric(w, "certificate_end_seconds", "gauge", "When our certificate ends, since 1970.",
+               (uint64_t)mgr->identity.ends_s);
+}
+
 enum fr_err
 mgr_metrics_text(struct mgr *mgr, struct fr_buf *out)
 {
@@ -371,6 +399,7 @@ mgr_metrics_text(struct mgr *mgr, struct fr_buf *out)
            counters->results_unknown);
     metric(w, "intruders_total", "counter", "Streams ended because the peer sent a reconfigure.",
            counters->intruders);
+    put_access_metrics(w, mgr);
     metric(w, "journal_failures_total", "counter", "Rows the journal could not take.",
            mgr_journal_failures(mgr->journal));
     put_member_metrics(w, mgr);

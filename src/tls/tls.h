@@ -67,6 +67,51 @@ size_t tls_server_certificate_count(const struct tls_server *server);
 int64_t tls_server_certificate_ends_s(const struct tls_server *server, size_t index);
 const char *tls_server_certificate_name(const struct tls_server *server, size_t index);
 
+/* ---- the control stream and the admin interface ------------------------------------------- */
+
+struct tls_control_options { /* of files, PEM */
+    const char *certificate, *key;
+    const char *ca;   /* whom the other end's certificate must come from; NULL (servers): nobody's */
+    const char *name; /* clients: that the server's certificate must have */
+};
+/* TLS 1.3 only, without resumption. A server asks for a certificate and goes on without: who shows
+ * none may do little. One that is not good ends the handshake. Errors as of tls_server_new. */
+FR_MUST_USE enum fr_err tls_control_server(const struct tls_control_options *options,
+                                           struct tls_server **out, char **out_why);
+FR_MUST_USE enum fr_err tls_control_client(const struct tls_control_options *options,
+                                           struct tls_client **out, char **out_why);
+/* The first name of a certificate's file; false when it has none, or cannot be read. */
+bool tls_certificate_first_name(const char *path, char *out, size_t out_bytes);
+
+/* Files that are looked at again and again: what replaces certificates often moves a symbolic link
+ * two folders up, which no watch of a folder tells. Begin with sum 0; path may be NULL. */
+uint64_t tls_files_look(uint64_t sum, const char *path);
+
+/* What one process shows and asks for, made of files and made again when they change. Logs as
+ * `room`. */
+struct tls_identity {
+    struct loop *loop;
+    const char *room;
+    char *certificate, *key, *ca, *name;
+    bool serves; /* else it connects */
+    struct tls_server *server;
+    struct tls_client *client;
+    uint64_t files;
+    int64_t ends_s, warned_at_us;
+    uint64_t reloads, reloads_failed;
+    struct loop_timer timer;
+    loop_fn changed; /* may be NULL */
+    void *ctx;
+};
+/* Zero-initialise. `changed` runs when what new connections are to use is another. */
+FR_MUST_USE enum fr_err tls_identity_init(struct tls_identity *identity, struct loop *loop,
+                                          const char *room,
+                                          const struct tls_control_options *options, bool serves,
+                                          loop_fn changed, void *ctx, char **out_why);
+/* Reads the files again, which may be others now (SIGHUP); on failure the old ones stay, logged. */
+void tls_identity_reload(struct tls_identity *identity, const struct tls_control_options *options);
+void tls_identity_fini(struct tls_identity *identity); /* zeroed is allowed */
+
 /* ---- clients ------------------------------------------------------------------------------ */
 
 struct tls_client_options {
@@ -123,5 +168,10 @@ struct fr_view tls_session_name(const struct tls_session *session);     /* by SN
 #define TLS_FINGERPRINT_BYTES 65
 bool tls_session_peer(const struct tls_session *session, char *subject, size_t subject_bytes,
                       char fingerprint[TLS_FINGERPRINT_BYTES]);
+/* The DNS names of the other end's certificate, one space between two, as many as fit. False: it
+ * showed none that was good. */
+bool tls_session_peer_names(const struct tls_session *session, char *out, size_t out_bytes);
+/* Why it failed, the alert of the other end included; "" when it did not. */
+const char *tls_session_why(const struct tls_session *session);
 
 #endif

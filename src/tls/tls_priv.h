@@ -64,6 +64,7 @@ struct tls_session {
     struct tls_server *server; /* one reference, or NULL */
     struct tls_client *client; /* likewise */
     struct tls_resume *resume; /* a client's; NULL: none */
+    char why[160];             /* the first failure in words */
 };
 
 /* tls_error.c. The oldest error in OpenSSL's queue, which is emptied; valid until the next call on
@@ -78,6 +79,8 @@ void tls__certificate_clear(struct tls__certificate *certificate);
 /* Whether it may be shown to who asks for that name: exactly, or by its leftmost label. */
 bool tls__certificate_names(const struct tls__certificate *certificate, struct fr_view name,
                             bool wildcard);
+
+int64_t tls__certificate_end_s(const X509 *certificate);
 
 /* tls_tickets.c */
 int tls__tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,

@@ -157,6 +157,8 @@ outcome_of(struct tls_session *session, int returned)
         return 0;
     session->failed = true;
     const char *words = tls__why();
+    if (!session->why[0])
+        (void)snprintf(session->why, sizeof(session->why), "%s", words);
     if (!session->over) {
         const char *verify =
             SSL_get_verify_result(session->ssl) == X509_V_OK
@@ -164,6 +166,8 @@ outcome_of(struct tls_session *session, int returned)
                 : X509_verify_cert_error_string(SSL_get_verify_result(session->ssl));
         if (session->resume)
             tls_resume_clear(session->resume); /* it may be the session that they stumble over */
+        if (verify)
+            (void)snprintf(session->why, sizeof(session->why), "%s", verify);
         handshake_over(session, TLS_FAILED, verify ? verify : words);
     }
     /* A connection that ends without a close_notify may have been cut by anybody. */
@@ -392,4 +396,35 @@ tls_session_peer(const struct tls_session *session, char *subject, size_t subjec
     for (unsigned int i = 0; i < len; i++)
         (void)snprintf(fingerprint + 2 * (size_t)i, 3, "%02x", digest[i]);
     return print_subject(peer, subject, subject_bytes);
+}
+
+const char *
+tls_session_why(const struct tls_session *session)
+{
+    return session->why;
+}
+
+bool
+tls_session_peer_names(const struct tls_session *session, char *out, size_t out_bytes)
+{
+    X509 *peer = SSL_get0_peer_certificate(session->ssl);
+    size_t used = 0;
+    out[0] = '\0';
+    if (!peer || SSL_get_verify_result(session->ssl) != X509_V_OK)
+        return false;
+    GENERAL_NAMES *all = X509_get_ext_d2i(peer, NID_subject_alt_name, NULL, NULL);
+    for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
+        const GENERAL_NAME *one = sk_GENERAL_NAME_value(all, i);
+        if (one->type != GEN_DNS)
+            continue;
+        const char *data = (const char *)ASN1_STRING_get0_data(one->d.dNSName);
+        size_t len = (size_t)ASN1_STRING_length(one->d.dNSName);
+        if (len == 0 || memchr(data, 0, len) || memchr(data, ' ', len) ||
+            used + len + 2 > out_bytes)
+            continue;
+        used += (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? " " : "", (int)len,
+                                 data);
+    }
+    GENERAL_NAMES_free(all);
+    return true;
 }
