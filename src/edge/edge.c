@@ -62,6 +62,8 @@ make_data_plane(struct edge *edge, char **out_why)
                                               .object_bytes_max = config->cache.object_bytes_max};
         err = cache_store_new(&options, &edge->cache);
     }
+    edge->tls.challenges = tls_challenges_new();
+    edge->tls.answers = acme_answers_new();
     char via[32];
     struct fr_rand rand;
     fr_rand_init_random(&rand);
@@ -72,6 +74,7 @@ make_data_plane(struct edge *edge, char **out_why)
         .worker_count = edge->worker_count,
         .limits = &config->limits,
         .cache = edge->cache,
+        .answers = edge->tls.answers,
         .via = via,
         .control = edge->loop,
         .fault_fn = edge_member_fault,
@@ -185,6 +188,7 @@ edge_start(struct edge *edge, char **out_why)
             return err;
         }
         control_schedule();
+        edge_acme_apply(edge);
     }
     edge_measure_start(edge);
     err = edge_stream_start(edge, out_why);
@@ -248,6 +252,8 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
     edge_settings_apply(edge);
     edge_stream_reload(edge);
     edge_admin_reload(edge);
+    if (edge->proxy != NULL)
+        edge_acme_apply(edge);
     config_free(&old);
     return FR_OK;
 }
@@ -295,6 +301,7 @@ edge_free(struct edge **out)
     edge->started = false; /* what ends from here on publishes and reports nothing any more */
     edge_measure_stop(edge);
     edge_names_free(edge);
+    acme_free(&edge->tls.acme);
     loop_defer_cancel(&edge->publish_task);
     loop_defer_cancel(&edge->report_task);
     edge_waiters_free(edge);

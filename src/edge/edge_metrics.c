@@ -291,6 +291,16 @@ put_access(struct metrics *metrics, struct edge *edge)
         (unsigned long long)stream.refusals, (unsigned long long)stream.tls_failures,
         (unsigned long long)admin.handshakes_failed, (unsigned long long)admin.unauthorized,
         (unsigned long long)admin.forbidden);
+    if (edge->tls.acme != NULL) {
+        struct acme_counters acme;
+        acme_read_counters(edge->tls.acme, &acme);
+        put(metrics,
+            "# HELP freshet_acme_certified_total Certificates fetched\n"
+            "# TYPE freshet_acme_certified_total counter\nfreshet_acme_certified_total %llu\n"
+            "# HELP freshet_acme_failed_total Orders that failed\n"
+            "# TYPE freshet_acme_failed_total counter\nfreshet_acme_failed_total %llu\n",
+            (unsigned long long)acme.certified, (unsigned long long)acme.failed);
+    }
     put(metrics, "# HELP freshet_control_certificate_end_seconds When a certificate of the stream or "
                  "the admin listener ends, since 1970\n"
                  "# TYPE freshet_control_certificate_end_seconds gauge\n");

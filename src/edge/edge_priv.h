@@ -9,6 +9,7 @@
 #ifndef EDGE_PRIV_H
 #define EDGE_PRIV_H
 
+#include "acme/acme.h"
 #include "admin/admin.h"
 #include "allocator/allocator.h"
 #include "base/fr_list.h"
@@ -115,6 +116,9 @@ struct edge_tls {
     uint64_t files;       /* hash of what the files of certificates looked like when last read */
     int64_t warned_at_us; /* of certificates that end soon */
     uint64_t reloads, reloads_failed;
+    struct tls_challenges *challenges; /* of acme, and the next; NULL without a data plane */
+    struct acme_answers *answers;
+    struct acme *acme; /* made with the first listener that wants it */
 };
 
 struct edge {
@@ -230,6 +234,14 @@ void edge_tls_look(struct edge *edge, const struct config *config);
 /* Listeners have changed: their certificates are watched from now on, and warned of. */
 void edge_tls_watch(struct edge *edge);
 void edge_tls_stop(struct edge *edge);
+void edge_tls_look_soon(struct edge *edge); /* a file is new */
+
+/* edge_acme.c */
+/* The certificates that the configuration in force wants fetched. */
+void edge_acme_apply(struct edge *edge);
+/* A self-signed pair where there is none yet, so that the listener can prove its name. */
+FR_MUST_USE enum fr_err edge_acme_placeholder(struct edge *edge,
+                                              const struct config_listen_tls *tls, char **out_why);
 
 /* edge_publish.c */
 void edge_publish_soon(struct edge *edge);

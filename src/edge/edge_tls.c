@@ -23,7 +23,11 @@ edge_tls_manner(struct edge *edge, const struct config_listen *listen, struct pr
         return FR_OK;
     if (edge->tls.tickets == NULL)
         edge->tls.tickets = tls_tickets_new();
-    enum fr_err err = config_tls_server(listen, edge->tls.tickets, &out->tls, &why);
+    enum fr_err err = edge_acme_placeholder(edge, &listen->tls, &why);
+    if (err == FR_OK)
+        err = config_tls_server(listen, edge->tls.tickets, &out->tls, &why);
+    if (err == FR_OK)
+        tls_server_challenge(out->tls, edge->tls.challenges);
     if (err != FR_OK)
         *out_why = fr_xprintf("listen %s: %s", listen->text, why);
     fr_free(why);
@@ -103,6 +107,13 @@ on_poll(void *ctx)
         loop_timer_start(edge->loop, &edge->tls.poll_timer, POLL_US, on_poll, edge);
     }
     fr_free(why);
+}
+
+void
+edge_tls_look_soon(struct edge *edge)
+{
+    if (loop_timer_running(&edge->tls.poll_timer))
+        loop_timer_start(edge->loop, &edge->tls.poll_timer, 0, on_poll, edge);
 }
 
 void

@@ -50,8 +50,9 @@ proxy_worker_at(struct proxy *proxy, uint32_t index)
 /* ---- life --------------------------------------------------------------------------------- */
 
 static enum fr_err
-worker_set_up(struct proxy *proxy, struct proxy_worker *worker, struct cache_store *cache)
+worker_set_up(struct proxy *proxy, struct proxy_worker *worker, const struct proxy_options *options)
 {
+    struct cache_store *cache = options->cache;
     struct loop_limits loop_limits = {.buf_count_max = proxy->limits.buffers};
     worker->limits = proxy->limits;
     worker->http_limits = (struct http_limits){
@@ -60,6 +61,7 @@ worker_set_up(struct proxy *proxy, struct proxy_worker *worker, struct cache_sto
         .field_count_max = proxy->limits.field_count,
     };
     worker->cache = cache;
+    worker->answers = options->answers;
     worker->via = fr_view_of(proxy->via);
     if (proxy->limits.connections_per_address > 0)
         worker->addresses = proxy_addresses_new(&proxy->addresses_key);
@@ -89,7 +91,7 @@ proxy_new(const struct proxy_options *options, struct proxy **out)
     for (uint32_t i = 0; i < count; i++) {
         proxy->workers[i] = proxy_worker_new(proxy, i);
         proxy->worker_count++;
-        err = worker_set_up(proxy, proxy->workers[i], options->cache);
+        err = worker_set_up(proxy, proxy->workers[i], options);
         if (err)
             goto out;
     }

@@ -10,6 +10,7 @@
 #ifndef PROXY_H
 #define PROXY_H
 
+#include "acme/acme.h"
 #include "cache/cache.h"
 #include "cluster/cluster_balance.h"
 #include "cluster/cluster_snapshot.h"
@@ -56,6 +57,7 @@ struct proxy_options {
     uint32_t worker_count;
     const struct config_limits *limits; /* copied */
     struct cache_store *cache;          /* borrowed; NULL = no cache */
+    struct acme_answers *answers;       /* borrowed; NULL = no challenges are answered */
     const char *via;                    /* our name in Via, default "freshet" */
     struct loop *control;               /* where callbacks run */
     /* A member did something wrong; on the control loop. May be NULL. */

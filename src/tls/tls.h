@@ -34,6 +34,21 @@ struct tls_tickets *tls_tickets_new(void);
 void tls_tickets_rotate(struct tls_tickets *tickets);
 void tls_tickets_free(struct tls_tickets **tickets); /* after every server that has it */
 
+/* ---- challenges of tls-alpn-01 (RFC 8737) -------------------------------------------------- */
+
+#define TLS_CHALLENGES_MAX 256 /* at a time */
+
+struct tls_challenges;
+struct x509_st; /* OpenSSL's X509 and EVP_PKEY */
+struct evp_pkey_st;
+struct tls_challenges *tls_challenges_new(void);
+void tls_challenges_free(struct tls_challenges **challenges); /* after every server that has it */
+/* Shown to who asks for that host by the protocol acme-tls/1; references are taken. Any thread.
+ * False: there is no room. */
+bool tls_challenges_put(struct tls_challenges *challenges, const char *domain,
+                        struct x509_st *certificate, struct evp_pkey_st *key);
+void tls_challenges_remove(struct tls_challenges *challenges, const char *domain);
+
 /* ---- servers ------------------------------------------------------------------------------ */
 
 enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
@@ -60,6 +75,8 @@ struct tls_server_options {
  * caller) names it and what is wrong with it. */
 FR_MUST_USE enum fr_err tls_server_new(const struct tls_server_options *options,
                                        struct tls_server **out, char **out_why);
+/* Before its first connection; challenges is borrowed. */
+void tls_server_challenge(struct tls_server *server, struct tls_challenges *challenges);
 struct tls_server *tls_server_ref(struct tls_server *server);
 void tls_server_unref(struct tls_server **server); /* NULL inside is allowed */
 size_t tls_server_certificate_count(const struct tls_server *server);

@@ -38,6 +38,7 @@ struct tls_server {
     size_t certificate_count;
     bool h2;
     struct tls_tickets *tickets;
+    struct tls_challenges *challenges; /* NULL: none are answered */
 };
 
 struct tls_client {
@@ -65,6 +66,7 @@ struct tls_session {
     struct tls_client *client; /* likewise */
     struct tls_resume *resume; /* a client's; NULL: none */
     char why[160];             /* the first failure in words */
+    bool challenged;           /* the client is an authority that proves a name */
 };
 
 /* tls_error.c. The oldest error in OpenSSL's queue, which is emptied; valid until the next call on
@@ -88,6 +90,11 @@ int tls__tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CI
 
 /* tls_server.c */
 struct tls_tickets *tls__server_tickets(const SSL *ssl);
+
+/* tls_challenges.c. True when it was shown. */
+bool tls__challenges_show(struct tls_challenges *challenges, SSL *ssl, struct fr_view name);
+/* Whether the ClientHello being read offers acme-tls/1, and there is any challenge at all. */
+bool tls__challenges_offered(struct tls_challenges *challenges, SSL *ssl);
 
 /* tls_context.c: what servers and clients have in common. */
 SSL_CTX *tls__context_new(const SSL_METHOD *method, enum tls_version version_min);
