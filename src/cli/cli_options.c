@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* How to talk over TLS to a running Freshet: known to every command that has an address of one, and
- * kept where the environment may have put them, so that no command has to carry them. */
+/* How to talk over TLS to a running Freshet: known to every command that says so, and kept where
+ * the environment may have put them, so that no command has to carry them. */
 static const struct {
     const char *option, *variable, *words;
 } access_rows[] = {
@@ -22,10 +22,10 @@ static const struct {
 };
 
 static bool
-has_address(const struct cli_option *options)
+talks_https(const struct cli_option *options)
 {
     for (; options->name != NULL; options++)
-        if (strcmp(options->name, "--admin") == 0 || strcmp(options->name, "--manager") == 0)
+        if (options->name[0] == '\0')
             return true;
     return false;
 }
@@ -33,18 +33,19 @@ has_address(const struct cli_option *options)
 static void
 print_options(const struct cli_option *options)
 {
-    bool talks = has_address(options);
+    bool talks = talks_https(options);
     printf("\noptions:\n");
     for (; options->name != NULL; options++) {
         char spelling[64];
+        if (options->name[0] == '\0')
+            continue;
         (void)snprintf(spelling, sizeof(spelling), "%s%s%s%s", options->other ? options->other : "",
-                       options->other ? ", " : "", options->name,
-                       options->flag ? "" : " VALUE");
+                       options->other ? ", " : "", options->name, options->flag ? "" : " VALUE");
         printf("  %-24s %s\n", spelling, options->words);
     }
     for (size_t i = 0; talks && i < sizeof(access_rows) / sizeof(access_rows[0]); i++) {
         char spelling[64];
-        (void)snprintf(spelling, sizeof(spelling), "%s FILE", access_rows[i].option);
+        (void)snprintf(spelling, sizeof(spelling), "%s VALUE", access_rows[i].option);
         printf("  %-24s %s\n", spelling, access_rows[i].words);
     }
 }
@@ -96,9 +97,9 @@ take_access(const struct cli_option *options, int argc, char **argv, int *index)
     for (size_t i = 0; i < sizeof(access_rows) / sizeof(access_rows[0]); i++) {
         size_t len = strlen(access_rows[i].option);
         if (strncmp(text, access_rows[i].option, len) != 0 ||
-            (text[len] != '\0' && text[len] != '=') || !has_address(options))
+            (text[len] != '\0' && text[len] != '=') || !talks_https(options))
             continue;
-        const char *value = text[len] == '=' ? text + len + 1
+        const char *value = text[len] == '='    ? text + len + 1
                             : *index + 1 < argc ? argv[++*index]
                                                 : "";
         return setenv(access_rows[i].variable, value, 1) == 0;

@@ -223,10 +223,11 @@ check_listen(struct config__reader *reader, const struct config_node *root,
         const struct config_node *place = listen_place(node, i);
         if (manager->listen[i].text && place && !manager->tls.enabled &&
             !loop_addr_is_local(&manager->listen[i].addr))
-            config_diag_add(reader->diag, place->line, place->column,
-                            "manager.listen has %s without manager.tls, expected both, or unix:PATH "
-                            "or a loopback address: the stream leaves the machine encrypted only",
-                            manager->listen[i].text);
+            config_diag_add(
+                reader->diag, place->line, place->column,
+                "manager.listen has %s without manager.tls, expected both, or unix:PATH "
+                "or a loopback address: the stream leaves the machine encrypted only",
+                manager->listen[i].text);
         if (manager->listen[i].tls.enabled && place)
             config_diag_add(reader->diag, place->line, place->column,
                             "manager.listen has tls, expected it as manager.tls, which is for "

@@ -98,6 +98,7 @@ enum loop_waiting { LOOP_WAITING_NOTHING, LOOP_WAITING_BYTES, LOOP_WAITING_END }
  * the next event, whichever way it points. */
 struct loop_filter {
     bool again; /* recv gave less than it could have: no event will announce what is left */
+    bool later; /* recv put its work off (EAGAIN): it is asked again in a later turn, unannounced */
     ssize_t (*recv)(struct loop_filter *filter, char *data, size_t cap);
     /* more: another send follows at once, so that what is to go may wait for it. */
     ssize_t (*send)(struct loop_filter *filter, const struct iovec *parts, int count, bool more);

@@ -264,6 +264,10 @@ step_recv(struct loop_sock *sock)
     }
     int status = got == 0 ? 0 : -errno;
     loop_buf_give_back(buf);
+    if (status == -EAGAIN && sock->filter && sock->filter->later) {
+        enqueue(sock); /* before what the next turn brings, so that its time does come */
+        return;
+    }
     /* The kernel would go on telling of the end, even where a reset followed it. */
     if (status == 0 && (sock->flags & SOCK_ENDED))
         status = -ECONNRESET;
@@ -300,10 +304,10 @@ send_parts(struct loop_sock *sock)
                              .msg_iovlen = (size_t)sock->send_iov_count};
     /* What follows from the file goes into the same packets. */
     bool more = sock->send_file_bytes > 0;
-    ssize_t sent = sock->filter ? sock->filter->send(sock->filter, message.msg_iov,
-                                                     sock->send_iov_count, more)
-                                : sendmsg(sock->fd, &message,
-                                          MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
+    ssize_t sent =
+        sock->filter
+            ? sock->filter->send(sock->filter, message.msg_iov, sock->send_iov_count, more)
+            : sendmsg(sock->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
     if (sent >= 0) {
         sock->sent_bytes += (uint64_t)sent;
         drop_sent(sock, (size_t)sent);

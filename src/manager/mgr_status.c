@@ -110,8 +110,7 @@ static const struct mgr_series *
 spokesman(const struct mgr_member *member)
 {
     const struct mgr_view *responsible = member->cluster->responsible;
-    const struct mgr_series *series =
-        responsible ? mgr_view_series(responsible, member) : NULL;
+    const struct mgr_series *series = responsible ? mgr_view_series(responsible, member) : NULL;
 
     return series ? series : member->sights[0].series;
 }
@@ -167,8 +166,7 @@ put_cluster(struct writer *writer, const struct mgr_cluster *cluster, int64_t no
     put_string(writer, "name", cluster->name);
     put_flag(writer, "scales", scale && scale->enabled);
     put(writer, ",");
-    put_string(writer, "responsible",
-               cluster->responsible ? cluster->responsible->source->id : "");
+    put_string(writer, "responsible", cluster->responsible ? cluster->responsible->source->id : "");
     if (scale && scale->enabled) {
         put_number(writer, "upper", scale->upper.value >= 0 ? scale->upper.value : (double)NAN);
         put_number(writer, "lower", scale->lower.value >= 0 ? scale->lower.value : (double)NAN);
@@ -276,7 +274,8 @@ mgr_status_json(struct mgr *mgr, struct fr_buf *out)
     put_pools(&writer, mgr);
     put(&writer, ",\"requests\":[");
     is_first = true;
-    FR_LIST_EACH (&mgr->requests, node) {
+    FR_LIST_EACH(&mgr->requests, node)
+    {
         put(&writer, "%s", is_first ? "" : ",");
         put_request(&writer, FR_CONTAINER(node, struct mgr_request, link), now_us);
         is_first = false;
@@ -290,8 +289,9 @@ mgr_status_json(struct mgr *mgr, struct fr_buf *out)
 static void
 metric(struct writer *writer, const char *name, const char *type, const char *help, uint64_t value)
 {
-    put(writer, "# HELP freshet_manager_%s %s\n# TYPE freshet_manager_%s %s\n"
-                "freshet_manager_%s %" PRIu64 "\n",
+    put(writer,
+        "# HELP freshet_manager_%s %s\n# TYPE freshet_manager_%s %s\n"
+        "freshet_manager_%s %" PRIu64 "\n",
         name, help, name, type, name, value);
 }
 
@@ -349,9 +349,8 @@ put_access_metrics(struct writer *w, const struct mgr *mgr)
     metric(w, "joins_refused_total", "counter", "Joins refused.", mgr->counters.joins_refused);
     metric(w, "renewals_total", "counter", "Certificates renewed for their holders.",
            mgr->counters.renewals);
-    if (mgr->identity.ends_s != 0)
-        metric(w, "certificate_end_seconds", "gauge", "When our certificate ends, since 1970.",
-               (uint64_t)mgr->identity.ends_s);
+    metric(w, "certificate_end_seconds", "gauge", "When our certificate ends, since 1970; 0: none.",
+           (uint64_t)mgr->identity.ends_s);
 }
 
 enum fr_err

@@ -211,7 +211,7 @@ struct listen_msg {
     struct loop_msg msg;
     struct proxy_worker *worker;
     enum listen_act act;
-    int fd; /* OPEN */
+    int fd;                     /* OPEN */
     struct proxy_manner manner; /* one reference */
     struct loop_addr addr;
 };

@@ -88,15 +88,13 @@ const char *tls_server_certificate_name(const struct tls_server *server, size_t 
 
 struct tls_control_options { /* of files, PEM */
     const char *certificate, *key;
-    const char *ca;   /* whom the other end's certificate must come from; NULL (servers): nobody's */
+    const char *ca; /* whom the other end's certificate must come from; NULL (servers): nobody's */
     const char *name; /* clients: that the server's certificate must have */
 };
 /* TLS 1.3 only, without resumption. A server asks for a certificate and goes on without: who shows
  * none may do little. One that is not good ends the handshake. Errors as of tls_server_new. */
 FR_MUST_USE enum fr_err tls_control_server(const struct tls_control_options *options,
                                            struct tls_server **out, char **out_why);
-FR_MUST_USE enum fr_err tls_control_client(const struct tls_control_options *options,
-                                           struct tls_client **out, char **out_why);
 /* The first name of a certificate's file; false when it has none, or cannot be read. */
 bool tls_certificate_first_name(const char *path, char *out, size_t out_bytes);
 

@@ -148,8 +148,8 @@ tls__certificate_names(const struct tls__certificate *certificate, struct fr_vie
 
 /* ---- the whole ---------------------------------------------------------------------------- */
 
-int64_t
-tls__certificate_end_s(const X509 *certificate)
+static int64_t
+end_s_of(const X509 *certificate)
 {
     struct tm tm;
     return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) == 1 ? (int64_t)timegm(&tm) : 0;
@@ -189,7 +189,7 @@ tls__certificate_read(const struct tls_pair *pair, struct tls__certificate *out,
         return FR_ERR_CONFIG;
     }
     read_names(out);
-    out->ends_s = tls__certificate_end_s(out->leaf);
+    out->ends_s = end_s_of(out->leaf);
     return FR_OK;
 }
 

@@ -38,9 +38,8 @@ tls_control_server(const struct tls_control_options *options, struct tls_server 
     return tls_server_new(&server, out, out_why);
 }
 
-enum fr_err
-tls_control_client(const struct tls_control_options *options, struct tls_client **out,
-                   char **out_why)
+static enum fr_err
+control_client(const struct tls_control_options *options, struct tls_client **out, char **out_why)
 {
     const struct tls_client_options client = {
         .verify = true,
@@ -99,7 +98,7 @@ make(struct tls_identity *identity, char **out_why)
     identity->files = look(identity);
     enum fr_err err = tls_control_server(&options, &server, out_why);
     if (err == FR_OK && !identity->serves)
-        err = tls_control_client(&options, &client, out_why);
+        err = control_client(&options, &client, out_why);
     if (err != FR_OK) {
         tls_server_unref(&server);
         return err;

@@ -52,14 +52,15 @@ struct tls_session {
     struct loop_filter filter;
     uint32_t magic;
     SSL *ssl;
+    struct loop *loop;
     int fd;
     struct fr_buf early; /* read before anything from the kernel; then empty */
     size_t early_read;
-    bool drained; /* the kernel gave less than was asked for: no need to ask again this time */
-    bool over;    /* the handshake, well or badly */
-    bool failed;  /* a fatal error: nothing is sent any more, no alert either */
+    bool drained;   /* the kernel gave less than was asked for: no need to ask again this time */
+    bool over;      /* the handshake, well or badly */
+    bool failed;    /* a fatal error: nothing is sent any more, no alert either */
     int send_error; /* errno of a send, after which none is tried; what came can still be read */
-    bool more;    /* the send under way is followed by another */
+    bool more;      /* the send under way is followed by another */
     tls_handshake_fn fn;
     void *ctx;
     struct tls_server *server; /* one reference, or NULL */
@@ -82,8 +83,6 @@ void tls__certificate_clear(struct tls__certificate *certificate);
 bool tls__certificate_names(const struct tls__certificate *certificate, struct fr_view name,
                             bool wildcard);
 
-int64_t tls__certificate_end_s(const X509 *certificate);
-
 /* tls_tickets.c */
 int tls__tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                         EVP_MAC_CTX *mac, int sealing);
@@ -100,6 +99,7 @@ bool tls__challenges_offered(struct tls_challenges *challenges, SSL *ssl);
 SSL_CTX *tls__context_new(const SSL_METHOD *method, enum tls_version version_min);
 
 /* tls_session.c. Not yet under the socket; NULL when memory is out. */
-struct tls_session *tls__session_new(SSL_CTX *ctx, int fd, tls_handshake_fn fn, void *fn_ctx);
+struct tls_session *tls__session_new(SSL_CTX *ctx, const struct loop_sock *sock,
+                                     tls_handshake_fn fn, void *fn_ctx);
 
 #endif

@@ -200,7 +200,9 @@ configure(struct tls_server *server, const struct tls_server_options *options, c
     else
         (void)SSL_CTX_set_tlsext_ticket_key_evp_cb(server->ctx, tls__tickets_on_key);
     (void)SSL_CTX_set_num_tickets(server->ctx, options->client_auth == TLS_CLIENT_AUTH_OFF ? 1 : 0);
-    /* The client's order: phones without AES in hardware want ChaCha20. */
+    /* Our order, but for phones without AES in hardware, which put ChaCha20 first. */
+    (void)SSL_CTX_set_options(server->ctx,
+                              SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     (void)SSL_CTX_set_tlsext_status_cb(server->ctx, on_status);
     (void)SSL_CTX_set_tlsext_status_arg(server->ctx, server);
     SSL_CTX_set_alpn_select_cb(server->ctx, on_alpn, server);
@@ -282,7 +284,7 @@ enum fr_err
 tls_accept(struct tls_server *server, struct loop_sock *sock, struct fr_view early,
            tls_handshake_fn fn, void *ctx, struct tls_session **out)
 {
-    struct tls_session *session = tls__session_new(server->ctx, sock->fd, fn, ctx);
+    struct tls_session *session = tls__session_new(server->ctx, sock, fn, ctx);
     if (!session)
         return FR_ERR_NOMEM;
     if (early.len > 0 && fr_buf_append_view(&session->early, early) != FR_OK) {

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 
 #define RECORD_BYTES SSL3_RT_MAX_PLAIN_LENGTH
+#define HANDSHAKE_TURN_US 1000
 
 static struct tls_session *
 session_of(struct loop_filter *filter)
@@ -177,12 +178,26 @@ outcome_of(struct tls_session *session, int returned)
 
 /* ---- the loop's side ---------------------------------------------------------------------- */
 
+/* A signature of RSA-4096 takes milliseconds, and a hundred clients may come in one turn: once a
+ * turn has lasted this long, handshakes wait for the next, and requests in between are served. At
+ * least one is done in every turn, as those that wait are first in it. */
+static bool
+must_rest(const struct tls_session *session)
+{
+    return loop_clock_us(session->loop) - loop_now_us(session->loop) > HANDSHAKE_TURN_US;
+}
+
 static ssize_t
 filter_recv(struct loop_filter *filter, char *data, size_t cap)
 {
     struct tls_session *session = session_of(filter);
     size_t filled = 0;
-    filter->again = session->drained = false;
+    filter->again = filter->later = session->drained = false;
+    if (!session->over && must_rest(session)) {
+        filter->later = true;
+        errno = EAGAIN;
+        return -1;
+    }
     if (session->failed) {
         errno = EPROTO;
         return -1;
@@ -308,7 +323,7 @@ filter_close(struct loop_filter *filter, bool reset)
 }
 
 struct tls_session *
-tls__session_new(SSL_CTX *ctx, int fd, tls_handshake_fn fn, void *fn_ctx)
+tls__session_new(SSL_CTX *ctx, const struct loop_sock *sock, tls_handshake_fn fn, void *fn_ctx)
 {
     (void)pthread_once(&bio_once, make_bio_method);
     struct tls_session *session = fr_alloc(sizeof(*session));
@@ -329,7 +344,8 @@ tls__session_new(SSL_CTX *ctx, int fd, tls_handshake_fn fn, void *fn_ctx)
     session->magic = TLS_SESSION_MAGIC;
     fr_buf_init(&session->early, TLS_EARLY_BYTES_MAX);
     session->ssl = ssl;
-    session->fd = fd;
+    session->loop = sock->loop;
+    session->fd = sock->fd;
     session->fn = fn;
     session->ctx = fn_ctx;
     BIO_set_data(bio, session);

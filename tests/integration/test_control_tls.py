@@ -225,8 +225,8 @@ def test_rules_of_peers(box, authority):
             ("edge-web1", "edge", report("api"), b"manager.peers[0] (edge-web*): report does not "
                                                  b"have cluster api"),
             ("edge-web1", "agent", b"", b"manager.peers[0] (edge-web*): roles does not have agent"),
-            ("edge-look1", "edge", report("web", "true"), b"manager.peers[1] (edge-look*): allocate "
-                                                          b"does not have cluster web"),
+            ("edge-look1", "edge", report("web", "true"),
+             b"manager.peers[1] (edge-look*): allocate does not have cluster web"),
             ("nobody", "edge", b"", b"manager.peers: no rule is for nobody")):
         before = manager.counter("forbidden_total")
         said = manager.said_to(certificate, certificate, role, data)
