@@ -277,6 +277,31 @@ report_state(struct config__reader *reader, const struct config_node *root, cons
                     key);
 }
 
+/* Edge and manager of `freshet run` are on one machine and of one file, so with one certificate: where
+ * TCP has TLS they meet on a Unix socket, which is added if the file has none. */
+static void
+meet_manager(struct config *config)
+{
+    struct config_manager *manager = &config->manager;
+    size_t at = 0;
+    if (manager->tls.enabled) {
+        while (at < manager->listen_count && manager->listen[at].addr.sa.any.sa_family != AF_UNIX)
+            at++;
+        if (at == manager->listen_count) {
+            struct config_listen added = {.line = 0};
+            if (!state_socket(config, "manager.sock", &added.text, &added.addr))
+                return; /* then it has no manager, and says so */
+            manager->listen =
+                fr_xrealloc(manager->listen, (at + 1) * sizeof(*manager->listen));
+            manager->listen[manager->listen_count++] = added;
+        }
+    }
+    if (!manager->listen[at].text)
+        return;
+    manager->connect = fr_xstrdup(manager->listen[at].text);
+    manager->connect_addr = manager->listen[at].addr;
+}
+
 /* The defaults that depend on other values. root NULL: there is no file. */
 static void
 finish_file(struct config__reader *reader, struct config *config, enum config_role role,
@@ -301,11 +326,8 @@ finish_file(struct config__reader *reader, struct config *config, enum config_ro
                           &manager->listen[0].addr))
             report_state(reader, root, "manager.listen");
     }
-    if (!manager->connect && role == CONFIG_ROLE_RUN && manager->listen_count > 0 &&
-        manager->listen[0].text) {
-        manager->connect = fr_xstrdup(manager->listen[0].text);
-        manager->connect_addr = manager->listen[0].addr;
-    }
+    if (!manager->connect && role == CONFIG_ROLE_RUN && manager->listen_count > 0)
+        meet_manager(config);
     config__acme_finish(config);
     if (config->access_log.to && strcmp(config->access_log.to, "off") == 0) {
         fr_free(config->access_log.to);

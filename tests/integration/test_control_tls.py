@@ -289,6 +289,27 @@ def test_rotation_under_a_running_stream(box, authority):
     assert shown() != before
 
 
+def test_run_meets_itself_and_takes_others(box, authority):
+    """One file, one certificate: the edge within reports by a socket, another one over TLS."""
+    authority.issue("manager", "manager")
+    authority.issue("edge-1", "edge-1")
+
+    class Run:
+        tcp = f"127.0.0.1:{box.port()}"
+    box.config(base(None, {"web": cluster(["127.0.0.1:9"], health=None)}, state="./run-state",
+                    listen=f"127.0.0.1:{box.port()}",
+                    manager={"listen": Run.tcp, "tls": tls_of("manager")}), "run.yaml")
+    run = box.start("run", "-c", "run.yaml", name="run")
+    box.serving(Run.tcp, run)
+    edge_of(box, Run)
+
+    def connected():
+        status = json.loads(http1.fetch(f"unix:{box.folder}/run-state/manager.sock",
+                                        "/status").text)
+        return {s["id"] for s in status["sources"] if s["connected"]}
+    wait("both", lambda: len(connected()) == 2 and "edge-1" in connected())
+
+
 @pytest.mark.parametrize("manager, words", [
     ({"listen": "0.0.0.0:7400"}, "manager.listen has 0.0.0.0:7400 without manager.tls"),
     ({"connect": "192.0.2.1:7400"}, "manager.connect is 192.0.2.1:7400 without manager.tls"),
