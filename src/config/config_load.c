@@ -277,8 +277,8 @@ report_state(struct config__reader *reader, const struct config_node *root, cons
                     key);
 }
 
-/* Edge and manager of `freshet run` are on one machine and of one file, so with one certificate: where
- * TCP has TLS they meet on a Unix socket, which is added if the file has none. */
+/* Edge and manager of `freshet run` are on one machine and of one file, so with one certificate:
+ * where TCP has TLS they meet on a Unix socket, which is added if the file has none. */
 static void
 meet_manager(struct config *config)
 {
@@ -291,8 +291,7 @@ meet_manager(struct config *config)
             struct config_listen added = {.line = 0};
             if (!state_socket(config, "manager.sock", &added.text, &added.addr))
                 return; /* then it has no manager, and says so */
-            manager->listen =
-                fr_xrealloc(manager->listen, (at + 1) * sizeof(*manager->listen));
+            manager->listen = fr_xrealloc(manager->listen, (at + 1) * sizeof(*manager->listen));
             manager->listen[manager->listen_count++] = added;
         }
     }
