@@ -74,8 +74,9 @@ test_tokens(void **state)
                      ADMIN_ROLE_ADMIN);
     assert_int_equal(role_of(ADMIN_WAY_CLEAR, "", "Bearer open sesame", SESAME, &known),
                      ADMIN_ROLE_ADMIN);
-    static const char *const wrong[] = {"Bearer open sesam", "Bearer ",           "Bearer",
-                                        "open sesame",       "Basic open sesame", "Bearer " SESAME};
+    static const char *const wrong[] = {
+        "Bearer open sesam", "Bearer ",           "Bearer",
+        "open sesame",       "Basic open sesame", ("Bearer " SESAME)};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         assert_int_equal(role_of(ADMIN_WAY_TLS, "", wrong[i], SESAME, &known), ADMIN_ROLE_NOBODY);
         assert_false(known);
