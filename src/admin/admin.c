@@ -2,7 +2,7 @@
 /*
  * admin.c - the admin server: connections and their exchanges.
  *
- * May touch:  base, loop, http.
+ * May touch:  base, loop, tls, http, config.
  * Threads:    one control loop.
  * Memory:     a connection holds what it received and not yet understood (a head and one receive
  *             buffer at most) and its answer; an exchange holds copies of its request.
@@ -31,6 +31,7 @@
 #define ADMIN_IN_BYTES_MAX ((size_t)1 << 20) /* never reached: a head and a receive buffer */
 #define ADMIN_ANSWER_BYTES_MAX ((size_t)64 << 20)
 #define ADMIN_REQUEST_US (30 * FR_US_PER_S) /* idle time between two requests as well */
+#define ADMIN_HANDSHAKE_US (10 * FR_US_PER_S)
 #define ADMIN_LINGER_US (2 * FR_US_PER_S)
 #define ADMIN_ERROR_BYTES_MAX 4096
 #define ADMIN_ALLOW_BYTES_MAX 128
@@ -58,6 +59,9 @@ struct admin_conn {
     struct fr_buf out;
     struct http_body body;
     struct admin_exchange *exchange;
+    struct tls_session *tls; /* NULL: none */
+    struct admin_peer peer;
+    struct loop_addr from;
 };
 
 struct admin_exchange {
@@ -70,6 +74,7 @@ struct admin_exchange {
     char *path;
     struct fr_buf body;
     struct admin_request request;
+    struct admin_peer peer;
 };
 
 struct admin {
@@ -80,6 +85,11 @@ struct admin {
     int64_t request_us;
     void *ctx;
     admin_other_fn other;
+    admin_allow_fn allow;
+    admin_refused_fn refused;
+    struct tls_server *tls; /* one reference, or NULL */
+    const struct config_users *users;
+    struct admin_counters counters;
     struct fr_list conns;
     size_t conn_count;
     struct fr_list exchanges;
@@ -219,6 +229,8 @@ write_head(struct admin_conn *conn, int status, const char *content_type, const 
                                     status, http_reason(status), date);
     if (!err && allow)
         err = fr_buf_printf(&conn->out, "Allow: %s\r\n", allow);
+    if (!err && status == 401) /* RFC 9110 section 15.5.2 */
+        err = fr_buf_printf(&conn->out, "WWW-Authenticate: Bearer\r\n");
     if (!err && !conn->keep)
         err = fr_buf_printf(&conn->out, "Connection: close\r\n");
     /* RFC 9110 section 8.6: neither 204 nor 304 says the length of a body it cannot have. */
@@ -238,8 +250,8 @@ conn_answer(struct admin_conn *conn, bool head_only, int status, const char *con
     fr_buf_clear(&conn->out);
     if (status == 204 || status == 304)
         body = fr_view_make(NULL, 0);
-    enum fr_err err = write_head(conn, status, content_type ? content_type : "application/json",
-                                 allow, body.len);
+    enum fr_err err =
+        write_head(conn, status, content_type ? content_type : "application/json", allow, body.len);
     if (!err && !head_only) /* RFC 9110 section 9.3.2 */
         err = fr_buf_append_view(&conn->out, body);
     if (err) {
@@ -389,6 +401,8 @@ exchange_new(struct admin_conn *conn, const struct http_head *head)
     exchange->head = fr_xstrndup(from, head->head_bytes);
     exchange->path = fr_xalloc(head->path.len + 1);
     struct admin_request *request = &exchange->request;
+    exchange->peer = conn->peer;
+    request->peer = &exchange->peer;
     request->method = moved(head->method_text, from, head->head_bytes, exchange->head);
     request->query = moved(head->query, from, head->head_bytes, exchange->head);
     if (type)
@@ -418,6 +432,40 @@ is_foreign_page(const struct http_head *head)
     return !fr_view_ieq(authority, head->host);
 }
 
+static void
+tell_refused(struct admin_conn *conn, const char *what, const char *why)
+{
+    char from[LOOP_ADDR_TEXT_BYTES];
+    loop_addr_format(&conn->from, from);
+    if (conn->admin->refused)
+        conn->admin->refused(conn->admin->ctx, what, from, why);
+}
+
+/* True when the request was refused for want of a role. */
+static bool
+refuse_stranger(struct admin_conn *conn, const struct http_head *head)
+{
+    struct admin *admin = conn->admin;
+    struct admin_request *request = &conn->exchange->request;
+    const struct admin_route *route = conn->exchange->route;
+    const struct http_field *shown = http_head_find_name(head, FR_VIEW("Authorization"));
+    struct fr_view authorization = shown ? shown->value : (struct fr_view){NULL, 0};
+    char words[ADMIN_NAMES_BYTES + 128];
+    bool known = false;
+    request->role = admin__role(admin->users, &conn->peer, authorization, &known);
+    if (admin__may(request->role, route->needs) ||
+        (admin->allow && admin->allow(admin->ctx, request)))
+        return false;
+    admin__refusal(&conn->peer, request->role, route->needs, known, words, sizeof(words));
+    if (known)
+        admin->counters.forbidden++;
+    else
+        admin->counters.unauthorized++;
+    tell_refused(conn, "request", words);
+    conn_refuse(conn, known ? 403 : 401, NULL, words);
+    return true;
+}
+
 /* What is refused before the body is read; true when it was. */
 static bool
 refuse_early(struct admin_conn *conn, const struct http_head *head, bool path_ok)
@@ -438,6 +486,8 @@ refuse_early(struct admin_conn *conn, const struct http_head *head, bool path_ok
                                   conn->exchange->request.path, &status, &allow))) {
         conn_refuse(conn, status, status == 405 ? allow.data : NULL,
                     status == 405 ? "not a method of this path" : "no such path");
+    } else if (refuse_stranger(conn, head)) {
+        /* said so */
     } else if (head->framing == HTTP_BODY_LENGTH && head->content_length > admin->body_bytes_max) {
         conn_refuse(conn, 413, NULL, "the request's body is too large");
     }
@@ -531,9 +581,11 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
     bool is_http = buf->data[0] >= 'A' && buf->data[0] <= 'Z';
     if (conn->state == CONN_FIRST && !is_http && admin->other) {
         conn_leave(conn);
-        int fd = loop_detach(&conn->sock);
+        struct admin_peer peer = conn->peer;
+        struct admin_handed handed = {.first = buf, .peer = &peer};
+        handed.fd = loop_detach_filtered(&conn->sock, &handed.filter);
         on_conn_closed(conn);
-        admin->other(admin->ctx, fd, buf);
+        admin->other(admin->ctx, &handed);
         return;
     }
     if (conn->state == CONN_FIRST && !is_http) {
@@ -569,23 +621,55 @@ advance(struct admin_conn *conn)
 
 /* ---- the server --------------------------------------------------------------------------- */
 
+/* From inside of a receive, which fails next when this failed. */
+static void
+on_handshake(void *ctx, enum tls_outcome outcome, const char *words)
+{
+    struct admin_conn *conn = ctx;
+    if (outcome == TLS_FAILED) {
+        conn->admin->counters.handshakes_failed++;
+        tell_refused(conn, "handshake", words);
+    } else {
+        (void)tls_session_peer_names(conn->tls, conn->peer.names, sizeof(conn->peer.names));
+        deadline_start(conn, conn->admin->request_us);
+    }
+}
+
+/* False: without memory for it. */
+static bool
+begin_tls(struct admin_conn *conn)
+{
+    struct admin *admin = conn->admin;
+    bool local = admin->listener.addr.sa.any.sa_family == AF_UNIX;
+    conn->peer.way = local ? ADMIN_WAY_LOCAL : admin->tls ? ADMIN_WAY_TLS : ADMIN_WAY_CLEAR;
+    if (conn->peer.way != ADMIN_WAY_TLS)
+        return true;
+    return tls_accept(admin->tls, &conn->sock, (struct fr_view){NULL, 0}, on_handshake, conn,
+                      &conn->tls) == FR_OK;
+}
+
 static void
 on_accept(void *ctx, int fd, const struct loop_addr *peer)
 {
     struct admin *admin = ctx;
     struct admin_conn *conn = fr_xalloc(sizeof(*conn));
-    (void)peer;
     if (loop_sock_open(&conn->sock, admin->loop, fd)) {
         fr_free(conn); /* out of kernel memory: this client sees its connection closed */
         return;
     }
     conn->admin = admin;
+    conn->from = *peer;
     fr_buf_init(&conn->in, ADMIN_IN_BYTES_MAX);
     fr_buf_init(&conn->out, ADMIN_ANSWER_BYTES_MAX);
     fr_list_push_back(&admin->conns, &conn->link);
     if (++admin->conn_count >= ADMIN_CONNECTIONS_MAX)
         loop_listener_pause(&admin->listener, true);
-    deadline_start(conn, admin->request_us);
+    if (!begin_tls(conn)) {
+        conn_close(conn);
+        return;
+    }
+    deadline_start(conn, conn->tls && admin->request_us > ADMIN_HANDSHAKE_US ? ADMIN_HANDSHAKE_US
+                                                                             : admin->request_us);
     loop_recv(&conn->sock, on_recv, conn);
 }
 
@@ -619,6 +703,38 @@ admin_on_other(struct admin *admin, admin_other_fn fn)
 }
 
 void
+admin_on_allow(struct admin *admin, admin_allow_fn fn)
+{
+    admin->allow = fn;
+}
+
+void
+admin_on_refused(struct admin *admin, admin_refused_fn fn)
+{
+    admin->refused = fn;
+}
+
+void
+admin_set_tls(struct admin *admin, struct tls_server *tls)
+{
+    struct tls_server *old = admin->tls;
+    admin->tls = tls_server_ref(tls);
+    tls_server_unref(&old);
+}
+
+void
+admin_set_users(struct admin *admin, const struct config_users *users)
+{
+    admin->users = users;
+}
+
+void
+admin_read_counters(const struct admin *admin, struct admin_counters *out)
+{
+    *out = admin->counters;
+}
+
+void
 admin__set_request_us(struct admin *admin, int64_t request_us)
 {
     admin->request_us = request_us;
@@ -642,5 +758,6 @@ admin_free(struct admin **admin_ptr)
     while (!fr_list_empty(&admin->exchanges))
         exchange_free(FR_CONTAINER(admin->exchanges.next, struct admin_exchange, link));
     loop_listener_close(&admin->listener);
+    tls_server_unref(&admin->tls);
     fr_free(admin);
 }

@@ -17,6 +17,14 @@ const struct admin_route *admin__route(const struct admin_route *routes, struct 
                                        struct fr_view path, int *out_status,
                                        struct fr_buf *out_allow);
 
+/* What admin.users makes of somebody. *out_known: he showed something that is good. */
+enum admin_role admin__role(const struct config_users *users, const struct admin_peer *peer,
+                            struct fr_view authorization, bool *out_known);
+bool admin__may(enum admin_role role, enum admin_needs needs);
+/* The refusal in words. */
+void admin__refusal(const struct admin_peer *peer, enum admin_role role, enum admin_needs needs,
+                    bool known, char *out, size_t out_bytes);
+
 /* Tests do not wait for 30 s. Holds for deadlines started from now on. */
 void admin__set_request_us(struct admin *admin, int64_t request_us);
 

@@ -19,6 +19,7 @@ struct agent {
     struct loop *loop;
     struct config *config;
     struct stream_session *stream;
+    struct tls_identity identity; /* zeroed: no TLS */
     struct loop_timer timer;
     struct agent_cpu cpu;
     uint64_t seq;
@@ -176,19 +177,44 @@ agent_new(struct loop *loop, struct config *config, struct agent **out)
     return FR_OK;
 }
 
+static void
+on_identity(void *ctx)
+{
+    struct agent *agent = ctx;
+    stream_session_set_tls(agent->stream, agent->identity.client);
+}
+
+static enum fr_err
+identity_begin(struct agent *agent, char **out_why)
+{
+    const struct config_manager *manager = &agent->config->manager;
+    const struct tls_control_options options = {.certificate = manager->tls.certificate,
+                                                .key = manager->tls.key,
+                                                .ca = manager->tls.ca,
+                                                .name = manager->tls.name};
+    if (!manager->tls.enabled || manager->connect_addr.sa.any.sa_family == AF_UNIX)
+        return FR_OK;
+    return tls_identity_init(&agent->identity, agent->loop, "agent", &options, false, on_identity,
+                             agent, out_why);
+}
+
 enum fr_err
-agent_start(struct agent *agent)
+agent_start(struct agent *agent, char **out_why)
 {
     const struct config *config = agent->config;
+    enum fr_err err = identity_begin(agent, out_why);
+    if (err != FR_OK)
+        return err;
     const struct stream_options options = {
         .open = {.role = WIRE_ROLE_AGENT, .id = fr_view_of(config->id)},
         .limits = wire_limits_default,
         .stanza_rate = config->stream.stanza_rate,
         .keepalive_us = config->stream.keepalive_us,
+        .tls = agent->identity.client,
     };
     const struct stream_callbacks callbacks = {
         .opened = on_opened, .event = on_event, .ended = on_ended};
-    enum fr_err err = stream_session_connect(agent->loop, &config->manager.connect_addr, &options,
+    err = stream_session_connect(agent->loop, &config->manager.connect_addr, &options,
                                              &callbacks, agent, &agent->stream);
     if (err != FR_OK)
         return err;
@@ -215,6 +241,7 @@ agent_free(struct agent **out)
         return;
     loop_timer_stop(&agent->timer);
     stream_session_free(&agent->stream);
+    tls_identity_fini(&agent->identity);
     config_free(&agent->config);
     fr_free(agent);
     *out = NULL;

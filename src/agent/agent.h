@@ -2,7 +2,7 @@
 /*
  * agent.h - runs on a member's host and reports that host's load to the manager.
  *
- * May touch:  base, loop, wire, stream, config; /proc.
+ * May touch:  base, loop, tls, wire, stream, config; /proc.
  * Threads:    one loop.
  */
 #ifndef AGENT_H
@@ -15,8 +15,8 @@ struct agent;
 
 /* Owns config, even on failure. */
 FR_MUST_USE enum fr_err agent_new(struct loop *loop, struct config *config, struct agent **out);
-/* Connects, and reports every agent.interval from then on. */
-FR_MUST_USE enum fr_err agent_start(struct agent *agent);
+/* Connects, and reports every agent.interval from then on. *out_why (fr_free) may say why not. */
+FR_MUST_USE enum fr_err agent_start(struct agent *agent, char **out_why);
 /* Says goodbye, then calls fn once. */
 void agent_stop(struct agent *agent, loop_fn fn, void *ctx);
 void agent_free(struct agent **agent);

@@ -35,6 +35,12 @@ struct cli_option {
     size_t list_max;
     const char *words;
 };
+/* In a table: the command talks to a running Freshet, also over https, and takes --ca, --cert,
+ * --key, --name and --token-file (cli_tls.h). */
+#define CLI_OPTIONS_OF_HTTPS                                                                       \
+    {                                                                                              \
+        .name = ""                                                                                 \
+    }
 /* Takes options out of argv and leaves the operands (*out_operand_count of them, from argv[1] on).
  * -h/--help prints the command's help and exits 0. Returns CLI_DONE, or CLI_USAGE after saying why.
  * options ends with a row whose name is NULL. */
@@ -70,10 +76,10 @@ struct cli_service_ops {
     void (*free)(void **self);
 };
 struct cli_service_options {
-    const char *file;   /* NULL: `config` is given and cannot be re-read */
+    const char *file; /* NULL: `config` is given and cannot be re-read */
     struct config *config;
     enum config_role role;
-    int ready_fd;       /* written to and closed once started; -1 = none */
+    int ready_fd; /* written to and closed once started; -1 = none */
 };
 /* Until a signal ends it: SIGTERM or SIGINT drains, a second one stops now, SIGHUP re-reads. */
 int cli_service_run(const struct cli_service_ops *ops, const struct cli_service_options *options);

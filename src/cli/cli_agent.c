@@ -21,8 +21,8 @@ create(struct loop *loop, struct config *config, struct config_diag *diag, void 
 static enum fr_err
 start(void *self, char **out_why)
 {
-    enum fr_err err = agent_start(self);
-    if (err != FR_OK)
+    enum fr_err err = agent_start(self, out_why);
+    if (err != FR_OK && *out_why == NULL)
         *out_why = fr_xprintf("stream to the manager: %s", fr_err_words(err));
     return err;
 }

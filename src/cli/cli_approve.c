@@ -22,6 +22,7 @@ say(const char *command, int argc, char **argv)
     const struct cli_option options[] = {
         {"--config", "-c", .text = &file, .words = "the configuration file (freshet.yaml)"},
         {"--manager", NULL, .text = &manager, .words = "the manager's address, not the file's"},
+        CLI_OPTIONS_OF_HTTPS,
         {.name = NULL},
     };
     int status = cli_options(argc, argv, options, &operands);

@@ -172,6 +172,7 @@ cli_cache(int argc, char **argv)
         {"--tag", NULL, .text = &args.tag, .words = "purge: one of Surrogate-Key or Cache-Tag"},
         {"--all", NULL, .flag = &args.all, .words = "purge: everything"},
         {"--soft", NULL, .flag = &args.soft, .words = "purge: make stale, keep"},
+        CLI_OPTIONS_OF_HTTPS,
         {"--json", NULL, .flag = &args.json, .words = "the answer as JSON"},
         {.name = NULL},
     };

@@ -11,6 +11,8 @@
  */
 #include "cli/cli_client.h"
 
+#include "base/fr_file.h"
+#include "base/fr_mem.h"
 #include "base/fr_time.h"
 #include "http/http.h"
 #include "loop/loop_addr.h"
@@ -27,7 +29,10 @@
 #define CLIENT_INTERIM_MAX 16
 
 struct client {
-    const char *address_text;
+    const char *address_text; /* without "https://" */
+    bool https;
+    struct cli_access access;
+    struct cli_tls *tls; /* NULL: in the clear */
     int fd;
     int64_t deadline_us;
     bool sent_head;
@@ -96,6 +101,25 @@ point_at_loopback(struct loop_addr *addr)
 }
 
 static enum fr_err
+secure(struct client *client)
+{
+    char host[256], words[200];
+    struct fr_view rest = fr_view_of(client->address_text);
+    const char *colon = strrchr(client->address_text, ':');
+    if (colon)
+        rest.len = (size_t)(colon - client->address_text);
+    if (rest.len > 1 && rest.ptr[0] == '[') /* of an IPv6 address */
+        rest = fr_view_make(rest.ptr + 1, rest.len - 2);
+    if (rest.len == 0)
+        rest = FR_VIEW("localhost");
+    if (!fr_view_copy(rest, host, sizeof(host)))
+        return failed(client, FR_ERR_SYNTAX, "cannot connect to", "not an address");
+    enum fr_err err =
+        cli_tls_open(client->fd, &client->access, host, &client->tls, words, sizeof(words));
+    return err ? failed(client, err, "cannot connect to", words) : FR_OK;
+}
+
+static enum fr_err
 open_connection(struct client *client)
 {
     static const char what[] = "cannot connect to";
@@ -112,7 +136,7 @@ open_connection(struct client *client)
         return failed_errno(client, what, ETIMEDOUT);
     if (connect(client->fd, &addr.sa.any, addr.len) != 0)
         return failed_errno(client, what, errno);
-    return FR_OK;
+    return client->https ? secure(client) : FR_OK;
 }
 
 static enum fr_err
@@ -121,7 +145,8 @@ send_all(struct client *client, struct fr_view bytes)
     while (bytes.len > 0) {
         if (!arm(client))
             return failed_errno(client, "cannot send to", ETIMEDOUT);
-        ssize_t sent = send(client->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        ssize_t sent = client->tls ? cli_tls_send(client->tls, bytes.ptr, bytes.len)
+                                   : send(client->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
         if (sent < 0 && errno != EINTR)
             return failed_errno(client, "cannot send to", errno);
         if (sent > 0)
@@ -140,6 +165,24 @@ is_clean(const char *text)
     return *text != '\0';
 }
 
+/* The file's first line, as a bearer token (RFC 6750 section 2.1). */
+static enum fr_err
+put_token(const struct client *client, struct fr_buf *head)
+{
+    struct fr_buf text;
+    struct fr_view rest, line = {NULL, 0};
+    fr_buf_init(&text, 4096);
+    enum fr_err err = fr_file_read(client->access.token_file, &text, NULL);
+    rest = fr_buf_view(&text);
+    if (!err && (!fr_view_split(&rest, '\n', &line) || fr_view_trim(line).len == 0))
+        err = FR_ERR_SYNTAX;
+    line = fr_view_trim(line);
+    if (!err)
+        err = fr_buf_printf(head, "Authorization: Bearer %.*s\r\n", FR_VIEW_ARG(line));
+    fr_buf_fini(&text);
+    return err;
+}
+
 static enum fr_err
 send_request(struct client *client, const char *method, const char *path_and_query,
              struct fr_view body)
@@ -155,6 +198,8 @@ send_request(struct client *client, const char *method, const char *path_and_que
                                     method, path_and_query,
                                     !is_unix && client->address_text[0] == ':' ? "localhost" : "",
                                     is_unix ? "localhost" : client->address_text);
+    if (!err && client->access.token_file)
+        err = put_token(client, &head);
     if (!err && body.len > 0)
         err = fr_buf_printf(&head, "Content-Type: application/%s\r\n", is_xml ? "xml" : "json");
     if (!err && (body.len > 0 || strcmp(method, "GET") != 0))
@@ -181,7 +226,8 @@ receive(struct client *client, bool *out_ended)
     do {
         if (!arm(client))
             return failed_errno(client, "cannot read from", ETIMEDOUT);
-        got = recv(client->fd, bytes, sizeof(bytes), 0);
+        got = client->tls ? cli_tls_recv(client->tls, bytes, sizeof(bytes))
+                          : recv(client->fd, bytes, sizeof(bytes), 0);
     } while (got < 0 && errno == EINTR);
     if (got < 0)
         return failed_errno(client, "cannot read from", errno);
@@ -271,7 +317,20 @@ cli_http(const char *address_text, const char *method, const char *path_and_quer
          struct fr_view body, int64_t timeout_us, int *out_status, struct fr_buf *out_body,
          char *out_why, size_t why_bytes)
 {
-    struct client client = {.address_text = address_text,
+    return cli_https(NULL, address_text, method, path_and_query, body, timeout_us, out_status,
+                     out_body, NULL, out_why, why_bytes);
+}
+
+enum fr_err
+cli_https(const struct cli_access *access, const char *address_text, const char *method,
+          const char *path_and_query, struct fr_view body, int64_t timeout_us, int *out_status,
+          struct fr_buf *out_body, char **out_ca_pem, char *out_why, size_t why_bytes)
+{
+    static const char scheme[] = "https://";
+    bool https = strncmp(address_text, scheme, sizeof(scheme) - 1) == 0;
+    struct client client = {.address_text = address_text + (https ? sizeof(scheme) - 1 : 0),
+                            .https = https,
+                            .access = access ? *access : cli_access_of_environment(),
                             .fd = -1,
                             .deadline_us = fr_clock_mono_us() + timeout_us,
                             .why = out_why,
@@ -288,6 +347,9 @@ cli_http(const char *address_text, const char *method, const char *path_and_quer
         err = read_body(&client, is_head ? HTTP_HEAD : HTTP_GET, out_body);
     if (!err)
         *out_status = client.head.status;
+    if (!err && out_ca_pem && client.tls)
+        *out_ca_pem = cli_tls_authority(client.tls);
+    cli_tls_close(&client.tls);
     fr_buf_fini(&client.in);
     if (client.fd >= 0)
         close(client.fd);

@@ -6,8 +6,10 @@
 #define CLI_CLIENT_H
 
 #include "base/fr_buf.h"
+#include "cli/cli_tls.h"
 
-/* Sends one request to "unix:path", "host:port" or ":port" (this machine) and waits for the whole
+/* Sends one request to "unix:path", "host:port", ":port" (this machine) or, with TLS,
+ * "https://host:port" and waits for the whole
  * answer.
  * path_and_query: as on the wire, percent-encoded; body: may be empty.
  * timeout_us: for all of it.  out_body: initialised; the answer is appended up to its ceiling.
@@ -17,5 +19,13 @@ FR_MUST_USE enum fr_err cli_http(const char *address_text, const char *method,
                                  const char *path_and_query, struct fr_view body,
                                  int64_t timeout_us, int *out_status, struct fr_buf *out_body,
                                  char *out_why, size_t why_bytes);
+
+/* The same with TLS as `access` says, which may be NULL: as the environment says. out_ca_pem (may
+ * be NULL): the certificate that access->fingerprint pinned, fr_free. */
+FR_MUST_USE enum fr_err cli_https(const struct cli_access *access, const char *address_text,
+                                  const char *method, const char *path_and_query,
+                                  struct fr_view body, int64_t timeout_us, int *out_status,
+                                  struct fr_buf *out_body, char **out_ca_pem, char *out_why,
+                                  size_t why_bytes);
 
 #endif

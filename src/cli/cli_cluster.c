@@ -139,6 +139,7 @@ cli_cluster(int argc, char **argv)
         {"--count", "-n", .text = &args.count, .words = "allocate: how many servers (1)"},
         {"--server", NULL, .text = &args.server, .words = "which server: its id or address"},
         {"--timeout", NULL, .text = &timeout, .words = "seconds to wait for it to be done (60)"},
+        CLI_OPTIONS_OF_HTTPS,
         {"--json", NULL, .flag = &args.json, .words = "the answer as JSON"},
         {.name = NULL},
     };

@@ -9,16 +9,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* How to talk over TLS to a running Freshet: known to every command that says so, and kept where
+ * the environment may have put them, so that no command has to carry them. */
+static const struct {
+    const char *option, *variable, *words;
+} access_rows[] = {
+    {"--ca", "FRESHET_CA", "https: PEM file of the authorities to believe"},
+    {"--cert", "FRESHET_CERT", "https: PEM file of our certificate"},
+    {"--key", "FRESHET_KEY", "https: PEM file of its key"},
+    {"--name", "FRESHET_NAME", "https: the name its certificate must have, not the host"},
+    {"--token-file", "FRESHET_TOKEN_FILE", "file with a bearer token"},
+};
+
+static bool
+talks_https(const struct cli_option *options)
+{
+    for (; options->name != NULL; options++)
+        if (options->name[0] == '\0')
+            return true;
+    return false;
+}
+
 static void
 print_options(const struct cli_option *options)
 {
+    bool talks = talks_https(options);
     printf("\noptions:\n");
     for (; options->name != NULL; options++) {
         char spelling[64];
+        if (options->name[0] == '\0')
+            continue;
         (void)snprintf(spelling, sizeof(spelling), "%s%s%s%s", options->other ? options->other : "",
-                       options->other ? ", " : "", options->name,
-                       options->flag ? "" : " VALUE");
+                       options->other ? ", " : "", options->name, options->flag ? "" : " VALUE");
         printf("  %-24s %s\n", spelling, options->words);
+    }
+    for (size_t i = 0; talks && i < sizeof(access_rows) / sizeof(access_rows[0]); i++) {
+        char spelling[64];
+        (void)snprintf(spelling, sizeof(spelling), "%s VALUE", access_rows[i].option);
+        printf("  %-24s %s\n", spelling, access_rows[i].words);
     }
 }
 
@@ -62,6 +90,23 @@ take_option(const char *command, const struct cli_option *option, const char *in
     return CLI_DONE;
 }
 
+static bool
+take_access(const struct cli_option *options, int argc, char **argv, int *index)
+{
+    const char *text = argv[*index];
+    for (size_t i = 0; i < sizeof(access_rows) / sizeof(access_rows[0]); i++) {
+        size_t len = strlen(access_rows[i].option);
+        if (strncmp(text, access_rows[i].option, len) != 0 ||
+            (text[len] != '\0' && text[len] != '=') || !talks_https(options))
+            continue;
+        const char *value = text[len] == '='    ? text + len + 1
+                            : *index + 1 < argc ? argv[++*index]
+                                                : "";
+        return setenv(access_rows[i].variable, value, 1) == 0;
+    }
+    return false;
+}
+
 int
 cli_options(int argc, char **argv, const struct cli_option *options, int *out_operand_count)
 {
@@ -82,6 +127,8 @@ cli_options(int argc, char **argv, const struct cli_option *options, int *out_op
             print_options(options);
             exit(CLI_DONE);
         }
+        if (take_access(options, argc, argv, &i))
+            continue;
         const struct cli_option *option = options;
         while (option->name != NULL && !spelled(option, argv[i], &value))
             option++;

@@ -137,6 +137,7 @@ cli_status(int argc, char **argv)
     const struct cli_option options[] = {
         {"--config", "-c", .text = &file, .words = "the configuration file (freshet.yaml)"},
         {"--admin", NULL, .text = &admin, .words = "the admin address, instead of the file's"},
+        CLI_OPTIONS_OF_HTTPS,
         {"--json", NULL, .flag = &json, .words = "everything, as JSON"},
         {.name = NULL},
     };

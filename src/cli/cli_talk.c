@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* The file as far as it can be read for this purpose; NULL when there is none. */
@@ -42,13 +43,26 @@ cli_admin_address(const char *admin, const char *file, char *out, size_t out_byt
     if (admin != NULL)
         return fr_view_copy(fr_view_of(admin), out, out_bytes);
     struct config *config = load_for_address(file);
-    bool ok = config != NULL && config->admin != NULL &&
-              fr_view_copy(fr_view_of(config->admin), out, out_bytes);
+    bool ok = config != NULL && config->admin != NULL;
+    if (ok && config->users.tls.enabled && config->admin_addr.sa.any.sa_family != AF_UNIX)
+        ok = snprintf(out, out_bytes, "https://%s", config->admin) < (int)out_bytes;
+    else if (ok)
+        ok = fr_view_copy(fr_view_of(config->admin), out, out_bytes);
     if (!ok)
         fprintf(stderr,
                 "freshet: %s names no admin address: say -c FILE or --admin ADDRESS\n", file);
     config_free(&config);
     return ok;
+}
+
+/* What the file shows on the stream is shown here too, where neither an option nor the environment
+ * says otherwise. */
+static bool
+use_files(const struct config_control_tls *tls)
+{
+    return setenv("FRESHET_CA", tls->ca, 0) == 0 &&
+           setenv("FRESHET_CERT", tls->certificate, 0) == 0 &&
+           setenv("FRESHET_KEY", tls->key, 0) == 0 && setenv("FRESHET_NAME", tls->name, 0) == 0;
 }
 
 bool
@@ -63,11 +77,20 @@ cli_manager_address(const char *manager, const char *file, char *out, size_t out
         config_free(&config);
         config = load_for_address(file);
     }
-    if (config != NULL && config->manager.listen_count > 0)
+    const struct loop_addr *addr = NULL;
+    if (config != NULL && config->manager.listen_count > 0) {
         found = config->manager.listen[0].text;
-    else if (config != NULL)
+        addr = &config->manager.listen[0].addr;
+    } else if (config != NULL) {
         found = config->manager.connect;
-    bool ok = found != NULL && fr_view_copy(fr_view_of(found), out, out_bytes);
+        addr = &config->manager.connect_addr;
+    }
+    bool ok = found != NULL;
+    if (ok && config->manager.tls.enabled && addr->sa.any.sa_family != AF_UNIX)
+        ok = snprintf(out, out_bytes, "https://%s", found) < (int)out_bytes &&
+             use_files(&config->manager.tls);
+    else if (ok)
+        ok = fr_view_copy(fr_view_of(found), out, out_bytes);
     if (!ok)
         fprintf(stderr, "freshet: %s names no manager: say -c FILE or --manager ADDRESS\n", file);
     config_free(&config);

@@ -22,6 +22,7 @@ cli_why(int argc, char **argv)
         {"--config", "-c", .text = &file, .words = "the configuration file (freshet.yaml)"},
         {"--manager", NULL, .text = &manager, .words = "the manager's address, not the file's"},
         {"--last", "-n", .text = &count, .words = "how many decisions (20)"},
+        CLI_OPTIONS_OF_HTTPS,
         {"--json", NULL, .flag = &json, .words = "as JSON"},
         {.name = NULL},
     };

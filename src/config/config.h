@@ -335,8 +335,21 @@ struct config_certificate { /* files, PEM; ocsp is DER */
     char *ocsp; /* NULL: nothing is stapled */
 };
 
+enum config_acme_challenge { CONFIG_ACME_TLS_ALPN, CONFIG_ACME_HTTP };
+
+struct config_acme { /* a certificate that is fetched and renewed (RFC 8555) */
+    bool enabled;
+    char *directory; /* URL of the authority */
+    char *email;     /* NULL: none is told */
+    char **domains;  /* the first names the files */
+    enum config_acme_challenge challenge;
+    char *ca;                /* PEM: for the authority's own HTTPS; NULL: the system's */
+    char *key_id, *hmac_key; /* of an account elsewhere (section 7.3.4); NULL: none */
+};
+
 struct config_listen_tls {
     bool enabled;
+    struct config_acme acme;
     struct config_certificate first;         /* shown to who names no host of ours */
     struct config_certificate *certificates; /* more */
     size_t certificate_count;
@@ -399,6 +412,27 @@ struct config_stream {          /* the XML stream's limits */
     uint32_t sessions;          /* manager: default 4096 */
 };
 
+/* What a process shows of itself on the control stream or the admin listener, and whom it takes. */
+struct config_control_tls {
+    bool enabled;
+    char *certificate, *key; /* PEM files */
+    char *ca;                /* PEM; who may show a certificate */
+    char *name;              /* of the manager's certificate; default "manager" */
+};
+
+enum config_peer_role {
+    CONFIG_PEER_EDGE = 1,
+    CONFIG_PEER_ALLOCATOR = 2,
+    CONFIG_PEER_AGENT = 4,
+};
+
+struct config_peer { /* what holders of a certificate may do at the manager */
+    char *name;      /* of the certificate; a '*' at the end stands for anything */
+    unsigned roles;  /* set of enum config_peer_role; default all */
+    /* Names of clusters up to a NULL; the list itself NULL: every cluster (command: none). */
+    char **report, **allocate, **command;
+};
+
 struct config_manager {
     struct config_listen *listen; /* where the manager listens (run, manager); default for `run`
                                      unix:STATE/manager.sock */
@@ -407,6 +441,25 @@ struct config_manager {
                       for an edge on its own */
     struct loop_addr connect_addr;
     uint32_t journal_rows; /* kept; default 100000 */
+    struct config_control_tls tls;
+    struct config_peer *peers; /* none: any certificate may report for every cluster */
+    size_t peer_count;
+    char *pki; /* folder of the authority that lets machines join; NULL: none may */
+};
+
+enum config_user_role { CONFIG_USER_READ, CONFIG_USER_OPERATE, CONFIG_USER_ADMIN };
+
+struct config_user {      /* who may use the administration interface over TCP */
+    char *certificate;    /* its name, as of a peer; NULL: by token */
+    char *token;          /* SHA-256 of the bearer token, hexadecimal; NULL: by certificate */
+    enum config_user_role role;
+};
+
+struct config_users {
+    bool given;
+    struct config_control_tls tls; /* of `admin` */
+    struct config_user *list;
+    size_t count;
 };
 
 struct config_agent {    /* `freshet agent` */
@@ -452,6 +505,7 @@ struct config {
     char *state;                /* folder; default ./state */
     char *admin;                /* address text; default unix:STATE/admin.sock; NULL = off */
     struct loop_addr admin_addr;
+    struct config_users users; /* yaml: admin: { tls: …, users: … } */
     struct config_listen *listen;
     size_t listen_count;
     struct config_manager manager;
@@ -548,6 +602,10 @@ void config_pool_unref(struct config_pool **pool);
 struct config_cluster *config_find_cluster(const struct config *config, struct fr_view name);
 struct config_pool *config_find_pool(const struct config *config, struct fr_view name);
 bool config_name_valid(struct fr_view name);
+/* Whether a pattern (a name, or the beginning of one and '*') means one of the words of `names`. */
+bool config_name_matches(const char *pattern, struct fr_view names);
+/* Whether a list of clusters up to a NULL has this one; NULL: `all`. */
+bool config_names_have(char *const *names, struct fr_view name, bool all);
 /* 64 hexadecimal digits. */
 bool config_sticky_key_parse(struct fr_view text, unsigned char out[CONFIG_STICKY_KEY_BYTES]);
 

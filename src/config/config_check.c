@@ -221,11 +221,17 @@ check_listen(struct config__reader *reader, const struct config_node *root,
     check_listen_list(reader, node, "manager.listen", manager->listen, manager->listen_count);
     for (size_t i = 0; i < manager->listen_count; i++) {
         const struct config_node *place = listen_place(node, i);
-        if (manager->listen[i].text && place && !loop_addr_is_local(&manager->listen[i].addr))
+        if (manager->listen[i].text && place && !manager->tls.enabled &&
+            !loop_addr_is_local(&manager->listen[i].addr))
+            config_diag_add(
+                reader->diag, place->line, place->column,
+                "manager.listen has %s without manager.tls, expected both, or unix:PATH "
+                "or a loopback address: the stream leaves the machine encrypted only",
+                manager->listen[i].text);
+        if (manager->listen[i].tls.enabled && place)
             config_diag_add(reader->diag, place->line, place->column,
-                            "manager.listen has %s, expected unix:PATH or a loopback address: this "
-                            "version has no TLS for the stream between machines yet",
-                            manager->listen[i].text);
+                            "manager.listen has tls, expected it as manager.tls, which is for "
+                            "both ends of the stream");
         for (size_t k = 0; k < config->listen_count && place; k++)
             if (manager->listen[i].text && config->listen[k].text &&
                 loop_addr_equal(&manager->listen[i].addr, &config->listen[k].addr) &&
@@ -236,10 +242,11 @@ check_listen(struct config__reader *reader, const struct config_node *root,
                                 manager->listen[i].text);
     }
     node = config__given(root, "manager.connect");
-    if (node && manager->connect && !loop_addr_is_local(&manager->connect_addr))
+    if (node && manager->connect && !manager->tls.enabled &&
+        !loop_addr_is_local(&manager->connect_addr))
         config_diag_add(reader->diag, node->line, node->column,
-                        "manager.connect is %s, expected unix:PATH or a loopback address: this "
-                        "version has no TLS for the stream between machines yet",
+                        "manager.connect is %s without manager.tls, expected both, or unix:PATH or "
+                        "a loopback address: the stream leaves the machine encrypted only",
                         manager->connect);
 }
 
@@ -319,6 +326,7 @@ config__check_file(struct config__reader *reader, const struct config_node *root
     check_member_ids(reader, root, config);
     check_pools(reader, root, config);
     check_listen(reader, root, config);
+    config__check_control(reader, root, config);
     config__check_trust(reader, root, config);
     check_relief(reader, root, config);
     config__check_sticky_keys(reader, root, config);

@@ -59,7 +59,7 @@ static const char *const sentences[CONFIG_TYPE_COUNT_OF] = {
     [CONFIG_TYPE_PORTS] = "ports from 1 to 65535, first-last",
     [CONFIG_TYPE_IP] = "a numeric address without a port, such as 127.0.0.1",
     [CONFIG_TYPE_ADDRESS] = "HOST:PORT or unix:PATH",
-    [CONFIG_TYPE_ADMIN] = "unix:PATH, a loopback HOST:PORT, or off",
+    [CONFIG_TYPE_ADMIN] = "unix:PATH, HOST:PORT, or off",
     [CONFIG_TYPE_ADDRESS_TEXT] = "HOST:PORT or unix:PATH",
     [CONFIG_TYPE_LISTEN_ADDRESS] = "HOST:PORT, :PORT or unix:PATH",
     [CONFIG_TYPE_MEMBER_ADDRESS] = "HOST:PORT or unix:PATH",
@@ -74,6 +74,9 @@ static const char *const sentences[CONFIG_TYPE_COUNT_OF] = {
     [CONFIG_TYPE_ROUTES] = "a list of routes",
     [CONFIG_TYPE_CLUSTERS] = "a mapping of names to clusters",
     [CONFIG_TYPE_POOLS] = "a mapping of names to pools",
+    [CONFIG_TYPE_NAMES] = "a name or a list of names",
+    [CONFIG_TYPE_PEERS] = "a list of mappings with name",
+    [CONFIG_TYPE_USERS] = "a list of mappings with role and either certificate or token-sha256",
 };
 
 enum fr_err

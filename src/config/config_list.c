@@ -26,6 +26,8 @@ FOLLOWS(struct config, routes, route_count);
 FOLLOWS(struct config, clusters, cluster_count);
 FOLLOWS(struct config, pools, pool_count);
 FOLLOWS(struct config_manager, listen, listen_count);
+FOLLOWS(struct config_manager, peers, peer_count);
+FOLLOWS(struct config_users, list, count);
 FOLLOWS(struct config_cluster, members, member_count);
 FOLLOWS(struct config_pool, servers, server_count);
 FOLLOWS(struct config_pool, command, command_count);

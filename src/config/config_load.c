@@ -171,8 +171,8 @@ static void
 read_mapping(struct config__reader *reader, enum config__scope scope, struct fr_view prefix,
              const struct config_node *node, void *base)
 {
-    uint64_t seen[4] = {0}; /* a bit a row: trees built by hand may repeat a key */
-    fr_insist(config__row_count <= 256);
+    uint64_t seen[8] = {0}; /* a bit a row: trees built by hand may repeat a key */
+    fr_insist(config__row_count <= 512);
     for (const struct config_node *child = node->first_child; child; child = child->next) {
         char path[PATH_BYTES_MAX];
         const struct config__row *row = NULL;
@@ -299,15 +299,45 @@ finish_disk(struct config__reader *reader, const struct config_cache *cache,
                         cache->memory_bytes >> 20, (least + (1 << 20) - 1) >> 20);
 }
 
+/* Edge and manager of `freshet run` are on one machine and of one file, so with one certificate:
+ * where TCP has TLS they meet on a Unix socket, which is added if the file has none. */
+static void
+meet_manager(struct config *config)
+{
+    struct config_manager *manager = &config->manager;
+    size_t at = 0;
+    if (manager->tls.enabled) {
+        while (at < manager->listen_count && manager->listen[at].addr.sa.any.sa_family != AF_UNIX)
+            at++;
+        if (at == manager->listen_count) {
+            struct config_listen added = {.line = 0};
+            if (!state_socket(config, "manager.sock", &added.text, &added.addr))
+                return; /* then it has no manager, and says so */
+            manager->listen = fr_xrealloc(manager->listen, (at + 1) * sizeof(*manager->listen));
+            manager->listen[manager->listen_count++] = added;
+        }
+    }
+    if (!manager->listen[at].text)
+        return;
+    manager->connect = fr_xstrdup(manager->listen[at].text);
+    manager->connect_addr = manager->listen[at].addr;
+}
+
 /* The defaults that depend on other values. root NULL: there is no file. */
 static void
 finish_file(struct config__reader *reader, struct config *config, enum config_role role,
             const struct config_node *root)
 {
     struct config_manager *manager = &config->manager;
-    if (!config->id[0])
+    if (!config->id[0] && reader->world && manager->tls.enabled && manager->tls.certificate &&
+        role != CONFIG_ROLE_RUN)
+        (void)tls_certificate_first_name(manager->tls.certificate, config->id, sizeof(config->id));
+    if (!config_name_valid(fr_view_of(config->id)))
         default_id(role, config->id);
-    if (!config->admin && !(root && config__given(root, "admin")) &&
+    bool off = root && config__given(root, "admin") && !config->admin &&
+               (config__given(root, "admin")->kind == CONFIG_SCALAR ||
+                config__given(root, "admin.listen") != NULL);
+    if (!config->admin && !off &&
         !state_socket(config, "admin.sock", &config->admin, &config->admin_addr))
         report_state(reader, root, "admin");
     if (root && role == CONFIG_ROLE_RUN && !config__given(root, "manager.listen")) {
@@ -317,11 +347,9 @@ finish_file(struct config__reader *reader, struct config *config, enum config_ro
                           &manager->listen[0].addr))
             report_state(reader, root, "manager.listen");
     }
-    if (!manager->connect && role == CONFIG_ROLE_RUN && manager->listen_count > 0 &&
-        manager->listen[0].text) {
-        manager->connect = fr_xstrdup(manager->listen[0].text);
-        manager->connect_addr = manager->listen[0].addr;
-    }
+    if (!manager->connect && role == CONFIG_ROLE_RUN && manager->listen_count > 0)
+        meet_manager(config);
+    config__acme_finish(config);
     if (config->access_log.to && strcmp(config->access_log.to, "off") == 0) {
         fr_free(config->access_log.to);
         config->access_log.to = NULL;
@@ -384,6 +412,7 @@ config_free(struct config **config_ptr)
     fr_free(config->agent.server);
     fr_free(config->agent.address);
     fr_free(config->resolver.server);
+    config__access_free(config);
     fr_free(config->admin);
     fr_free(config->state);
     fr_free(config->folder);

@@ -15,6 +15,7 @@
 #define CONFIG_CERTIFICATES_MAX 4096 /* of one listener */
 #define CONFIG_MEMBERS_MAX 4096
 #define CONFIG_NETWORKS_MAX 256
+#define CONFIG_PEERS_MAX 4096 /* of the manager, and users of the admin listener */
 #define CONFIG_COMMAND_MAX 256 /* words of a command, and variables of an environment */
 #define CONFIG_TEXT_BYTES_MAX 4096
 #define CONFIG_BODY_BYTES_MAX 16384 /* of a fixed response: it is copied into each answer */
@@ -29,6 +30,8 @@ enum config__scope {
     CONFIG_SCOPE_MEMBER,
     CONFIG_SCOPE_CLUSTER,
     CONFIG_SCOPE_POOL,
+    CONFIG_SCOPE_PEER,
+    CONFIG_SCOPE_USER,
     CONFIG_SCOPE_COUNT
 };
 
@@ -40,6 +43,8 @@ enum config__scope {
 #define CONFIG_STRUCT_MEMBER struct config_member
 #define CONFIG_STRUCT_CLUSTER struct config_cluster
 #define CONFIG_STRUCT_POOL struct config_pool
+#define CONFIG_STRUCT_PEER struct config_peer
+#define CONFIG_STRUCT_USER struct config_user
 
 enum config__type {
     CONFIG_TYPE_MAPPING,
@@ -82,6 +87,9 @@ enum config__type {
     CONFIG_TYPE_ROUTES,
     CONFIG_TYPE_CLUSTERS,
     CONFIG_TYPE_POOLS,
+    CONFIG_TYPE_NAMES,
+    CONFIG_TYPE_PEERS,
+    CONFIG_TYPE_USERS,
     CONFIG_TYPE_COUNT_OF
 };
 
@@ -216,7 +224,21 @@ void config__check_tls(struct config__reader *reader, const struct config_node *
 void config__check_member_tls(struct config__reader *reader, const struct config_node *node,
                               struct config_member_tls *tls);
 void config__member_tls_free(struct config_member_tls *tls);
+/* config_access.c */
+bool config__parse_names(struct config__reader *reader, const struct config__row *row,
+                         const struct config_node *node, void *field);
+bool config__parse_peers(struct config__reader *reader, const struct config__row *row,
+                         const struct config_node *node, void *field);
+bool config__parse_users(struct config__reader *reader, const struct config__row *row,
+                         const struct config_node *node, void *field);
+/* The control stream and the administration interface: encrypted where they leave the machine. */
+void config__check_control(struct config__reader *reader, const struct config_node *root,
+                           const struct config *config);
+void config__access_free(struct config *config);
+void config__names_free(char ***names);
 void config__tls_free(struct config_listen_tls *tls);
+/* The state folder is known: names the files of certificates that are fetched. */
+void config__acme_finish(struct config *config);
 
 bool config__parse_certificates(struct config__reader *reader, const struct config__row *row,
                                 const struct config_node *node, void *field);

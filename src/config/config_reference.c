@@ -43,6 +43,8 @@ static const char *const titles[CONFIG_SCOPE_COUNT] = {
     [CONFIG_SCOPE_MEMBER] = "A member (an item of `members` and `servers`)",
     [CONFIG_SCOPE_CLUSTER] = "A cluster (a value of `clusters`)",
     [CONFIG_SCOPE_POOL] = "A pool (a value of `pools`)",
+    [CONFIG_SCOPE_PEER] = "A peer (an item of `manager.peers`)",
+    [CONFIG_SCOPE_USER] = "A user (an item of `admin.users`)",
 };
 
 static enum fr_err

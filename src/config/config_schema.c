@@ -100,6 +100,7 @@ lists_of(const struct config__row *row)
                          "type", "object", "minProperties", 1, "maxProperties", 1,
                          "additionalProperties", "type", "string", "number", "boolean");
     case CONFIG_TYPE_NETWORKS:
+    case CONFIG_TYPE_NAMES:
         return json_pack("{s:[{s:s}, {s:s, s:{s:s}}]}", "anyOf", "type", "string", "type", "array",
                          "items", "type", "string");
     case CONFIG_TYPE_HEADERS:
@@ -116,6 +117,10 @@ lists_of(const struct config__row *row)
         return json_pack("{s:s, s:o}", "type", "array", "items", reference("certificate"));
     case CONFIG_TYPE_ROUTES:
         return json_pack("{s:s, s:o}", "type", "array", "items", reference("route"));
+    case CONFIG_TYPE_PEERS:
+        return json_pack("{s:s, s:o}", "type", "array", "items", reference("peer"));
+    case CONFIG_TYPE_USERS:
+        return json_pack("{s:s, s:o}", "type", "array", "items", reference("user"));
     case CONFIG_TYPE_CLUSTERS:
         return named("cluster");
     default:
@@ -175,6 +180,9 @@ value_of(const struct config__row *row)
     case CONFIG_TYPE_ROUTES:
     case CONFIG_TYPE_CLUSTERS:
     case CONFIG_TYPE_POOLS:
+    case CONFIG_TYPE_NAMES:
+    case CONFIG_TYPE_PEERS:
+    case CONFIG_TYPE_USERS:
         return lists_of(row);
     default:
         return text_with(NULL);
@@ -235,6 +243,8 @@ static const struct {
     {CONFIG_SCOPE_MEMBER, "address"},
     {CONFIG_SCOPE_CLUSTER, ""},
     {CONFIG_SCOPE_POOL, "provider"},
+    {CONFIG_SCOPE_PEER, "name"},
+    {CONFIG_SCOPE_USER, "role"},
 };
 
 static void

@@ -31,6 +31,30 @@ config__check_certificate(struct config__reader *reader, const struct config_nod
                         "%s has no certificate, expected certificate and key", reader->where);
 }
 
+static void
+check_acme(struct config__reader *reader, const struct config_node *node,
+           const struct config_listen_tls *tls)
+{
+    const struct config_node *place = config__place(node, "tls.acme");
+    const struct config_acme *acme = &tls->acme;
+    const char *wrong = NULL;
+    if (tls->first.certificate || tls->first.key)
+        wrong = "a certificate beside it, expected one of them";
+    else if (!acme->domains || !acme->domains[0])
+        wrong = "no domains, expected at least one";
+    else if (!acme->key_id != !acme->hmac_key)
+        wrong = "one of key-id and hmac-key, expected both or neither";
+    else if (strncmp(acme->directory, "https://", 8) != 0)
+        wrong = "a directory that is no https URL, expected one";
+    for (size_t i = 0; !wrong && acme->domains[i]; i++)
+        if (strchr(acme->domains[i], '*') || !strchr(acme->domains[i], '.'))
+            wrong = "a domain that cannot be proved this way, expected host names with a dot and "
+                    "without '*'";
+    if (wrong)
+        config_diag_add(reader->diag, place->line, place->column, "%s.tls.acme has %s",
+                        reader->where, wrong);
+}
+
 void
 config__check_tls(struct config__reader *reader, const struct config_node *node,
                   const struct config_listen *listen)
@@ -41,7 +65,9 @@ config__check_tls(struct config__reader *reader, const struct config_node *node,
     const struct config_node *place = config__place(node, "tls");
     size_t errors = reader->diag->error_count;
     need_both(reader, place, ".tls", &tls->first);
-    if (!tls->first.certificate && !tls->first.key)
+    if (tls->acme.enabled)
+        check_acme(reader, node, tls);
+    else if (!tls->first.certificate && !tls->first.key)
         config_diag_add(reader->diag, place->line, place->column,
                         "%s.tls has no certificate, expected certificate and key", reader->where);
     if ((tls->client_auth == TLS_CLIENT_AUTH_OFF) != !tls->client_ca)
@@ -49,7 +75,8 @@ config__check_tls(struct config__reader *reader, const struct config_node *node,
                         "%s.tls has %s, expected client-auth and client-ca together", reader->where,
                         tls->client_ca ? "client-ca without client-auth"
                                        : "client-auth without client-ca");
-    if (errors != reader->diag->error_count || !reader->world || reader->restoring)
+    if (errors != reader->diag->error_count || !reader->world || reader->restoring ||
+        tls->acme.enabled) /* whose files are named when the state folder is known */
         return;
     struct tls_server *server = NULL;
     char *why = NULL;
@@ -162,4 +189,24 @@ config__tls_free(struct config_listen_tls *tls)
     fr_free(tls->certificates);
     fr_free(tls->ciphers);
     fr_free(tls->client_ca);
+    fr_free(tls->acme.directory);
+    fr_free(tls->acme.email);
+    fr_free(tls->acme.ca);
+    fr_free(tls->acme.key_id);
+    fr_free(tls->acme.hmac_key);
+    config__names_free(&tls->acme.domains);
+}
+
+void
+config__acme_finish(struct config *config)
+{
+    for (size_t i = 0; i < config->listen_count; i++) {
+        struct config_listen_tls *tls = &config->listen[i].tls;
+        if (!tls->enabled || !tls->acme.enabled || tls->first.certificate || tls->first.key ||
+            !tls->acme.domains || !tls->acme.domains[0])
+            continue;
+        const char *state = config->state ? config->state : ".";
+        tls->first.certificate = fr_xprintf("%s/acme/%s.pem", state, tls->acme.domains[0]);
+        tls->first.key = fr_xprintf("%s/acme/%s.key", state, tls->acme.domains[0]);
+    }
 }

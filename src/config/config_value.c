@@ -386,4 +386,7 @@ const struct config__type_ops config__types[CONFIG_TYPE_COUNT_OF] = {
     [CONFIG_TYPE_ROUTES] = {"routes", config__parse_routes, NULL},
     [CONFIG_TYPE_CLUSTERS] = {"clusters", config__parse_clusters, NULL},
     [CONFIG_TYPE_POOLS] = {"pools", config__parse_pools, NULL},
+    [CONFIG_TYPE_NAMES] = {"names", config__parse_names, NULL},
+    [CONFIG_TYPE_PEERS] = {"peers", config__parse_peers, NULL},
+    [CONFIG_TYPE_USERS] = {"users", config__parse_users, NULL},
 };

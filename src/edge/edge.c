@@ -66,6 +66,8 @@ make_data_plane(struct edge *edge, char **out_why)
         if (err == FR_OK)
             edge_disk_start(edge);
     }
+    edge->tls.challenges = tls_challenges_new();
+    edge->tls.answers = acme_answers_new();
     char via[32];
     struct fr_rand rand;
     fr_rand_init_random(&rand);
@@ -77,6 +79,7 @@ make_data_plane(struct edge *edge, char **out_why)
         .limits = &config->limits,
         .cache = edge->cache,
         .disk = edge->disk,
+        .answers = edge->tls.answers,
         .via = via,
         .control = edge->loop,
         .fault_fn = edge_member_fault,
@@ -190,10 +193,11 @@ edge_start(struct edge *edge, char **out_why)
             return err;
         }
         control_schedule();
+        edge_acme_apply(edge);
     }
     edge_measure_start(edge);
-    err = edge_stream_start(edge);
-    if (err != FR_OK)
+    err = edge_stream_start(edge, out_why);
+    if (err != FR_OK && *out_why == NULL)
         *out_why = fr_xprintf("manager %s: %s", edge->config->manager.connect, fr_err_words(err));
     return err;
 }
@@ -259,6 +263,10 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
     edge_sticky_take(edge, &keys);
     edge_access_apply(edge, sink);
     edge_settings_apply(edge);
+    edge_stream_reload(edge);
+    edge_admin_reload(edge);
+    if (edge->proxy != NULL)
+        edge_acme_apply(edge);
     config_free(&old);
     return FR_OK;
 }
@@ -306,6 +314,7 @@ edge_free(struct edge **out)
     edge->started = false; /* what ends from here on publishes and reports nothing any more */
     edge_measure_stop(edge);
     edge_names_free(edge);
+    acme_free(&edge->tls.acme);
     loop_defer_cancel(&edge->publish_task);
     loop_defer_cancel(&edge->report_task);
     edge_waiters_free(edge);
@@ -318,6 +327,8 @@ edge_free(struct edge **out)
     allocator_free(&edge->allocator, false);
     stream_session_free(&edge->stream);
     admin_free(&edge->admin);
+    tls_identity_fini(&edge->identity);
+    tls_identity_fini(&edge->admin_identity);
     edge_purge_stop(edge);
     free_members(&edge->leaving);
     size_t cursor = 0;

@@ -11,7 +11,10 @@
  *     GET  /cache                                 what it holds (edge_cache_admin.c)
  *     POST /cache/purge?url=|prefix=|tag=|all&soft
  *
- * A call that changes something answers when it is done. Access is by the socket file's mode.
+ *     POST /certificates/reload                   listeners' and our own: read again, at once
+ *
+ * A call that changes something answers when it is done. Access is by the socket file's mode, over
+ * TCP by admin.users (admin_access.c).
  * Threads:  control loop.
  */
 #include "edge/edge_priv.h"
@@ -120,9 +123,8 @@ on_done(void *ctx, const struct allocator_answer *answer)
     }
     json_t *servers = json_array();
     for (size_t i = 0; i < answer->server_count; i++)
-        json_array_append_new(servers,
-                              json_pack("{s:s, s:s}", "id", answer->servers[i].id, "address",
-                                        answer->servers[i].address));
+        json_array_append_new(servers, json_pack("{s:s, s:s}", "id", answer->servers[i].id,
+                                                 "address", answer->servers[i].address));
     json_t *root = json_pack("{s:s, s:I, s:o}", "status", "done", "generation",
                              (json_int_t)answer->generation, "servers", servers);
     char *text = json_dumps(root, 0);
@@ -168,7 +170,8 @@ named_member(struct edge_cluster *cluster, struct admin_exchange *exchange, stru
         admin_answer_error(exchange, 400, "which server? give ?server=ID or its address");
         return NULL;
     }
-    FR_LIST_EACH(&cluster->members, node) {
+    FR_LIST_EACH(&cluster->members, node)
+    {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (strcmp(member->shared->id, name) == 0 || strcmp(member->shared->address, name) == 0)
             return member;
@@ -268,14 +271,88 @@ post_cluster(void *ctx, struct admin_exchange *exchange, const struct admin_requ
                        FR_VIEW_ARG(rest));
 }
 
+/* All or nothing for the listeners; a file that is no good leaves what is in force. */
+static void
+post_certificates(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    struct edge *edge = ctx;
+    char *why = NULL;
+    (void)request; /* takes no parameters */
+    enum fr_err err = FR_OK;
+    if (edge->proxy != NULL)
+        err = edge_listen_sync(edge, edge->config, &why);
+    if (err == FR_OK) {
+        edge->tls.reloads++;
+        edge_stream_reload(edge);
+        edge_admin_reload(edge);
+        answer_when_in_force(edge, exchange, "{\"status\": \"done\"}\n");
+    } else {
+        edge->tls.reloads_failed++;
+        admin_answer_error(exchange, 409, "refused, the old ones stay: %s",
+                           why ? why : fr_err_words(err));
+    }
+    fr_free(why);
+}
+
 static const struct admin_route edge_routes[] = {
-    {"GET", "/metrics", get_metrics},
-    {"GET", "/status", get_status},
-    {"POST", "/clusters/", post_cluster},
-    {"GET", "/cache", edge_admin_get_cache},
-    {"POST", "/cache/purge", edge_admin_post_purge},
-    {NULL, NULL, NULL},
+    {"GET", "/metrics", get_metrics, ADMIN_NEEDS_READ},
+    {"GET", "/status", get_status, ADMIN_NEEDS_READ},
+    {"POST", "/clusters/", post_cluster, ADMIN_NEEDS_OPERATE},
+    {"GET", "/cache", edge_admin_get_cache, ADMIN_NEEDS_READ},
+    {"POST", "/cache/purge", edge_admin_post_purge, ADMIN_NEEDS_OPERATE},
+    {"POST", "/certificates/reload", post_certificates, ADMIN_NEEDS_ADMIN},
+    {NULL, NULL, NULL, ADMIN_NEEDS_ADMIN},
 };
+
+/* ---- access --------------------------------------------------------------------------------- */
+
+static void
+on_refused(void *ctx, const char *what, const char *from, const char *why)
+{
+    (void)ctx;
+    fr_log(FR_LOG_WARN, "edge", "admin refused", FR_S("what", what), FR_S("from", from),
+           FR_S("why", why));
+}
+
+static void
+on_identity(void *ctx)
+{
+    struct edge *edge = ctx;
+    admin_set_tls(edge->admin, edge->admin_identity.server);
+}
+
+static struct tls_control_options
+identity_options(const struct config *config)
+{
+    const struct config_control_tls *tls = &config->users.tls;
+    return (struct tls_control_options){
+        .certificate = tls->certificate, .key = tls->key, .ca = tls->ca};
+}
+
+void
+edge_admin_reload(struct edge *edge)
+{
+    const struct tls_control_options options = identity_options(edge->config);
+    tls_identity_reload(&edge->admin_identity, &options);
+    if (edge->admin != NULL)
+        admin_set_users(edge->admin, &edge->config->users);
+}
+
+static enum fr_err
+secure(struct edge *edge, char **out_why)
+{
+    const struct config *config = edge->config;
+    const struct tls_control_options options = identity_options(config);
+    admin_set_users(edge->admin, &config->users);
+    admin_on_refused(edge->admin, on_refused);
+    if (!config->users.tls.enabled)
+        return FR_OK;
+    enum fr_err err = tls_identity_init(&edge->admin_identity, edge->loop, "edge", &options, true,
+                                        on_identity, edge, out_why);
+    if (err == FR_OK)
+        on_identity(edge);
+    return err;
+}
 
 enum fr_err
 edge_admin_start(struct edge *edge, char **out_why)
@@ -286,10 +363,11 @@ edge_admin_start(struct edge *edge, char **out_why)
         return FR_OK;
     enum fr_err err = loop_bind(&config->admin_addr, false, &fd, &error);
     if (err == FR_OK)
-        err = admin_new(edge->loop, fd, edge_routes, EDGE_ADMIN_BODY_BYTES_MAX, edge,
-                        &edge->admin);
-    if (err != FR_OK)
-        *out_why = fr_xprintf("admin %s: %s", config->admin,
-                              error ? strerror(error) : fr_err_words(err));
-    return err;
+        err = admin_new(edge->loop, fd, edge_routes, EDGE_ADMIN_BODY_BYTES_MAX, edge, &edge->admin);
+    if (err != FR_OK) {
+        *out_why =
+            fr_xprintf("admin %s: %s", config->admin, error ? strerror(error) : fr_err_words(err));
+        return err;
+    }
+    return secure(edge, out_why);
 }

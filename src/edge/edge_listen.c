@@ -167,4 +167,6 @@ edge_listen_end(struct edge *edge)
     fr_free(edge->listeners);
     edge_tls_stop(edge);
     tls_tickets_free(&edge->tls.tickets);
+    tls_challenges_free(&edge->tls.challenges);
+    acme_answers_free(&edge->tls.answers);
 }

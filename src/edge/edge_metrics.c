@@ -268,7 +268,8 @@ put_members(struct metrics *metrics, struct edge *edge)
             member_rows[row].type);
         while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
             struct edge_cluster *cluster = value;
-            FR_LIST_EACH(&cluster->members, node) {
+            FR_LIST_EACH(&cluster->members, node)
+            {
                 struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
                 struct cluster_member_stats sum;
                 cluster_member_sum(member->shared, now_us, &sum);
@@ -291,7 +292,8 @@ put_latency(struct metrics *metrics, struct edge *edge)
                  "the member joined\n# TYPE freshet_member_latency_seconds summary\n");
     while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
         struct edge_cluster *cluster = value;
-        FR_LIST_EACH(&cluster->members, node) {
+        FR_LIST_EACH(&cluster->members, node)
+        {
             struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
             struct fr_hist hist;
             cluster_member_latency(member->shared, &hist);
@@ -303,10 +305,57 @@ put_latency(struct metrics *metrics, struct edge *edge)
                     (double)fr_hist_quantile_us(&hist, quantiles[i]) / 1e6);
             put(metrics,
                 "freshet_member_latency_seconds_count{cluster=\"%s\",member=\"%s\"} %llu\n",
-                member->cluster_name, member->shared->id,
-                (unsigned long long)fr_hist_count(&hist));
+                member->cluster_name, member->shared->id, (unsigned long long)fr_hist_count(&hist));
         }
     }
+}
+
+static void
+put_access(struct metrics *metrics, struct edge *edge)
+{
+    struct stream_counters stream = {0};
+    struct admin_counters admin = {0};
+    if (edge->stream != NULL)
+        stream_session_read_counters(edge->stream, &stream);
+    if (edge->admin != NULL)
+        admin_read_counters(edge->admin, &admin);
+    put(metrics,
+        "# HELP freshet_stream_refusals_total Streams that the manager ended with an error\n"
+        "# TYPE freshet_stream_refusals_total counter\nfreshet_stream_refusals_total %llu\n"
+        "# HELP freshet_stream_tls_failures_total Streams that TLS ended, certificates refused by "
+        "either end\n"
+        "# TYPE freshet_stream_tls_failures_total counter\nfreshet_stream_tls_failures_total %llu\n"
+        "# HELP freshet_admin_handshakes_failed_total TLS handshakes of the admin listener that "
+        "failed\n"
+        "# TYPE freshet_admin_handshakes_failed_total counter\n"
+        "freshet_admin_handshakes_failed_total %llu\n"
+        "# HELP freshet_admin_unauthorized_total Admin requests without a good certificate or "
+        "token\n"
+        "# TYPE freshet_admin_unauthorized_total counter\nfreshet_admin_unauthorized_total %llu\n"
+        "# HELP freshet_admin_forbidden_total Admin requests beyond the role of who sent them\n"
+        "# TYPE freshet_admin_forbidden_total counter\nfreshet_admin_forbidden_total %llu\n",
+        (unsigned long long)stream.refusals, (unsigned long long)stream.tls_failures,
+        (unsigned long long)admin.handshakes_failed, (unsigned long long)admin.unauthorized,
+        (unsigned long long)admin.forbidden);
+    struct acme_counters acme = {0};
+    if (edge->tls.acme != NULL)
+        acme_read_counters(edge->tls.acme, &acme);
+    put(metrics,
+        "# HELP freshet_acme_certified_total Certificates fetched\n"
+        "# TYPE freshet_acme_certified_total counter\nfreshet_acme_certified_total %llu\n"
+        "# HELP freshet_acme_failed_total Orders that failed\n"
+        "# TYPE freshet_acme_failed_total counter\nfreshet_acme_failed_total %llu\n",
+        (unsigned long long)acme.certified, (unsigned long long)acme.failed);
+    put(metrics,
+        "# HELP freshet_control_certificate_end_seconds When a certificate of the stream or "
+        "the admin listener ends, since 1970\n"
+        "# TYPE freshet_control_certificate_end_seconds gauge\n");
+    if (edge->identity.ends_s != 0)
+        put(metrics, "freshet_control_certificate_end_seconds{of=\"stream\"} %lld\n",
+            (long long)edge->identity.ends_s);
+    if (edge->admin_identity.ends_s != 0)
+        put(metrics, "freshet_control_certificate_end_seconds{of=\"admin\"} %lld\n",
+            (long long)edge->admin_identity.ends_s);
 }
 
 static void
@@ -359,6 +408,7 @@ edge_metrics_print(struct edge *edge, struct fr_buf *out)
 {
     struct metrics metrics = {.out = out};
     put_control(&metrics, edge);
+    put_access(&metrics, edge);
     if (edge->proxy != NULL) {
         put_worker_counters(&metrics, edge);
         put_certificates(&metrics, edge);

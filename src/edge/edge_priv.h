@@ -9,6 +9,7 @@
 #ifndef EDGE_PRIV_H
 #define EDGE_PRIV_H
 
+#include "acme/acme.h"
 #include "admin/admin.h"
 #include "allocator/allocator.h"
 #include "base/fr_list.h"
@@ -116,6 +117,9 @@ struct edge_tls {
     uint64_t files;       /* hash of what the files of certificates looked like when last read */
     int64_t warned_at_us; /* of certificates that end soon */
     uint64_t reloads, reloads_failed;
+    struct tls_challenges *challenges; /* of acme, and the next; NULL without a data plane */
+    struct acme_answers *answers;
+    struct acme *acme; /* made with the first listener that wants it */
 };
 
 struct edge {
@@ -138,6 +142,7 @@ struct edge {
     struct allocator *allocator;
     struct admin *admin;
     struct stream_session *stream;
+    struct tls_identity identity, admin_identity; /* zeroed: no TLS */
     struct cluster_slots *slots;
     uint32_t worker_count;
     struct fr_map *clusters; /* name -> struct edge_cluster */
@@ -170,7 +175,8 @@ struct edge {
     struct fr_list pending, answered; /* struct edge_request, oldest first */
     size_t pending_count, answered_count;
     struct fr_map *requests_by_id;
-    uint64_t manager_epoch; /* the newest one obeyed */
+    uint64_t manager_epoch; /* the newest one obeyed; STATE/epoch keeps it over a restart */
+    struct wire_request_id forgotten; /* the newest that was answered and is not remembered */
     /* ends */
     bool started, stopping;
     loop_fn stop_fn;
@@ -232,6 +238,14 @@ void edge_tls_look(struct edge *edge, const struct config *config);
 /* Listeners have changed: their certificates are watched from now on, and warned of. */
 void edge_tls_watch(struct edge *edge);
 void edge_tls_stop(struct edge *edge);
+void edge_tls_look_soon(struct edge *edge); /* a file is new */
+
+/* edge_acme.c */
+/* The certificates that the configuration in force wants fetched. */
+void edge_acme_apply(struct edge *edge);
+/* A self-signed pair where there is none yet, so that the listener can prove its name. */
+FR_MUST_USE enum fr_err edge_acme_placeholder(struct edge *edge,
+                                              const struct config_listen_tls *tls, char **out_why);
 
 /* edge_publish.c */
 void edge_publish_soon(struct edge *edge);
@@ -288,6 +302,9 @@ void edge_requests_free(struct edge *edge);
 struct edge_request *edge_request_find(struct edge *edge, struct wire_request_id id);
 /* A member's last connection is gone: whoever asked that it leave is answered. */
 void edge_requests_left(struct edge *edge, const char *cluster, const char *id);
+/* As old as what was answered and forgotten: it may have been carried out already, so that it must
+ * not be again. */
+bool edge_request_is_old(const struct edge *edge, struct wire_request_id id);
 struct edge_request *edge_request_new(struct edge *edge, const struct wire_reconfigure *from);
 void edge_request_send(struct edge_request *request);
 void edge_set_relief(struct edge *edge, uint32_t step);
@@ -338,10 +355,12 @@ void edge_admin_post_purge(void *ctx, struct admin_exchange *exchange,
                            const struct admin_request *request);
 
 /* edge_stream.c */
-FR_MUST_USE enum fr_err edge_stream_start(struct edge *edge);
+FR_MUST_USE enum fr_err edge_stream_start(struct edge *edge, char **out_why);
+void edge_stream_reload(struct edge *edge); /* SIGHUP: certificates are read again */
 
 /* edge_admin.c, edge_metrics.c, edge_status.c */
 FR_MUST_USE enum fr_err edge_admin_start(struct edge *edge, char **out_why);
+void edge_admin_reload(struct edge *edge);
 FR_MUST_USE enum fr_err edge_metrics_print(struct edge *edge, struct fr_buf *out);
 FR_MUST_USE enum fr_err edge_status_print(struct edge *edge, struct fr_buf *out);
 

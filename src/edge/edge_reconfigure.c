@@ -59,7 +59,8 @@ edge_pick_victim(struct edge_cluster *cluster)
 {
     struct edge_member *victim = NULL;
     uint64_t victim_in_flight = 0;
-    FR_LIST_EACH(&cluster->members, node) {
+    FR_LIST_EACH(&cluster->members, node)
+    {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         struct cluster_member_stats sum;
         if (member->origin != EDGE_FROM_POOL)
@@ -192,7 +193,8 @@ do_join(struct edge_request *request, const struct wire_reconfigure *from,
 static bool
 is_leaving(const struct edge_cluster *cluster, struct fr_view id)
 {
-    FR_LIST_EACH(&cluster->edge->leaving, node) {
+    FR_LIST_EACH(&cluster->edge->leaving, node)
+    {
         const struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (fr_view_is(id, member->shared->id) &&
             strcmp(member->cluster_name, cluster->config->name) == 0)
@@ -506,6 +508,10 @@ edge_reconfigure(struct edge *edge, const struct wire_reconfigure *from)
         edge_request_answer(request, FR_ERR_UNSUPPORTED, "this version knows no such operation");
     else if (from->id.epoch < edge->manager_epoch) /* a newer manager has decided since */
         edge_request_answer(request, FR_ERR_STATE, "the request is of an older epoch");
+    else if (edge_request_is_old(edge, from->id))
+        edge_request_answer(
+            request, FR_ERR_STATE,
+            "the request is older than those remembered: sent again, or out of order");
     else if (operations[from->operation].needs_cluster && cluster == NULL)
         refuse(request, FR_ERR_NOT_FOUND, "unknown cluster", from->cluster);
     else

@@ -55,8 +55,20 @@ note_answered(struct edge_request *request)
     fr_list_push_back(&edge->answered, &request->link);
     if (++edge->answered_count <= EDGE_RESULTS_KEPT)
         return;
-    free_request(FR_CONTAINER(edge->answered.next, struct edge_request, link));
+    struct edge_request *oldest = FR_CONTAINER(edge->answered.next, struct edge_request, link);
+    if (oldest->id.epoch > edge->forgotten.epoch ||
+        (oldest->id.epoch == edge->forgotten.epoch &&
+         oldest->id.sequence > edge->forgotten.sequence))
+        edge->forgotten = oldest->id;
+    free_request(oldest);
     edge->answered_count--;
+}
+
+bool
+edge_request_is_old(const struct edge *edge, struct wire_request_id id)
+{
+    return id.epoch < edge->forgotten.epoch ||
+           (id.epoch == edge->forgotten.epoch && id.sequence <= edge->forgotten.sequence);
 }
 
 void

@@ -9,11 +9,6 @@
  */
 #include "edge/edge_priv.h"
 
-#include "base/fr_hash.h"
-
-#include <string.h>
-#include <sys/stat.h>
-
 #define POLL_US 2000000
 #define WARN_BEFORE_S (14 * 86400LL)
 #define WARN_AGAIN_US (86400 * 1000000LL)
@@ -28,7 +23,11 @@ edge_tls_manner(struct edge *edge, const struct config_listen *listen, struct pr
         return FR_OK;
     if (edge->tls.tickets == NULL)
         edge->tls.tickets = tls_tickets_new();
-    enum fr_err err = config_tls_server(listen, edge->tls.tickets, &out->tls, &why);
+    enum fr_err err = edge_acme_placeholder(edge, &listen->tls, &why);
+    if (err == FR_OK)
+        err = config_tls_server(listen, edge->tls.tickets, &out->tls, &why);
+    if (err == FR_OK)
+        tls_server_challenge(out->tls, edge->tls.challenges);
     if (err != FR_OK)
         *out_why = fr_xprintf("listen %s: %s", listen->text, why);
     fr_free(why);
@@ -38,29 +37,10 @@ edge_tls_manner(struct edge *edge, const struct config_listen *listen, struct pr
 /* ---- what the files look like --------------------------------------------------------------- */
 
 static uint64_t
-look_at(uint64_t sum, const char *path)
-{
-    static const struct fr_hash_key key = {0x66696c65, 0x6c6f6f6b};
-    struct stat status;
-    if (path == NULL)
-        return sum;
-    if (stat(path, &status) != 0)
-        memset(&status, 0, sizeof(status));
-    const uint64_t seen[] = {
-        sum,
-        (uint64_t)status.st_ino,
-        (uint64_t)status.st_dev,
-        (uint64_t)status.st_size,
-        (uint64_t)status.st_mtim.tv_sec,
-        (uint64_t)status.st_mtim.tv_nsec,
-    };
-    return fr_hash64(&key, seen, sizeof(seen));
-}
-
-static uint64_t
 look_at_pair(uint64_t sum, const struct config_certificate *pair)
 {
-    return look_at(look_at(look_at(sum, pair->certificate), pair->key), pair->ocsp);
+    return tls_files_look(tls_files_look(tls_files_look(sum, pair->certificate), pair->key),
+                          pair->ocsp);
 }
 
 static uint64_t
@@ -69,7 +49,7 @@ look_at_all(const struct config *config)
     uint64_t sum = 0;
     for (size_t i = 0; i < config->listen_count; i++) {
         const struct config_listen_tls *tls = &config->listen[i].tls;
-        sum = look_at(look_at_pair(sum, &tls->first), tls->client_ca);
+        sum = tls_files_look(look_at_pair(sum, &tls->first), tls->client_ca);
         for (size_t k = 0; k < tls->certificate_count; k++)
             sum = look_at_pair(sum, &tls->certificates[k]);
     }
@@ -127,6 +107,13 @@ on_poll(void *ctx)
         loop_timer_start(edge->loop, &edge->tls.poll_timer, POLL_US, on_poll, edge);
     }
     fr_free(why);
+}
+
+void
+edge_tls_look_soon(struct edge *edge)
+{
+    if (loop_timer_running(&edge->tls.poll_timer))
+        loop_timer_start(edge->loop, &edge->tls.poll_timer, 0, on_poll, edge);
 }
 
 void

@@ -98,6 +98,7 @@ enum loop_waiting { LOOP_WAITING_NOTHING, LOOP_WAITING_BYTES, LOOP_WAITING_END }
  * the next event, whichever way it points. */
 struct loop_filter {
     bool again; /* recv gave less than it could have: no event will announce what is left */
+    bool later; /* recv put its work off (EAGAIN): it is asked again in a later turn, unannounced */
     ssize_t (*recv)(struct loop_filter *filter, char *data, size_t cap);
     /* more: another send follows at once, so that what is to go may wait for it. */
     ssize_t (*send)(struct loop_filter *filter, const struct iovec *parts, int count, bool more);
@@ -184,6 +185,8 @@ void loop_abort(struct loop_sock *sock, loop_close_fn fn, void *ctx);
 /* Takes the descriptor off the loop and gives it back, open. No operation may be under way; the
  * storage may be reused at once. */
 int loop_detach(struct loop_sock *sock);
+/* Likewise with the filter under it, which is the caller's then: for loop_sock_filter. */
+int loop_detach_filtered(struct loop_sock *sock, struct loop_filter **out_filter);
 /* What has come that its owner has not received, as the kernel knows at this moment: more than the
  * engine may have been told. A pooled connection with anything waiting must not be reused. An error
  * is an end. Cost: one system call. */

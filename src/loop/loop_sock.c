@@ -264,6 +264,10 @@ step_recv(struct loop_sock *sock)
     }
     int status = got == 0 ? 0 : -errno;
     loop_buf_give_back(buf);
+    if (status == -EAGAIN && sock->filter && sock->filter->later) {
+        enqueue(sock); /* before what the next turn brings, so that its time does come */
+        return;
+    }
     /* The kernel would go on telling of the end, even where a reset followed it. */
     if (status == 0 && (sock->flags & SOCK_ENDED))
         status = -ECONNRESET;
@@ -300,10 +304,10 @@ send_parts(struct loop_sock *sock)
                              .msg_iovlen = (size_t)sock->send_iov_count};
     /* What follows from the file goes into the same packets. */
     bool more = sock->send_file_bytes > 0;
-    ssize_t sent = sock->filter ? sock->filter->send(sock->filter, message.msg_iov,
-                                                     sock->send_iov_count, more)
-                                : sendmsg(sock->fd, &message,
-                                          MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
+    ssize_t sent =
+        sock->filter
+            ? sock->filter->send(sock->filter, message.msg_iov, sock->send_iov_count, more)
+            : sendmsg(sock->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
     if (sent >= 0) {
         sock->sent_bytes += (uint64_t)sent;
         drop_sent(sock, (size_t)sent);
@@ -527,9 +531,18 @@ loop__sock_run_closed(struct loop *loop)
 int
 loop_detach(struct loop_sock *sock)
 {
+    fr_require(!sock->filter);
+    struct loop_filter *none = NULL;
+    return loop_detach_filtered(sock, &none);
+}
+
+int
+loop_detach_filtered(struct loop_sock *sock, struct loop_filter **out_filter)
+{
     int fd = sock->fd;
     fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_RECEIVING | SOCK_SENDING | SOCK_CONNECTING)));
-    fr_require(!sock->filter);
+    *out_filter = sock->filter;
+    sock->filter = NULL;
     take_off(sock);
     sock->loop->socks_open--;
     sock->flags = SOCK_CLOSED;

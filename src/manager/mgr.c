@@ -60,6 +60,9 @@ config_apply(struct mgr *mgr, const struct config *config)
     int64_t drain_us = 0;
 
     config_drop(mgr);
+    mgr->config = config;
+    for (size_t i = 0; i < mgr->admin_count; i++)
+        admin_set_users(mgr->admins[i], &config->users);
     mgr->stream = config->stream;
     mgr->relief = config->relief;
     mgr->clusters_config =
@@ -79,6 +82,14 @@ config_apply(struct mgr *mgr, const struct config *config)
     clusters_settle(mgr);
 }
 
+static struct tls_control_options
+identity_options(const struct config *config)
+{
+    const struct config_control_tls *tls = &config->manager.tls;
+    return (struct tls_control_options){
+        .certificate = tls->certificate, .key = tls->key, .ca = tls->ca, .name = tls->name};
+}
+
 void
 mgr_reload(struct mgr *mgr, const struct config *config)
 {
@@ -87,6 +98,8 @@ mgr_reload(struct mgr *mgr, const struct config *config)
 
     fr_require(mgr->magic == MGR_MAGIC);
     config_apply(mgr, config);
+    const struct tls_control_options options = identity_options(config);
+    tls_identity_reload(&mgr->identity, &options);
     while (fr_map_next(mgr->sources, &cursor, NULL, &value)) {
         struct mgr_source *source = value;
         if (source->session)
@@ -128,9 +141,43 @@ tick(void *ctx)
 /* ---- beginning ------------------------------------------------------------------------------ */
 
 static void
-on_stream(void *ctx, int fd, struct loop_buf *first)
+on_stream(void *ctx, const struct admin_handed *handed)
 {
-    mgr_session_accept(ctx, fd, first);
+    mgr_session_accept(ctx, handed);
+}
+
+static void
+on_refused(void *ctx, const char *what, const char *from, const char *why)
+{
+    (void)ctx;
+    fr_log(FR_LOG_WARN, "manager", "refused", FR_S("what", what), FR_S("from", from),
+           FR_S("why", why));
+}
+
+/* New connections are shown the new certificate; those that stand go on. */
+static void
+on_identity(void *ctx)
+{
+    struct mgr *mgr = ctx;
+    for (size_t i = 0; i < mgr->admin_count; i++)
+        admin_set_tls(mgr->admins[i], mgr->identity.server);
+}
+
+static enum fr_err
+identity_begin(struct mgr *mgr, const struct config *config)
+{
+    const struct tls_control_options options = identity_options(config);
+    char *why = NULL;
+    if (!config->manager.tls.enabled)
+        return FR_OK;
+    enum fr_err err = tls_identity_init(&mgr->identity, mgr->loop, "manager", &options, true,
+                                        on_identity, mgr, &why);
+    if (err != FR_OK)
+        fr_log(FR_LOG_ERROR, "manager", "no TLS for the stream", FR_S("why", why));
+    else
+        on_identity(mgr);
+    fr_free(why);
+    return err;
 }
 
 static enum fr_err
@@ -148,6 +195,8 @@ listeners_open(struct mgr *mgr, const int *fds, size_t fd_count)
                         &mgr->admins[mgr->admin_count]);
         if (err != FR_OK)
             continue;
+        admin_on_refused(mgr->admins[mgr->admin_count], on_refused);
+        admin_on_allow(mgr->admins[mgr->admin_count], mgr_access_request);
         admin_on_other(mgr->admins[mgr->admin_count++], on_stream);
     }
     return err;
@@ -219,6 +268,8 @@ mgr_new(struct loop *loop, const struct config *config, const int *fds, size_t f
     mgr->scratch = fr_xalloc(MGR_MEMBERS_DECIDED * sizeof(mgr->scratch[0]));
     (void)fr_view_copy(fr_view_of(config->id), mgr->id, sizeof(mgr->id)); /* as large */
     enum fr_err err = listeners_open(mgr, fds, fd_count);
+    if (err == FR_OK)
+        err = identity_begin(mgr, config);
     if (err != FR_OK) {
         mgr_free(&mgr);
         return err;
@@ -280,6 +331,7 @@ mgr_free(struct mgr **mgr)
     loop_defer_cancel(&old->decide_task);
     for (size_t i = 0; i < old->admin_count; i++)
         admin_free(&old->admins[i]);
+    tls_identity_fini(&old->identity);
     size_t cursor = 0;
     void *value;
     while (old->journal && fr_map_next(old->clusters, &cursor, NULL, &value))

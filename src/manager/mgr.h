@@ -17,7 +17,7 @@ struct mgr;
 
 /* Takes the bound descriptors (loop_bind) of config->manager.listen, even on failure. XML streams
  * and HTTP share each of them: the first byte tells which it is.
- * Owns:     nothing of config after the return, except references to its clusters and pools.
+ * Borrows:  config, until mgr_reload gave another or mgr_free returned.
  * Journal:  STATE/journal.sqlite; a damaged or locked one is reported and done without.
  */
 FR_MUST_USE enum fr_err mgr_new(struct loop *loop, const struct config *config, const int *fds,

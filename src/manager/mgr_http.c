@@ -253,17 +253,18 @@ get_why(void *ctx, struct admin_exchange *exchange, const struct admin_request *
 
 struct posting {
     struct mgr *mgr;
+    const struct admin_peer *peer;
     char id[MGR_ID_BYTES]; /* of the query; empty: the report's own */
     bool is_store;         /* the second pass: the document was whole and well-formed */
     int status;
-    char words[MGR_WORDS_BYTES];
+    char words[MGR_REFUSAL_BYTES];
 };
 
 static bool
 posting_refuse(struct posting *posting, int status, const char *words)
 {
     posting->status = status;
-    (void)fr_view_copy(fr_view_of(words), posting->words, sizeof(posting->words)); /* they fit */
+    (void)snprintf(posting->words, sizeof(posting->words), "%s", words); /* a long rule is cut */
     return false;
 }
 
@@ -280,6 +281,14 @@ posting_report(struct posting *posting, const struct wire_report *report)
     if (!config_name_valid(id))
         return posting_refuse(posting, 400,
                               "the id must be a name: letters, digits, '.', '_', '-', at most 63");
+    char rule[MGR_REFUSAL_BYTES];
+    const struct wire_open who = {.role = WIRE_ROLE_AGENT, .id = id};
+    if (posting->peer->names[0] &&
+        (!mgr_access_open(mgr, posting->peer, &who, rule) ||
+         !mgr_access_report(mgr, posting->peer, role, report, rule))) {
+        mgr->counters.forbidden += !posting->is_store;
+        return posting_refuse(posting, 403, rule);
+    }
     struct mgr_source *source = mgr_source_find(mgr, id);
     if (source && source->session)
         return posting_refuse(posting, 409, "this id reports over a stream of its own");
@@ -329,7 +338,7 @@ static void
 post_report(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
 {
     struct mgr *mgr = ctx;
-    struct posting posting = {.mgr = mgr};
+    struct posting posting = {.mgr = mgr, .peer = request->peer};
 
     (void)admin_query(request->query, "id", posting.id, sizeof(posting.id)); /* or empty */
     bool is_taken = posting_decode(&posting, request->body);
@@ -346,12 +355,15 @@ post_report(void *ctx, struct admin_exchange *exchange, const struct admin_reque
 }
 
 const struct admin_route mgr_http_routes[] = {
-    {"GET", "/status", get_status},
-    {"GET", "/metrics", get_metrics},
-    {"GET", "/why", get_why},
-    {"POST", "/report", post_report},
-    {"POST", "/approve", mgr_scale_approve},
-    {"POST", "/deny", mgr_scale_deny},
-    {"POST", "/cache/purge", mgr_post_purge},
-    {NULL, NULL, NULL},
+    {"GET", "/status", get_status, ADMIN_NEEDS_READ},
+    {"GET", "/metrics", get_metrics, ADMIN_NEEDS_READ},
+    {"GET", "/why", get_why, ADMIN_NEEDS_READ},
+    {"POST", "/report", post_report, ADMIN_NEEDS_OPERATE},
+    {"POST", "/approve", mgr_scale_approve, ADMIN_NEEDS_OPERATE},
+    {"POST", "/deny", mgr_scale_deny, ADMIN_NEEDS_OPERATE},
+    {"POST", "/cache/purge", mgr_post_purge, ADMIN_NEEDS_OPERATE},
+    {"POST", "/join", mgr_post_join, ADMIN_NEEDS_NOTHING},   /* by token */
+    {"POST", "/renew", mgr_post_renew, ADMIN_NEEDS_NOTHING}, /* by certificate */
+    {"POST", "/tokens", mgr_post_tokens, ADMIN_NEEDS_ADMIN},
+    {NULL, NULL, NULL, ADMIN_NEEDS_ADMIN},
 };

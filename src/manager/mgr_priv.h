@@ -29,6 +29,7 @@
 #include "manager/mgr.h"
 #include "policy/policy.h"
 #include "stream/stream_session.h"
+#include "tls/tls.h"
 #include "wire/wire.h"
 
 #include <assert.h>
@@ -38,6 +39,7 @@
 #define MGR_ADDRESS_BYTES LOOP_ADDR_TEXT_BYTES
 #define MGR_SENTENCE_BYTES POLICY_SENTENCE_BYTES
 #define MGR_WORDS_BYTES 160
+#define MGR_REFUSAL_BYTES 400 /* a rule, and who broke it */
 
 #define MGR_SAMPLES 120           /* of one ring: two minutes at a report a second */
 #define MGR_SOURCES_MAX 8192      /* connected or remembered */
@@ -237,12 +239,16 @@ struct mgr_counters { /* cumulative; GET /metrics */
     uint64_t decisions, holds;
     uint64_t requests_sent, requests_resent, requests_done, requests_refused, requests_given_up;
     uint64_t results_unknown, intruders;
+    uint64_t forbidden; /* streams and posted reports that a rule of mgr_access.c refused */
+    uint64_t joins, joins_refused, renewals;
     uint64_t journal_failures;
 };
 
 struct mgr {
     uint32_t magic;
     struct loop *loop;
+    const struct config *config; /* its owner's; replaced by mgr_reload */
+    struct tls_identity identity; /* zeroed: no TLS */
     /* of the configuration */
     struct config_stream stream;
     struct config_edge_relief relief;
@@ -333,13 +339,30 @@ struct mgr_session {
     struct mgr_source *source; /* NULL until opened */
     struct fr_list link;
     int64_t opened_at_us;
+    struct admin_peer peer;
 };
 #define MGR_SESSION_MAGIC 0x6d677353u
 
-void mgr_session_accept(struct mgr *mgr, int fd, struct loop_buf *first);
+void mgr_session_accept(struct mgr *mgr, const struct admin_handed *handed);
 void mgr_session_free(struct mgr_session *session);
 /* Sends levels to every session that reports a cluster and has not been told these. */
 void mgr_session_send_levels(struct mgr_source *source);
+
+/* ---- access (mgr_access.c) ------------------------------------------------------------------ */
+
+/* False: *out_words names the rule that says no. */
+bool mgr_access_open(const struct mgr *mgr, const struct admin_peer *peer,
+                     const struct wire_open *open, char out_words[MGR_REFUSAL_BYTES]);
+bool mgr_access_report(const struct mgr *mgr, const struct admin_peer *peer, enum wire_role role,
+                       const struct wire_report *report, char out_words[MGR_REFUSAL_BYTES]);
+bool mgr_access_request(void *ctx, const struct admin_request *request); /* admin_allow_fn */
+
+/* POST /join, /renew, /tokens (mgr_join.c). */
+void mgr_post_join(void *ctx, struct admin_exchange *exchange, const struct admin_request *request);
+void mgr_post_renew(void *ctx, struct admin_exchange *exchange,
+                    const struct admin_request *request);
+void mgr_post_tokens(void *ctx, struct admin_exchange *exchange,
+                     const struct admin_request *request);
 
 /* ---- requests (mgr_request.c) --------------------------------------------------------------- */
 

@@ -67,6 +67,18 @@ epoch_raise(struct mgr_session *session, uint64_t obeyed)
         stream_session_set_epoch(FR_CONTAINER(node, struct mgr_session, link)->stream, mgr->epoch);
 }
 
+/* The other end logs and counts it too: the words go there. */
+static void
+forbid(struct mgr_session *session, const char *words)
+{
+    session->mgr->counters.forbidden++;
+    fr_log(FR_LOG_WARN, "manager", "forbidden: its stream ends",
+           FR_S("certificate", session->peer.names),
+           FR_S("source", session->source ? session->source->id : "-"), FR_S("rule", words));
+    session_leave_source(session);
+    stream_session_fail(session->stream, "forbidden", words);
+}
+
 static void
 on_opened(void *ctx, const struct wire_open *open)
 {
@@ -82,6 +94,11 @@ on_opened(void *ctx, const struct wire_open *open)
     if (!config_name_valid(open->id)) {
         stream_session_fail(session->stream, "invalid",
                             "id must be a name: letters, digits, '.', '_' and '-', at most 63");
+        return;
+    }
+    char words[MGR_REFUSAL_BYTES];
+    if (!mgr_access_open(mgr, &session->peer, open, words)) {
+        forbid(session, words);
         return;
     }
     struct mgr_source *source = mgr_source_get(mgr, open->id, open->role);
@@ -145,7 +162,12 @@ on_report(struct mgr_session *session, const struct wire_report *report)
 {
     struct mgr *mgr = session->mgr;
     struct mgr_source *source = session->source;
+    char words[MGR_REFUSAL_BYTES];
 
+    if (!mgr_access_report(mgr, &session->peer, source->role, report, words)) {
+        forbid(session, words);
+        return;
+    }
     mgr_source_store(mgr, source, report);
     mgr_session_send_levels(source);
     /* Who follows concerns the one that is responsible. */
@@ -208,26 +230,30 @@ on_ended(void *ctx, const char *why)
 static const struct stream_callbacks callbacks = {on_opened, on_event, on_ended};
 
 void
-mgr_session_accept(struct mgr *mgr, int fd, struct loop_buf *first)
+mgr_session_accept(struct mgr *mgr, const struct admin_handed *handed)
 {
     struct stream_options options = {
         .open = {.role = WIRE_ROLE_MANAGER, .id = fr_view_of(mgr->id), .epoch = mgr->epoch},
         .limits = wire_limits_default,
         .stanza_rate = mgr->stream.stanza_rate,
         .keepalive_us = mgr->stream.keepalive_us,
+        .filter = handed->filter,
     };
 
     options.limits.stanza_bytes = mgr->stream.stanza_bytes;
     if (mgr->stop_fn) {
-        loop_buf_give_back(first);
-        (void)close(fd); /* nothing was sent on it */
+        loop_buf_give_back(handed->first);
+        if (handed->filter)
+            handed->filter->close(handed->filter, true);
+        (void)close(handed->fd); /* nothing was sent on it */
         return;
     }
     struct mgr_session *session = fr_xalloc(sizeof(*session));
     session->mgr = mgr;
+    session->peer = *handed->peer;
     fr_list_init(&session->link);
-    enum fr_err err = stream_session_accept(mgr->loop, fd, first, &options, &callbacks, session,
-                                            &session->stream);
+    enum fr_err err = stream_session_accept(mgr->loop, handed->fd, handed->first, &options,
+                                            &callbacks, session, &session->stream);
     if (err != FR_OK) {
         fr_log(FR_LOG_WARN, "manager", "stream cannot be taken", FR_S("error", fr_err_words(err)));
         mgr->counters.sessions_refused++;

@@ -110,8 +110,7 @@ static const struct mgr_series *
 spokesman(const struct mgr_member *member)
 {
     const struct mgr_view *responsible = member->cluster->responsible;
-    const struct mgr_series *series =
-        responsible ? mgr_view_series(responsible, member) : NULL;
+    const struct mgr_series *series = responsible ? mgr_view_series(responsible, member) : NULL;
 
     return series ? series : member->sights[0].series;
 }
@@ -167,8 +166,7 @@ put_cluster(struct writer *writer, const struct mgr_cluster *cluster, int64_t no
     put_string(writer, "name", cluster->name);
     put_flag(writer, "scales", scale && scale->enabled);
     put(writer, ",");
-    put_string(writer, "responsible",
-               cluster->responsible ? cluster->responsible->source->id : "");
+    put_string(writer, "responsible", cluster->responsible ? cluster->responsible->source->id : "");
     if (scale && scale->enabled) {
         put_number(writer, "upper", scale->upper.value >= 0 ? scale->upper.value : (double)NAN);
         put_number(writer, "lower", scale->lower.value >= 0 ? scale->lower.value : (double)NAN);
@@ -276,7 +274,8 @@ mgr_status_json(struct mgr *mgr, struct fr_buf *out)
     put_pools(&writer, mgr);
     put(&writer, ",\"requests\":[");
     is_first = true;
-    FR_LIST_EACH (&mgr->requests, node) {
+    FR_LIST_EACH(&mgr->requests, node)
+    {
         put(&writer, "%s", is_first ? "" : ",");
         put_request(&writer, FR_CONTAINER(node, struct mgr_request, link), now_us);
         is_first = false;
@@ -290,8 +289,9 @@ mgr_status_json(struct mgr *mgr, struct fr_buf *out)
 static void
 metric(struct writer *writer, const char *name, const char *type, const char *help, uint64_t value)
 {
-    put(writer, "# HELP freshet_manager_%s %s\n# TYPE freshet_manager_%s %s\n"
-                "freshet_manager_%s %" PRIu64 "\n",
+    put(writer,
+        "# HELP freshet_manager_%s %s\n# TYPE freshet_manager_%s %s\n"
+        "freshet_manager_%s %" PRIu64 "\n",
         name, help, name, type, name, value);
 }
 
@@ -324,6 +324,33 @@ put_member_metrics(struct writer *writer, struct mgr *mgr)
         put(writer, "freshet_manager_members{cluster=\"%s\"} %zu\n", cluster->name,
             cluster->responsible ? cluster->responsible->series_count : (size_t)0);
     }
+}
+
+static void
+put_access_metrics(struct writer *w, const struct mgr *mgr)
+{
+    struct admin_counters sum = {0};
+    for (size_t i = 0; i < mgr->admin_count; i++) {
+        struct admin_counters one;
+        admin_read_counters(mgr->admins[i], &one);
+        sum.handshakes_failed += one.handshakes_failed;
+        sum.unauthorized += one.unauthorized;
+        sum.forbidden += one.forbidden;
+    }
+    metric(w, "forbidden_total", "counter", "Streams and reports that a rule refused.",
+           mgr->counters.forbidden);
+    metric(w, "handshakes_failed_total", "counter", "TLS handshakes that failed.",
+           sum.handshakes_failed);
+    metric(w, "http_unauthorized_total", "counter", "Requests without a good certificate or token.",
+           sum.unauthorized);
+    metric(w, "http_forbidden_total", "counter", "Requests beyond the role of who sent them.",
+           sum.forbidden);
+    metric(w, "joins_total", "counter", "Machines that joined by token.", mgr->counters.joins);
+    metric(w, "joins_refused_total", "counter", "Joins refused.", mgr->counters.joins_refused);
+    metric(w, "renewals_total", "counter", "Certificates renewed for their holders.",
+           mgr->counters.renewals);
+    metric(w, "certificate_end_seconds", "gauge", "When our certificate ends, since 1970; 0: none.",
+           (uint64_t)mgr->identity.ends_s);
 }
 
 enum fr_err
@@ -371,6 +398,7 @@ mgr_metrics_text(struct mgr *mgr, struct fr_buf *out)
            counters->results_unknown);
     metric(w, "intruders_total", "counter", "Streams ended because the peer sent a reconfigure.",
            counters->intruders);
+    put_access_metrics(w, mgr);
     metric(w, "journal_failures_total", "counter", "Rows the journal could not take.",
            mgr_journal_failures(mgr->journal));
     put_member_metrics(w, mgr);

@@ -62,6 +62,7 @@ worker_set_up(struct proxy *proxy, struct proxy_worker *worker, const struct pro
     };
     worker->cache = cache;
     worker->disk = options->disk;
+    worker->answers = options->answers;
     worker->via = fr_view_of(proxy->via);
     if (proxy->limits.connections_per_address > 0)
         worker->addresses = proxy_addresses_new(&proxy->addresses_key);
@@ -211,7 +212,7 @@ struct listen_msg {
     struct loop_msg msg;
     struct proxy_worker *worker;
     enum listen_act act;
-    int fd; /* OPEN */
+    int fd;                     /* OPEN */
     struct proxy_manner manner; /* one reference */
     struct loop_addr addr;
 };

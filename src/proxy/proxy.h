@@ -10,6 +10,7 @@
 #ifndef PROXY_H
 #define PROXY_H
 
+#include "acme/acme.h"
 #include "cache/cache.h"
 #include "cluster/cluster_balance.h"
 #include "cluster/cluster_snapshot.h"
@@ -57,6 +58,7 @@ struct proxy_options {
     const struct config_limits *limits; /* copied */
     struct cache_store *cache;          /* borrowed; NULL = no cache */
     struct disk *disk; /* borrowed; stopped, not freed, before proxy_free. NULL = none */
+    struct acme_answers *answers;       /* borrowed; NULL = no challenges are answered */
     const char *via;                    /* our name in Via, default "freshet" */
     struct loop *control;               /* where callbacks run */
     /* A member did something wrong; on the control loop. May be NULL. */

@@ -153,3 +153,17 @@ proxy_answer(struct proxy_exchange *x, const struct http_head *request,
     }
     proxy_files_answer(x, request, route);
 }
+
+/* RFC 8555 section 8.3. What is no token of ours is a path like any other: a member may be proving
+ * its own name. */
+bool
+proxy_answer_challenge(struct proxy_exchange *x, const struct http_head *request)
+{
+    static char type[] = "application/octet-stream";
+    char text[ACME_ANSWER_BYTES];
+    if (!x->worker->answers || !acme_answers_find(x->worker->answers, request->path, text))
+        return false;
+    const struct config_respond respond = {.status = 200, .type = type, .body = text};
+    answer_respond(x, &respond);
+    return true;
+}

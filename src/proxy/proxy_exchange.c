@@ -493,6 +493,8 @@ exchange_route(struct proxy_exchange *x, const struct http_head *request, struct
         .field = find_field,
         .field_ctx = request,
     };
+    if (proxy_answer_challenge(x, request))
+        return;
     const struct cluster_route *route =
         worker->snapshot ? cluster_snapshot_route(worker->snapshot, &wanted) : NULL;
     if (!route) {

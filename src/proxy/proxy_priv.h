@@ -405,6 +405,7 @@ struct proxy_worker {
     struct config_limits limits;
     struct cache_store *cache;
     struct disk *disk; /* or NULL */
+    struct acme_answers *answers; /* NULL: none */
     struct cache_reader *cache_reader; /* NULL without a cache */
     struct loop_msg cache_msg;         /* memory waits for the reader's turn */
     struct fr_view via;
@@ -588,6 +589,8 @@ void proxy_local_prepare(struct proxy_exchange *x, int status);
 
 /* proxy_answer.c */
 /* What a route without a cluster says to a request; host: normalised, empty when there is none. */
+/* True when it asks for a challenge of ours that is under way, and was answered. */
+bool proxy_answer_challenge(struct proxy_exchange *x, const struct http_head *request);
 void proxy_answer(struct proxy_exchange *x, const struct http_head *request,
                   const struct config_route *route, struct fr_view host);
 /* The status line and Date into x->down_head, and what every head ends with. */

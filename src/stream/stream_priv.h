@@ -41,6 +41,8 @@ struct stream_session {
     bool has_socket;  /* from opening until its storage is ours again */
     bool socket_open;
     struct loop_sock sock;
+    struct tls_client *tls_client;   /* one reference, or NULL */
+    struct tls_session *tls_session; /* of ours, until the socket is closed; NULL: none */
     struct loop_timer timer; /* backoff, connecting, keep-alive or linger, as the state has it */
     struct loop_task task;
     struct fr_rand rand;

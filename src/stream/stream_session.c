@@ -2,7 +2,7 @@
 /*
  * stream_session.c - the life of a stream: connecting, opening, ending, and again.
  *
- * May touch:  base, loop, wire.
+ * May touch:  base, loop, tls, wire.
  * Threads:    the loop's.
  * Trusts:     no peer to speak on, to end, or to let itself be connected to: each has its time.
  *
@@ -48,6 +48,7 @@ destroy_if_over(struct stream_session *session)
     wire_decoder_free(&session->decoder);
     stream_queue_fini(&session->queue);
     fr_buf_fini(&session->sending);
+    tls_client_unref(&session->tls_client);
     session->magic = 0;
     fr_free(session);
 }
@@ -73,6 +74,7 @@ close_socket(struct stream_session *session)
     loop_timer_stop(&session->timer);
     loop_buf_give_back(session->first);
     session->first = NULL;
+    session->tls_session = NULL;
     if (session->socket_open) {
         session->socket_open = false;
         loop_close(&session->sock, on_socket_closed, session);
@@ -223,6 +225,23 @@ begin_stream(struct stream_session *session)
     return true;
 }
 
+/* From inside of a receive or send, which fails next and ends the stream. */
+static void
+on_handshake(void *ctx, enum tls_outcome outcome, const char *words)
+{
+    struct stream_session *session = ctx;
+    if (outcome == TLS_FAILED)
+        stream__set_why(session, true, "no TLS with it: %s", words);
+}
+
+static bool
+begin_tls(struct stream_session *session)
+{
+    return session->tls_client == NULL ||
+           tls_connect(session->tls_client, &session->sock, "manager", NULL, on_handshake, session,
+                       &session->tls_session) == FR_OK;
+}
+
 static void
 on_connected(void *ctx, int status)
 {
@@ -234,7 +253,8 @@ on_connected(void *ctx, int status)
         stream__set_why(session, true, "cannot connect to %s: %s", address,
                         strerrordesc_np(-status));
         stream__end_stream(session);
-    } else if (!begin_stream(session)) {
+    } else if (!begin_stream(session) || !begin_tls(session)) {
+        session->why[0] = '\0';
         stream__set_why(session, true, "out of memory");
         stream__end_stream(session);
     } else {
@@ -381,6 +401,7 @@ make(struct loop *loop, const struct stream_options *options,
     session->loop = loop;
     session->callbacks = *callbacks;
     session->ctx = ctx;
+    session->tls_client = tls_client_ref(options->tls);
     enum fr_err err = copy_options(session, options) ? FR_OK : FR_ERR_SYNTAX;
     stream_queue_init(&session->queue, session->options.queue_bytes,
                       session->options.limits.stanza_bytes);
@@ -428,13 +449,20 @@ stream_session_accept(struct loop *loop, int fd, struct loop_buf *first,
     struct stream_session *session = NULL;
     enum fr_err err = make(loop, options, callbacks, ctx, &session);
     if (err != FR_OK) {
+        if (options->filter)
+            options->filter->close(options->filter, true);
         close(fd);
         loop_buf_give_back(first);
         return err;
     }
     session->first = first;
     err = loop_sock_open(&session->sock, loop, fd); /* closes fd when it fails */
+    if (err != FR_OK && options->filter)
+        options->filter->close(options->filter, true);
     if (err == FR_OK) {
+        if (options->filter)
+            loop_sock_filter(&session->sock, options->filter);
+        session->options.filter = NULL;
         session->has_socket = session->socket_open = true;
         if (!begin_stream(session))
             err = FR_ERR_NOMEM;
@@ -466,6 +494,13 @@ void
 stream_session_set_epoch(struct stream_session *session, uint64_t epoch)
 {
     session->options.open.epoch = epoch;
+}
+
+void
+stream_session_set_tls(struct stream_session *session, struct tls_client *tls)
+{
+    tls_client_unref(&session->tls_client);
+    session->tls_client = tls_client_ref(tls);
 }
 
 size_t

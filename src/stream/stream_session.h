@@ -2,7 +2,7 @@
 /*
  * stream_session.h - one XML stream over one socket, for either end of it.
  *
- * May touch:  base, loop, wire. Never: what the stanzas mean.
+ * May touch:  base, loop, tls, wire. Never: what the stanzas mean.
  * Threads:    a session belongs to its loop's thread, calls and callbacks alike.
  * Callbacks:  always from loop_run, never inside a call of this header. Every call below, also
  *             stream_session_free, may be made from inside a callback.
@@ -25,6 +25,7 @@
 #define STREAM_SESSION_H
 
 #include "loop/loop.h"
+#include "tls/tls.h"
 #include "wire/wire.h"
 
 #define STREAM_QUEUE_BYTES_DEFAULT ((size_t)4 << 20)
@@ -44,6 +45,11 @@ struct stream_options {        /* zero in a number: its default */
     int64_t keepalive_us;      /* silence of ours after which <alive/> is sent */
     size_t queue_bytes;
     uint64_t seed; /* of the backoff's jitter; 0: random */
+    /* Connecting: TLS under the stream, a reference is taken. NULL: in the clear. */
+    struct tls_client *tls;
+    /* Accepting: TLS whose handshake is over and which stands under the descriptor already. NULL:
+     * in the clear. Taken, even on failure. */
+    struct loop_filter *filter;
 };
 
 struct stream_callbacks {
@@ -67,6 +73,8 @@ struct stream_counters { /* since the session was made, over all its streams */
     uint64_t streams;         /* opened by both ends */
     uint64_t failures;        /* streams and attempts that ended otherwise than by a proper close */
     uint64_t sends;           /* what was handed to the kernel at once */
+    uint64_t tls_failures;    /* handshakes that failed, alerts behind them included */
+    uint64_t refusals;        /* streams that the other side ended with an <error> */
 };
 
 /* Connects, and connects again whenever the stream ends, until closed or freed. `callbacks` is
@@ -106,6 +114,8 @@ bool stream_session_is_open(const struct stream_session *session);
 const struct wire_open *stream_session_peer(const struct stream_session *session);
 /* What our next <stream> says as its epoch. */
 void stream_session_set_epoch(struct stream_session *session, uint64_t epoch);
+/* The next connection is made with this one (a reference is taken); the one that stands goes on. */
+void stream_session_set_tls(struct stream_session *session, struct tls_client *tls);
 size_t stream_session_queued_bytes(const struct stream_session *session);
 void stream_session_read_counters(const struct stream_session *session,
                                   struct stream_counters *out);

@@ -51,13 +51,26 @@ stream__queue_goodbye(struct stream_session *session, const char *code, const ch
         stream__defer(session);
 }
 
+/* With TLS the other side tells by an alert what it minds, and in TLS 1.3 it judges our certificate
+ * when for us the handshake is over. */
+static void
+set_broken(struct stream_session *session, int status)
+{
+    const char *why = session->tls_session ? tls_session_why(session->tls_session) : "";
+    if (why[0] != '\0') {
+        session->counters.tls_failures++;
+        stream__set_why(session, true, "TLS ended by it: %s", why);
+    }
+    stream__set_why(session, true, "the connection broke: %s", strerrordesc_np(-status));
+}
+
 static void
 on_sent(void *ctx, int status)
 {
     struct stream_session *session = ctx;
     stream__enter(session);
     if (status < 0) {
-        stream__set_why(session, true, "the connection broke: %s", strerrordesc_np(-status));
+        set_broken(session, status);
         stream__end_stream(session);
     } else {
         session->counters.bytes_out += session->sending.len;
@@ -199,6 +212,7 @@ on_event(void *ctx, const struct wire_event *event)
     case WIRE_EVENT_ALIVE:
         break; /* its bytes have shown it */
     case WIRE_EVENT_ERROR:
+        session->counters.refusals++;
         stream__set_why(session, true, "the peer ended the stream: %.*s: %.*s",
                         FR_VIEW_ARG(event->as.error.code), FR_VIEW_ARG(event->as.error.words));
         stream__begin_closing(session, NULL, NULL);
@@ -255,7 +269,7 @@ stream__on_recv(void *ctx, struct loop_buf *buf, int status)
         if (status == 0)
             stream__set_why(session, true, "the peer cut the stream");
         else
-            stream__set_why(session, true, "the connection broke: %s", strerrordesc_np(-status));
+            set_broken(session, status);
         stream__end_stream(session);
     }
     stream__leave(session);

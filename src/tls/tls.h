@@ -34,6 +34,21 @@ struct tls_tickets *tls_tickets_new(void);
 void tls_tickets_rotate(struct tls_tickets *tickets);
 void tls_tickets_free(struct tls_tickets **tickets); /* after every server that has it */
 
+/* ---- challenges of tls-alpn-01 (RFC 8737) -------------------------------------------------- */
+
+#define TLS_CHALLENGES_MAX 256 /* at a time */
+
+struct tls_challenges;
+struct x509_st; /* OpenSSL's X509 and EVP_PKEY */
+struct evp_pkey_st;
+struct tls_challenges *tls_challenges_new(void);
+void tls_challenges_free(struct tls_challenges **challenges); /* after every server that has it */
+/* Shown to who asks for that host by the protocol acme-tls/1; references are taken. Any thread.
+ * False: there is no room. */
+bool tls_challenges_put(struct tls_challenges *challenges, const char *domain,
+                        struct x509_st *certificate, struct evp_pkey_st *key);
+void tls_challenges_remove(struct tls_challenges *challenges, const char *domain);
+
 /* ---- servers ------------------------------------------------------------------------------ */
 
 enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
@@ -60,12 +75,57 @@ struct tls_server_options {
  * caller) names it and what is wrong with it. */
 FR_MUST_USE enum fr_err tls_server_new(const struct tls_server_options *options,
                                        struct tls_server **out, char **out_why);
+/* Before its first connection; challenges is borrowed. */
+void tls_server_challenge(struct tls_server *server, struct tls_challenges *challenges);
 struct tls_server *tls_server_ref(struct tls_server *server);
 void tls_server_unref(struct tls_server **server); /* NULL inside is allowed */
 size_t tls_server_certificate_count(const struct tls_server *server);
 /* When it ends, in seconds since 1970, and the name that it is called by in logs. */
 int64_t tls_server_certificate_ends_s(const struct tls_server *server, size_t index);
 const char *tls_server_certificate_name(const struct tls_server *server, size_t index);
+
+/* ---- the control stream and the admin interface ------------------------------------------- */
+
+struct tls_control_options { /* of files, PEM */
+    const char *certificate, *key;
+    const char *ca; /* whom the other end's certificate must come from; NULL (servers): nobody's */
+    const char *name; /* clients: that the server's certificate must have */
+};
+/* TLS 1.3 only, without resumption. A server asks for a certificate and goes on without: who shows
+ * none may do little. One that is not good ends the handshake. Errors as of tls_server_new. */
+FR_MUST_USE enum fr_err tls_control_server(const struct tls_control_options *options,
+                                           struct tls_server **out, char **out_why);
+/* The first name of a certificate's file; false when it has none, or cannot be read. */
+bool tls_certificate_first_name(const char *path, char *out, size_t out_bytes);
+
+/* Files that are looked at again and again: what replaces certificates often moves a symbolic link
+ * two folders up, which no watch of a folder tells. Begin with sum 0; path may be NULL. */
+uint64_t tls_files_look(uint64_t sum, const char *path);
+
+/* What one process shows and asks for, made of files and made again when they change. Logs as
+ * `room`. */
+struct tls_identity {
+    struct loop *loop;
+    const char *room;
+    char *certificate, *key, *ca, *name;
+    bool serves; /* else it connects */
+    struct tls_server *server;
+    struct tls_client *client;
+    uint64_t files;
+    int64_t ends_s, warned_at_us;
+    uint64_t reloads, reloads_failed;
+    struct loop_timer timer;
+    loop_fn changed; /* may be NULL */
+    void *ctx;
+};
+/* Zero-initialise. `changed` runs when what new connections are to use is another. */
+FR_MUST_USE enum fr_err tls_identity_init(struct tls_identity *identity, struct loop *loop,
+                                          const char *room,
+                                          const struct tls_control_options *options, bool serves,
+                                          loop_fn changed, void *ctx, char **out_why);
+/* Reads the files again, which may be others now (SIGHUP); on failure the old ones stay, logged. */
+void tls_identity_reload(struct tls_identity *identity, const struct tls_control_options *options);
+void tls_identity_fini(struct tls_identity *identity); /* zeroed is allowed */
 
 /* ---- clients ------------------------------------------------------------------------------ */
 
@@ -123,5 +183,10 @@ struct fr_view tls_session_name(const struct tls_session *session);     /* by SN
 #define TLS_FINGERPRINT_BYTES 65
 bool tls_session_peer(const struct tls_session *session, char *subject, size_t subject_bytes,
                       char fingerprint[TLS_FINGERPRINT_BYTES]);
+/* The DNS names of the other end's certificate, one space between two, as many as fit. False: it
+ * showed none that was good. */
+bool tls_session_peer_names(const struct tls_session *session, char *out, size_t out_bytes);
+/* Why it failed, the alert of the other end included; "" when it did not. */
+const char *tls_session_why(const struct tls_session *session);
 
 #endif

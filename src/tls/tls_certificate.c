@@ -149,10 +149,25 @@ tls__certificate_names(const struct tls__certificate *certificate, struct fr_vie
 /* ---- the whole ---------------------------------------------------------------------------- */
 
 static int64_t
-seconds_of(const ASN1_TIME *time)
+end_s_of(const X509 *certificate)
 {
     struct tm tm;
-    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+    return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+bool
+tls_certificate_first_name(const char *path, char *out, size_t out_bytes)
+{
+    struct tls__certificate certificate = {0};
+    char *why = NULL;
+    bool ok = read_chain(&certificate, path, &why) == FR_OK;
+    if (ok)
+        read_names(&certificate);
+    ok = ok && certificate.name_count > 0 &&
+         fr_view_copy(fr_view_of(certificate.names[0]), out, out_bytes);
+    tls__certificate_clear(&certificate);
+    fr_free(why);
+    return ok;
 }
 
 enum fr_err
@@ -174,7 +189,7 @@ tls__certificate_read(const struct tls_pair *pair, struct tls__certificate *out,
         return FR_ERR_CONFIG;
     }
     read_names(out);
-    out->ends_s = seconds_of(X509_get0_notAfter(out->leaf));
+    out->ends_s = end_s_of(out->leaf);
     return FR_OK;
 }
 

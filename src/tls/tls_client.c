@@ -151,7 +151,7 @@ enum fr_err
 tls_connect(struct tls_client *client, struct loop_sock *sock, const char *host,
             struct tls_resume *resume, tls_handshake_fn fn, void *ctx, struct tls_session **out)
 {
-    struct tls_session *session = tls__session_new(client->ctx, sock->fd, fn, ctx);
+    struct tls_session *session = tls__session_new(client->ctx, sock, fn, ctx);
     if (!session)
         return FR_ERR_NOMEM;
     session->client = tls_client_ref(client);

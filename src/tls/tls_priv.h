@@ -38,6 +38,7 @@ struct tls_server {
     size_t certificate_count;
     bool h2;
     struct tls_tickets *tickets;
+    struct tls_challenges *challenges; /* NULL: none are answered */
 };
 
 struct tls_client {
@@ -51,19 +52,22 @@ struct tls_session {
     struct loop_filter filter;
     uint32_t magic;
     SSL *ssl;
+    struct loop *loop;
     int fd;
     struct fr_buf early; /* read before anything from the kernel; then empty */
     size_t early_read;
-    bool drained; /* the kernel gave less than was asked for: no need to ask again this time */
-    bool over;    /* the handshake, well or badly */
-    bool failed;  /* a fatal error: nothing is sent any more, no alert either */
+    bool drained;   /* the kernel gave less than was asked for: no need to ask again this time */
+    bool over;      /* the handshake, well or badly */
+    bool failed;    /* a fatal error: nothing is sent any more, no alert either */
     int send_error; /* errno of a send, after which none is tried; what came can still be read */
-    bool more;    /* the send under way is followed by another */
+    bool more;      /* the send under way is followed by another */
     tls_handshake_fn fn;
     void *ctx;
     struct tls_server *server; /* one reference, or NULL */
     struct tls_client *client; /* likewise */
     struct tls_resume *resume; /* a client's; NULL: none */
+    char why[160];             /* the first failure in words */
+    bool challenged;           /* the client is an authority that proves a name */
 };
 
 /* tls_error.c. The oldest error in OpenSSL's queue, which is emptied; valid until the next call on
@@ -86,10 +90,16 @@ int tls__tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CI
 /* tls_server.c */
 struct tls_tickets *tls__server_tickets(const SSL *ssl);
 
+/* tls_challenges.c. True when it was shown. */
+bool tls__challenges_show(struct tls_challenges *challenges, SSL *ssl, struct fr_view name);
+/* Whether the ClientHello being read offers acme-tls/1, and there is any challenge at all. */
+bool tls__challenges_offered(struct tls_challenges *challenges, SSL *ssl);
+
 /* tls_context.c: what servers and clients have in common. */
 SSL_CTX *tls__context_new(const SSL_METHOD *method, enum tls_version version_min);
 
 /* tls_session.c. Not yet under the socket; NULL when memory is out. */
-struct tls_session *tls__session_new(SSL_CTX *ctx, int fd, tls_handshake_fn fn, void *fn_ctx);
+struct tls_session *tls__session_new(SSL_CTX *ctx, const struct loop_sock *sock,
+                                     tls_handshake_fn fn, void *fn_ctx);
 
 #endif

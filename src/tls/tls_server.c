@@ -71,6 +71,9 @@ on_certificate(SSL *ssl, void *ctx)
     if (name.len > 1 && name.ptr[name.len - 1] == '.')
         name.len--;
     SSL_certs_clear(ssl);
+    const struct tls_session *session = SSL_get_app_data(ssl);
+    if (session && session->challenged)
+        return tls__challenges_show(server->challenges, ssl, name);
     size_t shown = name.len ? show_named(ssl, server, name, false) : 0;
     if (!shown && name.len)
         shown = show_named(ssl, server, name, true);
@@ -98,6 +101,25 @@ on_status(SSL *ssl, void *ctx)
     return SSL_TLSEXT_ERR_NOACK;
 }
 
+static int
+on_hello(SSL *ssl, int *out_alert, void *ctx)
+{
+    const struct tls_server *server = ctx;
+    struct tls_session *session = SSL_get_app_data(ssl);
+    (void)out_alert; /* nothing is refused here */
+    if (session)
+        session->challenged = tls__challenges_offered(server->challenges, ssl);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+void
+tls_server_challenge(struct tls_server *server, struct tls_challenges *challenges)
+{
+    server->challenges = challenges;
+    SSL_CTX_set_client_hello_cb(server->ctx, on_hello, server);
+    SSL_CTX_set_cert_cb(server->ctx, on_certificate, server);
+}
+
 /* RFC 7301 section 3.2. A client that offers nothing we speak is refused, not guessed at. */
 static int
 on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
@@ -107,7 +129,12 @@ on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsig
     const struct tls_server *server = ctx;
     size_t skip = server->h2 ? 0 : 3;
     unsigned char *chosen = NULL;
-    (void)ssl;
+    const struct tls_session *session = SSL_get_app_data(ssl);
+    if (session && session->challenged) { /* the only one that it offers */
+        *out = in + 1;
+        *out_len = in[0];
+        return SSL_TLSEXT_ERR_OK;
+    }
     if (SSL_select_next_proto(&chosen, out_len, ours + skip,
                               (unsigned int)(sizeof(ours) - 1 - skip), in,
                               in_len) != OPENSSL_NPN_NEGOTIATED)
@@ -173,7 +200,9 @@ configure(struct tls_server *server, const struct tls_server_options *options, c
     else
         (void)SSL_CTX_set_tlsext_ticket_key_evp_cb(server->ctx, tls__tickets_on_key);
     (void)SSL_CTX_set_num_tickets(server->ctx, options->client_auth == TLS_CLIENT_AUTH_OFF ? 1 : 0);
-    /* The client's order: phones without AES in hardware want ChaCha20. */
+    /* Our order, but for phones without AES in hardware, which put ChaCha20 first. */
+    (void)SSL_CTX_set_options(server->ctx,
+                              SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     (void)SSL_CTX_set_tlsext_status_cb(server->ctx, on_status);
     (void)SSL_CTX_set_tlsext_status_arg(server->ctx, server);
     SSL_CTX_set_alpn_select_cb(server->ctx, on_alpn, server);
@@ -255,7 +284,7 @@ enum fr_err
 tls_accept(struct tls_server *server, struct loop_sock *sock, struct fr_view early,
            tls_handshake_fn fn, void *ctx, struct tls_session **out)
 {
-    struct tls_session *session = tls__session_new(server->ctx, sock->fd, fn, ctx);
+    struct tls_session *session = tls__session_new(server->ctx, sock, fn, ctx);
     if (!session)
         return FR_ERR_NOMEM;
     if (early.len > 0 && fr_buf_append_view(&session->early, early) != FR_OK) {

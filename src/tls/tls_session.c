@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 
 #define RECORD_BYTES SSL3_RT_MAX_PLAIN_LENGTH
+#define HANDSHAKE_TURN_US 1000
 
 static struct tls_session *
 session_of(struct loop_filter *filter)
@@ -157,6 +158,8 @@ outcome_of(struct tls_session *session, int returned)
         return 0;
     session->failed = true;
     const char *words = tls__why();
+    if (!session->why[0])
+        (void)snprintf(session->why, sizeof(session->why), "%s", words);
     if (!session->over) {
         const char *verify =
             SSL_get_verify_result(session->ssl) == X509_V_OK
@@ -164,6 +167,8 @@ outcome_of(struct tls_session *session, int returned)
                 : X509_verify_cert_error_string(SSL_get_verify_result(session->ssl));
         if (session->resume)
             tls_resume_clear(session->resume); /* it may be the session that they stumble over */
+        if (verify)
+            (void)snprintf(session->why, sizeof(session->why), "%s", verify);
         handshake_over(session, TLS_FAILED, verify ? verify : words);
     }
     /* A connection that ends without a close_notify may have been cut by anybody. */
@@ -173,12 +178,26 @@ outcome_of(struct tls_session *session, int returned)
 
 /* ---- the loop's side ---------------------------------------------------------------------- */
 
+/* A signature of RSA-4096 takes milliseconds, and a hundred clients may come in one turn: once a
+ * turn has lasted this long, handshakes wait for the next, and requests in between are served. At
+ * least one is done in every turn, as those that wait are first in it. */
+static bool
+must_rest(const struct tls_session *session)
+{
+    return loop_clock_us(session->loop) - loop_now_us(session->loop) > HANDSHAKE_TURN_US;
+}
+
 static ssize_t
 filter_recv(struct loop_filter *filter, char *data, size_t cap)
 {
     struct tls_session *session = session_of(filter);
     size_t filled = 0;
-    filter->again = session->drained = false;
+    filter->again = filter->later = session->drained = false;
+    if (!session->over && must_rest(session)) {
+        filter->later = true;
+        errno = EAGAIN;
+        return -1;
+    }
     if (session->failed) {
         errno = EPROTO;
         return -1;
@@ -304,7 +323,7 @@ filter_close(struct loop_filter *filter, bool reset)
 }
 
 struct tls_session *
-tls__session_new(SSL_CTX *ctx, int fd, tls_handshake_fn fn, void *fn_ctx)
+tls__session_new(SSL_CTX *ctx, const struct loop_sock *sock, tls_handshake_fn fn, void *fn_ctx)
 {
     (void)pthread_once(&bio_once, make_bio_method);
     struct tls_session *session = fr_alloc(sizeof(*session));
@@ -325,7 +344,8 @@ tls__session_new(SSL_CTX *ctx, int fd, tls_handshake_fn fn, void *fn_ctx)
     session->magic = TLS_SESSION_MAGIC;
     fr_buf_init(&session->early, TLS_EARLY_BYTES_MAX);
     session->ssl = ssl;
-    session->fd = fd;
+    session->loop = sock->loop;
+    session->fd = sock->fd;
     session->fn = fn;
     session->ctx = fn_ctx;
     BIO_set_data(bio, session);
@@ -392,4 +412,35 @@ tls_session_peer(const struct tls_session *session, char *subject, size_t subjec
     for (unsigned int i = 0; i < len; i++)
         (void)snprintf(fingerprint + 2 * (size_t)i, 3, "%02x", digest[i]);
     return print_subject(peer, subject, subject_bytes);
+}
+
+const char *
+tls_session_why(const struct tls_session *session)
+{
+    return session->why;
+}
+
+bool
+tls_session_peer_names(const struct tls_session *session, char *out, size_t out_bytes)
+{
+    X509 *peer = SSL_get0_peer_certificate(session->ssl);
+    size_t used = 0;
+    out[0] = '\0';
+    if (!peer || SSL_get_verify_result(session->ssl) != X509_V_OK)
+        return false;
+    GENERAL_NAMES *all = X509_get_ext_d2i(peer, NID_subject_alt_name, NULL, NULL);
+    for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
+        const GENERAL_NAME *one = sk_GENERAL_NAME_value(all, i);
+        if (one->type != GEN_DNS)
+            continue;
+        const char *data = (const char *)ASN1_STRING_get0_data(one->d.dNSName);
+        size_t len = (size_t)ASN1_STRING_length(one->d.dNSName);
+        if (len == 0 || memchr(data, 0, len) || memchr(data, ' ', len) ||
+            used + len + 2 > out_bytes)
+            continue;
+        used += (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? " " : "", (int)len,
+                                 data);
+    }
+    GENERAL_NAMES_free(all);
+    return true;
 }

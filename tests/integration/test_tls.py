@@ -256,6 +256,44 @@ def test_a_cut_body_is_seen_as_cut(box, authority):
         client.get()
 
 
+def test_handshakes_do_not_hold_up_requests(box, authority):
+    """Many clients shake hands at one moment; a request in between waits for one or two of them and
+    not for all."""
+    first = authority.issue("localhost", "localhost", kind="rsa4096")
+    setup = Setup(box, authority, tls=first, workers=1)
+    hello = ssl.MemoryBIO()
+    begun = context_of(authority).wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        begun.do_handshake()
+    hello = hello.read()
+    crowd = [http1.connect(setup.address) for _ in range(100)]
+    waits = []
+    with http1.Client(setup.plain) as client:
+        assert client.request(path="/").status == 200
+        started = time.monotonic()
+        for sock in crowd:
+            sock.sendall(hello)
+        for sock in crowd:
+            sock.setblocking(False)
+        answered = 0
+        while answered < len(crowd):
+            before = time.monotonic()
+            assert client.request(path="/").status == 200
+            waits.append(time.monotonic() - before)
+            for sock in crowd[answered:]:
+                try:
+                    assert sock.recv(1) # its signed answer is there
+                    answered += 1
+                except BlockingIOError:
+                    break
+        total = time.monotonic() - started
+    for sock in crowd:
+        sock.close()
+    print(f"100 handshakes in {total * 1000:.0f} ms, the longest wait of {len(waits)} requests "
+          f"{max(waits) * 1000:.1f} ms")
+    assert max(waits) < total / 4, (max(waits), total)
+
+
 def test_bytes_that_are_no_tls(setup):
     before = failed(setup)
     with http1.Client(setup.address) as client:
@@ -353,6 +391,54 @@ def test_ends_are_told(box, authority):
     line = next(x for x in text.splitlines() if x.startswith("freshet_certificate_end_seconds{"))
     assert abs(float(line.rsplit(" ", 1)[1]) - time.time() - 3 * 86400) < 3600
     assert "a certificate ends soon" in setup.edge.process.log()
+
+
+def openssl_client(setup, *options, said=b""):
+    done = subprocess.run(["openssl", "s_client", "-connect", setup.address, "-servername",
+                           "localhost", "-CAfile", setup.authority.path, *options], input=said,
+                          capture_output=True, check=False, timeout=20)
+    return (done.stdout + done.stderr).decode(errors="replace")
+
+
+def test_nothing_is_renegotiated(setup):
+    said = openssl_client(setup, "-tls1_2", said=b"R\n")
+    assert "Secure Renegotiation IS supported" in said # RFC 5746 is spoken, and never used
+    assert "no renegotiation" in said
+    with setup.open() as client:
+        assert client.get().status == 200
+
+
+def test_no_early_data(box, authority, setup):
+    session = box.folder / "session.pem"
+    head = http1.head("GET", "/", [("Connection", "close")])
+    assert "Max Early Data: 0" in openssl_client(setup, "-tls1_3", "-sess_out", str(session),
+                                                 "-ign_eof", said=head)
+    (box.folder / "early").write_bytes(http1.head("GET", "/early"))
+    said = openssl_client(setup, "-tls1_3", "-sess_in", str(session), "-early_data",
+                          str(box.folder / "early"), "-ign_eof", said=head)
+    assert "Early data was accepted" not in said
+    assert setup.member.count("/early") == 0
+
+
+def test_ciphers_of_the_file(box, authority):
+    first = authority.issue("localhost", "localhost")
+    setup = Setup(box, authority, tls={**first, "ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384"})
+    context = context_of(authority, version=ssl.TLSVersion.TLSv1_2)
+    with setup.open(context) as client:
+        assert client.sock.cipher()[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
+    context = context_of(authority, version=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+    with pytest.raises((ssl.SSLError, OSError)):
+        setup.open(context)
+
+
+def test_our_order_of_ciphers_and_phones(setup):
+    """Ours, but ChaCha20 for a client that puts it first."""
+    for names, chosen in ((["AES256-GCM-SHA384", "AES128-GCM-SHA256"], "AES128-GCM-SHA256"),
+                          (["CHACHA20-POLY1305", "AES128-GCM-SHA256"], "CHACHA20-POLY1305")):
+        said = openssl_client(setup, "-tls1_2", "-cipher",
+                              ":".join("ECDHE-ECDSA-" + name for name in names))
+        assert f"Cipher is ECDHE-ECDSA-{chosen}" in said, said
 
 
 @pytest.mark.parametrize("tls, words", [

@@ -9,7 +9,8 @@ def openssl(folder, *arguments, stdin=None):
 
 
 def key_of(folder, name, kind):
-    kinds = {"ec": ("EC", "ec_paramgen_curve:P-256"), "rsa": ("RSA", "rsa_keygen_bits:2048")}
+    kinds = {"ec": ("EC", "ec_paramgen_curve:P-256"), "rsa": ("RSA", "rsa_keygen_bits:2048"),
+             "rsa4096": ("RSA", "rsa_keygen_bits:4096")}
     algorithm, option = kinds[kind]
     openssl(folder, "genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", f"{name}.key")
 

@@ -593,10 +593,13 @@ test_big_answer(void **state)
 }
 
 static void
-on_other(void *ctx, int fd, struct loop_buf *first)
+on_other(void *ctx, const struct admin_handed *handed)
 {
     struct bed *bed = ctx;
-    bed->other_fd = fd;
+    struct loop_buf *first = handed->first;
+    assert_null(handed->filter);
+    assert_int_equal(handed->peer->way, ADMIN_WAY_LOCAL);
+    bed->other_fd = handed->fd;
     assert_true(first->len < sizeof(bed->other_bytes));
     memcpy(bed->other_bytes, first->data, first->len);
     loop_buf_give_back(first);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * edge_acme.c - listeners whose certificates come by themselves: what is wanted, and the news of
+ * it.
+ *
+ * The files that acme writes are the listeners' files, so that what watches certificates takes a
+ * new one as it takes any other; here it is only told to look at once.
+ *
+ * Threads:  control loop.
+ */
+#include "edge/edge_priv.h"
+
+#include <unistd.h>
+
+static void
+on_news(void *ctx, enum acme_news news, const char *domain, const char *words, int64_t next_us)
+{
+    struct edge *edge = ctx;
+    int64_t next_s = next_us / FR_US_PER_S;
+    if (news == ACME_CERTIFIED) {
+        fr_log(FR_LOG_INFO, "edge", "certificate fetched", FR_S("domain", domain),
+               FR_I("next-seconds", next_s));
+        edge_tls_look_soon(edge);
+    } else if (!edge->stopping) {
+        fr_log(FR_LOG_ERROR, "edge", "no certificate fetched, what is there stays",
+               FR_S("domain", domain), FR_S("why", words), FR_I("next-seconds", next_s));
+    }
+}
+
+void
+edge_acme_apply(struct edge *edge)
+{
+    const struct config *config = edge->config;
+    size_t count = 0;
+    struct acme_order *orders = fr_xalloc((config->listen_count + 1) * sizeof(*orders));
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen_tls *tls = &config->listen[i].tls;
+        const struct config_acme *acme = &tls->acme;
+        bool twice = false; /* two addresses of one site share its files */
+        if (!tls->enabled || !acme->enabled)
+            continue;
+        for (size_t k = 0; k < count; k++)
+            twice |= strcmp(orders[k].certificate, tls->first.certificate) == 0;
+        if (!twice)
+            orders[count++] = (struct acme_order){
+                .directory = acme->directory,
+                .email = acme->email,
+                .ca = acme->ca,
+                .key_id = acme->key_id,
+                .hmac_key = acme->hmac_key,
+                .domains = acme->domains,
+                .challenge = acme->challenge == CONFIG_ACME_HTTP ? ACME_HTTP : ACME_TLS_ALPN,
+                .certificate = tls->first.certificate,
+                .key = tls->first.key,
+            };
+    }
+    if (count > 0 && edge->tls.acme == NULL) {
+        char *folder = fr_xprintf("%s/acme", config->state);
+        const struct acme_options options = {
+            .loop = edge->loop,
+            .folder = folder,
+            .challenges = edge->tls.challenges,
+            .answers = edge->tls.answers,
+            .fn = on_news,
+            .ctx = edge,
+        };
+        edge->tls.acme = acme_new(&options);
+        fr_free(folder);
+    }
+    if (edge->tls.acme != NULL)
+        acme_set(edge->tls.acme, orders, count);
+    fr_free(orders);
+}
+
+enum fr_err
+edge_acme_placeholder(struct edge *edge, const struct config_listen_tls *tls, char **out_why)
+{
+    if (!tls->acme.enabled || access(tls->first.certificate, F_OK) == 0)
+        return FR_OK;
+    return acme_placeholder(tls->first.certificate, tls->first.key, tls->acme.domains[0],
+                            loop_wall_us(edge->loop) / FR_US_PER_S, out_why);
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mgr_join.c - machines that join by a token, and certificates renewed for those that have one.
+ *
+ *     POST /join    {"token": SECRET, "request": PEM}    the token's name, once
+ *     POST /renew   {"request": PEM}                     the name of the certificate that is shown
+ *     POST /tokens?name=NAME&seconds=N                   a new token (role admin)
+ *
+ * The key never comes here: a request is signed by it, and only what the token or the certificate
+ * says is put into the answer. The authority is opened for each call, so that it can be exchanged
+ * in its folder, and its key is in memory for as long as a signature takes.
+ *
+ * May touch:  base, admin, pki; files (the authority's folder).
+ * Threads:    the manager's loop: one signature and three small files a call.
+ * Trusts:     nothing but a token that is there, or a certificate that the handshake found good.
+ */
+#include "manager/mgr_priv.h"
+
+#include "pki/pki.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+#define TOKEN_SECONDS_DEFAULT 3600
+#define TOKEN_SECONDS_MAX (30 * 86400ULL)
+
+static struct pki *
+open_authority(struct mgr *mgr, struct admin_exchange *exchange)
+{
+    struct pki *pki = NULL;
+    char *why = NULL;
+    if (!mgr->config->manager.pki) {
+        admin_answer_error(exchange, 404,
+                           "no manager.pki here: machines do not join by this "
+                           "manager");
+    } else if (pki_open(mgr->config->manager.pki, &pki, &why) != FR_OK) {
+        fr_log(FR_LOG_ERROR, "manager", "the authority cannot be used", FR_S("why", why));
+        admin_answer_error(exchange, 500, "the manager's authority cannot be used");
+    }
+    fr_free(why);
+    return pki;
+}
+
+static void
+refuse(struct mgr *mgr, struct admin_exchange *exchange, int status, const char *what,
+       const char *why)
+{
+    mgr->counters.joins_refused++;
+    fr_log(FR_LOG_WARN, "manager", what, FR_S("why", why));
+    admin_answer_error(exchange, status, "%s", why);
+}
+
+/* Signs and answers; true when it did. */
+static bool
+sign(struct mgr *mgr, struct admin_exchange *exchange, struct pki *pki,
+     const struct pki_terms *terms, const char *pem)
+{
+    struct fr_buf out;
+    char *why = NULL;
+    int64_t now_s = loop_wall_us(mgr->loop) / FR_US_PER_S;
+    fr_buf_init(&out, 2 * (size_t)PKI_PEM_BYTES_MAX);
+    enum fr_err err = pki_sign(pki, terms, fr_view_of(pem), now_s, &out, &why);
+    if (err == FR_OK) {
+        json_t *root = json_pack("{s:s, s:s%, s:s}", "name", terms->name, "certificate", out.data,
+                                 out.len, "ca", pki_ca_pem(pki));
+        char *text = json_dumps(root, 0);
+        admin_answer(exchange, 200, NULL, fr_view_of(text));
+        free(text); /* tidy: allow call: Jansson's allocation, not ours */
+        json_decref(root);
+    } else {
+        refuse(mgr, exchange, err == FR_ERR_BAD_PEER || err == FR_ERR_SYNTAX ? 400 : 500,
+               "certificate refused", why ? why : fr_err_words(err));
+    }
+    fr_free(why);
+    fr_buf_fini(&out);
+    return err == FR_OK;
+}
+
+static json_t *
+read_body(struct mgr *mgr, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    json_error_t error;
+    json_t *root = json_loadb(request->body.ptr, request->body.len, 0, &error);
+    if (json_string_value(json_object_get(root, "request")))
+        return root;
+    json_decref(root);
+    refuse(mgr, exchange, 400, "join refused", "expected JSON with a certificate request");
+    return NULL;
+}
+
+void
+mgr_post_join(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    struct mgr *mgr = ctx;
+    char name[PKI_NAME_BYTES];
+    char *why = NULL;
+    if (request->peer->way == ADMIN_WAY_CLEAR) {
+        refuse(mgr, exchange, 403, "join refused", "machines join over TLS only");
+        return;
+    }
+    struct pki *pki = open_authority(mgr, exchange);
+    json_t *root = pki ? read_body(mgr, exchange, request) : NULL;
+    const char *secret = json_string_value(json_object_get(root, "token"));
+    const char *pem = json_string_value(json_object_get(root, "request"));
+    if (root && pki_token_use(pki, fr_view_of(secret ? secret : ""),
+                              loop_wall_us(mgr->loop) / FR_US_PER_S, name, &why) != FR_OK) {
+        refuse(mgr, exchange, 403, "join refused", why);
+    } else if (root) {
+        const struct pki_terms terms = {.name = name, .days = PKI_DAYS_DEFAULT};
+        if (sign(mgr, exchange, pki, &terms, pem)) {
+            mgr->counters.joins++;
+            fr_log(FR_LOG_INFO, "manager", "joined by token", FR_S("name", name));
+        }
+    }
+    fr_free(why);
+    json_decref(root);
+    pki_close(&pki);
+}
+
+void
+mgr_post_renew(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    struct mgr *mgr = ctx;
+    char names[ADMIN_NAMES_BYTES];
+    const char *words[1 + PKI_ALSO_MAX];
+    size_t count = 0;
+    if (request->peer->way != ADMIN_WAY_TLS || !request->peer->names[0]) {
+        refuse(mgr, exchange, 401, "renewal refused",
+               "a certificate is renewed for who shows it, over TLS");
+        return;
+    }
+    (void)fr_view_copy(fr_view_of(request->peer->names), names, sizeof(names)); /* as large */
+    for (char *at = names, *word; count <= PKI_ALSO_MAX && (word = strsep(&at, " "));)
+        words[count++] = word;
+    const struct pki_terms terms = {
+        .name = words[0], .also = words + 1, .also_count = count - 1, .days = PKI_DAYS_DEFAULT};
+    struct pki *pki = open_authority(mgr, exchange);
+    json_t *root = pki ? read_body(mgr, exchange, request) : NULL;
+    if (root &&
+        sign(mgr, exchange, pki, &terms, json_string_value(json_object_get(root, "request")))) {
+        mgr->counters.renewals++;
+        fr_log(FR_LOG_INFO, "manager", "certificate renewed", FR_S("name", names));
+    }
+    json_decref(root);
+    pki_close(&pki);
+}
+
+void
+mgr_post_tokens(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    struct mgr *mgr = ctx;
+    char name[PKI_NAME_BYTES], text[16], token[PKI_TOKEN_BYTES];
+    uint64_t seconds = TOKEN_SECONDS_DEFAULT;
+    char *why = NULL;
+    if (!admin_query(request->query, "name", name, sizeof(name)) ||
+        !pki_name_valid(fr_view_of(name))) {
+        admin_answer_error(exchange, 400, "name=NAME is missing, or is not a name");
+        return;
+    }
+    if (admin_query(request->query, "seconds", text, sizeof(text)) &&
+        (!fr_view_u64(fr_view_of(text), &seconds) || seconds < 1 || seconds > TOKEN_SECONDS_MAX)) {
+        admin_answer_error(exchange, 400, "seconds=\"%s\", expected a number from 1 to %llu", text,
+                           (unsigned long long)TOKEN_SECONDS_MAX);
+        return;
+    }
+    struct pki *pki = open_authority(mgr, exchange);
+    if (!pki)
+        return;
+    int64_t now_s = loop_wall_us(mgr->loop) / FR_US_PER_S;
+    if (pki_token_make(pki, name, now_s, now_s + (int64_t)seconds, token, &why) == FR_OK) {
+        char *body = fr_xprintf("{\"token\": \"%s\"}\n", token); /* nothing in it to escape */
+        fr_log(FR_LOG_INFO, "manager", "join token made", FR_S("name", name));
+        admin_answer(exchange, 200, NULL, fr_view_of(body));
+        fr_free(body);
+    } else {
+        admin_answer_error(exchange, 500, "%s", why);
+    }
+    fr_free(why);
+    pki_close(&pki);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pki.h - a small certificate authority in a folder, for the control stream and who administers it.
+ *
+ *     FOLDER/ca.pem, ca.key       the authority (ECDSA P-256)
+ *     FOLDER/NAME.pem, NAME.key   what `issue` made here: certificate with the authority's, and key
+ *     FOLDER/issued/NAME.pem      a copy of the latest certificate of every name, joined ones too
+ *     FOLDER/tokens/HASH          join tokens that were not used yet, by their hash
+ *
+ * May touch:  base, OpenSSL 3, files. Never: sockets, clocks (the time is an argument).
+ * Threads:    any, one a folder at a time; using up a token is atomic over processes.
+ * Memory:     none that lasts.
+ * Files:      mode 0600, folders 0700; each is replaced whole (fr_file_replace).
+ * Trusts:     nothing of a request to be signed but its key, which must have signed it.
+ * Follows:    RFC 5280; RFC 2986 (requests); names are DNS names in subjectAltName.
+ */
+#ifndef PKI_H
+#define PKI_H
+
+#include "base/fr_buf.h"
+#include "base/fr_err.h"
+#include "base/fr_view.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PKI_NAME_BYTES 64        /* as CONFIG_NAME_BYTES: a certificate's name is an id */
+#define PKI_ALSO_MAX 16          /* further names and addresses of one certificate */
+#define PKI_FINGERPRINT_BYTES 65 /* SHA-256, hexadecimal, and a NUL */
+#define PKI_TOKEN_BYTES 200      /* the longest token, and a NUL */
+#define PKI_PEM_BYTES_MAX 65536  /* of a request or a certificate with its chain */
+#define PKI_TOKENS_MAX 4096      /* not used yet, in one folder */
+#define PKI_DAYS_DEFAULT 365
+#define PKI_CA_DAYS_DEFAULT 3650
+
+struct pki;
+
+/* Makes the authority; FR_ERR_EXISTS when the folder has one. *out_why (fr_free) on failure. */
+FR_MUST_USE enum fr_err pki_init(const char *folder, const char *name, int64_t now_s, unsigned days,
+                                 char **out_why);
+FR_MUST_USE enum fr_err pki_open(const char *folder, struct pki **out, char **out_why);
+void pki_close(struct pki **pki);                   /* NULL inside is allowed */
+const char *pki_fingerprint(const struct pki *pki); /* of the authority's certificate */
+const char *pki_ca_pem(const struct pki *pki);
+
+struct pki_terms {
+    const char *name;
+    const char *const *also; /* DNS names and numeric addresses; NULL when also_count is 0 */
+    size_t also_count;
+    unsigned days;
+};
+/* A new key and a certificate for it, as NAME.key and NAME.pem of the folder. */
+FR_MUST_USE enum fr_err pki_issue(struct pki *pki, const struct pki_terms *terms, int64_t now_s,
+                                  char **out_why);
+/* A certificate for the key of a request (PEM), with the authority's behind it. FR_ERR_BAD_PEER: it
+ * is no request, or not signed by its own key. */
+FR_MUST_USE enum fr_err pki_sign(struct pki *pki, const struct pki_terms *terms,
+                                 struct fr_view request, int64_t now_s, struct fr_buf *out_pem,
+                                 char **out_why);
+
+struct pki_issued {
+    char name[PKI_NAME_BYTES];
+    char names[512]; /* all of it, spaces between */
+    char fingerprint[PKI_FINGERPRINT_BYTES];
+    int64_t begins_s, ends_s;
+    bool has_key; /* its key is in this folder: `renew` can make it anew */
+};
+/* Visits the latest certificate of every name, in the order of the names. */
+FR_MUST_USE enum fr_err pki_list(struct pki *pki,
+                                 void (*visit)(void *ctx, const struct pki_issued *issued),
+                                 void *ctx, char **out_why);
+bool pki_name_valid(struct fr_view name);
+
+/* ---- keys and requests, on the machine that joins ------------------------------------------ */
+
+/* A new key into a file (mode 0600), and a request signed by it. */
+FR_MUST_USE enum fr_err pki_request_make(const char *name, const char *key_path,
+                                         struct fr_buf *out_pem, char **out_why);
+
+/* ---- tokens ------------------------------------------------------------------------------- */
+
+/* "fj1.SECRET.FINGERPRINT.NAME": the fingerprint pins the authority, so that whoever sits between
+ * cannot pass for the manager, and learns nothing. */
+struct pki_token {
+    char secret[33];
+    char fingerprint[PKI_FINGERPRINT_BYTES];
+    char name[PKI_NAME_BYTES];
+};
+bool pki_token_parse(const char *text, struct pki_token *out);
+/* Good once, until `ends_s`. Only its hash is kept. FR_ERR_FULL at PKI_TOKENS_MAX. */
+FR_MUST_USE enum fr_err pki_token_make(struct pki *pki, const char *name, int64_t now_s,
+                                       int64_t ends_s, char out[PKI_TOKEN_BYTES], char **out_why);
+/* Uses a token up. FR_ERR_REFUSED: there is none with that secret, or no longer; *out_why says
+ * which. */
+FR_MUST_USE enum fr_err pki_token_use(struct pki *pki, struct fr_view secret, int64_t now_s,
+                                      char out_name[PKI_NAME_BYTES], char **out_why);
+/* A random text for people to carry, and its SHA-256. */
+FR_MUST_USE enum fr_err pki_secret_make(char out_text[65], char out_hash[PKI_FINGERPRINT_BYTES]);
+
+#endif

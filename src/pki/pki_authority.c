@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pki_authority.c - the folder: made, opened, and what was issued from it.
+ */
+#include "pki/pki_priv.h"
+
+#include "base/fr_file.h"
+
+#include <dirent.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+bool
+pki_name_valid(struct fr_view name)
+{
+    if (name.len == 0 || name.len >= PKI_NAME_BYTES)
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.ptr[i];
+        bool word = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        if (!word && (i == 0 || (c != '.' && c != '_' && c != '-')))
+            return false;
+    }
+    return !fr_view_is(name, "ca"); /* which is the authority's own file */
+}
+
+/* A DNS name or a numeric address, of characters that mean nothing to OpenSSL's notation. */
+static bool
+also_valid(const char *text)
+{
+    size_t len = strlen(text);
+    return len > 0 && len <= 253 &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-_*") ==
+               len;
+}
+
+static enum fr_err
+check_terms(const struct pki_terms *terms, char **out_why)
+{
+    if (!pki_name_valid(fr_view_of(terms->name))) {
+        *out_why = fr_xprintf("\"%.100s\" is not a name: letters, digits, '.', '_' and '-', at "
+                              "most 63, and not \"ca\"",
+                              terms->name);
+        return FR_ERR_SYNTAX;
+    }
+    for (size_t i = 0; i < terms->also_count; i++)
+        if (!also_valid(terms->also[i])) {
+            *out_why =
+                fr_xprintf("\"%.100s\" is neither a host name nor an address", terms->also[i]);
+            return FR_ERR_SYNTAX;
+        }
+    return FR_OK;
+}
+
+static char *
+path_in(const char *folder, const char *name, const char *suffix)
+{
+    return fr_xprintf("%s/%s%s", folder, name, suffix);
+}
+
+static enum fr_err
+write_pem(const char *path, X509 *certificate, const char *behind, char **out_why)
+{
+    struct fr_buf text;
+    fr_buf_init(&text, PKI_PEM_BYTES_MAX);
+    enum fr_err err = pki__pem_of(certificate, &text);
+    if (err == FR_OK && behind)
+        err = fr_buf_append_view(&text, fr_view_of(behind));
+    if (err == FR_OK)
+        err = pki__write(path, fr_buf_view(&text), out_why);
+    else
+        *out_why = fr_xprintf("%s: %s", path, fr_err_words(err));
+    fr_buf_fini(&text);
+    return err;
+}
+
+/* ---- making and opening --------------------------------------------------------------------- */
+
+enum fr_err
+pki_init(const char *folder, const char *name, int64_t now_s, unsigned days, char **out_why)
+{
+    const struct pki_terms terms = {.name = name, .days = days};
+    char *pem_path = path_in(folder, "ca", ".pem");
+    char *key_path = path_in(folder, "ca", ".key");
+    EVP_PKEY *key = NULL;
+    X509 *certificate = NULL;
+    int error = 0;
+    enum fr_err err = FR_OK;
+    if (access(key_path, F_OK) == 0 || access(pem_path, F_OK) == 0) {
+        *out_why = fr_xprintf("%s has an authority already: it stays", folder);
+        err = FR_ERR_EXISTS;
+    } else if (fr_file_make_folder(folder, &error) != FR_OK) {
+        *out_why = fr_xprintf("%s: %s", folder, strerror(error));
+        err = FR_ERR_IO;
+    } else if (!(key = pki__key_new())) {
+        err = pki__bad(out_why, "key");
+    }
+    if (err == FR_OK) {
+        const struct pki__order order = {
+            .issuer_key = key, .subject_key = key, .terms = &terms, .now_s = now_s};
+        err = pki__certificate_make(&order, &certificate, out_why);
+    }
+    if (err == FR_OK)
+        err = pki__key_write(key, key_path, out_why);
+    if (err == FR_OK)
+        err = write_pem(pem_path, certificate, NULL, out_why);
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+    fr_free(pem_path);
+    fr_free(key_path);
+    return err;
+}
+
+enum fr_err
+pki_open(const char *folder, struct pki **out, char **out_why)
+{
+    struct pki *pki = fr_xalloc(sizeof(*pki));
+    struct fr_buf text;
+    char *pem_path = path_in(folder, "ca", ".pem");
+    char *key_path = path_in(folder, "ca", ".key");
+    enum fr_err err = FR_ERR_CONFIG;
+    fr_buf_init(&text, PKI_PEM_BYTES_MAX);
+    pki->folder = fr_xstrdup(folder);
+    pki->certificate = pki__read_certificate(pem_path, out_why);
+    if (pki->certificate)
+        pki->key = pki__read_key(key_path, out_why);
+    if (pki->key && X509_check_private_key(pki->certificate, pki->key) != 1)
+        (void)pki__bad(out_why, key_path);
+    else if (pki->key && pki__fingerprint(pki->certificate, pki->fingerprint))
+        err = pki__pem_of(pki->certificate, &text);
+    if (err == FR_OK) {
+        pki->pem = fr_xstrndup(text.data, text.len);
+        *out = pki;
+    } else {
+        if (!*out_why)
+            *out_why = fr_xprintf("%s: %s", folder, fr_err_words(err));
+        pki_close(&pki);
+    }
+    fr_buf_fini(&text);
+    fr_free(pem_path);
+    fr_free(key_path);
+    return err;
+}
+
+void
+pki_close(struct pki **pki)
+{
+    struct pki *p = *pki;
+    *pki = NULL;
+    if (!p)
+        return;
+    X509_free(p->certificate);
+    EVP_PKEY_free(p->key);
+    fr_free(p->pem);
+    fr_free(p->folder);
+    fr_free(p);
+}
+
+const char *
+pki_fingerprint(const struct pki *pki)
+{
+    return pki->fingerprint;
+}
+
+const char *
+pki_ca_pem(const struct pki *pki)
+{
+    return pki->pem;
+}
+
+/* ---- issuing -------------------------------------------------------------------------------- */
+
+/* A copy for the list. */
+static enum fr_err
+note_issued(struct pki *pki, const char *name, X509 *certificate, char **out_why)
+{
+    int error = 0;
+    char *folder = path_in(pki->folder, "issued", "");
+    char *path = path_in(folder, name, ".pem");
+    enum fr_err err = fr_file_make_folder(folder, &error);
+    if (err != FR_OK)
+        *out_why = fr_xprintf("%s: %s", folder, strerror(error));
+    else
+        err = write_pem(path, certificate, NULL, out_why);
+    fr_free(path);
+    fr_free(folder);
+    return err;
+}
+
+enum fr_err
+pki_issue(struct pki *pki, const struct pki_terms *terms, int64_t now_s, char **out_why)
+{
+    X509 *certificate = NULL;
+    enum fr_err err = check_terms(terms, out_why);
+    if (err != FR_OK)
+        return err;
+    EVP_PKEY *key = pki__key_new();
+    const struct pki__order order = {.issuer = pki->certificate,
+                                     .issuer_key = pki->key,
+                                     .subject_key = key,
+                                     .terms = terms,
+                                     .now_s = now_s};
+    char *pem_path = path_in(pki->folder, terms->name, ".pem");
+    char *key_path = path_in(pki->folder, terms->name, ".key");
+    err = key ? pki__certificate_make(&order, &certificate, out_why) : pki__bad(out_why, "key");
+    /* Whoever reads between the two sees a pair that does not fit, refuses it and looks again. */
+    if (err == FR_OK)
+        err = pki__key_write(key, key_path, out_why);
+    if (err == FR_OK)
+        err = write_pem(pem_path, certificate, pki->pem, out_why);
+    if (err == FR_OK)
+        err = note_issued(pki, terms->name, certificate, out_why);
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+    fr_free(pem_path);
+    fr_free(key_path);
+    return err;
+}
+
+/* The key of a request, which its own signature shows to be its sender's. */
+static EVP_PKEY *
+key_of(struct fr_view request, char **out_why)
+{
+    BIO *bio = BIO_new_mem_buf(request.ptr, (int)request.len);
+    X509_REQ *parsed = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *key = parsed ? X509_REQ_get_pubkey(parsed) : NULL;
+    const char *wrong = NULL;
+    if (!key)
+        wrong = "no certificate request in PEM";
+    else if (X509_REQ_verify(parsed, key) != 1)
+        wrong = "the certificate request is not signed by its own key";
+    else if (EVP_PKEY_get_security_bits(key) < 112)
+        wrong = "the key is too short";
+    if (wrong) {
+        *out_why = fr_xstrdup(wrong);
+        EVP_PKEY_free(key);
+        key = NULL;
+    }
+    ERR_clear_error();
+    X509_REQ_free(parsed);
+    BIO_free(bio);
+    return key;
+}
+
+enum fr_err
+pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request, int64_t now_s,
+         struct fr_buf *out_pem, char **out_why)
+{
+    X509 *certificate = NULL;
+    enum fr_err err = check_terms(terms, out_why);
+    if (err != FR_OK)
+        return err;
+    if (request.len == 0 || request.len > PKI_PEM_BYTES_MAX) {
+        *out_why = fr_xstrdup("no certificate request in PEM");
+        return FR_ERR_BAD_PEER;
+    }
+    EVP_PKEY *key = key_of(request, out_why);
+    if (!key)
+        return FR_ERR_BAD_PEER;
+    const struct pki__order order = {.issuer = pki->certificate,
+                                     .issuer_key = pki->key,
+                                     .subject_key = key,
+                                     .terms = terms,
+                                     .now_s = now_s};
+    err = pki__certificate_make(&order, &certificate, out_why);
+    if (err == FR_OK)
+        err = note_issued(pki, terms->name, certificate, out_why);
+    if (err == FR_OK)
+        err = pki__pem_of(certificate, out_pem);
+    if (err == FR_OK)
+        err = fr_buf_append_view(out_pem, fr_view_of(pki->pem));
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+    return err;
+}
+
+/* ---- the list ------------------------------------------------------------------------------- */
+
+static int64_t
+seconds_of(const ASN1_TIME *time)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+static void
+read_names(X509 *certificate, char *out, size_t out_bytes)
+{
+    size_t used = 0;
+    GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    out[0] = '\0';
+    for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
+        const GENERAL_NAME *one = sk_GENERAL_NAME_value(all, i);
+        char address[64] = "";
+        const char *text = address;
+        int len = 0;
+        if (one->type == GEN_DNS) {
+            text = (const char *)ASN1_STRING_get0_data(one->d.dNSName);
+            len = ASN1_STRING_length(one->d.dNSName);
+        } else if (one->type == GEN_IPADD) {
+            char *printed = i2s_ASN1_OCTET_STRING(NULL, one->d.iPAddress);
+            const unsigned char *bytes = ASN1_STRING_get0_data(one->d.iPAddress);
+            int count = ASN1_STRING_length(one->d.iPAddress);
+            OPENSSL_free(printed);
+            if (count == 4)
+                len = snprintf(address, sizeof(address), "%d.%d.%d.%d", bytes[0], bytes[1],
+                               bytes[2], bytes[3]);
+            else
+                len = snprintf(address, sizeof(address), "an IPv6 address");
+        }
+        if (len > 0 && used + (size_t)len + 2 < out_bytes)
+            used += (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? " " : "", len,
+                                     text);
+    }
+    GENERAL_NAMES_free(all);
+}
+
+static int
+by_name(const void *left, const void *right)
+{
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+/* Names of "NAME.pem" files in issued/, sorted. */
+static char **
+issued_names(const char *folder, size_t *out_count)
+{
+    char **names = NULL;
+    size_t count = 0, capacity = 0;
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        size_t len = strlen(entry->d_name);
+        if (len <= 4 || strcmp(entry->d_name + len - 4, ".pem") != 0 ||
+            !pki_name_valid(fr_view_make(entry->d_name, len - 4)))
+            continue;
+        fr_xgrow((void **)&names, &capacity, count + 1, sizeof(*names));
+        names[count++] = fr_xstrndup(entry->d_name, len - 4);
+    }
+    if (dir)
+        (void)closedir(dir);
+    if (count > 0)
+        qsort(names, count, sizeof(*names), by_name);
+    *out_count = count;
+    return names;
+}
+
+static enum fr_err
+visit_one(const char *folder, const char *name, const char *key_folder,
+          void (*visit)(void *ctx, const struct pki_issued *issued), void *ctx, char **out_why)
+{
+    struct pki_issued issued = {.begins_s = 0};
+    char *path = path_in(folder, name, ".pem");
+    char *key_path = path_in(key_folder, name, ".key");
+    X509 *certificate = pki__read_certificate(path, out_why);
+    if (certificate) {
+        (void)fr_view_copy(fr_view_of(name), issued.name, sizeof(issued.name)); /* as large */
+        read_names(certificate, issued.names, sizeof(issued.names));
+        (void)pki__fingerprint(certificate, issued.fingerprint); /* or "" */
+        issued.begins_s = seconds_of(X509_get0_notBefore(certificate));
+        issued.ends_s = seconds_of(X509_get0_notAfter(certificate));
+        issued.has_key = access(key_path, F_OK) == 0;
+        visit(ctx, &issued);
+        X509_free(certificate);
+    }
+    fr_free(key_path);
+    fr_free(path);
+    return certificate ? FR_OK : FR_ERR_CONFIG;
+}
+
+enum fr_err
+pki_list(struct pki *pki, void (*visit)(void *ctx, const struct pki_issued *issued), void *ctx,
+         char **out_why)
+{
+    enum fr_err err = FR_OK;
+    size_t count = 0;
+    char *folder = path_in(pki->folder, "issued", "");
+    char **names = issued_names(folder, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (err == FR_OK)
+            err = visit_one(folder, names[i], pki->folder, visit, ctx, out_why);
+        fr_free(names[i]);
+    }
+    fr_free(names);
+    fr_free(folder);
+    return err;
+}

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control stream over mutual TLS: who is taken, who is refused and with which words, and
+certificates that are replaced under a stream that goes on."""
+import json
+import os
+import ssl
+
+import pytest
+
+from harness import http1
+from harness.box import wait
+from harness.pki import Authority
+from harness.setup import base, cluster, scale, static_pool
+from harness.stream import NAMESPACE, RawPeer, opening
+
+
+@pytest.fixture
+def authority(box):
+    return Authority(box.folder)
+
+
+def tls_of(name, ca="ca", **more):
+    return {"certificate": f"./{name}.pem", "key": f"./{name}.key", "ca": f"./{ca}.pem", **more}
+
+
+def metrics(text):
+    return {line.split(" ")[0]: float(line.rsplit(" ", 1)[1])
+            for line in text.splitlines() if line and line[0] != "#"}
+
+
+class Manager:
+    def __init__(self, box, authority, certificate="manager", peers=None, **more):
+        self.box, self.authority = box, authority
+        if not (box.folder / f"{certificate}.pem").exists():
+            authority.issue(certificate, "manager", "localhost", "127.0.0.1")
+        self.tcp = f"127.0.0.1:{box.port()}"
+        self.unix = f"unix:{box.folder}/m.sock"
+        manager = {"listen": [self.unix, self.tcp], "tls": tls_of(certificate)}
+        if peers is not None:
+            manager["peers"] = peers
+        manager.update(more)
+        self.settings = base(None, {name: cluster(["127.0.0.1:9"], health=None,
+                                                  scale=scale("rack"))
+                                    for name in ("web", "api")},
+                             {"rack": static_pool("127.0.0.1:10")}, state="./manager-state",
+                             manager=manager)
+        self.write()
+        self.process = box.start("manager", "-c", "manager.yaml", name="manager")
+        box.serving(self.unix, self.process)
+
+    def write(self):
+        self.box.config(self.settings, "manager.yaml")
+
+    def status(self):
+        return json.loads(http1.fetch(self.unix, "/status").text)
+
+    def source(self, name):
+        found = [s for s in self.status()["sources"] if s["id"] == name and s["connected"]]
+        return found[0] if found else None
+
+    def counter(self, name):
+        return metrics(http1.fetch(self.unix, "/metrics").text)[f"freshet_manager_{name}"]
+
+    def context(self, certificate=None, version=None, authority=None):
+        context = ssl.create_default_context(cafile=(authority or self.authority).path)
+        if certificate:
+            context.load_cert_chain(self.box.folder / f"{certificate}.pem",
+                                    self.box.folder / f"{certificate}.key")
+        if version:
+            context.maximum_version = version
+        return context
+
+    def peer(self, certificate=None, **more):
+        """A stream made by hand."""
+        peer = RawPeer(self.tcp)
+        peer.sock = self.context(certificate, **more).wrap_socket(peer.sock,
+                                                                  server_hostname="localhost")
+        return peer
+
+    def said_to(self, certificate, name, role="edge", send=b""):
+        """All that the manager says until it ends the stream."""
+        peer = self.peer(certificate)
+        peer.send(opening(role, name) + send)
+        said = peer.read_to_end()
+        peer.close()
+        return said
+
+
+def edge_of(box, manager, name="edge-1", role="edge", tls=None, clusters=("web",), **more):
+    settings = base([{"cluster": clusters[0]}],
+                    {c: cluster(["127.0.0.1:9"], health=None, scale=scale("rack"))
+                     for c in clusters},
+                    {"rack": static_pool("127.0.0.1:10")}, state=f"./{name}-state",
+                    manager={"connect": manager.tcp, "tls": tls or tls_of(name)}, **more)
+    if role == "edge":
+        settings["listen"] = [f"127.0.0.1:{box.port()}"]
+    box.config(settings, f"{name}.yaml")
+    return box.start(role, "-c", f"{name}.yaml", name=name)
+
+
+def edge_metrics(box, name="edge-1"):
+    address = f"unix:{box.folder}/{name}-state/admin.sock"
+    return metrics(http1.fetch(address, "/metrics").text)
+
+
+def test_three_roles_report_over_mutual_tls(box, authority):
+    manager = Manager(box, authority)
+    for name in ("edge-1", "allocator-1", "agent-1"):
+        authority.issue(name, name)
+    edge_of(box, manager)
+    edge_of(box, manager, "allocator-1", "allocator", clusters=("api",))
+    box.config({"manager": {"connect": manager.tcp, "tls": tls_of("agent-1")},
+                "agent": {"address": "127.0.0.1:9", "interval": "50ms"}}, "agent.yaml")
+    box.start("agent", "-c", "agent.yaml", name="agent-1")
+    # Nothing says an id: it is the certificate's name.
+    for name, role in (("edge-1", "edge"), ("allocator-1", "allocator"), ("agent-1", "agent")):
+        assert wait(f"{name} to report", lambda n=name: manager.source(n))["role"] == role
+    assert edge_metrics(box)["freshet_manager_connected"] == 1
+    assert edge_metrics(box)['freshet_control_certificate_end_seconds{of="stream"}'] > 0
+    assert manager.counter("certificate_end_seconds") > 0
+
+
+def refused(box, manager, process, words, counter="stream_tls_failures_total", name="edge-1"):
+    wait(f"the edge to say {words!r}", lambda: words in process.log())
+    wait("it to count", lambda: edge_metrics(box, name)[f"freshet_{counter}"] > 0)
+    assert manager.source(name) is None
+
+
+def test_a_certificate_of_another_authority(box, authority):
+    manager = Manager(box, authority)
+    stranger = Authority(box.folder, "strangers")
+    stranger.issue("edge-1", "edge-1")
+    edge = edge_of(box, manager)
+    refused(box, manager, edge, "unknown ca")
+    assert manager.counter("handshakes_failed_total") > 0
+    assert "refused" in manager.process.log() and "handshake" in manager.process.log()
+
+
+def test_a_certificate_that_has_ended(box, authority):
+    manager = Manager(box, authority)
+    authority.issue("edge-1", "edge-1", days=-1)
+    edge = edge_of(box, manager)
+    refused(box, manager, edge, "certificate expired")
+    assert "certificate has ended" in edge.log()
+    wait("the manager to count", lambda: manager.counter("handshakes_failed_total") > 0)
+
+
+def test_an_id_that_is_not_the_certificates(box, authority):
+    manager = Manager(box, authority)
+    authority.issue("edge-1", "edge-1")
+    said = manager.said_to("edge-1", "edge-2")
+    assert b'code="forbidden"' in said and b"is not the name of the certificate" in said
+    assert manager.counter("forbidden_total") == 1
+    assert b"forbidden" not in manager.said_to("edge-1", "edge-1", send=b"</stream>")
+
+
+def test_no_certificate(box, authority):
+    manager = Manager(box, authority)
+    said = manager.said_to(None, "edge-1")
+    assert b'code="forbidden"' in said and b"needs a client certificate" in said
+    assert manager.counter("forbidden_total") == 1
+
+
+def test_an_older_tls(box, authority):
+    manager = Manager(box, authority)
+    authority.issue("edge-1", "edge-1")
+    with pytest.raises((ssl.SSLError, OSError)):
+        manager.peer("edge-1", version=ssl.TLSVersion.TLSv1_2)
+    wait("it to count", lambda: manager.counter("handshakes_failed_total") == 1)
+
+
+def test_no_tls_at_all(box, authority):
+    manager = Manager(box, authority)
+    for data in (opening("edge", "edge-1"), b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n"):
+        peer = RawPeer(manager.tcp)
+        peer.send(data)
+        said = peer.read_to_end()
+        assert b"<stream" not in said and b"HTTP" not in said
+        peer.close()
+    wait("them to count", lambda: manager.counter("handshakes_failed_total") == 2)
+
+
+def test_a_manager_without_tls_is_not_spoken_to(box, authority):
+    authority.issue("edge-1", "edge-1")
+
+    class Plain:
+        tcp = f"127.0.0.1:{box.port()}"
+    box.config(base(None, {"web": cluster(["127.0.0.1:9"], health=None)}, state="./plain",
+                    manager={"listen": Plain.tcp}), "plain.yaml")
+    box.start("manager", "-c", "plain.yaml", name="plain")
+    edge = edge_of(box, Plain)
+    wait("the edge to give up", lambda: "no stream to the manager" in edge.log())
+    assert edge_metrics(box)["freshet_manager_connected"] == 0
+
+
+def test_a_manager_of_another_name(box, authority):
+    authority.issue("impostor", "edge-7", "localhost")
+    manager = Manager(box, authority, certificate="impostor")
+    authority.issue("edge-1", "edge-1")
+    edge = edge_of(box, manager)
+    refused(box, manager, edge, "hostname mismatch")
+    edge.stop()
+    edge_of(box, manager, tls={**tls_of("edge-1"), "name": "edge-7"})
+    wait("the name that is asked for", lambda: manager.source("edge-1"))
+
+
+def test_rules_of_peers(box, authority):
+    manager = Manager(box, authority, peers=[
+        {"name": "edge-web*", "roles": "edge", "report": ["web"]},
+        {"name": "edge-look*", "report": ["web", "api"], "allocate": []},
+        {"name": "op", "report": [], "command": ["web"]},
+    ])
+    for name in ("edge-web1", "edge-look1", "nobody", "op"):
+        authority.issue(name, name)
+
+    def report(cluster_name, responsible="false"):
+        return (f'<report xmlns="{NAMESPACE}" seq="1" at="2026-01-01T12:00:00.000Z" full="true">'
+                f'<cluster name="{cluster_name}" responsible="{responsible}" requests="1" '
+                'waiting="0"/></report>').encode()
+    close = b"</stream>"
+    assert b"<error" not in manager.said_to("edge-web1", "edge-web1",
+                                            send=report("web", "true") + close)
+    assert b"<error" not in manager.said_to("edge-look1", "edge-look1", send=report("api") + close)
+    for certificate, role, data, words in (
+            ("edge-web1", "edge", report("api"), b"manager.peers[0] (edge-web*): report does not "
+                                                 b"have cluster api"),
+            ("edge-web1", "agent", b"", b"manager.peers[0] (edge-web*): roles does not have agent"),
+            ("edge-look1", "edge", report("web", "true"),
+             b"manager.peers[1] (edge-look*): allocate does not have cluster web"),
+            ("nobody", "edge", b"", b"manager.peers: no rule is for nobody")):
+        before = manager.counter("forbidden_total")
+        said = manager.said_to(certificate, certificate, role, data)
+        assert b'code="forbidden"' in said and words in said, said
+        assert manager.counter("forbidden_total") == before + 1
+        assert words.decode() in manager.process.log()
+    # What a real edge says of it.
+    authority.issue("edge-web2", "edge-web2")
+    edge = edge_of(box, manager, "edge-web2", clusters=("web", "api"))
+    wait("the edge to name the rule", lambda: "report does not have cluster api" in edge.log())
+    wait("it to count",
+         lambda: edge_metrics(box, "edge-web2")["freshet_stream_refusals_total"] > 0)
+
+    def post(certificate, path):
+        sock = http1.connect(manager.tcp)
+        sock = manager.context(certificate).wrap_socket(sock, server_hostname="localhost")
+        with sock:
+            sock.sendall(f"POST {path} HTTP/1.1\r\nHost: m\r\nContent-Length: 0\r\n"
+                         "Connection: close\r\n\r\n".encode())
+            said = b""
+            while data := sock.recv(65536):
+                said += data
+        return int(said.split(b" ")[1]), said
+    assert post("op", "/approve?cluster=web")[0] == 409 # nothing waits: it was let in
+    for certificate, path, status in (("op", "/approve?cluster=api", 403),
+                                      ("op", "/cache/purge?all", 403),
+                                      ("edge-web1", "/approve?cluster=web", 403),
+                                      (None, "/approve?cluster=web", 401)):
+        assert post(certificate, path)[0] == status, (certificate, path)
+
+
+def test_rotation_under_a_running_stream(box, authority):
+    manager = Manager(box, authority)
+    authority.issue("edge-1", "edge-1")
+    edge = edge_of(box, manager)
+    wait("the stream", lambda: manager.source("edge-1"))
+    accepted = manager.counter("sessions_accepted_total")
+
+    def shown():
+        peer = manager.peer("edge-1")
+        number = peer.sock.getpeercert()["serialNumber"]
+        peer.close()
+        return number
+    before = shown()
+    for name, host in (("manager", ("manager", "localhost")), ("edge-1", ("edge-1",))):
+        authority.issue("next", *host)
+        for suffix in ("key", "pem"):
+            os.replace(box.folder / f"next.{suffix}", box.folder / f"{name}.{suffix}")
+    wait("the manager to show the new one", lambda: shown() != before)
+    for process in (manager.process, edge):
+        wait("it to be said", lambda p=process: "certificate replaced" in p.log())
+    assert manager.source("edge-1") and manager.counter("sessions_replaced_total") == 0
+    reports = manager.source("edge-1")["reports"]
+    wait("reports to go on", lambda: manager.source("edge-1")["reports"] > reports)
+    assert "session ended" not in manager.process.log()
+    assert manager.counter("sessions_accepted_total") == accepted
+    # A bad one is refused, and the old one goes on.
+    (box.folder / "manager.key").write_text("nonsense")
+    wait("the refusal", lambda: "refused, the old stays" in manager.process.log())
+    assert shown() != before
+
+
+def test_run_meets_itself_and_takes_others(box, authority):
+    """One file, one certificate: the edge within reports by a socket, another one over TLS."""
+    authority.issue("manager", "manager")
+    authority.issue("edge-1", "edge-1")
+
+    class Run:
+        tcp = f"127.0.0.1:{box.port()}"
+    box.config(base(None, {"web": cluster(["127.0.0.1:9"], health=None)}, state="./run-state",
+                    listen=f"127.0.0.1:{box.port()}",
+                    manager={"listen": Run.tcp, "tls": tls_of("manager")}), "run.yaml")
+    run = box.start("run", "-c", "run.yaml", name="run")
+    box.serving(Run.tcp, run)
+    edge_of(box, Run)
+
+    def connected():
+        status = json.loads(http1.fetch(f"unix:{box.folder}/run-state/manager.sock",
+                                        "/status").text)
+        return {s["id"] for s in status["sources"] if s["connected"]}
+    wait("both", lambda: len(connected()) == 2 and "edge-1" in connected())
+
+
+@pytest.mark.parametrize("manager, words", [
+    ({"listen": "0.0.0.0:7400"}, "manager.listen has 0.0.0.0:7400 without manager.tls"),
+    ({"connect": "192.0.2.1:7400"}, "manager.connect is 192.0.2.1:7400 without manager.tls"),
+    ({"connect": "127.0.0.1:1", "tls": {"key": "./x.key"}}, "manager.tls has no certificate"),
+    ({"connect": "127.0.0.1:1", "tls": {"certificate": "./no.pem", "key": "./no.key",
+                                        "ca": "./no.pem"}}, "no.pem: No such file"),
+    ({"listen": "127.0.0.1:1", "peers": [{"name": "a"}]},
+     "manager.peers is there without manager.tls"),
+    ({"listen": "127.0.0.1:1", "peers": [{"report": ["web"]}]}, "has no name"),
+])
+def test_mistakes_are_told(box, manager, words):
+    box.config(base(None, {"web": cluster(["127.0.0.1:9"], health=None)},
+                    listen="127.0.0.1:0", manager=manager))
+    role = "manager" if "listen" in manager else "edge"
+    done = box.run("check", "--role", role)
+    assert done.returncode == 3 and words in done.stdout + done.stderr, done.stdout + done.stderr

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`freshet pki` and `freshet join`: two machines secured by the commands of docs/security.md."""
+import json
+import os
+import re
+import stat
+import subprocess
+import threading
+
+import pytest
+
+from harness import http1
+from harness.box import wait
+from harness.setup import base, cluster
+
+
+def good(done, words=""):
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert words in done.stdout, done.stdout
+    return done.stdout
+
+
+def bad(done, words, code=1):
+    assert done.returncode == code, done.stdout + done.stderr
+    assert words in done.stderr, done.stderr
+
+
+def mode(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def text_of(box, path):
+    return subprocess.run(["openssl", "x509", "-in", str(box.folder / path), "-noout", "-text"],
+                          check=True, capture_output=True, text=True).stdout
+
+
+class House:
+    """A manager whose authority lets machines join."""
+
+    def __init__(self, box, users=()):
+        self.box = box
+        good(box.run("pki", "init"), "ca.key")
+        good(box.run("pki", "issue", "manager", "--also", "127.0.0.1"), "pki/manager.pem")
+        self.tcp = f"127.0.0.1:{box.port()}"
+        self.unix = f"unix:{box.folder}/m.sock"
+        tls = {"certificate": "./pki/manager.pem", "key": "./pki/manager.key",
+               "ca": "./pki/ca.pem"}
+        self.settings = base(None, {"web": cluster(["127.0.0.1:9"], health=None)},
+                             state="./manager-state",
+                             manager={"listen": [self.unix, self.tcp], "tls": tls, "pki": "./pki"})
+        self.settings["admin"] = {"users": list(users)}
+        box.config(self.settings, "manager.yaml")
+        self.process = box.start("manager", "-c", "manager.yaml", name="manager")
+        box.serving(self.unix, self.process)
+
+    def token(self, name, *more):
+        return good(self.box.run("pki", "token", name, *more)).strip()
+
+    def join(self, token, *more):
+        return self.box.run("join", "--manager", self.tcp, "--token", token, "--dir", "second",
+                            *more)
+
+    def counter(self, name):
+        text = http1.fetch(self.unix, "/metrics").text
+        return int(re.search(rf"^freshet_manager_{name} (\d+)$", text, re.M).group(1))
+
+
+def test_files_of_the_authority(box):
+    good(box.run("pki", "init"))
+    good(box.run("pki", "issue", "manager", "--also", "m.example", "--also", "192.0.2.1"),
+         "tls: { certificate: ./pki/manager.pem, key: ./pki/manager.key, ca: ./pki/ca.pem }")
+    for name in ("ca.pem", "ca.key", "manager.pem", "manager.key"):
+        assert mode(box.folder / "pki" / name) == 0o600
+    assert mode(box.folder / "pki") == 0o700
+    said = text_of(box, "pki/manager.pem")
+    for words in ("prime256v1", "ecdsa-with-SHA256", "DNS:manager, DNS:m.example, "
+                  "IP Address:192.0.2.1", "CA:FALSE",
+                  "TLS Web Server Authentication, TLS Web Client Authentication"):
+        assert words in said, said
+    assert "CA:TRUE, pathlen:0" in text_of(box, "pki/ca.pem")
+    verified = subprocess.run(["openssl", "verify", "-x509_strict", "-CAfile", "pki/ca.pem",
+                               "pki/manager.pem"], cwd=box.folder, capture_output=True, check=False)
+    assert verified.returncode == 0, verified.stderr
+    listed = good(box.run("pki", "list"))
+    day = r"\d{4}-\d\d-\d\d"
+    assert re.search(rf"^manager +{day} +{day} +36[45] here ", listed, re.M), listed
+    bad(box.run("pki", "init"), "has an authority already")
+    bad(box.run("pki", "issue", "no/name"), "is not a name")
+    bad(box.run("pki", "issue", "ca"), "is not a name")
+    bad(box.run("pki", "issue", "a", "--also", "x,DNS:manager"), "neither a host name")
+    bad(box.run("pki", "list", "--dir", "nowhere"), "No such file")
+    bad(box.run("pki", "nonsense"), "no such verb", 2)
+
+
+def test_renewal_of_what_ends_soon(box):
+    good(box.run("pki", "init"))
+    good(box.run("pki", "issue", "old", "--days", "5", "--also", "192.0.2.9"))
+    good(box.run("pki", "issue", "young"))
+    before = {n: (box.folder / f"pki/{n}.pem").read_text() for n in ("old", "young")}
+    out = good(box.run("pki", "renew"), "old: renewed until")
+    assert "young" not in out
+    assert (box.folder / "pki/old.pem").read_text() != before["old"]
+    assert (box.folder / "pki/young.pem").read_text() == before["young"]
+    assert "DNS:old, IP Address:192.0.2.9" in text_of(box, "pki/old.pem")
+    good(box.run("pki", "renew"), "nothing ends within 30d")
+    good(box.run("pki", "renew", "young"), "young: renewed")
+    bad(box.run("pki", "renew", "nobody"), "no certificate of nobody")
+
+
+def test_a_second_machine_joins_in_one_command(box):
+    house = House(box)
+    token = house.token("edge-2")
+    out = good(house.join(token), "joined as edge-2")
+    for name in ("ca.pem", "edge-2.key", "edge-2.pem"):
+        assert mode(box.folder / "second" / name) == 0o600
+    assert not (box.folder / "pki/edge-2.key").exists() # the key never left its machine
+    assert "there" in next(x for x in good(box.run("pki", "list")).splitlines() if "edge-2" in x)
+    # What it printed works as it stands.
+    port = box.port()
+    box.write("second.yaml", out[out.index("manager:"):] +
+              f"listen: 127.0.0.1:{port}\nstate: ./second-state\nroutes: [{{ cluster: web }}]\n"
+              "clusters: { web: { members: [\"127.0.0.1:9\"] } }\n")
+    edge = box.start("edge", "-c", "second.yaml", name="second")
+
+    def connected():
+        sources = json.loads(http1.fetch(house.unix, "/status").text)["sources"]
+        return [s for s in sources if s["id"] == "edge-2" and s["connected"]]
+    wait("the second machine", connected)
+    assert house.counter("joins_total") == 1
+    # Renewed over the stream's own TLS, and the stream goes on.
+    before = (box.folder / "second/edge-2.pem").read_text()
+    good(box.run("join", "--renew", "-c", "second.yaml"), "renewed as edge-2")
+    assert (box.folder / "second/edge-2.pem").read_text() != before
+    assert house.counter("renewals_total") == 1
+    wait("the edge to take it", lambda: "certificate replaced" in edge.log())
+    assert connected() and "session ended" not in house.process.log()
+    # And the command line uses the same certificate.
+    bad(box.run("approve", "web", "-c", "second.yaml"), "needs the role operate")
+    good(box.run("why", "web", "--manager", house.unix))
+
+
+def test_a_token_is_good_once(box):
+    house = House(box)
+    token = house.token("edge-2")
+    good(house.join(token))
+    bad(house.join(token, "--dir", "third"), "no such token")
+    assert house.counter("joins_refused_total") == 1
+    assert not list((box.folder / "third").glob("*")) # not even a key
+    assert not list((box.folder / "pki/tokens").iterdir())
+
+
+def test_of_two_at_once_one_joins(box):
+    house = House(box)
+    token = house.token("edge-2")
+    done = []
+    threads = [threading.Thread(target=lambda i=i: done.append(house.join(token, "--dir", f"d{i}")))
+               for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(d.returncode for d in done) == [0, 1, 1, 1]
+
+
+def test_tokens_end_and_are_kept_as_a_hash(box):
+    house = House(box)
+    token = house.token("edge-2", "--valid", "1s")
+    secret = token.split(".")[1]
+    (kept,) = (box.folder / "pki/tokens").iterdir()
+    assert mode(kept) == 0o600
+    assert secret not in kept.name + kept.read_text()
+    name, ends = kept.read_text().split()
+    kept.write_text(f"{name}\n{int(ends) - 10}\n") # it has ended
+    bad(house.join(token), "the token has ended")
+    bad(house.join(token), "no such token")
+
+
+def test_another_authority_learns_nothing(box):
+    house = House(box)
+    real = house.token("edge-2")
+    good(box.run("pki", "init", "--dir", "other"))
+    other = good(box.run("pki", "token", "edge-2", "--dir", "other")).strip()
+    # The fingerprint of the token is not that of the manager: as with somebody in the middle.
+    done = house.join(".".join([*real.split(".")[:2], *other.split(".")[2:]]))
+    bad(done, "cannot connect to")
+    assert house.counter("handshakes_failed_total") == 1
+    assert house.counter("joins_refused_total") == 0 # the secret was not told
+    good(house.join(real))
+
+
+def test_a_server_that_is_not_the_manager(box):
+    house = House(box)
+    done = house.join(house.token("edge-2"), "--manager-name", "edge-7")
+    bad(done, "hostname mismatch")
+
+
+def test_malformed_tokens(box):
+    for token in ("", "x", "fj1.00.00.name", "fj1." + "0" * 32 + "." + "0" * 64 + "."):
+        bad(box.run("join", "--manager", "127.0.0.1:1", "--token", token), "--token", 2)
+
+
+def test_tokens_by_the_managers_admin(box):
+    secret = good(box.run("pki", "secret"))
+    token, digest = re.findall(r"[0-9a-f]{64}", secret)
+    house = House(box, users=[{"role": "admin", "token-sha256": digest}])
+    box.write("token", token + "\n")
+    made = subprocess.run(
+        ["curl", "-sS", "--cacert", "pki/ca.pem", "-X", "POST", "-H",
+         f"Authorization: Bearer {token}", f"https://{house.tcp}/tokens?name=edge-3&seconds=60"],
+        cwd=box.folder, capture_output=True, check=True, text=True).stdout
+    good(house.join(json.loads(made)["token"]), "joined as edge-3")
+    refused = subprocess.run(
+        ["curl", "-sS", "--cacert", "pki/ca.pem", "-X", "POST", "-o", "/dev/null", "-w",
+         "%{http_code}", f"https://{house.tcp}/tokens?name=edge-4"],
+        cwd=box.folder, capture_output=True, check=True, text=True).stdout
+    assert refused == "401"
+
+
+@pytest.mark.parametrize("body", ["", "{}", "[]", '{"token": "x", "request": "nonsense"}',
+                                  '{"token": 7, "request": 8}'])
+def test_join_takes_nothing_else(box, body):
+    house = House(box)
+    done = subprocess.run(
+        ["curl", "-sS", "--cacert", "pki/ca.pem", "-o", "/dev/null", "-w", "%{http_code}",
+         "--data-binary", body, f"https://{house.tcp}/join"],
+        cwd=box.folder, capture_output=True, check=True, text=True).stdout
+    assert done in ("400", "403")
+    assert house.counter("joins_total") == 0
