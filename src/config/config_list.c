@@ -27,6 +27,7 @@ FOLLOWS(struct config, clusters, cluster_count);
 FOLLOWS(struct config, pools, pool_count);
 FOLLOWS(struct config_manager, listen, listen_count);
 FOLLOWS(struct config_cluster, members, member_count);
+FOLLOWS(struct config_scale, windows, window_count);
 FOLLOWS(struct config_pool, servers, server_count);
 FOLLOWS(struct config_pool, command, command_count);
 FOLLOWS(struct config_route, header_name, header_value);
