@@ -24,6 +24,9 @@
 struct simulation {
     struct policy_model_settings model;
     struct policy_settings policy;
+    struct policy_window windows[CONFIG_WINDOWS_MAX];
+    size_t window_count;
+    struct config *config; /* what the windows are of; NULL: none */
     struct cli_trace trace;
     double hours;
     float need[CLI_SIMULATE_COLUMNS];
@@ -63,7 +66,11 @@ desire(const struct simulation *simulation, struct driver *driver,
         .startup_s = view->last_startup_s,
         .drain_s = simulation->model.drain_s,
     };
-    policy_tick(&simulation->policy, &driver->state, &seen, &decision);
+    struct policy_settings settings = simulation->policy;
+    policy_schedule(simulation->windows, simulation->window_count,
+                    (int64_t)(simulation->trace.begin_s + view->at_s),
+                    (int64_t)view->last_startup_s, &settings);
+    policy_tick(&settings, &driver->state, &seen, &decision);
     if (decision.verdict != POLICY_HOLD)
         driver->state.changed_at_us = seen.now_us;
     if (decision.verdict == POLICY_ALLOCATE)
@@ -163,7 +170,7 @@ print_table(const struct simulation *simulation)
 
 struct wishes {
     const char *file, *cluster, *startup, *drain, *goal, *capacity, *peak, *seed, *min, *max,
-        *jitter, *plot;
+        *jitter, *plot, *begin;
     const char *policies[POLICY_KIND_COUNT];
     size_t policy_count;
     bool no_picture;
@@ -198,6 +205,20 @@ take_count(const char *option, const char *text, uint64_t low, uint64_t high, ui
     return true;
 }
 
+static void
+take_windows(const struct config_scale *scale, struct simulation *simulation)
+{
+    for (size_t i = 0; i < scale->window_count; i++)
+        simulation->windows[simulation->window_count++] = (struct policy_window){
+            .cron = &scale->windows[i].cron,
+            .zone = scale->windows[i].zone,
+            .for_s = scale->windows[i].for_us / FR_US_PER_S,
+            .min = scale->windows[i].min,
+            .max = scale->windows[i].max,
+            .words = scale->windows[i].words,
+        };
+}
+
 /* The limits and levels of a configured cluster: the one named, else the first that scales. */
 static int
 take_file(const struct wishes *wishes, struct simulation *simulation)
@@ -224,11 +245,12 @@ take_file(const struct wishes *wishes, struct simulation *simulation)
         simulation->policy.step_max = scale->step_max;
         simulation->policy.min = simulation->model.min = scale->min;
         simulation->policy.max = scale->max;
+        take_windows(scale, simulation);
     } else {
         status = cli_usage("simulate", "%s has no %s that scales", wishes->file,
                            wishes->cluster ? wishes->cluster : "cluster");
     }
-    config_free(&config);
+    simulation->config = config;
     return status;
 }
 
@@ -317,6 +339,14 @@ simulate_file(const char *path, const struct wishes *wishes, struct simulation *
         return status;
     if (!cli_trace_read(path, simulation->model.dt_s, &simulation->trace))
         return CLI_FAILED;
+    int64_t begin_us;
+    if (wishes->begin && !fr_time_parse_iso(fr_view_of(wishes->begin), &begin_us))
+        return cli_usage("simulate",
+                         "--begin: found \"%s\", expected a time such as "
+                         "2026-11-23T00:00:00Z",
+                         wishes->begin);
+    if (wishes->begin)
+        simulation->trace.begin_s = (double)begin_us / 1e6;
     if (!scale_rates(wishes, simulation, model))
         return CLI_USAGE;
     simulation->hours = (double)simulation->trace.count * simulation->model.dt_s / 3600;
@@ -364,6 +394,8 @@ cli_simulate(int argc, char **argv)
         {"--max", NULL, .text = &wishes.max, .words = "members (twice the peak)"},
         {"--jitter", NULL, .text = &wishes.jitter, .words = "of start-ups, in percent (20)"},
         {"--seed", NULL, .text = &wishes.seed, .words = "of chance (1)"},
+        {"--begin", NULL, .text = &wishes.begin,
+         .words = "when the first second was, for a schedule (as logged; 1970)"},
         {"--plot", NULL, .text = &wishes.plot, .words = "write an .svg or .html"},
         {"--no-picture", NULL, .flag = &wishes.no_picture, .words = "the table only"},
         {.name = NULL},
@@ -379,6 +411,8 @@ cli_simulate(int argc, char **argv)
         memset(simulation, 0, sizeof(*simulation));
         status = simulate_file(argv[i], &wishes, simulation, model);
         cli_trace_fini(&simulation->trace);
+        if (simulation->config)
+            config_free(&simulation->config);
     }
     fr_free(model);
     fr_free(simulation);

@@ -17,6 +17,7 @@
 struct cli_trace {
     double *rate;
     size_t count, capacity;
+    double begin_s;         /* of the first tick, since 1970; of a CSV as its first column has it */
     uint64_t lines_skipped; /* of an access log: not understood */
 };
 
@@ -28,8 +29,8 @@ void cli_trace_fini(struct cli_trace *trace);
 struct cli_run {
     const char *name;
     struct policy_model_totals totals;
-    double hours;      /* server-hours */
-    double viol_share; /* of all requests: slow or refused */
+    double hours;                        /* server-hours */
+    double viol_share;                   /* of all requests: slow or refused */
     float members[CLI_SIMULATE_COLUMNS]; /* ready ones, the mean of each column */
 };
 

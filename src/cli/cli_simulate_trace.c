@@ -123,8 +123,10 @@ take_log_line(struct reader *reader, const char *line, size_t len)
         reader->trace->lines_skipped++;
         return true;
     }
-    if (!reader->is_begun)
+    if (!reader->is_begun) {
         reader->first_s = at_s;
+        reader->trace->begin_s = (double)at_s;
+    }
     reader->is_begun = true;
     double tick = at_s > reader->first_s ? (double)(at_s - reader->first_s) / reader->dt_s : 0;
     if (tick >= CLI_SIMULATE_TICKS_MAX || !grow(reader->trace, (size_t)tick + 1))
@@ -172,9 +174,9 @@ spread_samples(struct reader *reader)
         return complain(reader, "expected at least two lines \"seconds,rate\"");
     double interval_s = reader->interval_s > 0 ? reader->interval_s : s[1].at_s - s[0].at_s;
     double ticks = (s[last].at_s + interval_s - s[0].at_s) / reader->dt_s;
-    if (!(ticks >= 1) || ticks > CLI_SIMULATE_TICKS_MAX ||
-        !grow(reader->trace, (size_t)ticks))
+    if (!(ticks >= 1) || ticks > CLI_SIMULATE_TICKS_MAX || !grow(reader->trace, (size_t)ticks))
         return complain(reader, "no tick, or more than a year of them");
+    reader->trace->begin_s = fmax(-1e11, fmin(1e11, s[0].at_s));
     for (size_t i = 0; i < reader->trace->count; i++) {
         double x = s[0].at_s + ((double)i + 0.5) * reader->dt_s - interval_s / 2;
         while (j < last && s[j + 1].at_s <= x)

@@ -10,6 +10,7 @@
 #ifndef CONFIG_H
 #define CONFIG_H
 
+#include "base/fr_cron.h"
 #include "base/fr_err.h"
 #include "base/fr_view.h"
 #include "config/config_diag.h"
@@ -235,6 +236,17 @@ enum config_scale_policy {
 };
 enum config_scale_mode { CONFIG_MODE_OBSERVE, CONFIG_MODE_SUPERVISED, CONFIG_MODE_AUTO };
 
+#define CONFIG_WINDOWS_MAX 64 /* of a cluster's schedule */
+struct config_window {        /* of a schedule */
+    char *at;                 /* as fr_cron_parse reads it */
+    char *zone_name;          /* of the tz database; default UTC */
+    int64_t for_us;
+    uint32_t min, max; /* members; 0: says nothing of it */
+    struct fr_cron cron;
+    struct fr_zone *zone;
+    char *words; /* "0 8 * * mon-fri Europe/Berlin" */
+};
+
 struct config_scale {
     bool enabled;
     enum config_scale_policy policy;
@@ -253,6 +265,8 @@ struct config_scale {
     int64_t cooldown_down_us;     /* after any change; default 30 s */
     uint32_t step_max;            /* servers asked for at once; default 4 */
     unsigned relief;              /* set of enum config_relief at the upper level; default both */
+    struct config_window *windows;
+    size_t window_count;
 };
 
 struct config_timeouts {

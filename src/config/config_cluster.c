@@ -58,6 +58,7 @@ config_cluster_unref(struct config_cluster **cluster_ptr)
     fr_free(cluster->health.host);
     fr_free(cluster->utilization.agent_check);
     config__member_tls_free(&cluster->tls);
+    config__windows_free(&cluster->scale.windows, &cluster->scale.window_count);
     fr_free(cluster);
 }
 
@@ -143,6 +144,7 @@ check_scale(struct config__reader *reader, const struct config_node *node,
                         "%s.scale has no from, expected the name of a pool (or relief: [weight])",
                         reader->where);
     }
+    config__check_windows(reader, node, scale);
     if (scale->min > scale->max) {
         place = config__place(node, config__given(node, "scale.min") ? "scale.min" : "scale.max");
         config_diag_add(reader->diag, place->line, place->column,

@@ -69,6 +69,7 @@ static const char *const sentences[CONFIG_TYPE_COUNT_OF] = {
         "a network (10.0.0.0/8, 2001:db8::/32, an address, or unix:) or a list of them",
     [CONFIG_TYPE_LISTEN] = "an address (HOST:PORT, :PORT or unix:PATH), a mapping with address, or "
                            "a list of them",
+    [CONFIG_TYPE_WINDOWS] = "a list of mappings with at, for, and min or max",
     [CONFIG_TYPE_CERTIFICATES] = "a list of mappings with certificate and key",
     [CONFIG_TYPE_MEMBERS] = "a list of addresses (HOST:PORT or unix:PATH) or mappings with address",
     [CONFIG_TYPE_ROUTES] = "a list of routes",

@@ -29,6 +29,7 @@ FOLLOWS(struct config_manager, listen, listen_count);
 FOLLOWS(struct config_manager, peers, peer_count);
 FOLLOWS(struct config_users, list, count);
 FOLLOWS(struct config_cluster, members, member_count);
+FOLLOWS(struct config_scale, windows, window_count);
 FOLLOWS(struct config_pool, servers, server_count);
 FOLLOWS(struct config_pool, command, command_count);
 FOLLOWS(struct config_route, header_name, header_value);

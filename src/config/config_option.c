@@ -50,10 +50,15 @@ const char *
 config__scope_name(enum config__scope scope)
 {
     static const char *const names[CONFIG_SCOPE_COUNT] = {
-        [CONFIG_SCOPE_FILE] = "file",       [CONFIG_SCOPE_LISTEN] = "listener",
-        [CONFIG_SCOPE_ROUTE] = "route",     [CONFIG_SCOPE_MEMBER] = "member",
-        [CONFIG_SCOPE_CLUSTER] = "cluster", [CONFIG_SCOPE_POOL] = "pool",
-        [CONFIG_SCOPE_CERTIFICATE] = "certificate", [CONFIG_SCOPE_PEER] = "peer",
+        [CONFIG_SCOPE_FILE] = "file",
+        [CONFIG_SCOPE_LISTEN] = "listener",
+        [CONFIG_SCOPE_ROUTE] = "route",
+        [CONFIG_SCOPE_MEMBER] = "member",
+        [CONFIG_SCOPE_CLUSTER] = "cluster",
+        [CONFIG_SCOPE_POOL] = "pool",
+        [CONFIG_SCOPE_CERTIFICATE] = "certificate",
+        [CONFIG_SCOPE_WINDOW] = "window",
+        [CONFIG_SCOPE_PEER] = "peer",
         [CONFIG_SCOPE_USER] = "user",
     };
     return names[scope];

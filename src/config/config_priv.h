@@ -28,6 +28,7 @@ enum config__scope {
     CONFIG_SCOPE_CERTIFICATE,
     CONFIG_SCOPE_ROUTE,
     CONFIG_SCOPE_MEMBER,
+    CONFIG_SCOPE_WINDOW,
     CONFIG_SCOPE_CLUSTER,
     CONFIG_SCOPE_POOL,
     CONFIG_SCOPE_PEER,
@@ -41,6 +42,7 @@ enum config__scope {
 #define CONFIG_STRUCT_CERTIFICATE struct config_certificate
 #define CONFIG_STRUCT_ROUTE struct config_route
 #define CONFIG_STRUCT_MEMBER struct config_member
+#define CONFIG_STRUCT_WINDOW struct config_window
 #define CONFIG_STRUCT_CLUSTER struct config_cluster
 #define CONFIG_STRUCT_POOL struct config_pool
 #define CONFIG_STRUCT_PEER struct config_peer
@@ -84,6 +86,7 @@ enum config__type {
     CONFIG_TYPE_LISTEN,
     CONFIG_TYPE_CERTIFICATES,
     CONFIG_TYPE_MEMBERS,
+    CONFIG_TYPE_WINDOWS,
     CONFIG_TYPE_ROUTES,
     CONFIG_TYPE_CLUSTERS,
     CONFIG_TYPE_POOLS,
@@ -326,6 +329,17 @@ void config__check_sticky(struct config__reader *reader, const struct config_nod
 bool config__name_check(struct config__reader *reader, struct fr_view name,
                         const struct config_node *node, const char *what);
 void config__members_free(struct config_member **members, size_t *count);
+
+/* ---- config_window.c ------------------------------------------------------------------------- */
+
+bool config__parse_windows(struct config__reader *reader, const struct config__row *row,
+                           const struct config_node *node, void *field);
+enum fr_err config__print_windows(const struct config__row *row, const void *field,
+                                  struct fr_buf *out);
+void config__windows_free(struct config_window **windows, size_t *count);
+/* What the windows and the limits of the cluster must agree on. */
+void config__check_windows(struct config__reader *reader, const struct config_node *node,
+                           const struct config_scale *scale);
 
 /* ---- config_network.c ------------------------------------------------------------------------ */
 

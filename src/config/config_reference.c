@@ -41,6 +41,7 @@ static const char *const titles[CONFIG_SCOPE_COUNT] = {
     [CONFIG_SCOPE_CERTIFICATE] = "A certificate (an item of `tls.certificates`)",
     [CONFIG_SCOPE_ROUTE] = "A route (an item of `routes`)",
     [CONFIG_SCOPE_MEMBER] = "A member (an item of `members` and `servers`)",
+    [CONFIG_SCOPE_WINDOW] = "A window (an item of `scale.schedule`)",
     [CONFIG_SCOPE_CLUSTER] = "A cluster (a value of `clusters`)",
     [CONFIG_SCOPE_POOL] = "A pool (a value of `pools`)",
     [CONFIG_SCOPE_PEER] = "A peer (an item of `manager.peers`)",

@@ -113,6 +113,8 @@ lists_of(const struct config__row *row)
     case CONFIG_TYPE_MEMBERS:
         return json_pack("{s:s, s:{s:[{s:s}, {s:s}]}}", "type", "array", "items", "anyOf", "type",
                          "string", "$ref", "#/$defs/member");
+    case CONFIG_TYPE_WINDOWS:
+        return json_pack("{s:s, s:o}", "type", "array", "items", reference("window"));
     case CONFIG_TYPE_CERTIFICATES:
         return json_pack("{s:s, s:o}", "type", "array", "items", reference("certificate"));
     case CONFIG_TYPE_ROUTES:
@@ -176,6 +178,7 @@ value_of(const struct config__row *row)
     case CONFIG_TYPE_HEADERS:
     case CONFIG_TYPE_LISTEN:
     case CONFIG_TYPE_CERTIFICATES:
+    case CONFIG_TYPE_WINDOWS:
     case CONFIG_TYPE_MEMBERS:
     case CONFIG_TYPE_ROUTES:
     case CONFIG_TYPE_CLUSTERS:
@@ -241,6 +244,7 @@ static const struct {
     {CONFIG_SCOPE_CERTIFICATE, "certificate"},
     {CONFIG_SCOPE_ROUTE, "cluster, redirect, respond, files"},
     {CONFIG_SCOPE_MEMBER, "address"},
+    {CONFIG_SCOPE_WINDOW, "at"},
     {CONFIG_SCOPE_CLUSTER, ""},
     {CONFIG_SCOPE_POOL, "provider"},
     {CONFIG_SCOPE_PEER, "name"},
@@ -257,8 +261,8 @@ require_one(json_t *definition, const char *required)
     }
     json_t *choices = json_array();
     while (config__word_next(&rest, &word))
-        (void)json_array_append_new(
-            choices, json_pack("{s:[s%]}", "required", word.ptr, (size_t)word.len));
+        (void)json_array_append_new(choices,
+                                    json_pack("{s:[s%]}", "required", word.ptr, (size_t)word.len));
     (void)json_object_set_new(definition, "oneOf", choices);
 }
 

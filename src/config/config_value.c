@@ -381,6 +381,7 @@ const struct config__type_ops config__types[CONFIG_TYPE_COUNT_OF] = {
     [CONFIG_TYPE_ENVIRONMENT] = {"variables", config__parse_environment, config__print_environment},
     [CONFIG_TYPE_NETWORKS] = {"networks", config__parse_networks, NULL},
     [CONFIG_TYPE_LISTEN] = {"listeners", config__parse_listen, NULL},
+    [CONFIG_TYPE_WINDOWS] = {"windows", config__parse_windows, config__print_windows},
     [CONFIG_TYPE_CERTIFICATES] = {"certificates", config__parse_certificates, NULL},
     [CONFIG_TYPE_MEMBERS] = {"members", config__parse_members, config__print_members},
     [CONFIG_TYPE_ROUTES] = {"routes", config__parse_routes, NULL},

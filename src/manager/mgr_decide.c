@@ -19,13 +19,15 @@
 #define WEIGHT_DEFAULT 100
 
 static struct policy_settings
-settings_of(const struct mgr *mgr, const struct config_scale *scale)
+settings_of(const struct mgr_cluster *cluster)
 {
+    const struct mgr *mgr = cluster->mgr;
+    const struct config_scale *scale = &cluster->config->scale;
     const struct mgr_pool *pool = fr_map_get(mgr->pools, fr_view_of(scale->from));
 
     static_assert((int)CONFIG_POLICY_FORECAST == (int)POLICY_FORECAST, "same order");
     static_assert((int)CONFIG_POLICY_TARGET == (int)POLICY_TARGET, "same order");
-    return (struct policy_settings){
+    struct policy_settings settings = {
         .kind = (enum policy_kind)scale->policy,
         .target = scale->target,
         .spare = scale->spare,
@@ -46,6 +48,8 @@ settings_of(const struct mgr *mgr, const struct config_scale *scale)
         .allocate = (scale->relief & CONFIG_RELIEF_ALLOCATE) != 0 && scale->from[0] != '\0',
         .single = scale->from[0] == '\0',
     };
+    mgr_scale_schedule(cluster, &settings);
+    return settings;
 }
 
 /* The configured weight: of the cluster's own members, else of the pool's servers. */
@@ -78,8 +82,8 @@ observe(const struct mgr_series *series, int64_t now_us, struct policy_member *o
     struct mgr *mgr = member->cluster->mgr;
     const struct config_scale *scale = &member->cluster->config->scale;
     struct mgr_load load = mgr_member_load(member, now_us);
-    const struct mgr_request *asked = mgr_request_pending(
-        mgr, series->view->source, member->cluster, WIRE_WEIGHT, member->id);
+    const struct mgr_request *asked =
+        mgr_request_pending(mgr, series->view->source, member->cluster, WIRE_WEIGHT, member->id);
     /* What the responsible server says counts: an operator may have set it there. */
     uint32_t normal =
         series->weight_normal != UINT32_MAX ? series->weight_normal : weight_normal(member);
@@ -138,7 +142,7 @@ mgr_decide_flush(struct mgr_cluster *cluster)
 
     if (!cluster->is_hold_dirty || !cluster->config)
         return;
-    struct policy_settings settings = settings_of(cluster->mgr, &cluster->config->scale);
+    struct policy_settings settings = settings_of(cluster);
     hold_sentence(&settings, &cluster->hold, cluster->hold_verdict, sentence);
     mgr_journal_repeat(cluster->mgr->journal, cluster->hold_row, cluster->hold_repeats,
                        cluster->hold_last_wall_us, &cluster->hold, sentence);
@@ -229,7 +233,7 @@ void
 mgr_decide_act(struct mgr_cluster *cluster, const struct policy_decision *decision)
 {
     struct mgr *mgr = cluster->mgr;
-    const struct policy_settings settings = settings_of(mgr, &cluster->config->scale);
+    const struct policy_settings settings = settings_of(cluster);
     char sentence[MGR_SENTENCE_BYTES];
     struct wire_request_id id = {0};
     struct mgr_member *member = mgr_member_find(cluster, fr_view_of(decision->member));
@@ -302,7 +306,7 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
         observe(view->series[i], now_us, &mgr->scratch[count++]);
         starting += view->series[i]->state == MGR_STATE_STARTING;
     }
-    struct policy_settings settings = settings_of(cluster->mgr, &cluster->config->scale);
+    struct policy_settings settings = settings_of(cluster);
     mgr_request_count(mgr, cluster, &state->pending_up, &state->pending_down);
     /* What was asked for and is shown as starting already is counted among the members. */
     state->pending_up = state->pending_up > starting ? state->pending_up - starting : 0;
@@ -346,9 +350,12 @@ step_words(const struct config_edge_relief *relief, uint32_t step)
     if (step == 0 || step > relief->step_count)
         return "none";
     switch (relief->steps[step - 1]) {
-    case CONFIG_STEP_STALE: return "serve stale";
-    case CONFIG_STEP_HANDOVER: return "hand over";
-    case CONFIG_STEP_SHED: return "shed";
+    case CONFIG_STEP_STALE:
+        return "serve stale";
+    case CONFIG_STEP_HANDOVER:
+        return "hand over";
+    case CONFIG_STEP_SHED:
+        return "shed";
     }
     return "none";
 }
@@ -377,8 +384,8 @@ mgr_decide_relief(struct mgr_source *source)
         .steps = (uint32_t)relief->step_count,
     };
     uint32_t before = source->relief.step;
-    if (!policy_relief(&settings, &source->relief, utilization,
-                       mgr_source_is_stale(source, now_us), now_us, &step))
+    if (!policy_relief(&settings, &source->relief, utilization, mgr_source_is_stale(source, now_us),
+                       now_us, &step))
         return;
     (void)snprintf(sentence, sizeof(sentence), "relieve step %u (%s): %s at %.2f, %s level %.2f",
                    step, step_words(relief, step), source->id, utilization,

@@ -442,6 +442,7 @@ void mgr_request_free_all(struct mgr *mgr);
 bool mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_traffic *out);
 /* What the configured policy remembers is there, and nothing else is. */
 void mgr_scale_prepare(struct mgr_cluster *cluster);
+void mgr_scale_schedule(const struct mgr_cluster *cluster, struct policy_settings *settings);
 /* Mode supervised: notes what is proposed. Returns the word for what becomes of it now. */
 const char *mgr_scale_propose(struct mgr_cluster *cluster, const struct policy_decision *decision,
                               int64_t now_us);

@@ -49,14 +49,13 @@ count_view(struct mgr_view *view, int64_t now_us, double goal_ms, struct count *
     if (mgr_source_is_stale(view->source, now_us) || view->ticked_at_us == 0 || passed_us <= 0)
         count->rate = (double)NAN;
     else if (view->requests >= view->requests_ticked)
-        count->rate +=
-            (double)(view->requests - view->requests_ticked) / ((double)passed_us / 1e6);
+        count->rate += (double)(view->requests - view->requests_ticked) / ((double)passed_us / 1e6);
     else
         count->rate = (double)NAN; /* its process began anew: the next tick knows more */
     count->waiting += (double)view->waiting;
     for (size_t i = 0; i < view->series_count; i++) {
-        double late = late_share((double)view->series[i]->p50_ms, (double)view->series[i]->p99_ms,
-                                 goal_ms);
+        double late =
+            late_share((double)view->series[i]->p50_ms, (double)view->series[i]->p99_ms, goal_ms);
         if (isnan(late))
             continue;
         count->late += late;
@@ -76,9 +75,9 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
     if (!is_first && now_us - cluster->tick_at_us < TICK_US)
         return false;
     cluster->tick_at_us = now_us;
-    FR_LIST_EACH (&cluster->views, node)
-        count_view(FR_CONTAINER(node, struct mgr_view, cluster_link), now_us,
-                   (double)config->scale.goal_us / 1e3, &count);
+    FR_LIST_EACH(&cluster->views, node)
+    count_view(FR_CONTAINER(node, struct mgr_view, cluster_link), now_us,
+               (double)config->scale.goal_us / 1e3, &count);
     if (is_first)
         return false; /* a rate needs two looks */
     *out = (struct policy_traffic){
@@ -108,6 +107,28 @@ mgr_scale_prepare(struct mgr_cluster *cluster)
         fr_free(cluster->policy.forecast);
         cluster->policy.forecast = NULL;
     }
+}
+
+/* What the clock says of min and max. */
+void
+mgr_scale_schedule(const struct mgr_cluster *cluster, struct policy_settings *settings)
+{
+    const struct config_scale *scale = &cluster->config->scale;
+    struct policy_window windows[CONFIG_WINDOWS_MAX];
+    size_t count = 0;
+
+    for (; count < scale->window_count; count++)
+        windows[count] = (struct policy_window){
+            .cron = &scale->windows[count].cron,
+            .zone = scale->windows[count].zone,
+            .for_s = scale->windows[count].for_us / 1000000,
+            .min = scale->windows[count].min,
+            .max = scale->windows[count].max,
+            .words = scale->windows[count].words,
+        };
+    if (count > 0)
+        policy_schedule(windows, count, loop_wall_us(cluster->mgr->loop) / 1000000,
+                        (int64_t)cluster->startup_s, settings);
 }
 
 /* ---- a person's word ------------------------------------------------------------------------ */

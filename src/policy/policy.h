@@ -10,6 +10,7 @@
 #ifndef POLICY_H
 #define POLICY_H
 
+#include "base/fr_cron.h"
 #include "base/fr_err.h"
 #include "base/fr_view.h"
 
@@ -40,11 +41,11 @@ FR_MUST_USE bool policy_kind_parse(struct fr_view name, enum policy_kind *out);
 
 struct policy_settings {
     enum policy_kind kind;
-    double target;            /* of utilization, for POLICY_TARGET; 0: a default */
-    uint32_t spare;           /* members beyond what the engine wants */
-    double flaps_per_hour;    /* releases, each of which a start may follow; 0: no budget */
+    double target;             /* of utilization, for POLICY_TARGET; 0: a default */
+    uint32_t spare;            /* members beyond what the engine wants */
+    double flaps_per_hour;     /* releases, each of which a start may follow; 0: no budget */
     double changes_per_minute; /* members started or released; 0: none */
-    double upper, lower; /* < 0: not set */
+    double upper, lower;       /* < 0: not set */
     int64_t upper_for_us, lower_for_us;
     uint32_t min, max, step_max;
     int64_t cooldown_up_us, cooldown_down_us;
@@ -52,7 +53,22 @@ struct policy_settings {
     bool single;          /* no pool: weights only */
     bool available_known; /* the pool's owner said how many servers it has left */
     uint64_t available;
+    const char *min_words, *max_words; /* of the window that set them; NULL: none did */
 };
+
+/* A floor and a ceiling at certain times; whoever decides, min and max stand. */
+struct policy_window {
+    const struct fr_cron *cron;
+    const struct fr_zone *zone;
+    int64_t for_s;
+    uint32_t min, max; /* 0: says nothing of it */
+    const char *words;
+};
+/* Of the windows open at wall_s the highest min and the lowest max, where they go beyond those of
+ * the settings. A min counts ahead_s before its window opens, so that its members are there in
+ * time. min wins over max. */
+void policy_schedule(const struct policy_window *windows, size_t count, int64_t wall_s,
+                     int64_t ahead_s, struct policy_settings *settings);
 
 #define POLICY_TARGET_SLICES 30
 
@@ -102,7 +118,7 @@ struct policy_observation {
     uint32_t starting, draining;
     uint32_t stale; /* of the ready: without a usable number */
     uint32_t usable;
-    uint32_t removable; /* of the usable: came from a pool */
+    uint32_t removable;        /* of the usable: came from a pool */
     double sum, mean, highest; /* over the usable; mean and highest NaN if there are none */
     const struct policy_member *highest_member; /* NULL: not known one by one */
     struct policy_traffic traffic;
@@ -142,9 +158,9 @@ struct policy_decision {
     uint32_t ready, starting, draining, stale;
     double mean, highest; /* utilization over ready members with a number; NaN if none */
     char highest_id[POLICY_ID_BYTES];
-    double after;    /* mean after the removal that was considered; NaN if none */
-    uint32_t needed; /* members that the load needs at the target level */
-    int64_t wait_us; /* how long until a wait or cooldown ends */
+    double after;     /* mean after the removal that was considered; NaN if none */
+    uint32_t needed;  /* members that the load needs at the target level */
+    int64_t wait_us;  /* how long until a wait or cooldown ends */
     uint32_t desired; /* members, ready and starting, after this */
     /* of an engine that looks ahead; 0: it does not */
     double rate, forecast, margin; /* requests/s now, expected; capacity held for one expected */

@@ -287,6 +287,10 @@ policy_sentence(const struct policy_settings *settings, const struct policy_deci
         say(&words, ", %u draining", decision->draining);
     if (decision->stale > 0)
         say(&words, ", %u stale", decision->stale);
+    if (settings->min_words)
+        say(&words, "; scheduled: at least %u (%.80s)", settings->min, settings->min_words);
+    if (settings->max_words)
+        say(&words, "; scheduled: at most %u (%.80s)", settings->max, settings->max_words);
     size_t len = words.len;
     if (len >= out_bytes) {
         len = out_bytes - 1;

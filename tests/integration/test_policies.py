@@ -78,3 +78,15 @@ def test_forecast_learns_and_grows(box):
     load.assert_clean()
     text = why(box, edge)
     assert "requests/s in" in text and "a member does" in text, text
+
+
+def test_schedule_lifts_the_floor_while_its_window_is_open(box):
+    always = {"at": "* * * * *", "for": "1h", "zone": "Europe/Berlin", "min": 2}
+    never = {"at": "0 0 29 2 *", "for": "1min", "max": 2}
+    edge = pair(box, spares=3, schedule=[always, never])
+    ready(box, "web", 1)
+    text = why(box, edge)
+    assert "scheduled: at least 2 (* * * * * Europe/Berlin)" in text, text
+    # It is idle, and yet stays at the floor.
+    hold("nothing is given back", lambda: len(allocated(box)) == 1, 2)
+    assert "the minimum is 2" in why(box, edge)

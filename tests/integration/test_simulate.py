@@ -132,3 +132,26 @@ def test_decide_speaks_its_protocol():
     assert done.returncode == 0 and len(answers) == 201
     assert answers[99] < answers[199] and answers[200] == answers[199]
     assert "line 202" in done.stderr
+
+
+def test_schedule_of_a_file_holds_by_the_recordings_clock(tmp_path):
+    log = tmp_path / "rate.csv"
+    log.write_text("# interval_s: 60\nseconds,rate\n"
+                   + "".join("%d,50\n" % (60 * i) for i in range(240)))
+    config = tmp_path / "freshet.yaml"
+    window = "{ at: '0 9 * * *', for: 1h, zone: Europe/Berlin, min: 5 }"
+    config.write_text("manager: { listen: 'unix:m.sock' }\nlisten: 127.0.0.1:0\nroutes: [{ cluster: web }]\n"
+                      "clusters: { web: { members: ['127.0.0.1:9'],"
+                      " scale: { from: p, max: 9, schedule: [%s] } } }\n"
+                      "pools: { p: { provider: static, servers: ['127.0.0.1:8'] } }\n" % window)
+    hours = {}
+    for begin in ("2026-07-01T06:00:00Z", "2026-01-01T06:00:00Z", "2026-07-01T12:00:00Z"):
+        done = run("simulate", log, "-c", config, "-p", "target", "--capacity", 100,
+                   "--begin", begin)
+        assert done.returncode == 0, done.stderr
+        hours[begin[:13]] = table(done.stdout)["target"][1]
+    # Nine o'clock there is 07:00 UTC in summer and 08:00 in winter; past noon it was before.
+    assert hours["2026-07-01T06"] > hours["2026-07-01T12"] + 3
+    assert abs(hours["2026-07-01T06"] - hours["2026-01-01T06"]) < 1
+    done = run("simulate", log, "--begin", "yesterday")
+    assert done.returncode == 2 and "--begin" in done.stderr

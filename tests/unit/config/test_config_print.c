@@ -248,6 +248,19 @@ add_members(struct config_tree *tree, struct config_node *list)
     }
 }
 
+/* A floor that no maximum is below. */
+static void
+add_window(struct config_tree *tree, struct config_node *window)
+{
+    add_scalar(tree, window, FR_VIEW("at"),
+               fr_xstrdup(coin() ? "0 8 * * mon-fri" : "*/5 1,2 3 4 *"));
+    add_scalar(tree, window, FR_VIEW("for"),
+               fr_xprintf("%llus", (unsigned long long)between(60, 9999)));
+    add_scalar(tree, window, FR_VIEW("min"), fr_xstrdup("1"));
+    if (coin())
+        add_scalar(tree, window, FR_VIEW("zone"), fr_xstrdup(coin() ? "Europe/Berlin" : "UTC"));
+}
+
 static void
 add_value(struct config_tree *tree, struct config_node *parent, const struct config__row *row)
 {
@@ -256,6 +269,11 @@ add_value(struct config_tree *tree, struct config_node *parent, const struct con
     switch (row->type) {
     case CONFIG_TYPE_MEMBERS:
         add_members(tree, add(tree, parent, CONFIG_SEQUENCE, key, ""));
+        break;
+    case CONFIG_TYPE_WINDOWS:
+        node = add(tree, parent, CONFIG_SEQUENCE, key, "");
+        for (uint64_t left = between(0, 3); left > 0; left--)
+            add_window(tree, add(tree, node, CONFIG_MAPPING, NO, ""));
         break;
     case CONFIG_TYPE_FLAGS:
         node = add(tree, parent, CONFIG_SEQUENCE, key, "");
