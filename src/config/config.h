@@ -352,6 +352,7 @@ struct config_listen {
     unsigned line;
     struct config_listen_tls tls;
     bool proxy_protocol; /* connections begin with a PROXY header */
+    bool http2;          /* default true */
 };
 
 struct config_cache {
@@ -385,6 +386,12 @@ struct config_limits {
     uint64_t read_rate;               /* likewise of a client that reads; default 500 */
     uint32_t requests_per_connection; /* default 100000 */
     uint32_t connections_per_address; /* of all workers; 0: any; default 0 */
+    /* of one HTTP/2 connection */
+    uint32_t h2_streams;           /* at once; default 100 */
+    uint32_t h2_stream_window;     /* bytes of a body that wait; default 256 KiB */
+    uint32_t h2_connection_window; /* ... of all its bodies; default 1 MiB */
+    uint32_t h2_resets;            /* in one go; default 100 */
+    uint32_t h2_idle_frames;       /* likewise; default 1000 */
 };
 
 struct config_stream {          /* the XML stream's limits */

@@ -138,6 +138,7 @@ config_tls_server(const struct config_listen *listen, struct tls_tickets *ticket
         .ciphers = tls->ciphers,
         .client_auth = tls->client_auth,
         .client_ca = tls->client_ca,
+        .h2 = listen->http2,
         .tickets = tickets,
     };
     enum fr_err err = tls_server_new(&options, out, out_why);

@@ -38,6 +38,15 @@ put_format(struct line *line, const char *format, ...)
 }
 
 static void
+put_protocol(struct line *line, const struct proxy_log_record *record)
+{
+    if (record->http2)
+        put(line, FR_VIEW("HTTP/2"));
+    else
+        put_format(line, "HTTP/1.%u", record->version_minor);
+}
+
+static void
 put_escaped(struct line *line, struct fr_view text, const char *format)
 {
     size_t from = 0;
@@ -101,8 +110,10 @@ format_common(struct line *line, const struct proxy_log_record *record)
         put(line, FR_VIEW(" "));
     }
     put_escaped(line, text_of(record, PROXY_LOG_TARGET), "\\x%02X");
-    if (method.len > 0)
-        put_format(line, " HTTP/1.%u", record->version_minor);
+    if (method.len > 0) {
+        put(line, FR_VIEW(" "));
+        put_protocol(line, record);
+    }
     put_format(line, "\" %03u %" PRIu64, record->status, record->body_bytes);
 }
 
@@ -119,8 +130,8 @@ put_member(struct line *line, const char *name, struct fr_view text)
 }
 
 static const char *const cache_words[] = {
-    [PROXY_LOG_CACHE_NONE] = "none", [PROXY_LOG_CACHE_HIT] = "hit",
-    [PROXY_LOG_CACHE_STALE] = "stale", [PROXY_LOG_CACHE_MISS] = "miss",
+    [PROXY_LOG_CACHE_NONE] = "none",     [PROXY_LOG_CACHE_HIT] = "hit",
+    [PROXY_LOG_CACHE_STALE] = "stale",   [PROXY_LOG_CACHE_MISS] = "miss",
     [PROXY_LOG_CACHE_BYPASS] = "bypass",
 };
 static const char *const end_words[] = {
@@ -136,25 +147,27 @@ format_json(struct line *line, const struct proxy_log_record *record)
         const char *name;
         enum proxy_log_text text;
     } texts[] = {
-        {"client", PROXY_LOG_ADDRESS},    {"peer", PROXY_LOG_PEER},
-        {"method", PROXY_LOG_METHOD},     {"target", PROXY_LOG_TARGET},
-        {"host", PROXY_LOG_HOST},         {"referer", PROXY_LOG_REFERER},
-        {"user_agent", PROXY_LOG_AGENT},  {"request_id", PROXY_LOG_REQUEST_ID},
-        {"trace_id", PROXY_LOG_TRACE},    {"route", PROXY_LOG_ROUTE},
-        {"cluster", PROXY_LOG_CLUSTER},   {"member", PROXY_LOG_MEMBER},
+        {"client", PROXY_LOG_ADDRESS},   {"peer", PROXY_LOG_PEER},
+        {"method", PROXY_LOG_METHOD},    {"target", PROXY_LOG_TARGET},
+        {"host", PROXY_LOG_HOST},        {"referer", PROXY_LOG_REFERER},
+        {"user_agent", PROXY_LOG_AGENT}, {"request_id", PROXY_LOG_REQUEST_ID},
+        {"trace_id", PROXY_LOG_TRACE},   {"route", PROXY_LOG_ROUTE},
+        {"cluster", PROXY_LOG_CLUSTER},  {"member", PROXY_LOG_MEMBER},
     };
     char iso[FR_TIME_ISO_BYTES];
     fr_time_format_iso(record->wall_us, iso);
     put_format(line, "{\"time\":\"%s\"", iso);
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         put_member(line, texts[i].name, text_of(record, texts[i].text));
-    if (record->lens[PROXY_LOG_METHOD] > 0)
-        put_format(line, ",\"protocol\":\"HTTP/1.%u\",\"scheme\":\"%s\"", record->version_minor,
-                   record->https ? "https" : "http");
+    if (record->lens[PROXY_LOG_METHOD] > 0) {
+        put(line, FR_VIEW(",\"protocol\":\""));
+        put_protocol(line, record);
+        put_format(line, "\",\"scheme\":\"%s\"", record->https ? "https" : "http");
+    }
     put_format(line,
                ",\"status\":%u,\"end\":\"%s\",\"cache\":\"%s\",\"attempts\":%u,\"retries\":%u",
-               record->status, end_words[record->end], cache_words[record->cache],
-               record->attempts, record->attempts > 1 ? record->attempts - 1u : 0u);
+               record->status, end_words[record->end], cache_words[record->cache], record->attempts,
+               record->attempts > 1 ? record->attempts - 1u : 0u);
     put_format(line,
                ",\"request_bytes\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"sent_bytes\":%" PRIu64
                ",\"duration_us\":%" PRId64,

@@ -68,7 +68,7 @@ print_answer(struct proxy_exchange *x, const struct proxy_answer *answer)
 void
 proxy_local_prepare(struct proxy_exchange *x, int status)
 {
-    fr_insist(!x->begun && !loop_send_pending(&x->client->sock));
+    fr_insist(!x->begun && !proxy_client_sending(x->client));
     if (x->expecting || x->worker->draining) /* the body may come or not: nobody can tell */
         x->keep_alive = false;
     skip_request_body(x);

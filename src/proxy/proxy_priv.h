@@ -37,24 +37,24 @@
 #define PROXY_EXCHANGE_MAGIC 0x70657863u
 #define PROXY_UPSTREAM_MAGIC 0x70757073u
 
-#define PROXY_ATTEMPTS_MAX 3    /* members tried for one request, refused connections aside */
-#define PROXY_TRIES_MAX 8       /* ... and with them: a refusal costs next to nothing */
+#define PROXY_ATTEMPTS_MAX 3     /* members tried for one request, refused connections aside */
+#define PROXY_TRIES_MAX 8        /* ... and with them: a refusal costs next to nothing */
 #define PROXY_TRIES_UNSAFE_MAX 2 /* ... of a request that must not be sent twice */
-#define PROXY_PROBE_US 500000   /* how often a member that took no connection is tried */
-#define PROXY_DRIP_US 5000000   /* the least rate of responses is judged over this much waiting */
+#define PROXY_PROBE_US 500000    /* how often a member that took no connection is tried */
+#define PROXY_DRIP_US 5000000    /* the least rate of responses is judged over this much waiting */
 #define PROXY_FAULT_QUIET_US 1000000 /* between two log lines on one fault of one member */
 #define PROXY_INTERIM_MAX 16    /* 1xx responses to one request; past it the member is broken */
 #define PROXY_UPGRADE_BYTES 64  /* protocols offered in one Upgrade; more are not passed on */
 #define PROXY_LINGER_US 2000000 /* how long a closed connection is still read from */
-#define PROXY_HALF_CLOSED_US 5000000 /* of waiting with one who may be gone */
+#define PROXY_HALF_CLOSED_US 5000000   /* of waiting with one who may be gone */
 #define PROXY_LINGER_BYTES_MAX 1048576 /* how much: the client must see the answer, not a reset */
-#define PROXY_UNREAD_BYTES_MAX 16384 /* of an answer: past it, whether it was read is asked */
-#define PROXY_SEND_BYTES_MAX 131072  /* one send of a stored body: progress is judged by sends */
-#define PROXY_KEPT_BUF_BYTES 16384   /* a free-listed buffer that grew larger is let go */
-#define PROXY_FREE_MAX 1024          /* objects kept on one free list */
-#define PROXY_RECLAIM_TRIES_MAX 16   /* idle clients looked at to find one that may be closed */
-#define PROXY_BUDGET_HALF_US 5000000 /* the retry budget looks at the last two of these */
-#define PROXY_BUDGET_FLOOR 30        /* retries that are always allowed in them: 3 a second */
+#define PROXY_UNREAD_BYTES_MAX 16384   /* of an answer: past it, whether it was read is asked */
+#define PROXY_SEND_BYTES_MAX 131072    /* one send of a stored body: progress is judged by sends */
+#define PROXY_KEPT_BUF_BYTES 16384     /* a free-listed buffer that grew larger is let go */
+#define PROXY_FREE_MAX 1024            /* objects kept on one free list */
+#define PROXY_RECLAIM_TRIES_MAX 16     /* idle clients looked at to find one that may be closed */
+#define PROXY_BUDGET_HALF_US 5000000   /* the retry budget looks at the last two of these */
+#define PROXY_BUDGET_FLOOR 30          /* retries that are always allowed in them: 3 a second */
 #define PROXY_HOPS_MAX 16              /* proxies in front of us that are looked through */
 #define PROXY_ADDRESS_BYTES 48         /* an address without a port, and its NUL */
 #define PROXY_CLUSTER_BLOCK 64         /* clusters a block of counters */
@@ -186,6 +186,7 @@ enum proxy_client_state {
     PROXY_CLIENT_IDLE,    /* between requests, nothing of the next one has come */
     PROXY_CLIENT_HEAD,    /* a part of a head has come */
     PROXY_CLIENT_BUSY,    /* an exchange is under way */
+    PROXY_CLIENT_H2,      /* it speaks HTTP/2: see proxy_h2.h */
     PROXY_CLIENT_LINGER,  /* answered and half closed: reading what still comes, unseen */
     PROXY_CLIENT_CLOSED,
 };
@@ -212,14 +213,17 @@ struct proxy_client {
     struct tls_server *tls_next; /* to shake hands with once the PROXY header is read; or NULL */
     struct tls_session *tls;     /* NULL: without */
     char *certificate;           /* lines that tell members of the client's; NULL: it has none */
-    uint64_t serial; /* of this worker's connections, from 1 on */
+    uint64_t serial;             /* of this worker's connections, from 1 on */
     uint32_t address_len;
     char address[PROXY_ADDRESS_BYTES]; /* of it; "" when it has none */
-    bool https;              /* towards a proxy in front, as its PROXY header says */
-    bool sink;               /* nobody: see proxy_sink.c */
-    bool spoken_for_unknown; /* ... which does not say for whom it speaks */
-    bool counted;            /* among the connections of its address */
-    bool trusted;            /* as of settings number trusted_by */
+    bool https;                        /* towards a proxy in front, as its PROXY header says */
+    bool sink;                         /* nobody: see proxy_sink.c */
+    bool stream;                       /* of an HTTP/2 connection: see proxy_h2.h */
+    bool may_h2;                       /* it may yet turn out to speak HTTP/2 */
+    struct proxy_h2 *h2;               /* it does; NULL: it does not */
+    bool spoken_for_unknown;           /* ... which does not say for whom it speaks */
+    bool counted;                      /* among the connections of its address */
+    bool trusted;                      /* as of settings number trusted_by */
     uint32_t trusted_by;
 };
 
@@ -283,7 +287,7 @@ struct proxy_exchange {
     uint32_t tried_count;
     uint32_t refused_count; /* of them, members that refused the connection */
     bool forgiven; /* the try that ends found a kept connection dead, and another is made */
-    bool retried; /* after the request was sent */
+    bool retried;  /* after the request was sent */
     bool stale_retried;
     bool fresh_only; /* no kept connection for this try */
     int64_t sent_us;
@@ -309,7 +313,7 @@ struct proxy_exchange {
     size_t down_sending_bytes;
     void (*after)(struct proxy_exchange *x); /* of the send under way */
     struct loop_timer half_closed; /* runs while nothing was sent to a client that has ended */
-    int fail_status; /* to be answered once the 1xx under way is out; 0: none */
+    int fail_status;               /* to be answered once the 1xx under way is out; 0: none */
     const char *fail_words;
     bool response_keep; /* the member's connection may be used again after this response */
     /* proxy_drip.c: the member's rate while nothing but the member is waited for */
@@ -319,22 +323,22 @@ struct proxy_exchange {
     uint64_t drip_bytes; /* of response_bytes, judged already */
 
     /* the cache */
-    bool cached;         /* its route caches: it looked, and says so in Cache-Status */
-    bool storing;        /* the response may be stored */
-    bool unsafe;         /* success invalidates what is stored for the target */
-    bool validating;     /* the member is asked with the validators of `stale` */
-    bool from_cache;     /* answered from an entry */
-    bool forwarded;      /* ... or not, or not without asking a member */
-    bool stored;         /* ... whose response is being stored */
-    bool collapsed;         /* ... that another request fetched */
-    bool alone;             /* it does not wait for others, nor they for it */
-    bool background;        /* fetched for the cache: has no client, and had none */
-    bool refresh;           /* what answers is stale, and a new one should be fetched */
-    bool select_known;      /* flight_id is of the variant that another response named */
+    bool cached;       /* its route caches: it looked, and says so in Cache-Status */
+    bool storing;      /* the response may be stored */
+    bool unsafe;       /* success invalidates what is stored for the target */
+    bool validating;   /* the member is asked with the validators of `stale` */
+    bool from_cache;   /* answered from an entry */
+    bool forwarded;    /* ... or not, or not without asking a member */
+    bool stored;       /* ... whose response is being stored */
+    bool collapsed;    /* ... that another request fetched */
+    bool alone;        /* it does not wait for others, nor they for it */
+    bool background;   /* fetched for the cache: has no client, and had none */
+    bool refresh;      /* what answers is stale, and a new one should be fetched */
+    bool select_known; /* flight_id is of the variant that another response named */
     struct cache_flight_id flight_id;
     struct cache_flight *flight; /* it leads */
     struct proxy_wait *wait;     /* it waits, or streams what another one fetches */
-    bool stale_on_error;    /* answered stale, because the member gave no answer, or an error */
+    bool stale_on_error; /* answered stale, because the member gave no answer, or an error */
     enum cache_forward forward;
     int member_status;      /* of the member's response, when another answer was given */
     struct fr_buf raw_head; /* the request's own bytes, for what comes later */
@@ -345,7 +349,7 @@ struct proxy_exchange {
     struct cache_policy policy;
     struct cache_filler *filler;
     struct cache_entry *entry;      /* that answers */
-    bool entry_counted;        /* a reference; else our reader holds it */
+    bool entry_counted;             /* a reference; else our reader holds it */
     struct cache_entry *stale;      /* that may, once the member was asked */
     size_t part_index, part_offset; /* of the entry's body, next to send */
     uint64_t part_left;             /* of what is sent of it */
@@ -411,7 +415,7 @@ struct proxy_worker {
     size_t slot_cap;
     struct fr_rand rand;
     struct fr_list clients;
-    struct fr_list sinks; /* clients that are none: proxy_sink.c */
+    struct fr_list sinks;        /* clients that are none: proxy_sink.c */
     struct fr_list idle_clients; /* kept between two requests, longest idle first */
     uint32_t client_count;
     uint32_t socket_count; /* not yet given back by the loop */
@@ -422,10 +426,12 @@ struct proxy_worker {
     struct loop_timer drain_timer;
     struct proxy_drain_leg *drain;
     struct proxy_free_list free_clients, free_exchanges, free_upstreams, free_notes;
+    struct proxy_free_list free_streams, free_rooms; /* of HTTP/2 */
+    struct http2_split *split;                       /* inside one call */
     struct proxy_settings settings;
     uint32_t settings_count;
     uint64_t client_serial;
-    struct proxy_ring *ring; /* NULL: nothing is written down */
+    struct proxy_ring *ring;           /* NULL: nothing is written down */
     struct proxy_addresses *addresses; /* NULL: no limit; asked by all workers */
     int64_t date_s;
     char date[HTTP_DATE_BYTES];
@@ -519,6 +525,8 @@ void proxy_client_next(struct proxy_client *client); /* an exchange ended well *
 void proxy_client_close(struct proxy_client *client);
 void proxy_client_abort(struct proxy_client *client);
 void proxy_client_linger(struct proxy_client *client);
+/* A send towards it is under way, whatever it is: a socket, a stream, nobody. */
+bool proxy_client_sending(const struct proxy_client *client);
 
 /* proxy_exchange.c */
 /* A head was parsed into worker->request_head; raw is its bytes. */
@@ -538,6 +546,13 @@ void proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int 
 /* Likewise, a piece of x->file behind the parts. */
 void proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int count,
                               const struct loop_file_piece *piece, proxy_after_fn after);
+void proxy_exchange_sent(struct proxy_exchange *x); /* its send is over */
+/* Of a response to it whose length is not told. */
+static inline enum http_framing
+proxy_exchange_open_framing(const struct proxy_exchange *x)
+{
+    return x->http10 || x->client->stream ? HTTP_BODY_TO_CLOSE : HTTP_BODY_CHUNKED;
+}
 /* From the route on, by the head that was kept. */
 void proxy_exchange_again(struct proxy_exchange *x);
 /* Another one for the same request, without a client. NULL: no memory. */

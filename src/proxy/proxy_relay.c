@@ -86,7 +86,7 @@ decide_framing(struct proxy_exchange *x, const struct http_head *response)
         return;
     }
     if (x->response_framing == HTTP_BODY_CHUNKED || x->response_framing == HTTP_BODY_TO_CLOSE)
-        x->client_framing = x->http10 ? HTTP_BODY_TO_CLOSE : HTTP_BODY_CHUNKED;
+        x->client_framing = proxy_exchange_open_framing(x);
     x->response_keep = response->keep_alive && x->response_framing != HTTP_BODY_TO_CLOSE;
     /* A response that overtakes its request ends the connection: what is left of the request may
      * come or not. */
@@ -100,8 +100,9 @@ begin_response(struct proxy_exchange *x, const struct http_head *response)
     x->status = response->status;
     take_orca(x, response);
     decide_framing(x, response);
-    /* RFC 9112 section 6.1: a 1.0 client knows no transfer codings. */
-    if (response->unknown_coding && x->http10 && x->response_framing != HTTP_BODY_NONE) {
+    /* RFC 9112 section 6.1: a 1.0 client knows no transfer codings; HTTP/2 has none. */
+    if (response->unknown_coding && (x->http10 || x->client->stream) &&
+        x->response_framing != HTTP_BODY_NONE) {
         x->status = 0;
         proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
         return false;
@@ -300,7 +301,7 @@ proxy_relay(struct proxy_exchange *x)
         proxy_tunnel_down(x);
         return;
     }
-    if (loop_send_pending(&x->client->sock) || proxy_sink_sending(x)) {
+    if (proxy_client_sending(x->client)) {
         proxy_upstream_want(x->up);
         return; /* comes back here when the client took it */
     }

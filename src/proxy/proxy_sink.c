@@ -85,16 +85,10 @@ proxy_sink_send(struct proxy_exchange *x, proxy_after_fn after)
 }
 
 bool
-proxy_sink_sending(const struct proxy_exchange *x)
-{
-    return x->client->sink && loop_timer_running(&x->client->timer);
-}
-
-bool
 proxy_sink_take_over(struct proxy_exchange *x)
 {
     struct proxy_client *client = x->client;
-    bool sending = loop_send_pending(&client->sock);
+    bool sending = proxy_client_sending(client);
     if (client->sink || x->worker->stopping || !x->request_done)
         return false;
     bool wanted = x->flight ? cache_flight_wanted(x->flight) : cache_fill_wanted(x->filler);

@@ -9,7 +9,7 @@
  *             TLS never go on: they would put requests past every rule of this room.
  * Follows:    RFC 9110 section 7.8, RFC 9112 section 9.7.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_h2.h"
 
 /* Without its version: "HTTP/2.0" is HTTP. */
 static struct fr_view
@@ -152,18 +152,21 @@ proxy_tunnel_down(struct proxy_exchange *x)
 {
     struct proxy_upstream *up = x->up;
     struct fr_view view = proxy_input_view(&up->in);
-    if (!loop_send_pending(&x->client->sock) && view.len > 0) {
+    if (!proxy_client_sending(x->client) && view.len > 0) {
         struct iovec iov = {(char *)(uintptr_t)view.ptr, view.len};
         up->in.pos += (uint32_t)view.len;
         proxy_upstream_timer(up, x->cluster->view->config->timeouts.tunnel_us);
         proxy_exchange_send(x, &iov, 1, after_down);
-    } else if (!loop_send_pending(&x->client->sock) && up->ended && !x->down_closed) {
+    } else if (!proxy_client_sending(x->client) && up->ended && !x->down_closed) {
         x->down_closed = true;
         if (up->broken || x->up_closed) {
             tunnel_end(x, !up->broken);
             return;
         }
-        loop_shutdown_send(&x->client->sock);
+        if (x->client->stream)
+            proxy_stream_finish(x);
+        else
+            loop_shutdown_send(&x->client->sock);
     }
     proxy_upstream_want(up);
 }
