@@ -163,7 +163,6 @@ on_head(void *ctx, struct http2_stream *http2, struct fr_view text, bool end_str
         proxy_exchange_refuse(client, err.status ? err.status : 400, err.words ? err.words : "");
         return;
     }
-    worker->request_head.https = http2->writer.https;
     stream->chunked = worker->request_head.framing == HTTP_BODY_CHUNKED;
     proxy_exchange_begin(client, text);
 }
