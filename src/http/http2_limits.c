@@ -15,6 +15,7 @@
  */
 #include "http/http2_priv.h"
 
+#define FRAME_BYTES_MAX 16384 /* SETTINGS_MAX_FRAME_SIZE as it is when nobody says otherwise */
 #define HEAD_FRAMES_MAX 8     /* HEADERS and its CONTINUATIONs */
 #define HEAD_WIRE_SLACK 16384 /* beyond head_bytes_max: HPACK can also make a head longer */
 #define HEAD_DECODED_FACTOR 4 /* a head that is this many times too long is made to hurt */
@@ -93,9 +94,35 @@ judge_head_frame(struct http2_session *session, const nghttp2_frame_hd *hd)
         http2__calm(session, HTTP2_CALM_HEADS);
 }
 
+/* What nghttp2 passes over, and RFC 9113 calls an error of the connection. */
+static bool
+is_broken(struct http2_session *session, const nghttp2_frame_hd *hd)
+{
+    int32_t id = hd->stream_id;
+    uint32_t code = NGHTTP2_NO_ERROR;
+    if (hd->length > FRAME_BYTES_MAX) /* section 4.2 */
+        code = NGHTTP2_FRAME_SIZE_ERROR;
+    else if (hd->type == NGHTTP2_PRIORITY && id == 0) /* section 6.3 */
+        code = NGHTTP2_PROTOCOL_ERROR;
+    else if (hd->type == NGHTTP2_HEADERS && id > 0 &&
+             id <= nghttp2_session_get_last_proc_stream_id(session->ng) &&
+             !nghttp2_session_find_stream(session->ng, id)) {
+        const struct http2__past *past = http2__past_of(session, id);
+        if (past->id != id) /* section 5.1.1: its turn has passed */
+            code = NGHTTP2_PROTOCOL_ERROR;
+        else if (!past->reset) /* section 5.1 */
+            code = NGHTTP2_STREAM_CLOSED;
+    }
+    if (code != NGHTTP2_NO_ERROR)
+        http2_session_end(session, code);
+    return code != NGHTTP2_NO_ERROR;
+}
+
 void
 http2__judge_frame(struct http2_session *session, const nghttp2_frame_hd *hd)
 {
+    if (is_broken(session, hd))
+        return;
     switch (hd->type) {
     case NGHTTP2_HEADERS:
     case NGHTTP2_CONTINUATION:

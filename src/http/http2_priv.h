@@ -15,13 +15,20 @@ struct http2__budget {
     int64_t left_milli; /* thousandths */
 };
 
+/* What became of a stream, for frames that come late. */
+struct http2__past {
+    int32_t id;
+    bool reset; /* by us: its client may not know yet */
+};
+#define HTTP2__PAST_MAX 128
+
 struct http2_session {
     nghttp2_session *ng;
     struct http2_limits limits;
     struct http2_handlers handlers;
     void *ctx;
     /* state */
-    bool over; /* what comes is passed over */
+    bool over;    /* what comes is passed over */
     bool settled; /* our SETTINGS were filled */
     enum http2_calm calm;
     int32_t head_stream; /* whose head is under way; 0: none */
@@ -29,6 +36,7 @@ struct http2_session {
     uint32_t head_frames;
     uint32_t open; /* streams whose owner was not told of their end */
     uint64_t requests;
+    struct http2__past past[HTTP2__PAST_MAX]; /* of the last opened, by id */
     int64_t now_us;
     struct http2__budget resets, idle_frames;
     struct fr_list taken;
@@ -52,6 +60,9 @@ void http2__calm(struct http2_session *session, enum http2_calm calm);
 void http2__judge_frame(struct http2_session *session, const nghttp2_frame_hd *hd);
 /* A field was decoded. False: its head is a bomb. */
 bool http2__judge_field(struct http2_session *session, struct http2_stream *stream, size_t bytes);
+
+/* http2_session.c */
+struct http2__past *http2__past_of(struct http2_session *session, int32_t id);
 
 /* http2_send.c */
 ssize_t http2__read_length(nghttp2_session *ng, uint8_t type, int32_t id, int32_t session_window,

@@ -50,6 +50,12 @@ mem_free(void *ptr, void *ctx)
     fr_free(ptr);
 }
 
+struct http2__past *
+http2__past_of(struct http2_session *session, int32_t id)
+{
+    return &session->past[(uint32_t)id / 2 % HTTP2__PAST_MAX]; /* a client's ids are odd */
+}
+
 /* ---- a request's head ------------------------------------------------------------------------ */
 
 static struct http2_stream *
@@ -80,11 +86,14 @@ on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
         return 0;
     }
     session->requests++;
+    *http2__past_of(session, frame->hd.stream_id) =
+        (struct http2__past){frame->hd.stream_id, false};
     if (session->over)
         return 0;
     stream =
         session->open < session->limits.streams ? session->handlers.on_open(session->ctx) : NULL;
     if (!stream) {
+        http2__past_of(session, frame->hd.stream_id)->reset = true;
         (void)nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                         NGHTTP2_REFUSED_STREAM);
         (void)http2__charge(session, &session->resets, HTTP2_CALM_RESETS);
@@ -200,9 +209,32 @@ on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
         stream->ended = true;
         session->handlers.on_end(session->ctx, stream, (struct fr_view){0});
         return 0;
+    case NGHTTP2_PRIORITY_UPDATE:
+        if (((const nghttp2_ext_priority_update *)frame->ext.payload)->stream_id == 0)
+            http2_session_end(session, NGHTTP2_PROTOCOL_ERROR); /* RFC 9218 section 7.1 */
+        return 0;
     default:
         return 0;
     }
+}
+
+/* Our own resets, nghttp2's included. */
+static int
+on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
+{
+    struct http2_session *session = user;
+    int32_t id = frame->hd.stream_id;
+    if (frame->hd.type == NGHTTP2_RST_STREAM && http2__past_of(session, id)->id == id)
+        http2__past_of(session, id)->reset = true;
+    bool data = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
+    if (!data || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+        return 0;
+    /* The answer is whole and the request is not: the rest is not wanted (RFC 9113 section 8.1).
+     * Of a tunnel it is. */
+    struct http2_stream *stream = stream_of(ng, id);
+    if (stream && !stream->ended && !stream->writer.websocket)
+        http2_stream_reset(stream, NGHTTP2_NO_ERROR);
+    return 0;
 }
 
 static int
@@ -271,6 +303,7 @@ make_ng(struct http2_session *session)
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+        nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
         nghttp2_session_callbacks_set_send_data_callback(callbacks, http2__send_data);
         nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks,
