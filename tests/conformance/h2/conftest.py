@@ -14,7 +14,7 @@ from harness.origin import Answer, Origin  # noqa: E402
 from harness.setup import Edge, cluster  # noqa: E402
 
 TIGHT = {"http2-streams": 4, "http2-stream-window": "1KiB", "http2-resets": 10,
-         "http2-idle-frames": 50, "header-timeout": "500ms"}
+         "http2-idle-frames": 50, "header-timeout": "500ms", "body-timeout": "400ms"}
 
 
 class Suite:
