@@ -217,18 +217,17 @@ request_line(struct http2_writer *writer)
     if (fr_view_is(path, "*") && !fr_view_is(method, "OPTIONS"))
         return malformed(writer, "the path * is for OPTIONS");
     writer->https = fr_view_is(part_view(writer, writer->scheme), "https");
-    writer->websocket = connect && (writer->seen & SEEN_PROTOCOL);
+    writer->tunnel = connect && (writer->seen & SEEN_PROTOCOL);
     writer->start = writer->out->len;
     enum http2_verdict verdict;
-    if (writer->websocket) /* RFC 9113 has no Upgrade; HTTP/1.1 has no other way */
+    if (writer->tunnel) /* RFC 9113 has no Upgrade; HTTP/1.1 has no other way */
         verdict = put(writer, FR_VIEW("GET"));
     else
         verdict = put_part(writer, writer->method);
     if (verdict == HTTP2_FINE)
         verdict = put(writer, FR_VIEW(" "));
     if (verdict == HTTP2_FINE)
-        verdict =
-            put_part(writer, connect && !writer->websocket ? writer->authority : writer->path);
+        verdict = put_part(writer, connect && !writer->tunnel ? writer->authority : writer->path);
     if (verdict == HTTP2_FINE)
         verdict = put(writer, FR_VIEW(" HTTP/1.1\r\n"));
     if (verdict == HTTP2_FINE && (writer->seen & SEEN_AUTHORITY))
@@ -381,9 +380,15 @@ http2_writer_field(struct http2_writer *writer, struct fr_view name, struct fr_v
         struct fr_view views[] = {FR_VIEW("te: trailers\r\nConnection: TE\r\n")};
         return put_all(writer, views, 1);
     }
-    if (writer->websocket && (fr_view_is(name, "sec-websocket-key")))
-        return HTTP2_FINE; /* RFC 8441 section 5: not used here; ours is said at the end */
+    if (writer->tunnel && (fr_view_is(name, "sec-websocket-key")))
+        return HTTP2_FINE; /* RFC 8441 section 5: not used; whoever asks a member has its own */
     return put_field(writer, name, value);
+}
+
+struct fr_view
+http2_writer_protocol(const struct http2_writer *writer)
+{
+    return part_view(writer, writer->protocol);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -398,7 +403,7 @@ has_no_body(const struct http2_writer *writer)
 static struct fr_view
 framing_line(const struct http2_writer *writer, bool end_stream)
 {
-    if (writer->has_length || writer->kind == HTTP2_TRAILERS || writer->websocket)
+    if (writer->has_length || writer->kind == HTTP2_TRAILERS || writer->tunnel)
         return FR_VIEW("");
     if (writer->kind == HTTP2_RESPONSE && has_no_body(writer))
         return FR_VIEW("");
@@ -412,17 +417,10 @@ framing_line(const struct http2_writer *writer, bool end_stream)
 static enum http2_verdict
 upgrade_lines(struct http2_writer *writer)
 {
-    struct fr_view key = writer->websocket_key;
     enum http2_verdict verdict = put(writer, FR_VIEW("Connection: upgrade\r\nUpgrade: "));
     if (verdict == HTTP2_FINE)
         verdict = put_part(writer, writer->protocol);
-    struct fr_view views[] = {
-        FR_VIEW("\r\n"),
-        key.len > 0 ? FR_VIEW("Sec-WebSocket-Key: ") : FR_VIEW(""),
-        key,
-        key.len > 0 ? FR_VIEW("\r\n") : FR_VIEW(""),
-    };
-    return verdict == HTTP2_FINE ? put_all(writer, views, 4) : verdict;
+    return verdict == HTTP2_FINE ? put(writer, FR_VIEW("\r\n")) : verdict;
 }
 
 enum http2_verdict
@@ -434,13 +432,13 @@ http2_writer_end(struct http2_writer *writer, bool end_stream, struct fr_view *o
     bool request = writer->kind == HTTP2_REQUEST;
     if (request && !(writer->seen & SEEN_AUTHORITY) && !writer->has_host)
         return malformed(writer, "neither :authority nor host");
-    if (writer->websocket && (end_stream || writer->has_length))
+    if (writer->tunnel && (end_stream || writer->has_length))
         return malformed(writer, "a tunnel with a body, or without an end");
     if (request && end_stream && writer->has_length && writer->length > 0)
         return malformed(writer, "content-length without a body");
     if (writer->kind == HTTP2_TRAILERS && !end_stream)
         return malformed(writer, "trailers that do not end the stream");
-    if (writer->websocket)
+    if (writer->tunnel)
         verdict = upgrade_lines(writer);
     struct fr_view views[] = {framing_line(writer, end_stream), FR_VIEW("\r\n")};
     if (verdict == HTTP2_FINE)

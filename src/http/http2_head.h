@@ -34,12 +34,11 @@ struct http2_part { /* of the buffer */
 
 struct http2_writer {
     /* its owner's, after _begin */
-    bool answers_head;            /* a response to HEAD: nothing is said of a body's length */
-    struct fr_view websocket_key; /* RFC 8441 section 5: said for the client, who has none */
+    bool answers_head; /* a response to HEAD: nothing is said of a body's length */
     /* results */
     const char *words; /* which rule is broken, static */
     bool https;        /* :scheme */
-    bool websocket;    /* extended CONNECT */
+    bool tunnel;       /* extended CONNECT: the text asks for an Upgrade to `protocol` */
     bool has_length;
     uint64_t length;
     int status; /* of a response */
@@ -59,6 +58,7 @@ void http2_writer_begin(struct http2_writer *writer, enum http2_kind kind, struc
 /* Once not HTTP2_FINE, nothing more may be given to it. */
 FR_MUST_USE enum http2_verdict http2_writer_field(struct http2_writer *writer, struct fr_view name,
                                                   struct fr_view value);
+struct fr_view http2_writer_protocol(const struct http2_writer *writer); /* of a tunnel */
 /* end_stream: no body follows. A body whose length the fields do not tell is announced as chunked:
  * its owner puts it in chunks. *out_text: the whole head, or of trailers the section with its empty
  * line; in the buffer. A request is still to be parsed by http_request_parse, which knows the rest

@@ -232,7 +232,7 @@ on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
     /* The answer is whole and the request is not: the rest is not wanted (RFC 9113 section 8.1).
      * Of a tunnel it is. */
     struct http2_stream *stream = stream_of(ng, id);
-    if (stream && !stream->ended && !stream->writer.websocket)
+    if (stream && !stream->ended && !stream->writer.tunnel)
         http2_stream_reset(stream, NGHTTP2_NO_ERROR);
     return 0;
 }

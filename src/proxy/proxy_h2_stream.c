@@ -142,6 +142,40 @@ on_closed(void *ctx, struct http2_stream *http2, uint32_t code)
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
+/* RFC 6455 section 4.1: a member wants a key, and RFC 8441 section 5 has clients send none. What it
+ * makes of it goes no further either. Before the empty line. */
+static bool
+put_websocket_key(struct proxy_client *client, struct fr_view *text)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct fr_buf *buf = &client->partial.buf;
+    char key[] = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    size_t start = (size_t)(text->ptr - buf->data), first = sizeof("Sec-WebSocket-Key: ") - 1;
+    for (size_t i = 0; i < 21; i++) /* of the 22nd only two bits count: it stays A */
+        key[first + i] = digits[fr_rand_next(&client->worker->rand) & 63];
+    buf->len -= 2;
+    if (fr_buf_append(buf, key, sizeof(key) - 1) != FR_OK)
+        return false;
+    *text = fr_view_make(buf->data + start, buf->len - start);
+    return true;
+}
+
+/* False: it was refused. */
+static bool
+begin_tunnel(struct proxy_client *client, struct http2_stream *http2, struct fr_view *text)
+{
+    if (!fr_view_ieq(http2_writer_protocol(&http2->writer), FR_VIEW("websocket"))) {
+        proxy_exchange_refuse(client, 501,
+                              "no tunnels of this protocol here"); /* RFC 8441 sec. 4 */
+        return false;
+    }
+    if (put_websocket_key(client, text))
+        return true;
+    PROXY_COUNT(client->worker, memory_refusals);
+    proxy_exchange_refuse(client, 503, "out of memory");
+    return false;
+}
+
 static void
 on_head(void *ctx, struct http2_stream *http2, struct fr_view text, bool end_stream)
 {
@@ -152,9 +186,11 @@ on_head(void *ctx, struct http2_stream *http2, struct fr_view text, bool end_str
     size_t scanned = 0;
     (void)ctx;
     stream->ended = end_stream;
-    stream->tunnel = http2->writer.websocket;
+    stream->tunnel = http2->writer.tunnel;
     client->requests = 1;
     client->state = PROXY_CLIENT_BUSY;
+    if (stream->tunnel && !begin_tunnel(client, http2, &text))
+        return;
     enum http_step step =
         http_request_parse(text, &worker->http_limits, &scanned, &worker->request_head, &err);
     if (step != HTTP_DONE) {
@@ -379,6 +415,15 @@ translate_switch(struct http2_split *split)
     split->pairs[0].value = (uint8_t *)(uintptr_t) "200";
 }
 
+/* A member that passes over an Upgrade answers as to any request, and a client would take its 200
+ * for the tunnel. */
+static void
+translate_no_switch(struct http2_split *split)
+{
+    split->status = 502;
+    split->pairs[0].value = (uint8_t *)(uintptr_t) "502";
+}
+
 /* Whether a body follows this head, and how long it is if that is told. */
 static bool
 has_body(struct proxy_stream *stream, const struct http2_split *split)
@@ -419,6 +464,8 @@ send_head(struct proxy_stream *stream, struct iovec *iov, int count, int *out_fi
     bool end = !interim && !has_body(stream, split);
     if (split->status == 101)
         translate_switch(split);
+    else if (stream->tunnel && split->status >= 200 && split->status < 300)
+        translate_no_switch(split);
     stream->headed = !interim;
     return http2_stream_head(&stream->http2, split, end);
 }
