@@ -119,7 +119,8 @@ FRAMES = [
     ("priority-behind-a-reset", "5.1", OPEN + reset() + frame(PRIORITY, 0, 1, bytes(4) + b"\1"),
      alive),
     ("even-stream", "5.1.1", headers(get("/"), 2), ends(PROTOCOL)),
-    ("stream-ids-fall", "5.1.1", headers(get("/"), 5) + headers(get("/"), 3), ends(PROTOCOL, CLOSED)),
+    ("stream-ids-fall", "5.1.1", headers(get("/"), 5) + headers(get("/"), 3),
+     ends(PROTOCOL, CLOSED)),
     # 6.1, 6.2
     ("data-on-stream-0", "6.1", data(b"x", 0), ends(PROTOCOL)),
     ("headers-on-stream-0", "6.2", headers(get("/"), 0), ends(PROTOCOL)),
@@ -127,8 +128,8 @@ FRAMES = [
     ("data-all-padding", "6.1", OPEN + data(b"\x03\0\0\0", flags=PADDED), fine),
     ("data-padding-too-long", "6.1", OPEN + data(b"\x05x\0\0\0", flags=PADDED), ends(PROTOCOL)),
     ("data-empty", "6.1", OPEN + data(b"", end=False) + data(b""), fine),
-    ("headers-padding", "6.2", headers(b"\x02" + block(get("/")) + b"\0\0", flags=END_HEADERS | PADDED),
-     fine),
+    ("headers-padding", "6.2",
+     headers(b"\x02" + block(get("/")) + b"\0\0", flags=END_HEADERS | PADDED), fine),
     ("headers-padding-too-long", "6.2",
      headers(b"\xff" + block(get("/")), flags=END_HEADERS | PADDED), ends(PROTOCOL)),
     ("headers-priority", "6.2",
@@ -200,7 +201,8 @@ HPACK = [
     ("literal-never-indexed", "7541 6.2.3", headers(b"\x82\x86\x84\x11\x01a"), fine),
     ("huffman", "7541 5.2", headers(b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab"
                                     b"\x90\xf4\xff"), fine),
-    ("evicted-index", "7541 4.4", headers(b"\x82\x86\x84\x41\x01a") + headers(b"\x20\x82\x86\x84\xbe", 3),
+    ("evicted-index", "7541 4.4",
+     headers(b"\x82\x86\x84\x41\x01a") + headers(b"\x20\x82\x86\x84\xbe", 3),
      ends(COMPRESSION)),
 ]
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that use HTTP/2 against us: each is ended in time, and counted (RFC 9113 section 10.5)."""
+"""Clients that use HTTP/2 against us: each is ended in time, and counted (RFC 9113 section 10.5).
+"""
 import os
 import time
 

@@ -10,7 +10,8 @@ from harness.setup import Edge, cluster
 from wire2 import CANCEL, Connection, data, get, headers, reset
 
 SWITCH = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: p\r\n\r\n")
+          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+          b"Sec-WebSocket-Protocol: p\r\n\r\n")
 ASK = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
        (":path", "/chat"), (":authority", "h.example"), ("sec-websocket-version", "13"),
        ("origin", "http://h.example")]

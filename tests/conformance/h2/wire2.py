@@ -19,7 +19,8 @@ NO_ERROR, PROTOCOL, INTERNAL, FLOW, TIMEOUT, CLOSED, SIZE, REFUSED, CANCEL, COMP
 
 def frame(kind, flags=0, stream=0, payload=b"", length=None):
     length = len(payload) if length is None else length
-    return struct.pack(">I", length)[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+    head = struct.pack(">I", length)[1:] + bytes([kind, flags]) + struct.pack(">I", stream)
+    return head + payload
 
 
 def settings(*pairs):
