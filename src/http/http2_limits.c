@@ -66,8 +66,8 @@ http2__calm(struct http2_session *session, enum http2_calm calm)
         return;
     session->over = true;
     session->calm = calm;
-    /* It fails only without memory; the connection ends all the same. */
-    (void)nghttp2_session_terminate_session(session->ng, NGHTTP2_ENHANCE_YOUR_CALM);
+    int result = nghttp2_session_terminate_session(session->ng, NGHTTP2_ENHANCE_YOUR_CALM);
+    (void)http2__mem_ran_out(session, result);
 }
 
 bool

@@ -40,6 +40,7 @@ struct http2_session {
     int64_t now_us;
     struct http2__budget resets, idle_frames;
     struct fr_list taken;
+    struct fr_list blocks; /* of nghttp2's memory */
     /* filling */
     char *room; /* inside http2_session_fill */
     size_t room_bytes, room_used;
@@ -60,6 +61,12 @@ void http2__calm(struct http2_session *session, enum http2_calm calm);
 void http2__judge_frame(struct http2_session *session, const nghttp2_frame_hd *hd);
 /* A field was decoded. False: its head is a bomb. */
 bool http2__judge_field(struct http2_session *session, struct http2_stream *stream, size_t bytes);
+
+/* http2_memory.c */
+nghttp2_mem http2__mem(struct http2_session *session);
+void http2__mem_free_all(struct http2_session *session);
+/* What nghttp2 answered says so: the session is over, nothing of it can be sent. */
+bool http2__mem_ran_out(struct http2_session *session, ssize_t result);
 
 /* http2_session.c */
 struct http2__past *http2__past_of(struct http2_session *session, int32_t id);

@@ -126,7 +126,7 @@ http2_stream_head(struct http2_stream *stream, const struct http2_split *head, b
 {
     struct http2_session *session = stream->session;
     nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = read_parts};
-    if (!session)
+    if (!session || session->mute)
         return true; /* its end is on its way to the owner */
     if (head->status < 200 && head->status != 101)
         return nghttp2_submit_headers(session->ng, NGHTTP2_FLAG_NONE, stream->id, NULL, head->pairs,
@@ -154,27 +154,29 @@ http2_stream_body(struct http2_stream *stream, const struct iovec *parts, int co
     stream->trailing = trailers;
     stream->last = last;
     stream->sending = true;
-    if (stream->session && stream->deferred) {
+    if (stream->session && stream->deferred && !stream->session->mute) {
         stream->deferred = false;
-        /* It fails for a stream that is being closed; its owner will hear of that. */
-        (void)nghttp2_session_resume_data(stream->session->ng, stream->id);
+        /* Else it fails for a stream that is being closed; its owner will hear of that. */
+        int result = nghttp2_session_resume_data(stream->session->ng, stream->id);
+        (void)http2__mem_ran_out(stream->session, result);
     }
 }
 
 void
 http2_stream_reset(struct http2_stream *stream, uint32_t code)
 {
-    if (!stream->session || stream->reset)
+    if (!stream->session || stream->reset || stream->session->mute)
         return;
     stream->reset = true;
-    /* It fails only without memory; then the connection's own limits end the stream. */
-    (void)nghttp2_submit_rst_stream(stream->session->ng, NGHTTP2_FLAG_NONE, stream->id, code);
+    int result =
+        nghttp2_submit_rst_stream(stream->session->ng, NGHTTP2_FLAG_NONE, stream->id, code);
+    (void)http2__mem_ran_out(stream->session, result);
 }
 
 bool
 http2_stream_blocked(const struct http2_stream *stream)
 {
-    if (!stream->session)
+    if (!stream->session || stream->session->mute)
         return false;
     return nghttp2_session_get_remote_window_size(stream->session->ng) <= 0 ||
            nghttp2_session_get_stream_remote_window_size(stream->session->ng, stream->id) <= 0;
@@ -183,13 +185,11 @@ http2_stream_blocked(const struct http2_stream *stream)
 void
 http2_stream_consume(struct http2_session *session, struct http2_stream *stream, size_t bytes)
 {
-    if (bytes == 0)
+    if (bytes == 0 || session->mute)
         return;
-    /* They fail only without memory: the window then opens with the next. */
-    if (stream->session)
-        (void)nghttp2_session_consume(session->ng, stream->id, bytes);
-    else
-        (void)nghttp2_session_consume_connection(session->ng, bytes);
+    int result = stream->session ? nghttp2_session_consume(session->ng, stream->id, bytes)
+                                 : nghttp2_session_consume_connection(session->ng, bytes);
+    (void)http2__mem_ran_out(session, result);
 }
 
 /* ---- filling --------------------------------------------------------------------------------- */
@@ -239,9 +239,7 @@ http2_session_fill(struct http2_session *session, char *room, size_t room_bytes)
     while (!session->mute && put_pending(session)) {
         const uint8_t *data = NULL;
         ssize_t bytes = nghttp2_session_mem_send(session->ng, &data);
-        if (bytes < 0) /* no memory: nothing of what it holds can be sent any more */
-            session->over = session->mute = true;
-        if (bytes <= 0)
+        if (http2__mem_ran_out(session, bytes) || bytes <= 0)
             break;
         session->pending = fr_view_make((const char *)data, (size_t)bytes);
     }

@@ -3,11 +3,10 @@
  * http2_session.c - the server's side of one HTTP/2 connection: frames into requests.
  *
  * May touch:  base, nghttp2.
- * Memory:     one struct and what nghttp2 takes through fr_mem; heads go into their owner's buffer.
- * Limits:     see http2_limits.c; streams at once.
- * Trusts:     nothing. nghttp2 checks frames, their order, windows, HPACK and lengths; http2_head.c
- *             checks fields once more, by our own rules.
- * Follows:    RFC 9113 sections 3.4, 5.1, 6 and 8.
+ * Memory:     one struct and what nghttp2 takes (http2_memory.c); heads go into their owner's
+ * buffer. Limits:     see http2_limits.c; streams at once. Trusts:     nothing. nghttp2 checks
+ * frames, their order, windows, HPACK and lengths; http2_head.c checks fields once more, by our own
+ * rules. Follows:    RFC 9113 sections 3.4, 5.1, 6 and 8.
  *
  *     stream:  on_open -> fields -> on_head -> on_data ... -> on_end
  *                            '----- on_closed, at any time, once -----'
@@ -19,36 +18,7 @@
 
 #define HEAD_BYTES_FIELD 32 /* RFC 9113 section 6.5.2: what a field counts beside its text */
 
-/* ---- memory ---------------------------------------------------------------------------------- */
-
-static void *
-mem_alloc(size_t bytes, void *ctx)
-{
-    (void)ctx;
-    return fr_realloc(NULL, bytes ? bytes : 1); /* not zeroed: nghttp2 asks where it wants that */
-}
-
-static void *
-mem_calloc(size_t count, size_t bytes, void *ctx)
-{
-    size_t all;
-    (void)ctx;
-    return __builtin_mul_overflow(count, bytes, &all) ? NULL : fr_alloc(all ? all : 1);
-}
-
-static void *
-mem_realloc(void *ptr, size_t bytes, void *ctx)
-{
-    (void)ctx;
-    return fr_realloc(ptr, bytes ? bytes : 1);
-}
-
-static void
-mem_free(void *ptr, void *ctx)
-{
-    (void)ctx;
-    fr_free(ptr);
-}
+/* ---- streams that are gone --------------------------------------------------------------- */
 
 struct http2__past *
 http2__past_of(struct http2_session *session, int32_t id)
@@ -94,8 +64,9 @@ on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
         session->open < session->limits.streams ? session->handlers.on_open(session->ctx) : NULL;
     if (!stream) {
         http2__past_of(session, frame->hd.stream_id)->reset = true;
-        (void)nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-                                        NGHTTP2_REFUSED_STREAM);
+        int result = nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                               NGHTTP2_REFUSED_STREAM);
+        (void)http2__mem_ran_out(session, result);
         (void)http2__charge(session, &session->resets, HTTP2_CALM_RESETS);
         return 0;
     }
@@ -265,7 +236,7 @@ on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, siz
     if (stream && !stream->reset && !session->over)
         session->handlers.on_data(session->ctx, stream, fr_view_make((const char *)data, len));
     else
-        (void)nghttp2_session_consume(ng, id, len); /* nobody will read it */
+        (void)http2__mem_ran_out(session, nghttp2_session_consume(ng, id, len)); /* unread */
     return 0;
 }
 
@@ -300,7 +271,7 @@ on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user)
 static enum fr_err
 make_ng(struct http2_session *session)
 {
-    nghttp2_mem mem = {NULL, mem_alloc, mem_free, mem_calloc, mem_realloc};
+    nghttp2_mem mem = http2__mem(session);
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *option = NULL;
     int failed = nghttp2_session_callbacks_new(&callbacks) || nghttp2_option_new(&option);
@@ -362,6 +333,7 @@ http2_session_new(const struct http2_limits *limits, const struct http2_handlers
     session->handlers = *handlers;
     session->ctx = ctx;
     fr_list_init(&session->taken);
+    fr_list_init(&session->blocks);
     http2__budget_init(&session->resets, limits->resets);
     http2__budget_init(&session->idle_frames, limits->idle_frames);
     if (make_ng(session) != FR_OK || submit_settings(session) != 0) {
@@ -377,7 +349,9 @@ http2_session_free(struct http2_session **session)
 {
     if (!*session)
         return;
-    nghttp2_session_del((*session)->ng);
+    if (!(*session)->mute)
+        nghttp2_session_del((*session)->ng);
+    http2__mem_free_all(*session);
     fr_free(*session);
     *session = NULL;
 }
@@ -403,6 +377,8 @@ http2_session_receive(struct http2_session *session, struct fr_view bytes, int64
     http2__budgets_refill(session, now_us);
     while (bytes.len > 0 && !session->over) {
         ssize_t used = nghttp2_session_mem_recv(session->ng, (const uint8_t *)bytes.ptr, bytes.len);
+        if (http2__mem_ran_out(session, used))
+            return;
         if (used < 0) {
             if (used == NGHTTP2_ERR_FLOODED)
                 http2__calm(session, HTTP2_CALM_FRAMES);
@@ -458,15 +434,19 @@ http2_session_requests(const struct http2_session *session)
 void
 http2_session_warn(struct http2_session *session)
 {
-    /* It fails without memory, or when the end was told already: nothing is lost by either. */
-    (void)nghttp2_submit_shutdown_notice(session->ng);
+    if (!session->mute)
+        (void)http2__mem_ran_out(session, nghttp2_submit_shutdown_notice(session->ng));
 }
 
 void
 http2_session_goaway(struct http2_session *session)
 {
+    if (session->mute)
+        return;
     int32_t last = nghttp2_session_get_last_proc_stream_id(session->ng);
-    (void)nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0);
+    int result =
+        nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0);
+    (void)http2__mem_ran_out(session, result);
 }
 
 void
@@ -475,5 +455,5 @@ http2_session_end(struct http2_session *session, uint32_t code)
     if (session->over)
         return;
     session->over = true;
-    (void)nghttp2_session_terminate_session(session->ng, code);
+    (void)http2__mem_ran_out(session, nghttp2_session_terminate_session(session->ng, code));
 }
