@@ -11,7 +11,7 @@
  * On news that the response is not for it, an exchange begins again, from its route on, with the
  * head that it kept: all it decided before may have changed meanwhile.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_h2.h"
 
 #include <inttypes.h>
 

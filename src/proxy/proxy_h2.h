@@ -38,6 +38,7 @@ struct proxy_h2 {
 struct proxy_stream {
     struct proxy_client client; /* first: see proxy_client_of */
     struct http2_stream http2;
+    struct fr_buf head; /* the request's, as text; kept with the free-listed struct */
     struct proxy_h2 *h2;
     struct fr_list link, due_link;
     /* the request's body: what came and was not passed on */
@@ -98,5 +99,12 @@ void proxy_stream_finish(struct proxy_exchange *x);
 void proxy_stream_over(struct proxy_client *client, bool well);
 void proxy_stream_work(struct proxy_stream *stream);   /* what is due */
 void proxy_stream_orphan(struct proxy_stream *stream); /* its session is no more */
+
+/* Of a response whose length is not told: on a stream the end needs no chunks. */
+static inline enum http_framing
+proxy_exchange_open_framing(const struct proxy_exchange *x)
+{
+    return x->http10 || x->client->stream ? HTTP_BODY_TO_CLOSE : HTTP_BODY_CHUNKED;
+}
 
 #endif

@@ -48,14 +48,20 @@ on_open(void *ctx)
     struct proxy_worker *worker = h2->client->worker;
     size_t offset = offsetof(struct proxy_stream, link);
     struct proxy_stream *stream = proxy_free_list_take(&worker->free_streams, offset);
-    if (stream)
+    size_t head_bytes_max = 2 * worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES;
+    struct fr_buf head;
+    fr_buf_init(&head, head_bytes_max);
+    if (stream) {
+        head = stream->head;
         memset(stream, 0, sizeof(*stream));
-    else
+    } else {
         stream = fr_alloc(sizeof(*stream));
+    }
     if (!stream) {
         PROXY_COUNT(worker, memory_refusals);
         return NULL;
     }
+    stream->head = head;
     stream->h2 = h2;
     stream->client.worker = worker;
     stream->client.magic = PROXY_CLIENT_MAGIC;
@@ -63,15 +69,14 @@ on_open(void *ctx)
     stream->client.state = PROXY_CLIENT_HEAD;
     stream->client.sock.fd = -1;
     take_identity(&stream->client, h2->client);
-    fr_buf_init(&stream->client.partial.buf,
-                2 * worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES);
+    fr_buf_init(&stream->client.partial.buf, head_bytes_max);
     fr_buf_init(&stream->down_trailers, HTTP_TRAILER_BYTES_MAX + sizeof(PROXY_TRAILERS_LEAD));
     fr_list_init(&stream->client.link);
     fr_list_init(&stream->client.idle_link);
     fr_list_init(&stream->bufs);
     fr_list_init(&stream->due_link);
     fr_list_push_back(&h2->streams, &stream->link);
-    stream->http2.head = &stream->client.partial.buf;
+    stream->http2.head = &stream->head;
     PROXY_COUNT(worker, h2_streams);
     return &stream->http2;
 }
@@ -117,8 +122,12 @@ stream_free(struct proxy_stream *stream)
     fr_list_remove(&stream->link);
     proxy_h2_wake(stream->h2); /* it may have been the last */
     stream->client.magic = 0;
-    if (!proxy_free_list_give(&worker->free_streams, &stream->link))
-        fr_free(stream);
+    if (stream->head.cap > PROXY_KEPT_BUF_BYTES)
+        fr_buf_fini(&stream->head);
+    if (proxy_free_list_give(&worker->free_streams, &stream->link))
+        return;
+    fr_buf_fini(&stream->head);
+    fr_free(stream);
 }
 
 static void
@@ -142,13 +151,24 @@ on_closed(void *ctx, struct http2_stream *http2, uint32_t code)
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
+/* The log shows the first line of what was refused, where it looks for heads that came in parts. */
+static void
+show_head(struct proxy_stream *stream)
+{
+    struct fr_buf *shown = &stream->client.partial.buf;
+    struct fr_buf head = stream->head;
+    stream->head = *shown;
+    *shown = head;
+    fr_buf_consume(shown, stream->http2.writer.start);
+}
+
 /* RFC 6455 section 4.1: a member wants a key, and RFC 8441 section 5 has clients send none. What it
  * makes of it goes no further either. Before the empty line. */
 static bool
 put_websocket_key(struct proxy_client *client, struct fr_view *text)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    struct fr_buf *buf = &client->partial.buf;
+    struct fr_buf *buf = &proxy_stream_of(client)->head;
     char key[] = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     size_t start = (size_t)(text->ptr - buf->data), first = sizeof("Sec-WebSocket-Key: ") - 1;
     for (size_t i = 0; i < 21; i++) /* of the 22nd only two bits count: it stays A */
@@ -194,7 +214,7 @@ on_head(void *ctx, struct http2_stream *http2, struct fr_view text, bool end_str
     enum http_step step =
         http_request_parse(text, &worker->http_limits, &scanned, &worker->request_head, &err);
     if (step != HTTP_DONE) {
-        fr_buf_consume(&client->partial.buf, http2->writer.start); /* for the log */
+        show_head(stream);
         proxy_count_refusal(worker, err.limit);
         proxy_exchange_refuse(client, err.status ? err.status : 400, err.words ? err.words : "");
         return;
@@ -208,6 +228,7 @@ on_refused(void *ctx, struct http2_stream *http2, const char *words)
 {
     struct proxy_client *client = &stream_of(http2)->client;
     (void)ctx;
+    show_head(stream_of(http2));
     proxy_count_refusal(client->worker, HTTP_LIMIT_HEAD);
     client->state = PROXY_CLIENT_BUSY;
     proxy_exchange_refuse(client, 431, words);

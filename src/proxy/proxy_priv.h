@@ -547,12 +547,6 @@ void proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int 
 void proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int count,
                               const struct loop_file_piece *piece, proxy_after_fn after);
 void proxy_exchange_sent(struct proxy_exchange *x); /* its send is over */
-/* Of a response to it whose length is not told. */
-static inline enum http_framing
-proxy_exchange_open_framing(const struct proxy_exchange *x)
-{
-    return x->http10 || x->client->stream ? HTTP_BODY_TO_CLOSE : HTTP_BODY_CHUNKED;
-}
 /* From the route on, by the head that was kept. */
 void proxy_exchange_again(struct proxy_exchange *x);
 /* Another one for the same request, without a client. NULL: no memory. */

@@ -9,7 +9,7 @@
  * Trusts:     nothing of the member's: what breaks off or is not well-formed never looks whole.
  * Follows:    RFC 9110 sections 15.2 and 10.1.1, RFC 9112 sections 6.3, 7.1 and 8.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_h2.h"
 
 #include "cluster/cluster_utilization.h"
 

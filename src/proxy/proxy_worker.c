@@ -98,8 +98,10 @@ proxy_worker_free(struct proxy_worker **worker)
         fr_free(item);
     while ((item = proxy_free_list_take(&w->free_upstreams, offsetof(struct proxy_upstream, link))))
         fr_free(item);
-    while ((item = proxy_free_list_take(&w->free_streams, offsetof(struct proxy_stream, link))))
+    while ((item = proxy_free_list_take(&w->free_streams, offsetof(struct proxy_stream, link)))) {
+        fr_buf_fini(&((struct proxy_stream *)item)->head);
         fr_free(item);
+    }
     while ((item = proxy_free_list_take(&w->free_rooms, 0)))
         fr_free(item);
     fr_free(w->split);
