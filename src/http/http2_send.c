@@ -173,13 +173,16 @@ http2_stream_reset(struct http2_stream *stream, uint32_t code)
     (void)http2__mem_ran_out(stream->session, result);
 }
 
-bool
-http2_stream_blocked(const struct http2_stream *stream)
+size_t
+http2_stream_window(const struct http2_stream *stream)
 {
     if (!stream->session || stream->session->mute)
-        return false;
-    return nghttp2_session_get_remote_window_size(stream->session->ng) <= 0 ||
-           nghttp2_session_get_stream_remote_window_size(stream->session->ng, stream->id) <= 0;
+        return 0;
+    nghttp2_session *ng = stream->session->ng;
+    int32_t all = nghttp2_session_get_remote_window_size(ng);
+    int32_t own = nghttp2_session_get_stream_remote_window_size(ng, stream->id);
+    int32_t least = own < all ? own : all;
+    return least > 0 ? (size_t)least : 0; /* below zero by SETTINGS: RFC 9113 section 6.9.2 */
 }
 
 void

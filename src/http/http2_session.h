@@ -124,7 +124,7 @@ FR_MUST_USE bool http2_stream_head(struct http2_stream *stream, const struct htt
 void http2_stream_body(struct http2_stream *stream, const struct iovec *parts, int count, bool last,
                        struct fr_view trailers);
 void http2_stream_reset(struct http2_stream *stream, uint32_t code);
-/* It is held up by what the client allows, not by us. */
-bool http2_stream_blocked(const struct http2_stream *stream);
+/* What the client allows now: at 0 it is the client that holds it up. */
+size_t http2_stream_window(const struct http2_stream *stream);
 
 #endif

@@ -19,7 +19,8 @@
 #define PROXY_H2_MAGIC 0x70683263u
 #define PROXY_H2_GOAWAY_US 200000   /* between the warning and the end: requests are on their way */
 #define PROXY_H2_CHUNK_HEAD_BYTES 6 /* "3fe0\r\n" */
-#define PROXY_H2_FILE_BUFS 2        /* of a file, read ahead of its frames */
+#define PROXY_H2_FILE_BIT_BYTES 64
+#define PROXY_H2_FILE_BUFS 2 /* of a file, read ahead of its frames */
 
 struct proxy_h2 {
     uint32_t magic;
@@ -60,6 +61,7 @@ struct proxy_stream {
     struct fr_buf down_trailers;
     struct loop_file_piece file;
     struct loop_buf *file_bufs[PROXY_H2_FILE_BUFS];
+    char file_bit[PROXY_H2_FILE_BIT_BYTES]; /* for the client that allows nothing yet */
 };
 
 /* proxy_h2.c */

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define FILE_WINDOW_BYTES_MIN 1024
 #define CHUNK_SLACK_BYTES (PROXY_H2_CHUNK_HEAD_BYTES + 2 + sizeof(HTTP_CHUNK_LAST) - 1)
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -99,12 +100,18 @@ drop_body(struct proxy_stream *stream)
 }
 
 static void
-drop_file(struct proxy_stream *stream)
+drop_bufs(struct proxy_stream *stream)
 {
     for (int i = 0; i < PROXY_H2_FILE_BUFS; i++) {
         loop_buf_give_back(stream->file_bufs[i]);
         stream->file_bufs[i] = NULL;
     }
+}
+
+static void
+drop_file(struct proxy_stream *stream)
+{
+    drop_bufs(stream);
     stream->file.bytes = 0;
 }
 
@@ -504,24 +511,39 @@ take_trailers(struct proxy_stream *stream, struct proxy_exchange *x)
     return fr_view_make(stream->down_trailers.data + lead, stream->down_trailers.len - lead);
 }
 
-/* Reads what of the file comes next, behind the parts. False: it ended too soon, or no buffer. */
+static bool
+read_piece(struct proxy_stream *stream, char *to, size_t room, struct iovec *out)
+{
+    struct loop_file_piece *file = &stream->file;
+    size_t bytes = file->bytes < room ? (size_t)file->bytes : room;
+    ssize_t got = pread(file->fd, to, bytes, file->offset);
+    if (got <= 0)
+        return false;
+    *out = (struct iovec){to, (size_t)got};
+    file->offset += got;
+    file->bytes -= (uint64_t)got;
+    return true;
+}
+
+/* Reads what of the file comes next, behind the parts: as much as the client allows, and a bit
+ * where that is next to nothing, which needs no buffer. False: it ended too soon, or there is none.
+ */
 static bool
 read_file(struct proxy_stream *stream, struct iovec *iov, int *count)
 {
     struct loop_file_piece *file = &stream->file;
-    for (int i = 0; i < PROXY_H2_FILE_BUFS && file->bytes > 0 && *count < HTTP2_PARTS_MAX; i++) {
+    size_t window = http2_stream_window(&stream->http2);
+    if (window < FILE_WINDOW_BYTES_MIN)
+        return read_piece(stream, stream->file_bit, sizeof(stream->file_bit), &iov[(*count)++]);
+    for (int i = 0; i < PROXY_H2_FILE_BUFS && file->bytes > 0 && window > 0; i++) {
         struct loop_buf *buf = stream->file_bufs[i];
         if (!buf)
             buf = stream->file_bufs[i] = loop_buf_take(stream->client.worker->loop);
         if (!buf)
             return i > 0;
-        size_t bytes = file->bytes < buf->cap ? (size_t)file->bytes : buf->cap;
-        ssize_t got = pread(file->fd, buf->data, bytes, file->offset);
-        if (got <= 0)
+        if (!read_piece(stream, buf->data, window < buf->cap ? window : buf->cap, &iov[*count]))
             return false;
-        iov[(*count)++] = (struct iovec){buf->data, (size_t)got};
-        file->offset += got;
-        file->bytes -= (uint64_t)got;
+        window -= iov[(*count)++].iov_len;
     }
     return true;
 }
@@ -590,6 +612,7 @@ proxy_stream_taken(struct http2_stream *http2)
     if (!stream->client.exchange)
         return;
     if (stream->file.bytes > 0) {
+        drop_bufs(stream); /* it may be for long that nothing more is allowed */
         if (!send_parts(stream, parts, 0)) {
             PROXY_COUNT(stream->client.worker, files_shrunk);
             send_failed(stream);

@@ -70,7 +70,7 @@ static bool
 stream_reads_slowly(struct proxy_client *client)
 {
     struct proxy_stream *stream = proxy_stream_of(client);
-    if (http2_stream_blocked(&stream->http2))
+    if (http2_stream_window(&stream->http2) == 0)
         return is_slow(client->worker, &client->reading, stream->http2.taken_bytes,
                        client->worker->limits.read_rate);
     client->reading = (struct proxy_pace){.from_us = loop_now_us(client->worker->loop)};

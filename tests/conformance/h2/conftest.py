@@ -17,14 +17,22 @@ TIGHT = {"http2-streams": 4, "http2-stream-window": "1KiB", "http2-resets": 10,
          "http2-idle-frames": 50, "header-timeout": "500ms", "body-timeout": "400ms"}
 
 
+FILE = bytes(range(256)) * 2000
+
+
 class Suite:
     def __init__(self, box):
         self.release = threading.Event()  # of answers to /wait
         self.member = Origin("m", self.answer)
         box.closers.append(self.member.stop)
         web = cluster([self.member], health=None, eject={"failures": 0})
-        self.edge = Edge(box, {"web": web}, routes=[{"cluster": "web", "body-max": "1MiB"}],
-                         cache={"memory": "16MiB"})
+        files = box.folder / "www"
+        files.mkdir()
+        (files / "big").write_bytes(FILE)
+        self.edge = Edge(box, {"web": web}, routes=[
+            {"cluster": "web", "body-max": "1MiB"},
+            {"match": {"path": "/files/"}, "files": {"folder": str(files), "strip": "/files"}}],
+            cache={"memory": "16MiB"})
         tight_box = Box()
         box.closers.append(lambda: (tight_box.close(), tight_box.remove()))
         self.tight = Edge(tight_box, {"web": web}, limits=TIGHT)

@@ -154,6 +154,21 @@ def test_the_window_of_the_connection(suite):
     stands_still(client, 1, 66535)
 
 
+@pytest.mark.parametrize("step", [1, 100, 5000, 40000])
+def test_a_file_goes_out_as_the_windows_allow(suite, step):
+    client = Connection(suite.edge.address, pairs=[(4, 0)])
+    client.send(headers(get("/files/big")) + window(1 << 20))
+    one = client.stream(1)
+    assert client.read(lambda: one.status == 200)
+    stands_still(client, 1, 0)
+    for count in range(1, 8):
+        client.send(window(step, 1))
+        stands_still(client, 1, count * step)
+    client.send(window(1 << 20, 1))
+    assert client.answer(1).ended
+    assert one.body == bytes(range(256)) * 2000
+
+
 def test_a_window_below_zero(suite):
     client = Connection(suite.edge.address, pairs=[(4, 1000)])
     client.send(headers(get("/big")))
