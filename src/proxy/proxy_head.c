@@ -401,7 +401,8 @@ put_status_line(struct writer *w, const struct http_head *response)
     PUT(w, "HTTP/1.1 ");
     put_number(w, (uint64_t)response->status);
     PUT(w, " ");
-    put(w, response->reason);
+    /* HTTP/2 has no reasons. */
+    put(w, response->reason.len ? response->reason : fr_view_of(http_reason(response->status)));
     PUT(w, "\r\n");
 }
 
@@ -499,7 +500,7 @@ proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
     put_response_fields(&w, response);
     if (!http_head_find(response, HTTP_FIELD_DATE)) /* RFC 9110 section 6.6.1 */
         put_field(&w, FR_VIEW("Date"), proxy_worker_date(x->worker));
-    put_via(&w, x, response->version_minor);
+    put_via(&w, x, x->up && x->up->lane ? VIA_HTTP2 : response->version_minor);
     if (x->cached)
         put_field(&w, FR_VIEW("Cache-Status"), proxy_cached_status(x));
     if (x->gives_session)

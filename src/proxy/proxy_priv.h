@@ -120,6 +120,9 @@ struct proxy_pool { /* one member's connections on one worker */
     uint32_t idle_count;
     uint32_t connection_count;
     uint32_t in_flight;
+    struct fr_list carriers; /* of proxy_upstream, SHARED; see proxy_carrier.h */
+    uint32_t carriers_idle;
+    bool speaks_h2;         /* it chose HTTP/2 in its last handshake */
     uint64_t shown_in;      /* worker->epoch of the last snapshot that shows it */
     struct fr_list watches; /* of proxy_watch_leg */
     /* proxy_probe.c */
@@ -141,6 +144,7 @@ enum proxy_upstream_state {
     PROXY_UPSTREAM_CONNECTING,
     PROXY_UPSTREAM_BUSY,
     PROXY_UPSTREAM_IDLE,
+    PROXY_UPSTREAM_SHARED, /* carries the streams of many: proxy_carrier.h */
     PROXY_UPSTREAM_CLOSED,
 };
 
@@ -165,6 +169,14 @@ struct proxy_upstream {
     const struct tls_client *tls_client; /* held by the session under the socket; NULL: no TLS */
     bool alerted;                        /* it ended in an error of TLS */
     struct loop_task secured_task;
+    struct tls_session *tls;
+    /* proxy_carrier.h */
+    struct proxy_carrier *h2; /* SHARED: what it carries */
+    struct proxy_lane *lane;  /* it is a stream of such a connection, and has no socket */
+    struct fr_list followers; /* of proxy_lane: wait until it can carry them */
+    uint32_t follower_count;
+    bool http1_only;            /* it must not become such a connection */
+    enum proxy_attempt_end why; /* it ended for; OK: as connections end */
     /* send-proxy */
     uint64_t owner; /* serial of the only client connection that may use it; 0: any */
     uint32_t preface_len;
@@ -290,6 +302,7 @@ struct proxy_exchange {
     bool retried;  /* after the request was sent */
     bool stale_retried;
     bool fresh_only; /* no kept connection for this try */
+    bool http1_only; /* ... and none of HTTP/2 */
     int64_t sent_us;
     bool placed; /* counts in its cluster's in_flight */
     bool queued; /* waits for that */
@@ -711,14 +724,6 @@ void proxy_fault(struct proxy_pool *pool, enum proxy_attempt_end end);
 void proxy_probe_start(struct proxy_pool *pool, int64_t timeout_us);
 void proxy_probe_stop(struct proxy_pool *pool);
 
-/* proxy_drip.c */
-/* All that came is passed on: arms the timer for what the member sends next. */
-void proxy_drip_wait(struct proxy_exchange *x);
-/* It came, or the client is waited for. False: the member is too slow. */
-bool proxy_drip_came(struct proxy_exchange *x);
-/* The timer ran out. False: the member was silent for too long, or is too slow: *out_end. */
-bool proxy_drip_timer(struct proxy_exchange *x, enum proxy_attempt_end *out_end);
-
 /* proxy_upstream.c */
 /* An idle connection that may carry x, or NULL. */
 struct proxy_upstream *proxy_upstream_reuse(struct proxy_pool *pool,
@@ -732,12 +737,6 @@ void proxy_upstream_timer_stop(struct proxy_upstream *up);
 void proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster *config);
 void proxy_upstream_close(struct proxy_upstream *up);
 void proxy_pool_close_idle(struct proxy_pool *pool);
-
-/* proxy_secure.c */
-/* Connected: puts TLS under it, behind its preface; its exchange is told. */
-void proxy_secure(struct proxy_upstream *up);
-/* What came, or the end, while that is under way. */
-void proxy_secure_received(struct proxy_upstream *up, struct loop_buf *buf, int status);
 
 /* proxy_settings.c */
 void proxy_settings_forget(struct proxy_worker *worker);
