@@ -8,6 +8,7 @@
  *             cut off visibly), drop (nobody is there to answer).
  * Memory:     from the worker's free list, with buffers that keep their size.
  */
+#include "proxy/proxy_grpc.h"
 #include "proxy/proxy_h2.h"
 
 #include <errno.h>
@@ -104,6 +105,7 @@ exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
     fr_insist(x->magic == PROXY_EXCHANGE_MAGIC && client->exchange == x);
     proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
     loop_timer_stop(&x->half_closed);
+    loop_timer_stop(&x->grpc_timer);
     proxy_queue_leave(x);
     proxy_note_end(x, end);
     proxy_cached_end(x);
@@ -347,6 +349,7 @@ exchange_take(struct proxy_exchange *x, const struct http_head *request)
     x->http10 = request->version_minor == 0;
     x->te_trailers = request->te_trailers || x->client->stream; /* HTTP/2 has no other way */
     proxy_tunnel_offer(x, request);
+    proxy_grpc_take(x, request);
     x->client_closes = !request->keep_alive;
     x->keep_alive = request->keep_alive && !worker->draining &&
                     x->client->requests < worker->limits.requests_per_connection;

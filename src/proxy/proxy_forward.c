@@ -20,6 +20,7 @@
  *     anything later          never
  */
 #include "proxy/proxy_carrier.h"
+#include "proxy/proxy_grpc.h"
 
 static bool attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint);
 
@@ -154,7 +155,7 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
     }
     cluster_count_add(&stats->requests, 1);
     cluster_count_add(&x->cluster->state->counters.requests, 1);
-    if (!ok || x->status >= 500) {
+    if (!ok || x->status >= 500 || proxy_grpc_error(x)) {
         cluster_count_add(&stats->errors, 1);
         cluster_count_add(&x->cluster->state->counters.errors, 1);
     }
@@ -166,7 +167,8 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
     proxy_fault(x->pool, end);
     /* A kept connection that the member closed while we wrote says nothing about its health. */
     bool stale = end == PROXY_ATTEMPT_CLOSED && x->reused;
-    bool failed = !ok || x->status == 502 || x->status == 503 || x->status == 504;
+    bool failed = !ok || x->status == 502 || x->status == 503 || x->status == 504 ||
+                  proxy_grpc_unavailable(x);
     if (stale || !cluster_judge(x->cluster->view, x->endpoint, worker->judgements, now_us, failed))
         return;
     cluster_count_add(&stats->ejections, 1);

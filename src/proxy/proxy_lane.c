@@ -164,12 +164,11 @@ append_switch(struct proxy_lane *lane, struct fr_view text)
     else
         text.len -= 2;
     return append(lane, FR_VIEW("HTTP/1.1 101 Switching Protocols\r\n"
-                                  "Connection: upgrade\r\nUpgrade: ")) &&
+                                "Connection: upgrade\r\nUpgrade: ")) &&
            append(lane, fr_view_make(x->upgrade, x->upgrade_len)) &&
            (!lane->websocket || (append(lane, FR_VIEW("\r\nSec-WebSocket-Accept: ")) &&
-                                   append(lane, fr_view_of(lane->accept)))) &&
-           append(lane, FR_VIEW("\r\n")) && append(lane, text) &&
-           append(lane, FR_VIEW("\r\n"));
+                                 append(lane, fr_view_of(lane->accept)))) &&
+           append(lane, FR_VIEW("\r\n")) && append(lane, text) && append(lane, FR_VIEW("\r\n"));
 }
 
 static bool
@@ -410,7 +409,6 @@ proxy_lane_send_on(struct proxy_upstream *up, const struct iovec *part, bool las
     }
     lane->fn = fn;
     lane->fn_ctx = ctx;
-    http2_client_send(lane->h2->client, &lane->h2s, part, part ? 1 : 0, last,
-                      (struct fr_view){0});
+    http2_client_send(lane->h2->client, &lane->h2s, part, part ? 1 : 0, last, (struct fr_view){0});
     proxy_carrier_wake(lane->h2);
 }

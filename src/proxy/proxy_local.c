@@ -5,7 +5,7 @@
  * May touch:  base, http.
  * Follows:    RFC 9110 sections 10.2.1 (Allow), 10.2.3 (Retry-After) and 15.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_grpc.h"
 
 #include <stdio.h>
 
@@ -81,7 +81,8 @@ proxy_local_answer(struct proxy_exchange *x, const struct proxy_answer *answer)
 {
     proxy_local_prepare(x, answer->status);
     x->begun = true;
-    if (print_answer(x, answer) != FR_OK) {
+    bool grpc = x->grpc && answer->status >= 400;
+    if ((grpc ? proxy_grpc_print(x, answer) : print_answer(x, answer)) != FR_OK) {
         proxy_exchange_drop(x);
         return;
     }

@@ -328,6 +328,9 @@ struct proxy_exchange {
     struct loop_timer half_closed; /* runs while nothing was sent to a client that has ended */
     int fail_status;               /* to be answered once the 1xx under way is out; 0: none */
     const char *fail_words;
+    bool grpc;           /* a gRPC call: proxy_grpc.h */
+    uint8_t grpc_status; /* its outcome; 0: well, or not told */
+    struct loop_timer grpc_timer;
     bool response_keep; /* the member's connection may be used again after this response */
     /* proxy_drip.c: the member's rate while nothing but the member is waited for */
     int64_t drip_from_us;  /* it is waited for since; 0: it is not */

@@ -10,6 +10,7 @@
  * Follows:    RFC 9110 sections 15.2 and 10.1.1, RFC 9112 sections 6.3, 7.1 and 8.
  */
 #include "proxy/proxy_carrier.h"
+#include "proxy/proxy_grpc.h"
 #include "proxy/proxy_h2.h"
 
 #include "cluster/cluster_utilization.h"
@@ -100,6 +101,7 @@ begin_response(struct proxy_exchange *x, const struct http_head *response)
 {
     x->status = response->status;
     take_orca(x, response);
+    proxy_grpc_head(x, response);
     decide_framing(x, response);
     /* RFC 9112 section 6.1: a 1.0 client knows no transfer codings; HTTP/2 has none. */
     if (response->unknown_coding && (x->http10 || x->client->stream) &&
@@ -275,6 +277,8 @@ relay_body(struct proxy_exchange *x)
     }
     if (step == HTTP_DONE && up->lane && !proxy_lane_trailers(up, &x->down_trailers))
         step = HTTP_BAD;
+    if (step == HTTP_DONE)
+        proxy_grpc_trailers(x);
     if (step == HTTP_DONE && !proxy_head_trailers(x->worker, &x->down_trailers, x->te_trailers))
         step = HTTP_BAD;
     if (step == HTTP_MORE && !proxy_drip_came(x)) {

@@ -14,7 +14,7 @@ END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 1, 1, 4, 8, 32
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, WINDOW, FRAME_SIZE, LIST_SIZE = range(1, 7)
 CONNECT_PROTOCOL = 8
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL, SETTINGS_TIMEOUT, STREAM_CLOSED, \
-    FRAME_SIZE_ERROR, REFUSED, CANCEL, COMPRESSION, CONNECT_ERROR, CALM, SECURITY, HTTP11 = range(14)
+    FRAME_SIZE_ERROR, REFUSED, CANCEL, COMPRESSION, CONNECT_ERROR, CALM = range(12)
 
 
 def frame(kind, flags=0, stream=0, payload=b""):
@@ -23,7 +23,8 @@ def frame(kind, flags=0, stream=0, payload=b""):
 
 
 def settings(values=()):
-    return frame(SETTINGS, payload=b"".join(struct.pack("!HI", *item) for item in dict(values).items()))
+    items = dict(values).items()
+    return frame(SETTINGS, payload=b"".join(struct.pack("!HI", *item) for item in items))
 
 
 class Request:
@@ -195,7 +196,8 @@ class Connection:
     def until(self, condition, timeout=10):
         """Waits for what the reading thread notes; the truth of it."""
         with self.changed:
-            return self.changed.wait_for(lambda: condition() or self.closed, timeout) and condition()
+            self.changed.wait_for(lambda: condition() or self.closed, timeout)
+            return condition()
 
     def whole(self, request):
         return self.until(lambda: request.ended)
