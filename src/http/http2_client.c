@@ -410,6 +410,20 @@ err_of(int rc)
     return rc == NGHTTP2_ERR_NOMEM ? FR_ERR_NOMEM : FR_ERR_FULL;
 }
 
+/* RFC 8441 section 5: the key proves nothing here, and is not sent. */
+static void
+drop_key(struct http2_split *split)
+{
+    struct fr_view key = FR_VIEW("sec-websocket-key");
+    size_t kept = 0;
+    for (size_t i = 0; i < split->count; i++) {
+        nghttp2_nv *pair = &split->pairs[i];
+        if (!fr_view_ieq(fr_view_make((const char *)pair->name, pair->namelen), key))
+            split->pairs[kept++] = *pair;
+    }
+    split->count = kept;
+}
+
 enum fr_err
 http2_client_open(struct http2_client *client, struct http2_call *stream,
                   const struct http2_request *request)
@@ -420,6 +434,8 @@ http2_client_open(struct http2_client *client, struct http2_call *stream,
     http2_split_begin(&client->split, HTTP2_REQUEST);
     if (http2_split_read(&client->split, request->head, &used) != HTTP_DONE)
         return FR_ERR_FULL; /* more fields than there is room for */
+    if (request->connect)
+        drop_key(&client->split);
     int32_t id =
         nghttp2_submit_request(client->session, NULL, client->split.pairs, client->split.count,
                                request->bodiless ? NULL : &body, stream);

@@ -483,3 +483,120 @@ def test_h2_and_nothing_else(box):
     edge = start(box, member, protocol="h2", tls=tls)
     response = http1.fetch(edge.address, "/a")
     assert response.status == 502 and metric(edge, "member_tls_failed") == 1
+
+
+@pytest.mark.parametrize("alpn", [["http/1.1"], None], ids=["http1", "none"])
+def test_a_member_that_chooses_http1(box, alpn):
+    """`auto` asks, and takes no for an answer."""
+    member, tls = tls_member(box, alpn)
+
+    def talk(sock):
+        with member.context.wrap_socket(sock, server_side=True) as secured:
+            client = http1.Client.__new__(http1.Client)
+            client.sock, client.buffer, client.closed_by_peer = secured, b"", False
+            try:
+                while True:
+                    path = client.read_line().split(" ")[1]
+                    client.read_fields()
+                    secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nown %s" %
+                                    (4 + len(path), path.encode()))
+            except (OSError, http1.ProtocolError):
+                pass
+    member.talk = talk
+    edge = start(box, member, protocol="auto", tls=tls)
+    answers = at_once(6, lambda i: http1.fetch(edge.address, f"/{i}"))
+    assert [answer.text for answer in answers] == [f"own /{i}" for i in range(6)]
+    assert metric(edge, "member_h2_connections") == 0
+
+
+# ---- WebSocket ---------------------------------------------------------------------------------
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455 section 1.3, as is the answer
+ASK = http1.head("GET", "/chat", [("Connection", "Upgrade"), ("Upgrade", "websocket"),
+                                  ("Sec-WebSocket-Key", KEY), ("Sec-WebSocket-Version", "13")])
+
+
+def echo(conn, request):
+    """Takes the switch and says everything back in capitals; ends when the other side does."""
+    if request.method != "CONNECT":
+        conn.whole(request)
+        conn.answer(request)
+        return
+    conn.headers(request.stream, [(":status", "200"), ("sec-websocket-protocol", "chat")])
+    seen = 0
+    while not request.ended:
+        assert conn.until(lambda: len(request.body) > seen or request.ended)
+        conn.data(request.stream, request.body[seen:].upper())
+        seen = len(request.body)
+    conn.data(request.stream, b"", end=True)
+
+
+def switched(client):
+    response = client.read_head()
+    assert response.status == 101, response
+    return response
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+def test_a_websocket_by_extended_connect(box, warm):
+    member = H2Member(echo, early=True, values={CONNECT_PROTOCOL: 1})
+    edge = start(box, member)
+    if warm:
+        own(edge)
+    with http1.Client(edge.address) as client:
+        client.send(ASK)
+        response = switched(client)
+        assert response.get("Sec-WebSocket-Accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        assert response.get("Upgrade") == "websocket"
+        assert response.get("sec-websocket-protocol") == "chat"
+        assert response.get("Transfer-Encoding") is None
+        for word in (b"hello", b"world" * 2000):
+            client.send(word)
+            assert client.read_exactly(len(word)) == word.upper()
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.at_end()
+    request = member.requests[-1]
+    assert (request.method, request.get(":protocol")) == ("CONNECT", "websocket")
+    assert (request.get(":path"), request.get(":scheme")) == ("/chat", "http")
+    assert request.get("sec-websocket-version") == "13"
+    assert not {"upgrade", "connection", "sec-websocket-key"} & {name for name, _ in request.fields}
+    own(edge)
+    assert member.opened == 1 and metric(edge, "tunnels") == 1
+
+
+def test_a_websocket_that_the_member_does_not_want(box):
+    member = H2Member(lambda conn, request: conn.answer(request, b"no", "403"), early=True,
+                      values={CONNECT_PROTOCOL: 1})
+    edge = start(box, member)
+    with http1.Client(edge.address) as client:
+        client.send(ASK)
+        response = client.read_response()
+        assert (response.status, response.body) == (403, b"no")
+
+
+def test_a_websocket_to_a_member_that_takes_none(box):
+    edge = start(box, H2Member())
+    own(edge)
+    with http1.Client(edge.address) as client:
+        client.send(ASK)
+        assert client.read_response().status == 502
+    assert metric(edge, "member_connects_unknown") == 1
+    own(edge)
+
+
+def test_a_websocket_that_is_cut_looks_cut(box):
+    def act(conn, request):
+        conn.headers(request.stream, [(":status", "200")])
+        conn.data(request.stream, b"hello")
+        assert conn.until(lambda: request.body)
+        conn.reset(request.stream, CANCEL)
+    member = H2Member(act, early=True, values={CONNECT_PROTOCOL: 1})
+    edge = start(box, member)
+    with http1.Client(edge.address) as client:
+        client.send(ASK)
+        switched(client)
+        assert client.read_exactly(5) == b"hello"
+        client.send(b"x")
+        with pytest.raises(ConnectionResetError):
+            while client.sock.recv(1000):
+                pass
