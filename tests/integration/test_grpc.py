@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gRPC from end to end, with the client and server that everybody has: all four kinds of call, their
-deadlines, their cancellation, and the outcomes that only a trailer tells."""
+"""gRPC from end to end, with the client and server that everybody has: all four kinds of call,
+their deadlines, their cancellation, and the outcomes that only a trailer tells."""
 import concurrent.futures
 import threading
 import time
