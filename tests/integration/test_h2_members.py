@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/2 towards members: the same HTTP as ever, on few connections."""
-import os
 import signal
 import socket
 import ssl
@@ -8,11 +7,13 @@ import threading
 import time
 
 import pytest
+from hpack import Decoder, Encoder
 
 from harness import http1
 from harness.box import wait
-from harness.h2member import (CANCEL, CONNECT_PROTOCOL, DATA, HEADERS, MAX_STREAMS, NO_ERROR,
-                              REFUSED, WINDOW, H2Member, frame)
+from harness.h2member import (CANCEL, CONNECT_PROTOCOL, DATA, END_HEADERS, END_STREAM, HEADERS,
+                              MAX_STREAMS, NO_ERROR, PREFACE, REFUSED, SETTINGS, WINDOW, H2Member,
+                              frame, settings)
 from harness.pki import Authority
 from harness.setup import Edge, metric
 
@@ -600,3 +601,35 @@ def test_a_websocket_that_is_cut_looks_cut(box):
         with pytest.raises(ConnectionResetError):
             while client.sock.recv(1000):
                 pass
+
+
+def frames(sock):
+    """What comes, as (kind, flags, stream, payload)."""
+    stream = sock.makefile("rb")
+    while head := stream.read(9):
+        yield head[3], head[4], int.from_bytes(head[5:], "big"), \
+            stream.read(int.from_bytes(head[:3], "big"))
+
+
+def test_a_websocket_over_http2_on_both_sides(box):
+    member = H2Member(echo, early=True, values={CONNECT_PROTOCOL: 1})
+    edge = start(box, member)
+    fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
+              (":path", "/chat"), (":authority", "test.example"), ("sec-websocket-version", "13")]
+    with http1.connect(edge.address) as sock:
+        sock.sendall(PREFACE + settings())
+        coming = frames(sock)
+        assert next(coming)[0] == SETTINGS
+        sock.sendall(frame(HEADERS, END_HEADERS, 1, Encoder().encode(fields)) +
+                     frame(DATA, 0, 1, b"hello"))
+        head, data = None, b""
+        for kind, _, stream, payload in coming:
+            if kind == HEADERS:
+                head = dict(Decoder().decode(payload))
+            data += payload if kind == DATA and stream == 1 else b""
+            if data == b"HELLO":
+                break
+        assert head[":status"] == "200" and head["sec-websocket-protocol"] == "chat"
+        sock.sendall(frame(DATA, END_STREAM, 1))
+        assert any(kind == DATA and flags & END_STREAM for kind, flags, _, _ in coming)
+    assert member.requests[0].get(":protocol") == "websocket"
