@@ -326,6 +326,7 @@ handshake(struct cluster_health *health)
         check_fail(health, "TLS: out of memory");
         return;
     }
+    tls_session_http1_only(session);
     loop_recv(&health->sock, on_received, health);
 }
 

@@ -275,9 +275,16 @@ struct config_timeouts {
     int64_t idle_us;      /* silence in a body either way; default 60 s */
     int64_t keepalive_us; /* idle pooled connection; default 30 s */
     int64_t tunnel_us;    /* silence both ways behind a 101; default 5 min */
+    int64_t ping_us;      /* silence on an HTTP/2 connection in use; default 10 s; 0 = off */
     uint64_t least_rate;  /* bytes a second of a response's body; default 0: none */
 };
 
+enum config_protocol {
+    CONFIG_PROTOCOL_AUTO,
+    CONFIG_PROTOCOL_HTTP1,
+    CONFIG_PROTOCOL_H2,
+    CONFIG_PROTOCOL_H2C,
+};
 enum config_send_proxy { CONFIG_SEND_PROXY_OFF, CONFIG_SEND_PROXY_V2 };
 struct config_queue {
     uint32_t length;   /* requests that wait, a worker; default 1000 */
@@ -313,6 +320,8 @@ struct config_cluster {
     uint32_t keepalive_max; /* idle connections per worker and member; default 64 */
     double retry_budget;    /* share of requests; default 0.2 */
     enum config_send_proxy send_proxy;
+    enum config_protocol protocol; /* h2: tls.enabled; h2c: not */
+    uint32_t streams;              /* on one HTTP/2 connection to a member; default 100 */
     struct config_member_tls tls;
     uint32_t max_in_flight; /* in the whole cluster, of all workers; 0: no limit, the default */
     struct config_queue queue;
@@ -379,6 +388,7 @@ struct config_listen {
     unsigned line;
     struct config_listen_tls tls;
     bool proxy_protocol; /* connections begin with a PROXY header */
+    bool http2;          /* default true */
 };
 
 #define CONFIG_DISK_MEMORY_SHARE 256 /* of the disk, that memory is to have at least */
@@ -416,6 +426,12 @@ struct config_limits {
     uint64_t read_rate;               /* likewise of a client that reads; default 500 */
     uint32_t requests_per_connection; /* default 100000 */
     uint32_t connections_per_address; /* of all workers; 0: any; default 0 */
+    /* of one HTTP/2 connection */
+    uint32_t h2_streams;           /* at once; default 100 */
+    uint32_t h2_stream_window;     /* bytes of a body that wait; default 256 KiB */
+    uint32_t h2_connection_window; /* ... of all its bodies; default 1 MiB */
+    uint32_t h2_resets;            /* in one go; default 100 */
+    uint32_t h2_idle_frames;       /* likewise; default 1000 */
 };
 
 struct config_stream {          /* the XML stream's limits */

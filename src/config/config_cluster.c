@@ -192,6 +192,20 @@ check_hash(struct config__reader *reader, const struct config_node *node,
 }
 
 static void
+check_protocol(struct config__reader *reader, const struct config_node *node,
+               const struct config_cluster *cluster)
+{
+    bool secured = cluster->tls.enabled;
+    if (!(cluster->protocol == CONFIG_PROTOCOL_H2 && !secured) &&
+        !(cluster->protocol == CONFIG_PROTOCOL_H2C && secured))
+        return;
+    const struct config_node *place = config__place(node, "protocol");
+    config_diag_add(reader->diag, place->line, place->column,
+                    "%s.protocol is %s %s tls, expected %s", reader->where, secured ? "h2c" : "h2",
+                    secured ? "with" : "without", secured ? "h2" : "h2c");
+}
+
+static void
 finish_cluster(struct config__reader *reader, const struct config_node *node,
                struct config_cluster *cluster)
 {
@@ -209,7 +223,8 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
         check_hash(reader, node, cluster);
     if (config__given(node, "sticky"))
         config__check_sticky(reader, node, cluster);
-    config__check_member_tls(reader, node, &cluster->tls);
+    check_protocol(reader, node, cluster);
+    config__check_member_tls(reader, node, cluster);
     config__members_finish(reader, cluster->name, true, config_node_get(node, "members"),
                            cluster->members, cluster->member_count);
     const struct config_node *members = config__given(node, "members");

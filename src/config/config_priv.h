@@ -225,7 +225,7 @@ void config__check_tls(struct config__reader *reader, const struct config_node *
                        const struct config_listen *listen);
 /* What a cluster says of TLS, and the client that comes of it. */
 void config__check_member_tls(struct config__reader *reader, const struct config_node *node,
-                              struct config_member_tls *tls);
+                              struct config_cluster *cluster);
 void config__member_tls_free(struct config_member_tls *tls);
 /* config_access.c */
 bool config__parse_names(struct config__reader *reader, const struct config__row *row,

@@ -107,8 +107,9 @@ check_idle_keys(struct config__reader *reader, const struct config_node *node,
 
 void
 config__check_member_tls(struct config__reader *reader, const struct config_node *node,
-                         struct config_member_tls *tls)
+                         struct config_cluster *cluster)
 {
+    struct config_member_tls *tls = &cluster->tls;
     if (!tls->enabled)
         return;
     const struct config_node *place = config__place(node, "tls");
@@ -124,6 +125,7 @@ config__check_member_tls(struct config__reader *reader, const struct config_node
         .name = tls->name,
         .certificate = tls->certificate,
         .key = tls->key,
+        .h2 = cluster->protocol != CONFIG_PROTOCOL_HTTP1,
     };
     if (tls_client_new(&options, &tls->client, &tls->why) == FR_OK)
         return;
@@ -165,6 +167,7 @@ config_tls_server(const struct config_listen *listen, struct tls_tickets *ticket
         .ciphers = tls->ciphers,
         .client_auth = tls->client_auth,
         .client_ca = tls->client_ca,
+        .h2 = listen->http2,
         .tickets = tickets,
     };
     enum fr_err err = tls_server_new(&options, out, out_why);

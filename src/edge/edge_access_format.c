@@ -43,8 +43,12 @@ put_number(struct line *line, uint64_t number)
 }
 
 static void
-put_version(struct line *line, const struct proxy_log_record *record)
+put_protocol(struct line *line, const struct proxy_log_record *record)
 {
+    if (record->http2) {
+        put(line, FR_VIEW("HTTP/2"));
+        return;
+    }
     put(line, FR_VIEW("HTTP/1."));
     put_number(line, record->version_minor);
 }
@@ -119,7 +123,7 @@ format_common(struct line *line, const struct proxy_log_record *record)
     put_escaped(line, text_of(record, PROXY_LOG_TARGET), "\\x%02X");
     if (method.len > 0) {
         put(line, FR_VIEW(" "));
-        put_version(line, record);
+        put_protocol(line, record);
     }
     put(line, record->status < 100 ? FR_VIEW("\" 00") : FR_VIEW("\" "));
     put_number(line, record->status);
@@ -188,7 +192,7 @@ format_json(struct line *line, const struct proxy_log_record *record)
         put_member(line, texts[i].name, text_of(record, texts[i].text));
     if (record->lens[PROXY_LOG_METHOD] > 0) {
         put(line, FR_VIEW(",\"protocol\":\""));
-        put_version(line, record);
+        put_protocol(line, record);
         put(line, FR_VIEW("\""));
         put_member(line, "scheme", record->https ? FR_VIEW("https") : FR_VIEW("http"));
     }

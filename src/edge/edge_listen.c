@@ -111,7 +111,8 @@ change_old(struct edge *edge, const struct config *config, struct plan *plans, s
         struct edge_listener *there = find_listener(edge, &config->listen[i].addr);
         if (there == NULL || (size_t)(there - edge->listeners) >= before)
             continue;
-        bool same = there->manner.preface == plans[i].manner.preface && !there->manner.tls &&
+        bool same = there->manner.preface == plans[i].manner.preface &&
+                    there->manner.h2 == plans[i].manner.h2 && !there->manner.tls &&
                     !plans[i].manner.tls;
         if (same)
             continue;

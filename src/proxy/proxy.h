@@ -72,13 +72,14 @@ void proxy_configure(struct proxy *proxy, const struct proxy_settings *settings)
 /* How connections that are accepted begin. */
 struct proxy_manner {
     bool preface;           /* with a PROXY header */
+    bool h2;                /* HTTP/2 is spoken: by ALPN, or by prior knowledge without TLS */
     struct tls_server *tls; /* then with a TLS handshake; NULL: without. References are taken */
 };
 /* Binds one socket a worker (SO_REUSEPORT) and starts accepting; *out_bound tells a port that the
  * kernel chose. Also used at run time (reload). */
 FR_MUST_USE enum fr_err proxy_listen(struct proxy *proxy, const struct loop_addr *addr,
-                                     const struct proxy_manner *manner,
-                                     struct loop_addr *out_bound, int *out_errno);
+                                     const struct proxy_manner *manner, struct loop_addr *out_bound,
+                                     int *out_errno);
 /* For connections accepted there from now on. */
 void proxy_listen_change(struct proxy *proxy, const struct loop_addr *bound,
                          const struct proxy_manner *manner);

@@ -141,6 +141,7 @@ pool_new(struct proxy_worker *worker, struct cluster_member *member)
     fr_list_init(&pool->idle);
     fr_list_init(&pool->busy);
     fr_list_init(&pool->watches);
+    fr_list_init(&pool->carriers);
     worker->pools[member->slot] = pool;
     worker->judgements[member->slot] = (struct cluster_judgement){0};
     return pool;

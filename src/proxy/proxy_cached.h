@@ -76,7 +76,6 @@ void proxy_disk_leave(struct proxy_exchange *x);
 struct proxy_client *proxy_sink_new(const struct proxy_client *client); /* in whose name; or NULL */
 void proxy_sink_free(struct proxy_client *sink);
 void proxy_sink_send(struct proxy_exchange *x, void (*after)(struct proxy_exchange *));
-bool proxy_sink_sending(const struct proxy_exchange *x);
 /* True: others wait for what x fetches, so that it goes on without its client, who is closed. */
 bool proxy_sink_take_over(struct proxy_exchange *x);
 

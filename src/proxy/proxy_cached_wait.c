@@ -14,7 +14,7 @@
  * On news that the response is not for it, an exchange begins again, from its route on, with the
  * head that it kept: all it decided before may have changed meanwhile.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_h2.h"
 
 #include <inttypes.h>
 
@@ -172,7 +172,7 @@ stream(struct proxy_exchange *x)
     int status;
     size_t bytes;
     bool chunked = x->client_framing == HTTP_BODY_CHUNKED;
-    if (loop_send_pending(&x->client->sock))
+    if (proxy_client_sending(x->client))
         return; /* comes back here */
     /* Asked first: what is there is then all there will be. */
     enum cache_flight_state state = cache_flight_look(x->wait->flight, NULL, &status);
@@ -223,9 +223,7 @@ stream_begin(struct proxy_exchange *x, struct cache_entry *take_entry)
     bool told = length != CACHE_LENGTH_UNKNOWN;
     x->entry = take_entry;
     x->status = cache_entry_status(x->entry);
-    x->client_framing = told        ? HTTP_BODY_LENGTH
-                        : x->http10 ? HTTP_BODY_TO_CLOSE
-                                    : HTTP_BODY_CHUNKED;
+    x->client_framing = told ? HTTP_BODY_LENGTH : proxy_exchange_open_framing(x);
     if (x->client_framing == HTTP_BODY_TO_CLOSE)
         x->keep_alive = false;
     fr_buf_clear(&x->down_head);

@@ -12,7 +12,7 @@
  *       |                |                      |
  *       '------ close ---+---- answered, close -'--> LINGER --> CLOSED --> free list
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_h2.h"
 
 #include <unistd.h>
 
@@ -53,14 +53,29 @@ idle_end(struct proxy_client *client)
     proxy_worker_pause(client->worker);
 }
 
+void
+proxy_client_idle(struct proxy_client *client, bool idle)
+{
+    if (idle)
+        idle_begin(client);
+    else
+        idle_end(client);
+}
+
 static void
 client_end(struct proxy_client *client, bool reset)
 {
     struct proxy_worker *worker = client->worker;
     fr_insist(client->magic == PROXY_CLIENT_MAGIC && client->state != PROXY_CLIENT_CLOSED);
     fr_insist(!client->exchange);
+    if (client->stream) {
+        proxy_stream_over(client, false);
+        return;
+    }
     client->state = PROXY_CLIENT_CLOSED;
     proxy_address_leave(client);
+    if (client->h2)
+        proxy_h2_say_goodbye(client);
     client->tls = NULL;
     fr_free(client->certificate);
     client->certificate = NULL;
@@ -70,6 +85,8 @@ client_end(struct proxy_client *client, bool reset)
         loop_abort(&client->sock, on_closed, client);
     else
         loop_close(&client->sock, on_closed, client);
+    if (client->h2)
+        proxy_h2_free(client);
     proxy_input_clear(&client->in);
     proxy_partial_clear(&client->partial);
     fr_list_remove(&client->link);
@@ -112,6 +129,9 @@ on_timer(void *ctx)
     case PROXY_CLIENT_IDLE:
         proxy_pace_idle_judge(client);
         break;
+    case PROXY_CLIENT_H2:
+        proxy_h2_timer(client);
+        break;
     case PROXY_CLIENT_LINGER:
         proxy_pace_linger_judge(client);
         break;
@@ -129,8 +149,18 @@ proxy_client_timer(struct proxy_client *client, int64_t delay_us)
 void
 proxy_client_want(struct proxy_client *client)
 {
-    if (!proxy_input_full(&client->in) && !loop_recv_pending(&client->sock))
+    if (client->stream)
+        proxy_stream_want(client);
+    else if (!proxy_input_full(&client->in) && !loop_recv_pending(&client->sock))
         loop_recv(&client->sock, on_recv, client);
+}
+
+bool
+proxy_client_sending(const struct proxy_client *client)
+{
+    if (client->sink)
+        return loop_timer_running(&client->timer);
+    return client->stream ? proxy_stream_sending(client) : loop_send_pending(&client->sock);
 }
 
 /* The answer is out and our half is closed. Closing the other half with bytes unread would reset
@@ -197,6 +227,7 @@ proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
     client->worker = worker;
     client->magic = PROXY_CLIENT_MAGIC;
     client->state = listener->manner.preface ? PROXY_CLIENT_PREFACE : PROXY_CLIENT_IDLE;
+    client->may_h2 = listener->manner.h2;
     client->serial = ++worker->client_serial;
     fr_buf_init(&client->partial.buf, worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES);
     proxy_client_peer(client, peer);
@@ -235,6 +266,33 @@ on_recv_lingering(struct proxy_client *client, struct loop_buf *buf, int status)
         proxy_client_want(client);
 }
 
+/* True: it does, or it may yet. */
+static bool
+begins_h2(struct proxy_client *client)
+{
+    struct fr_view view = proxy_input_view(&client->in);
+    switch (proxy_h2_look(client)) {
+    case PROXY_H2_NO:
+        client->may_h2 = false;
+        return false;
+    case PROXY_H2_MORE: /* at most the preface's bytes: there is room */
+        if (view.len > 0 && fr_buf_append_view(&client->partial.buf, view) != FR_OK) {
+            PROXY_COUNT(client->worker, memory_refusals);
+            proxy_client_close(client);
+            return true;
+        }
+        client->in.pos += (uint32_t)view.len;
+        proxy_input_shift(&client->in);
+        proxy_client_want(client);
+        return true;
+    case PROXY_H2_YES:
+        client->may_h2 = false;
+        proxy_h2_begin(client);
+        return true;
+    }
+    return false;
+}
+
 static void
 on_recv(void *ctx, struct loop_buf *buf, int status)
 {
@@ -242,6 +300,10 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
     fr_insist(client->magic == PROXY_CLIENT_MAGIC);
     if (client->state == PROXY_CLIENT_LINGER) {
         on_recv_lingering(client, buf, status);
+        return;
+    }
+    if (client->h2) {
+        proxy_h2_received(client, buf, status);
         return;
     }
     if (status == 0 && client->exchange && client->exchange->tunnel) {
@@ -269,14 +331,16 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
     proxy_input_push(&client->in, buf);
     if (client->state == PROXY_CLIENT_PREFACE && !proxy_preface_read(client))
         return;
+    if (client->may_h2 && begins_h2(client))
+        return;
     if (client->exchange)
         proxy_exchange_input(client->exchange, (size_t)status);
     else
         process(client);
 }
 
-static void
-count_refusal(struct proxy_worker *worker, enum http_limit limit)
+void
+proxy_count_refusal(struct proxy_worker *worker, enum http_limit limit)
 {
     PROXY_COUNT(worker, bad_requests);
     switch (limit) {
@@ -314,7 +378,7 @@ process(struct proxy_client *client)
         return;
     }
     if (step == HTTP_BAD) {
-        count_refusal(worker, err.limit);
+        proxy_count_refusal(worker, err.limit);
         proxy_exchange_refuse(client, err.status, err.words);
         return;
     }

@@ -8,7 +8,7 @@
  *             loop. Messages of one sender arrive in order, so a leg always meets the snapshot that
  *             was published before it.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_h2.h"
 
 /* ---- watching a member ---------------------------------------------------------------------- */
 
@@ -180,6 +180,8 @@ close_clients(struct proxy_worker *worker, bool all)
         if (client->exchange) {
             if (all)
                 proxy_exchange_drop(client->exchange);
+        } else if (client->h2 && !all) {
+            proxy_h2_drain(client);
         } else if (all || (client->state == PROXY_CLIENT_IDLE && client->requests > 0)) {
             /* One that has not sent its first request yet may be about to: it gets its answer. */
             proxy_client_close(client);

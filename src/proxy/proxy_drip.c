@@ -7,7 +7,7 @@
  *             PROXY_DRIP_US in which nothing but the member was waited for. What the client takes
  *             for its reading is nobody's fault here.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_carrier.h"
 
 static const struct config_timeouts *
 timeouts_of(const struct proxy_exchange *x)

@@ -8,7 +8,8 @@
  *             cut off visibly), drop (nobody is there to answer).
  * Memory:     from the worker's free list, with buffers that keep their size.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_grpc.h"
+#include "proxy/proxy_h2.h"
 
 #include <errno.h>
 
@@ -105,6 +106,7 @@ exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
     proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
     loop_timer_stop(&x->half_closed);
     loop_timer_stop(&x->stall);
+    loop_timer_stop(&x->grpc_timer);
     proxy_queue_leave(x);
     proxy_note_end(x, end);
     proxy_cached_end(x);
@@ -138,9 +140,15 @@ proxy_exchange_reply(struct proxy_exchange *x)
     bool keep = x->keep_alive && x->request_done;
     /* A client that has said its last word closes as we do; another may still be talking. */
     bool quiet = x->request_done && x->client_closes;
+    if (x->client->stream)
+        proxy_stream_finish(x);
     struct proxy_client *client = exchange_end(x, PROXY_LOG_DONE);
     if (client->sink) {
         proxy_sink_free(client);
+        return;
+    }
+    if (client->stream) {
+        proxy_stream_over(client, true);
         return;
     }
     if (client->requests >= client->worker->limits.requests_per_connection)
@@ -161,7 +169,7 @@ void
 proxy_exchange_fail(struct proxy_exchange *x, int status, const char *words)
 {
     proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
-    if (!x->begun && loop_send_pending(&x->client->sock)) { /* a 1xx is on its way */
+    if (!x->begun && proxy_client_sending(x->client)) { /* a 1xx is on its way */
         x->fail_status = status;
         x->fail_words = words;
         return;
@@ -190,11 +198,16 @@ void
 proxy_exchange_drop(struct proxy_exchange *x)
 {
     bool reset = x->begun && x->client_framing == HTTP_BODY_TO_CLOSE;
+    bool well = x->tunnel && !reset; /* both sides have ended it */
     if (proxy_sink_take_over(x))
         return;
+    if (x->client->stream && well)
+        proxy_stream_finish(x);
     struct proxy_client *client = exchange_end(x, PROXY_LOG_DROPPED);
     if (client->sink)
         proxy_sink_free(client);
+    else if (client->stream)
+        proxy_stream_over(client, well);
     else if (reset)
         proxy_client_abort(client);
     else
@@ -226,6 +239,12 @@ on_sent(void *ctx, int status)
         proxy_exchange_drop(x);
         return;
     }
+    proxy_exchange_sent(x);
+}
+
+void
+proxy_exchange_sent(struct proxy_exchange *x)
+{
     cluster_count_add(&x->worker->counters.bytes_out, x->down_sending_bytes);
     proxy_note_sent(x, x->down_sending_bytes);
     proxy_pace_moved(x->client, &x->client->reading);
@@ -246,6 +265,10 @@ proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int 
     x->down_sending_bytes = piece->bytes;
     for (int i = 0; i < count; i++)
         x->down_sending_bytes += iov[i].iov_len;
+    if (x->client->stream) {
+        proxy_stream_send(x, iov, count, piece);
+        return;
+    }
     if (!x->tunnel) /* it has a clock of its own */
         proxy_pace_wait(x->client, &x->client->reading);
     loop_send_file(&x->client->sock, iov, count, piece, on_sent, x);
@@ -327,8 +350,9 @@ exchange_take(struct proxy_exchange *x, const struct http_head *request)
     struct proxy_worker *worker = x->worker;
     x->method = request->method;
     x->http10 = request->version_minor == 0;
-    x->te_trailers = request->te_trailers;
+    x->te_trailers = request->te_trailers || x->client->stream; /* HTTP/2 has no other way */
     proxy_tunnel_offer(x, request);
+    proxy_grpc_take(x, request);
     x->client_closes = !request->keep_alive;
     x->keep_alive = request->keep_alive && !worker->draining &&
                     x->client->requests < worker->limits.requests_per_connection;
@@ -466,8 +490,8 @@ answer_cached(struct proxy_exchange *x, const struct http_head *request, struct 
               const struct cluster_route *route)
 {
     unsigned relief = x->worker->snapshot->relief;
-    bool shed = (relief & (1u << CONFIG_STEP_SHED)) &&
-                route->config->priority == CONFIG_PRIORITY_LOW;
+    bool shed =
+        (relief & (1u << CONFIG_STEP_SHED)) && route->config->priority == CONFIG_PRIORITY_LOW;
     struct proxy_exchange *fetch =
         x->refresh && !shed ? proxy_cached_refresh(x, request, raw) : NULL;
     if (fetch)

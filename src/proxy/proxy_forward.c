@@ -19,7 +19,8 @@
  *                             against the budget: the member has not seen the request.
  *     anything later          never
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_carrier.h"
+#include "proxy/proxy_grpc.h"
 
 static bool attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint);
 
@@ -88,7 +89,9 @@ proxy_forward(struct proxy_exchange *x, const struct http_head *request,
         proxy_exchange_out_of_memory(x);
         return;
     }
-    x->hold = !x->request_done && http_method_idempotent(x->method);
+    /* A stream that the member did nothing for is tried again whatever the method. */
+    x->hold = !x->request_done && (http_method_idempotent(x->method) ||
+                                   view->config->protocol != CONFIG_PROTOCOL_HTTP1);
     x->replay_pos = x->client->in.pos;
     if (proxy_queue_enter(x) && !attempt_start(x, endpoint))
         proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
@@ -113,11 +116,15 @@ attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint)
     pool->in_flight++;
     x->cluster->state->on_members++;
     cluster_member_enter(pool->member, worker->index, loop_now_us(worker->loop));
-    x->up = x->fresh_only ? NULL : proxy_upstream_reuse(pool, x);
-    x->reused = x->up != NULL;
-    if (x->reused) {
+    x->reused = false;
+    x->up = proxy_carrier_acquire(pool, x);
+    if (!x->up && !x->fresh_only) {
+        x->up = proxy_upstream_reuse(pool, x);
+        x->reused = x->up != NULL;
+    }
+    if (x->up) {
         x->up->exchange = x;
-        proxy_forward_pump(x);
+        proxy_forward_pump(x); /* nothing yet of one that waits for its connection */
         return true;
     }
     x->up = proxy_upstream_connect(pool, x, x->cluster->view->config->timeouts.connect_us);
@@ -148,7 +155,7 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
     }
     cluster_count_add(&stats->requests, 1);
     cluster_count_add(&x->cluster->state->counters.requests, 1);
-    if (!ok || x->status >= 500) {
+    if (!ok || x->status >= 500 || proxy_grpc_error(x)) {
         cluster_count_add(&stats->errors, 1);
         cluster_count_add(&x->cluster->state->counters.errors, 1);
     }
@@ -160,7 +167,8 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
     proxy_fault(x->pool, end);
     /* A kept connection that the member closed while we wrote says nothing about its health. */
     bool stale = end == PROXY_ATTEMPT_CLOSED && x->reused;
-    bool failed = !ok || x->status == 502 || x->status == 503 || x->status == 504;
+    bool failed = !ok || x->status == 502 || x->status == 503 || x->status == 504 ||
+                  proxy_grpc_unavailable(x);
     if (stale || !cluster_judge(x->cluster->view, x->endpoint, worker->judgements, now_us, failed))
         return;
     cluster_count_add(&stats->ejections, 1);
@@ -191,7 +199,8 @@ proxy_forward_end(struct proxy_exchange *x, enum proxy_attempt_end end)
         return;
     }
     /* Kept only after a whole request and a whole response with nothing behind it. */
-    if (end == PROXY_ATTEMPT_OK && x->response_keep && x->request_sent && !up->in.buf[0])
+    if (end == PROXY_ATTEMPT_OK && x->response_keep && x->request_sent && !up->in.buf[0] &&
+        !up->lane)
         proxy_upstream_keep(up, x->cluster->view->config);
     else
         proxy_upstream_close(up);
@@ -251,6 +260,14 @@ is_unreached(const struct proxy_exchange *x, enum proxy_attempt_end end)
     return end == PROXY_ATTEMPT_REFUSED || (end == PROXY_ATTEMPT_TLS && !x->up_head_sent);
 }
 
+/* Of a request on an HTTP/2 connection that is as certain, even if it was sent (RFC 9113 section
+ * 8.7). */
+static bool
+is_unprocessed(enum proxy_attempt_end end)
+{
+    return end == PROXY_ATTEMPT_GONE_AWAY || end == PROXY_ATTEMPT_STREAM_REFUSED;
+}
+
 /* Whether this end allows another try; budget aside. */
 static bool
 may_retry(const struct proxy_exchange *x, enum proxy_attempt_end end, bool silent)
@@ -267,6 +284,8 @@ may_retry(const struct proxy_exchange *x, enum proxy_attempt_end end, bool silen
         return true;
     if (x->tried_count - x->refused_count >= PROXY_ATTEMPTS_MAX)
         return false;
+    if (is_unprocessed(end))
+        return silent && (untouched || empty || x->replayable);
     if (end == PROXY_ATTEMPT_CONNECT_TIMEOUT)
         return true;
     if (end == PROXY_ATTEMPT_WITHDRAWN && untouched)
@@ -302,7 +321,8 @@ proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end)
     for (;;) {
         bool silent = !x->up || x->up->response_bytes == 0;
         bool again = may_retry(x, end, silent);
-        bool stale = end == PROXY_ATTEMPT_CLOSED && x->reused && !x->stale_retried;
+        bool stale = (end == PROXY_ATTEMPT_CLOSED && x->reused && !x->stale_retried) ||
+                     end == PROXY_ATTEMPT_GONE_AWAY;
         x->forgiven = again && stale;
         bool unreached = is_unreached(x, end);
         x->refused_count += unreached;
@@ -316,7 +336,7 @@ proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end)
         }
         if (stale)
             x->stale_retried = x->fresh_only = true;
-        else if (!unreached && end != PROXY_ATTEMPT_CONNECT_TIMEOUT)
+        else if (!unreached && !is_unprocessed(end) && end != PROXY_ATTEMPT_CONNECT_TIMEOUT)
             x->retried = true;
         bool started = retry(x, unreached, stale);
         if (started || x->pool)
@@ -413,14 +433,14 @@ proxy_forward_pump(struct proxy_exchange *x)
     struct proxy_upstream *up = x->up;
     struct proxy_input *in = &x->client->in;
     struct iovec iov[LOOP_IOV_MAX];
-    bool chunked = x->request_framing == HTTP_BODY_CHUNKED;
-    if (!up || up->state != PROXY_UPSTREAM_BUSY || loop_send_pending(&up->sock) ||
-        up->send_failed || x->request_sent)
+    bool chunked = x->request_framing == HTTP_BODY_CHUNKED && up && !up->lane;
+    if (!up || up->state != PROXY_UPSTREAM_BUSY || proxy_upstream_sending(up) || up->send_failed ||
+        x->request_sent)
         return;
     int count = 0;
     if (up->preface_len > 0 && up->requests == 0 && !x->up_head_sent)
         iov[count++] = (struct iovec){up->preface, up->preface_len};
-    if (!x->up_head_sent)
+    if (!x->up_head_sent && !up->lane)
         iov[count++] = (struct iovec){x->up_head.data, x->up_head.len};
     int chunk_at = count;
     struct proxy_runs runs = {iov, count + chunked, LOOP_IOV_MAX - chunked, 0, &x->up_trailers};
@@ -447,19 +467,27 @@ proxy_forward_pump(struct proxy_exchange *x)
     x->hold = x->replayable;
     if (runs.bytes > 0 || (x->request_done && !was_done))
         count = chunked ? frame_chunk(x, iov, chunk_at, runs.count, runs.bytes) : runs.count;
-    if (count == 0) {
+    bool ends = up->lane && (!x->up_head_sent || (x->request_done && !was_done));
+    if (count == 0 && !ends) {
         wait_for_client(x);
         return;
     }
     x->up_sending_bytes = 0;
     for (int i = 0; i < count; i++)
         x->up_sending_bytes += iov[i].iov_len;
+    if (up->lane && !x->up_head_sent)
+        x->up_sending_bytes += x->up_head.len;
     x->up_head_sent = true;
     x->sent_us = loop_now_us(x->worker->loop);
     up->requests++;
     PROXY_COUNT(x->worker, requests_forwarded);
     if (!x->head_ready)
         proxy_upstream_timer(up, x->cluster->view->config->timeouts.idle_us);
+    if (up->lane) {
+        if (!proxy_lane_send(x, iov, count, on_up_sent))
+            proxy_exchange_out_of_memory(x);
+        return;
+    }
     loop_send(&up->sock, iov, count, on_up_sent, x);
     proxy_upstream_want(up);
 }

@@ -62,6 +62,29 @@ writer_end(struct writer *w)
     w->buf->data[len] = '\0';
 }
 
+#define VIA_HTTP2 (-1)
+
+static void
+put_version(struct writer *w, int version_minor)
+{
+    PUT(w, "1.");
+    put_number(w, (uint64_t)version_minor);
+    PUT(w, " ");
+}
+
+/* RFC 9110 section 7.6.3: the version that the message came in. */
+static void
+put_via(struct writer *w, const struct proxy_exchange *x, int version_minor)
+{
+    PUT(w, "Via: ");
+    if (version_minor == VIA_HTTP2)
+        PUT(w, "2 ");
+    else
+        put_version(w, version_minor);
+    put(w, x->worker->via);
+    PUT(w, "\r\n");
+}
+
 /* ---- to the member -------------------------------------------------------------------------- */
 
 /* Fields by which a proxy speaks of its client; believed of trusted ones only. The first three are
@@ -318,11 +341,7 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     put_conditions(&w, x);
     if (x->cached && x->policy.surrogate)
         PUT(&w, "Surrogate-Capability: " CACHE_NAME "=\"Surrogate/1.0\"\r\n");
-    PUT(&w, "Via: 1.");
-    put_number(&w, (uint64_t)request->version_minor);
-    PUT(&w, " ");
-    put(&w, x->worker->via);
-    PUT(&w, "\r\n");
+    put_via(&w, x, x->client->stream ? VIA_HTTP2 : request->version_minor);
     put_max_forwards(&w, x, request);
     put_request_connection(&w, x, request);
     put_request_framing(&w, x, request);
@@ -382,7 +401,8 @@ put_status_line(struct writer *w, const struct http_head *response)
     PUT(w, "HTTP/1.1 ");
     put_number(w, (uint64_t)response->status);
     PUT(w, " ");
-    put(w, response->reason);
+    /* HTTP/2 has no reasons. */
+    put(w, response->reason.len ? response->reason : fr_view_of(http_reason(response->status)));
     PUT(w, "\r\n");
 }
 
@@ -472,8 +492,7 @@ enum fr_err
 proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
 {
     struct writer w;
-    size_t bytes_max =
-        response_bytes_max(x, response) + (x->gives_session ? session_bytes(x) : 0);
+    size_t bytes_max = response_bytes_max(x, response) + (x->gives_session ? session_bytes(x) : 0);
     enum fr_err err = writer_begin(&w, &x->down_head, bytes_max);
     if (err)
         return err;
@@ -481,11 +500,7 @@ proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
     put_response_fields(&w, response);
     if (!http_head_find(response, HTTP_FIELD_DATE)) /* RFC 9110 section 6.6.1 */
         put_field(&w, FR_VIEW("Date"), proxy_worker_date(x->worker));
-    PUT(&w, "Via: 1.");
-    put_number(&w, (uint64_t)response->version_minor);
-    PUT(&w, " ");
-    put(&w, x->worker->via);
-    PUT(&w, "\r\n");
+    put_via(&w, x, x->up && x->up->lane ? VIA_HTTP2 : response->version_minor);
     if (x->cached)
         put_field(&w, FR_VIEW("Cache-Status"), proxy_cached_status(x));
     if (x->gives_session)

@@ -5,7 +5,7 @@
  * May touch:  base, http.
  * Follows:    RFC 9110 sections 10.2.1 (Allow), 10.2.3 (Retry-After) and 15.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_grpc.h"
 
 #include <stdio.h>
 
@@ -68,7 +68,7 @@ print_answer(struct proxy_exchange *x, const struct proxy_answer *answer)
 void
 proxy_local_prepare(struct proxy_exchange *x, int status)
 {
-    fr_insist(!x->begun && !loop_send_pending(&x->client->sock));
+    fr_insist(!x->begun && !proxy_client_sending(x->client));
     if (x->expecting || x->worker->draining) /* the body may come or not: nobody can tell */
         x->keep_alive = false;
     skip_request_body(x);
@@ -81,7 +81,8 @@ proxy_local_answer(struct proxy_exchange *x, const struct proxy_answer *answer)
 {
     proxy_local_prepare(x, answer->status);
     x->begun = true;
-    if (print_answer(x, answer) != FR_OK) {
+    bool grpc = x->grpc && answer->status >= 400;
+    if ((grpc ? proxy_grpc_print(x, answer) : print_answer(x, answer)) != FR_OK) {
         proxy_exchange_drop(x);
         return;
     }

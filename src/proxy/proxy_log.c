@@ -20,11 +20,12 @@
 #include <stdatomic.h>
 
 static const uint16_t text_bytes_max[PROXY_LOG_TEXTS] = {
-    [PROXY_LOG_ADDRESS] = 46, [PROXY_LOG_PEER] = 46,     [PROXY_LOG_METHOD] = 32,
-    [PROXY_LOG_TARGET] = 2048, [PROXY_LOG_HOST] = 255,   [PROXY_LOG_REFERER] = 1024,
+    [PROXY_LOG_ADDRESS] = 46, [PROXY_LOG_PEER] = 46,
+    [PROXY_LOG_METHOD] = 32,  [PROXY_LOG_TARGET] = 2048,
+    [PROXY_LOG_HOST] = 255,   [PROXY_LOG_REFERER] = 1024,
     [PROXY_LOG_AGENT] = 512,  [PROXY_LOG_REQUEST_ID] = HTTP_REQUEST_ID_BYTES_MAX,
-    [PROXY_LOG_TRACE] = 32,   [PROXY_LOG_ROUTE] = 64,    [PROXY_LOG_CLUSTER] = 64,
-    [PROXY_LOG_MEMBER] = 64,
+    [PROXY_LOG_TRACE] = 32,   [PROXY_LOG_ROUTE] = 64,
+    [PROXY_LOG_CLUSTER] = 64, [PROXY_LOG_MEMBER] = 64,
 };
 #define TEXTS_BYTES_MAX 4352 /* their sum, rounded up */
 #define RING_BYTES_MIN 65536 /* several of the longest records */
@@ -232,6 +233,7 @@ proxy_note_begin(struct proxy_exchange *x, const struct http_head *request)
     if (!note)
         return;
     note->record.version_minor = (uint8_t)request->version_minor;
+    note->record.http2 = x->client->stream;
     note->record.https = x->https;
     note_text(note, PROXY_LOG_ADDRESS, fr_view_make(x->address, x->address_len), &at);
     note_text(note, PROXY_LOG_PEER, fr_view_of(x->client->address), &at);
@@ -326,9 +328,8 @@ proxy_note_end(struct proxy_exchange *x, enum proxy_log_end end)
     record->attempts = (uint16_t)x->tried_count;
     record->duration_us = loop_clock_us(worker->loop) - note->begun_us;
     record->request_bytes = x->request_body.received;
-    record->body_bytes = record->response_bytes > note->head_bytes
-                             ? record->response_bytes - note->head_bytes
-                             : 0;
+    record->body_bytes =
+        record->response_bytes > note->head_bytes ? record->response_bytes - note->head_bytes : 0;
     for (int i = 0; i < PROXY_LOG_CLUSTER; i++)
         at += record->lens[i];
     if (x->cluster)

@@ -16,27 +16,27 @@
 
 /* The texts of a record, in the order they stand in it. */
 enum proxy_log_text {
-    PROXY_LOG_ADDRESS,    /* the client's, as far as it is believed */
-    PROXY_LOG_PEER,       /* of the connection */
+    PROXY_LOG_ADDRESS, /* the client's, as far as it is believed */
+    PROXY_LOG_PEER,    /* of the connection */
     PROXY_LOG_METHOD,
-    PROXY_LOG_TARGET,     /* as received; of a refused request its first line */
+    PROXY_LOG_TARGET, /* as received; of a refused request its first line */
     PROXY_LOG_HOST,
     PROXY_LOG_REFERER,
     PROXY_LOG_AGENT,
     PROXY_LOG_REQUEST_ID,
-    PROXY_LOG_TRACE,      /* trace-id of traceparent */
+    PROXY_LOG_TRACE, /* trace-id of traceparent */
     PROXY_LOG_ROUTE,
     PROXY_LOG_CLUSTER,
-    PROXY_LOG_MEMBER,     /* the last one tried */
+    PROXY_LOG_MEMBER, /* the last one tried */
     PROXY_LOG_TEXTS
 };
 
 enum proxy_log_cache { /* rows of proxy_log_cache_words */
-    PROXY_LOG_CACHE_NONE,
-    PROXY_LOG_CACHE_HIT,
-    PROXY_LOG_CACHE_STALE,
-    PROXY_LOG_CACHE_MISS,
-    PROXY_LOG_CACHE_BYPASS,
+                       PROXY_LOG_CACHE_NONE,
+                       PROXY_LOG_CACHE_HIT,
+                       PROXY_LOG_CACHE_STALE,
+                       PROXY_LOG_CACHE_MISS,
+                       PROXY_LOG_CACHE_BYPASS,
 };
 
 enum proxy_log_end {
@@ -53,11 +53,12 @@ struct proxy_log_record {
     uint16_t status;    /* 499: the client went away before there was one */
     uint16_t attempts;  /* members tried */
     uint16_t cut;       /* bit a text: it was too long, and its end is missing */
+    bool http2;         /* of the client; version_minor means nothing then */
     bool https;         /* at the client, as far as it is believed */
     uint16_t lens[PROXY_LOG_TEXTS];
-    int64_t wall_us;       /* when the head was there, since 1970 */
-    int64_t duration_us;   /* until the last byte was taken by the kernel */
-    int64_t first_byte_us; /* until the first byte of the answer was; -1: none was */
+    int64_t wall_us;         /* when the head was there, since 1970 */
+    int64_t duration_us;     /* until the last byte was taken by the kernel */
+    int64_t first_byte_us;   /* until the first byte of the answer was; -1: none was */
     uint64_t request_bytes;  /* of the request's body */
     uint64_t response_bytes; /* to the client, heads included */
     uint64_t body_bytes;     /* ... without them, framing of chunks included */

@@ -23,7 +23,7 @@
  * So one that is slow from the beginning is known after a window, one that becomes slow after one
  * and a half, at most.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_h2.h"
 
 #define FIRST_PARTS 8 /* of the half window: what is faster than this is never marked */
 
@@ -65,12 +65,26 @@ is_due(const struct proxy_worker *worker, const struct proxy_pace *pace)
     return pace->from_us != 0 && due_us(worker, pace) <= 0;
 }
 
+/* A stream waits for its turn, too; the client's doing is only what its window keeps back. */
+static bool
+stream_reads_slowly(struct proxy_client *client)
+{
+    struct proxy_stream *stream = proxy_stream_of(client);
+    if (http2_stream_window(&stream->http2) == 0)
+        return is_slow(client->worker, &client->reading, stream->http2.taken_bytes,
+                       client->worker->limits.read_rate);
+    client->reading = (struct proxy_pace){.from_us = loop_now_us(client->worker->loop)};
+    return false;
+}
+
 static bool
 reads_slowly(struct proxy_client *client)
 {
     struct proxy_worker *worker = client->worker;
     if (!is_due(worker, &client->reading))
         return false;
+    if (client->stream)
+        return stream_reads_slowly(client);
     uint64_t unread = loop_sock_unread(&client->sock);
     if (unread > PROXY_UNREAD_BYTES_MAX || loop_send_pending(&client->sock))
         return is_slow(worker, &client->reading, loop_sock_sent(&client->sock) - unread,
@@ -99,8 +113,8 @@ next_us(const struct proxy_client *client)
     return delay_us;
 }
 
-static void
-arm(struct proxy_client *client)
+void
+proxy_pace_arm(struct proxy_client *client)
 {
     int64_t delay_us = next_us(client);
     if (delay_us != INT64_MAX)
@@ -116,7 +130,7 @@ proxy_pace_wait(struct proxy_client *client, struct proxy_pace *pace)
     /* A timer of an earlier wait is left running: it costs less than stopping one each time. */
     if (!loop_timer_running(&client->timer) ||
         client->timer.due_us - pace->from_us > due_us(client->worker, pace))
-        arm(client);
+        proxy_pace_arm(client);
 }
 
 void
@@ -152,7 +166,16 @@ proxy_pace_judge(struct proxy_exchange *x)
         proxy_exchange_fail(x, 408, "the request's body comes too slowly");
         return;
     }
-    arm(client);
+    proxy_pace_arm(client);
+}
+
+bool
+proxy_pace_stalled(struct proxy_client *client)
+{
+    bool slow = reads_slowly(client);
+    if (slow)
+        count_slow_reader(client->worker);
+    return slow;
 }
 
 /* ---- behind an answer ----------------------------------------------------------------------- */
@@ -215,6 +238,6 @@ proxy_pace_linger_judge(struct proxy_client *client)
         proxy_client_abort(client);
     } else {
         proxy_pace_wait(client, &client->reading);
-        arm(client);
+        proxy_pace_arm(client);
     }
 }

@@ -9,7 +9,7 @@
  * Cost:       of a listener without them: nothing. To a member: one getsockname a connection, which
  *             then serves one client connection only, as the header speaks for all that follows.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_h2.h"
 
 #include "loop/loop_preface.h"
 
@@ -107,8 +107,8 @@ proxy_preface_write(const struct proxy_exchange *x, struct proxy_upstream *up)
     up->owner = proxy_preface_owner(x);
     if (up->owner == 0)
         return;
-    bool known =
-        !client->spoken_for_unknown && getsockname(client->sock.fd, &here.sa.any, &here.len) == 0;
+    int fd = client->stream ? proxy_stream_of(client)->h2->client->sock.fd : client->sock.fd;
+    bool known = !client->spoken_for_unknown && getsockname(fd, &here.sa.any, &here.len) == 0;
     loop_addr_unmap(&here);
     up->preface_len = (uint32_t)loop_preface_write(false, known ? &client->peer : NULL,
                                                    known ? &here : NULL, up->preface);

@@ -38,26 +38,26 @@
 #define PROXY_EXCHANGE_MAGIC 0x70657863u
 #define PROXY_UPSTREAM_MAGIC 0x70757073u
 
-#define PROXY_ATTEMPTS_MAX 3    /* members tried for one request, refused connections aside */
-#define PROXY_TRIES_MAX 8       /* ... and with them: a refusal costs next to nothing */
+#define PROXY_ATTEMPTS_MAX 3     /* members tried for one request, refused connections aside */
+#define PROXY_TRIES_MAX 8        /* ... and with them: a refusal costs next to nothing */
 #define PROXY_TRIES_UNSAFE_MAX 2 /* ... of a request that must not be sent twice */
-#define PROXY_PROBE_US 500000   /* how often a member that took no connection is tried */
-#define PROXY_DRIP_US 5000000   /* the least rate of responses is judged over this much waiting */
+#define PROXY_PROBE_US 500000    /* how often a member that took no connection is tried */
+#define PROXY_DRIP_US 5000000    /* the least rate of responses is judged over this much waiting */
 #define PROXY_FAULT_QUIET_US 1000000 /* between two log lines on one fault of one member */
 #define PROXY_INTERIM_MAX 16    /* 1xx responses to one request; past it the member is broken */
 #define PROXY_UPGRADE_BYTES 64  /* protocols offered in one Upgrade; more are not passed on */
 #define PROXY_LINGER_US 2000000 /* how long a closed connection is still read from */
-#define PROXY_HALF_CLOSED_US 5000000 /* of waiting with one who may be gone */
+#define PROXY_HALF_CLOSED_US 5000000   /* of waiting with one who may be gone */
 #define PROXY_LINGER_BYTES_MAX 1048576 /* how much: the client must see the answer, not a reset */
-#define PROXY_UNREAD_BYTES_MAX 16384 /* of an answer: past it, whether it was read is asked */
+#define PROXY_UNREAD_BYTES_MAX 16384   /* of an answer: past it, whether it was read is asked */
+#define PROXY_SEND_BYTES_MAX 131072    /* one send of a stored body: progress is judged by sends */
+#define PROXY_KEPT_BUF_BYTES 16384     /* a free-listed buffer that grew larger is let go */
+#define PROXY_FREE_MAX 1024            /* objects kept on one free list */
+#define PROXY_RECLAIM_TRIES_MAX 16     /* idle clients looked at to find one that may be closed */
+#define PROXY_BUDGET_HALF_US 5000000   /* the retry budget looks at the last two of these */
+#define PROXY_BUDGET_FLOOR 30          /* retries that are always allowed in them: 3 a second */
 #define PROXY_STALL_US (10 * FR_US_PER_S) /* a response waits so long for one who streams along */
 #define PROXY_STALL_LOOK_US 2000 /* ... and looks so often whether it still has to */
-#define PROXY_SEND_BYTES_MAX 131072  /* one send of a stored body: progress is judged by sends */
-#define PROXY_KEPT_BUF_BYTES 16384   /* a free-listed buffer that grew larger is let go */
-#define PROXY_FREE_MAX 1024          /* objects kept on one free list */
-#define PROXY_RECLAIM_TRIES_MAX 16   /* idle clients looked at to find one that may be closed */
-#define PROXY_BUDGET_HALF_US 5000000 /* the retry budget looks at the last two of these */
-#define PROXY_BUDGET_FLOOR 30        /* retries that are always allowed in them: 3 a second */
 #define PROXY_HOPS_MAX 16              /* proxies in front of us that are looked through */
 #define PROXY_ADDRESS_BYTES 48         /* an address without a port, and its NUL */
 #define PROXY_CLUSTER_BLOCK 64         /* clusters a block of counters */
@@ -123,6 +123,9 @@ struct proxy_pool { /* one member's connections on one worker */
     uint32_t idle_count;
     uint32_t connection_count;
     uint32_t in_flight;
+    struct fr_list carriers; /* of proxy_upstream, SHARED; see proxy_carrier.h */
+    uint32_t carriers_idle;
+    bool speaks_h2;         /* it chose HTTP/2 in its last handshake */
     uint64_t shown_in;      /* worker->epoch of the last snapshot that shows it */
     struct fr_list watches; /* of proxy_watch_leg */
     /* proxy_probe.c */
@@ -144,6 +147,7 @@ enum proxy_upstream_state {
     PROXY_UPSTREAM_CONNECTING,
     PROXY_UPSTREAM_BUSY,
     PROXY_UPSTREAM_IDLE,
+    PROXY_UPSTREAM_SHARED, /* carries the streams of many: proxy_carrier.h */
     PROXY_UPSTREAM_CLOSED,
 };
 
@@ -168,6 +172,14 @@ struct proxy_upstream {
     const struct tls_client *tls_client; /* held by the session under the socket; NULL: no TLS */
     bool alerted;                        /* it ended in an error of TLS */
     struct loop_task secured_task;
+    struct tls_session *tls;
+    /* proxy_carrier.h */
+    struct proxy_carrier *h2; /* SHARED: what it carries */
+    struct proxy_lane *lane;  /* it is a stream of such a connection, and has no socket */
+    struct fr_list followers; /* of proxy_lane: wait until it can carry them */
+    uint32_t follower_count;
+    bool http1_only;            /* it must not become such a connection */
+    enum proxy_attempt_end why; /* it ended for; OK: as connections end */
     /* send-proxy */
     uint64_t owner; /* serial of the only client connection that may use it; 0: any */
     uint32_t preface_len;
@@ -189,6 +201,7 @@ enum proxy_client_state {
     PROXY_CLIENT_IDLE,    /* between requests, nothing of the next one has come */
     PROXY_CLIENT_HEAD,    /* a part of a head has come */
     PROXY_CLIENT_BUSY,    /* an exchange is under way */
+    PROXY_CLIENT_H2,      /* it speaks HTTP/2: see proxy_h2.h */
     PROXY_CLIENT_LINGER,  /* answered and half closed: reading what still comes, unseen */
     PROXY_CLIENT_CLOSED,
 };
@@ -215,14 +228,17 @@ struct proxy_client {
     struct tls_server *tls_next; /* to shake hands with once the PROXY header is read; or NULL */
     struct tls_session *tls;     /* NULL: without */
     char *certificate;           /* lines that tell members of the client's; NULL: it has none */
-    uint64_t serial; /* of this worker's connections, from 1 on */
+    uint64_t serial;             /* of this worker's connections, from 1 on */
     uint32_t address_len;
     char address[PROXY_ADDRESS_BYTES]; /* of it; "" when it has none */
-    bool https;              /* towards a proxy in front, as its PROXY header says */
-    bool sink;               /* nobody: see proxy_sink.c */
-    bool spoken_for_unknown; /* ... which does not say for whom it speaks */
-    bool counted;            /* among the connections of its address */
-    bool trusted;            /* as of settings number trusted_by */
+    bool https;                        /* towards a proxy in front, as its PROXY header says */
+    bool sink;                         /* nobody: see proxy_sink.c */
+    bool stream;                       /* of an HTTP/2 connection: see proxy_h2.h */
+    bool may_h2;                       /* it may yet turn out to speak HTTP/2 */
+    struct proxy_h2 *h2;               /* it does; NULL: it does not */
+    bool spoken_for_unknown;           /* ... which does not say for whom it speaks */
+    bool counted;                      /* among the connections of its address */
+    bool trusted;                      /* as of settings number trusted_by */
     uint32_t trusted_by;
 };
 
@@ -286,9 +302,10 @@ struct proxy_exchange {
     uint32_t tried_count;
     uint32_t refused_count; /* of them, members that refused the connection */
     bool forgiven; /* the try that ends found a kept connection dead, and another is made */
-    bool retried; /* after the request was sent */
+    bool retried;  /* after the request was sent */
     bool stale_retried;
     bool fresh_only; /* no kept connection for this try */
+    bool http1_only; /* ... and none of HTTP/2 */
     int64_t sent_us;
     bool placed; /* counts in its cluster's in_flight */
     bool queued; /* waits for that */
@@ -312,8 +329,11 @@ struct proxy_exchange {
     size_t down_sending_bytes;
     void (*after)(struct proxy_exchange *x); /* of the send under way; else NULL */
     struct loop_timer half_closed; /* runs while nothing was sent to a client that has ended */
-    int fail_status; /* to be answered once the 1xx under way is out; 0: none */
+    int fail_status;               /* to be answered once the 1xx under way is out; 0: none */
     const char *fail_words;
+    bool grpc;           /* a gRPC call: proxy_grpc.h */
+    uint8_t grpc_status; /* its outcome; 0: well, or not told */
+    struct loop_timer grpc_timer;
     bool response_keep; /* the member's connection may be used again after this response */
     /* proxy_drip.c: the member's rate while nothing but the member is waited for */
     int64_t drip_from_us;  /* it is waited for since; 0: it is not */
@@ -322,25 +342,25 @@ struct proxy_exchange {
     uint64_t drip_bytes; /* of response_bytes, judged already */
 
     /* the cache */
-    bool cached;         /* its route caches: it looked, and says so in Cache-Status */
-    bool storing;        /* the response may be stored */
-    bool unsafe;         /* success invalidates what is stored for the target */
-    bool validating;     /* the member is asked with the validators of `stale` */
-    bool from_cache;     /* answered from an entry */
-    bool forwarded;      /* ... or not, or not without asking a member */
-    bool stored;         /* ... whose response is being stored */
-    bool collapsed;         /* ... that another request fetched */
-    bool alone;             /* it does not wait for others, nor they for it */
-    bool background;        /* fetched for the cache: has no client, and had none */
-    bool refresh;           /* what answers is stale, and a new one should be fetched */
-    bool select_known;      /* flight_id is of the variant that another response named */
+    bool cached;       /* its route caches: it looked, and says so in Cache-Status */
+    bool storing;      /* the response may be stored */
+    bool unsafe;       /* success invalidates what is stored for the target */
+    bool validating;   /* the member is asked with the validators of `stale` */
+    bool from_cache;   /* answered from an entry */
+    bool forwarded;    /* ... or not, or not without asking a member */
+    bool stored;       /* ... whose response is being stored */
+    bool collapsed;    /* ... that another request fetched */
+    bool alone;        /* it does not wait for others, nor they for it */
+    bool background;   /* fetched for the cache: has no client, and had none */
+    bool refresh;      /* what answers is stale, and a new one should be fetched */
+    bool select_known; /* flight_id is of the variant that another response named */
     struct cache_flight_id flight_id;
     struct cache_flight *flight; /* it leads */
     struct proxy_disk_wait *disk_wait; /* what it asked for comes from disk */
     bool disk_asked, disk_came;
     bool disk_waited; /* ... since it looked last */
     struct proxy_wait *wait;     /* it waits, or streams what another one fetches */
-    bool stale_on_error;    /* answered stale, because the member gave no answer, or an error */
+    bool stale_on_error; /* answered stale, because the member gave no answer, or an error */
     enum cache_forward forward;
     int member_status;      /* of the member's response, when another answer was given */
     struct fr_buf raw_head; /* the request's own bytes, for what comes later */
@@ -354,7 +374,7 @@ struct proxy_exchange {
     int64_t stalled_us;      /* since when; 0 = not */
     bool outgrown;           /* a fetch without a client that can be stored no more */
     struct cache_entry *entry;      /* that answers */
-    bool entry_counted;        /* a reference; else our reader holds it */
+    bool entry_counted;             /* a reference; else our reader holds it */
     struct cache_entry *stale;      /* that may, once the member was asked */
     size_t part_index, part_offset; /* of the entry's body, next to send */
     uint64_t part_left;             /* of what is sent of it */
@@ -422,7 +442,7 @@ struct proxy_worker {
     size_t slot_cap;
     struct fr_rand rand;
     struct fr_list clients;
-    struct fr_list sinks; /* clients that are none: proxy_sink.c */
+    struct fr_list sinks;        /* clients that are none: proxy_sink.c */
     struct fr_list idle_clients; /* kept between two requests, longest idle first */
     uint32_t client_count;
     uint32_t socket_count; /* not yet given back by the loop */
@@ -433,10 +453,12 @@ struct proxy_worker {
     struct loop_timer drain_timer;
     struct proxy_drain_leg *drain;
     struct proxy_free_list free_clients, free_exchanges, free_upstreams, free_notes;
+    struct proxy_free_list free_streams, free_rooms; /* of HTTP/2 */
+    struct http2_split *split;                       /* inside one call */
     struct proxy_settings settings;
     uint32_t settings_count;
     uint64_t client_serial;
-    struct proxy_ring *ring; /* NULL: nothing is written down */
+    struct proxy_ring *ring;           /* NULL: nothing is written down */
     struct proxy_addresses *addresses; /* NULL: no limit; asked by all workers */
     int64_t date_s;
     char date[HTTP_DATE_BYTES];
@@ -530,6 +552,8 @@ void proxy_client_next(struct proxy_client *client); /* an exchange ended well *
 void proxy_client_close(struct proxy_client *client);
 void proxy_client_abort(struct proxy_client *client);
 void proxy_client_linger(struct proxy_client *client);
+/* A send towards it is under way, whatever it is: a socket, a stream, nobody. */
+bool proxy_client_sending(const struct proxy_client *client);
 
 /* proxy_exchange.c */
 /* A head was parsed into worker->request_head; raw is its bytes. */
@@ -549,6 +573,7 @@ void proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int 
 /* Likewise, a piece of x->file behind the parts. */
 void proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int count,
                               const struct loop_file_piece *piece, proxy_after_fn after);
+void proxy_exchange_sent(struct proxy_exchange *x); /* its send is over */
 /* From the route on, by the head that was kept. */
 void proxy_exchange_again(struct proxy_exchange *x);
 /* Another one for the same request, without a client. NULL: no memory. */
@@ -715,14 +740,6 @@ void proxy_fault(struct proxy_pool *pool, enum proxy_attempt_end end);
 void proxy_probe_start(struct proxy_pool *pool, int64_t timeout_us);
 void proxy_probe_stop(struct proxy_pool *pool);
 
-/* proxy_drip.c */
-/* All that came is passed on: arms the timer for what the member sends next. */
-void proxy_drip_wait(struct proxy_exchange *x);
-/* It came, or the client is waited for. False: the member is too slow. */
-bool proxy_drip_came(struct proxy_exchange *x);
-/* The timer ran out. False: the member was silent for too long, or is too slow: *out_end. */
-bool proxy_drip_timer(struct proxy_exchange *x, enum proxy_attempt_end *out_end);
-
 /* proxy_upstream.c */
 /* An idle connection that may carry x, or NULL. */
 struct proxy_upstream *proxy_upstream_reuse(struct proxy_pool *pool,
@@ -736,12 +753,6 @@ void proxy_upstream_timer_stop(struct proxy_upstream *up);
 void proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster *config);
 void proxy_upstream_close(struct proxy_upstream *up);
 void proxy_pool_close_idle(struct proxy_pool *pool);
-
-/* proxy_secure.c */
-/* Connected: puts TLS under it, behind its preface; its exchange is told. */
-void proxy_secure(struct proxy_upstream *up);
-/* What came, or the end, while that is under way. */
-void proxy_secure_received(struct proxy_upstream *up, struct loop_buf *buf, int status);
 
 /* proxy_settings.c */
 void proxy_settings_forget(struct proxy_worker *worker);

@@ -9,7 +9,9 @@
  * Trusts:     nothing of the member's: what breaks off or is not well-formed never looks whole.
  * Follows:    RFC 9110 sections 15.2 and 10.1.1, RFC 9112 sections 6.3, 7.1 and 8.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_carrier.h"
+#include "proxy/proxy_grpc.h"
+#include "proxy/proxy_h2.h"
 
 #include "cluster/cluster_utilization.h"
 
@@ -86,7 +88,7 @@ decide_framing(struct proxy_exchange *x, const struct http_head *response)
         return;
     }
     if (x->response_framing == HTTP_BODY_CHUNKED || x->response_framing == HTTP_BODY_TO_CLOSE)
-        x->client_framing = x->http10 ? HTTP_BODY_TO_CLOSE : HTTP_BODY_CHUNKED;
+        x->client_framing = proxy_exchange_open_framing(x);
     x->response_keep = response->keep_alive && x->response_framing != HTTP_BODY_TO_CLOSE;
     /* A response that overtakes its request ends the connection: what is left of the request may
      * come or not. */
@@ -99,9 +101,11 @@ begin_response(struct proxy_exchange *x, const struct http_head *response)
 {
     x->status = response->status;
     take_orca(x, response);
+    proxy_grpc_head(x, response);
     decide_framing(x, response);
-    /* RFC 9112 section 6.1: a 1.0 client knows no transfer codings. */
-    if (response->unknown_coding && x->http10 && x->response_framing != HTTP_BODY_NONE) {
+    /* RFC 9112 section 6.1: a 1.0 client knows no transfer codings; HTTP/2 has none. */
+    if (response->unknown_coding && (x->http10 || x->client->stream) &&
+        x->response_framing != HTTP_BODY_NONE) {
         x->status = 0;
         proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
         return false;
@@ -116,7 +120,10 @@ begin_response(struct proxy_exchange *x, const struct http_head *response)
     }
     if (!x->request_sent)
         PROXY_COUNT(x->worker, member_early_responses);
-    http_body_init(&x->response_body, x->response_framing, response->content_length);
+    /* The end of a stream is told, and its length checked, by who takes the frames. */
+    bool told = x->up->lane && x->response_framing != HTTP_BODY_NONE;
+    http_body_init(&x->response_body, told ? HTTP_BODY_TO_CLOSE : x->response_framing,
+                   response->content_length);
     proxy_partial_clear(&x->up->partial);
     x->head_ready = true;
     x->replayable = false;
@@ -148,7 +155,9 @@ relay_head(struct proxy_exchange *x)
         if (!relay_interim(x, &worker->response_head))
             return false;
     }
-    if (up->ended && up->response_bytes > 0)
+    if (up->ended && up->why != PROXY_ATTEMPT_OK)
+        proxy_forward_failed(x, up->why);
+    else if (up->ended && up->response_bytes > 0)
         proxy_forward_failed(x, PROXY_ATTEMPT_HEAD_CUT);
     else if (up->ended) /* in TLS 1.3 members refuse our certificate after the handshake */
         proxy_forward_failed(x,
@@ -241,6 +250,15 @@ store_runs(struct proxy_exchange *x, const struct proxy_runs *runs, int first)
         proxy_cached_add(x, fr_view_make(runs->iov[i].iov_base, runs->iov[i].iov_len));
 }
 
+/* Nothing follows what was decoded. Of a stream that is known with its last bytes. */
+static bool
+body_is_over(const struct proxy_upstream *up, size_t decoded)
+{
+    if (!up->ended || decoded == 0)
+        return up->ended;
+    return up->lane && !up->broken && !up->in.buf[1] && proxy_input_view(&up->in).len == 0;
+}
+
 static void
 relay_body(struct proxy_exchange *x)
 {
@@ -253,10 +271,14 @@ relay_body(struct proxy_exchange *x)
     iov[0] = (struct iovec){x->down_head.data, x->down_head.len};
     enum http_step step = next_runs(x, &runs);
     enum proxy_attempt_end end = PROXY_ATTEMPT_BAD_BODY;
-    if (step == HTTP_MORE && runs.bytes == 0 && up->ended) {
+    if (step == HTTP_MORE && body_is_over(up, runs.bytes)) {
         step = !up->broken && http_body_closed(&x->response_body) ? HTTP_DONE : HTTP_BAD;
-        end = PROXY_ATTEMPT_CUT;
+        end = up->why != PROXY_ATTEMPT_OK ? up->why : PROXY_ATTEMPT_CUT;
     }
+    if (step == HTTP_DONE && up->lane && !proxy_lane_trailers(up, &x->down_trailers))
+        step = HTTP_BAD;
+    if (step == HTTP_DONE)
+        proxy_grpc_trailers(x);
     if (step == HTTP_DONE && !proxy_head_trailers(x->worker, &x->down_trailers, x->te_trailers))
         step = HTTP_BAD;
     if (step == HTTP_MORE && !proxy_drip_came(x)) {
@@ -304,7 +326,9 @@ proxy_relay(struct proxy_exchange *x)
         proxy_tunnel_down(x);
         return;
     }
-    if (loop_send_pending(&x->client->sock) || proxy_sink_sending(x)) {
+    if (x->up->lane)
+        proxy_lane_fill(x->up);
+    if (proxy_client_sending(x->client)) {
         proxy_upstream_want(x->up);
         return; /* comes back here when the client took it */
     }

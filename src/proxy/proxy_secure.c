@@ -8,7 +8,7 @@
  * Why so:     the exchange hears of the connection only when it is secure: of a request whose
  *             handshake fails nothing was sent, so that another member may be given it.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_carrier.h"
 
 #include <stdio.h>
 
@@ -25,6 +25,17 @@ on_secured(void *ctx)
 {
     struct proxy_upstream *up = ctx;
     fr_insist(up->magic == PROXY_UPSTREAM_MAGIC && up->state == PROXY_UPSTREAM_CONNECTING);
+    if (proxy_carrier_chosen(up)) {
+        proxy_carrier_begin(up);
+        return;
+    }
+    if (up->exchange->cluster->view->config->protocol == CONFIG_PROTOCOL_H2) {
+        secure_failed(up, "the member chose no HTTP/2");
+        return;
+    }
+    if (!up->http1_only)
+        up->pool->speaks_h2 = false;
+    proxy_carrier_orphan(up); /* it carries one request at a time after all */
     up->state = PROXY_UPSTREAM_BUSY;
     proxy_forward_connected(up->exchange, 0);
     if (up->state == PROXY_UPSTREAM_BUSY && up->in.buf[0])
@@ -67,6 +78,9 @@ handshake(struct proxy_upstream *up)
         return;
     }
     up->tls_client = tls->client;
+    up->tls = session;
+    if (up->http1_only)
+        tls_session_http1_only(session);
     (void)snprintf(pool->tls_why, sizeof(pool->tls_why), "the member closed the connection");
     proxy_upstream_want(up);
 }

@@ -87,12 +87,6 @@ proxy_sink_send(struct proxy_exchange *x, proxy_after_fn after)
 }
 
 bool
-proxy_sink_sending(const struct proxy_exchange *x)
-{
-    return x->client->sink && loop_timer_running(&x->client->timer);
-}
-
-bool
 proxy_sink_take_over(struct proxy_exchange *x)
 {
     struct proxy_client *client = x->client;

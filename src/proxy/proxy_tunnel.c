@@ -9,7 +9,8 @@
  *             TLS never go on: they would put requests past every rule of this room.
  * Follows:    RFC 9110 section 7.8, RFC 9112 section 9.7.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_carrier.h"
+#include "proxy/proxy_h2.h"
 
 /* Without its version: "HTTP/2.0" is HTTP. */
 static struct fr_view
@@ -122,19 +123,19 @@ proxy_tunnel_up(struct proxy_exchange *x)
 {
     struct proxy_client *client = x->client;
     struct fr_view view = proxy_input_view(&client->in);
-    if (!loop_send_pending(&x->up->sock) && view.len > 0) {
+    if (!proxy_upstream_sending(x->up) && view.len > 0) {
         struct iovec iov = {(char *)(uintptr_t)view.ptr, view.len};
         client->in.pos += (uint32_t)view.len;
         x->up_sending_bytes = view.len;
         proxy_upstream_timer(x->up, x->cluster->view->config->timeouts.tunnel_us);
-        loop_send(&x->up->sock, &iov, 1, on_up_sent, x);
-    } else if (!loop_send_pending(&x->up->sock) && x->client_ended && !x->up_closed) {
+        proxy_upstream_send(x->up, iov, on_up_sent, x);
+    } else if (!proxy_upstream_sending(x->up) && x->client_ended && !x->up_closed) {
         x->up_closed = true;
         if (x->down_closed) {
             tunnel_end(x, true);
             return;
         }
-        loop_shutdown_send(&x->up->sock);
+        proxy_upstream_end_sending(x->up);
     }
     if (!x->client_ended)
         proxy_client_want(client);
@@ -151,19 +152,24 @@ void
 proxy_tunnel_down(struct proxy_exchange *x)
 {
     struct proxy_upstream *up = x->up;
+    if (up->lane)
+        proxy_lane_fill(up);
     struct fr_view view = proxy_input_view(&up->in);
-    if (!loop_send_pending(&x->client->sock) && view.len > 0) {
+    if (!proxy_client_sending(x->client) && view.len > 0) {
         struct iovec iov = {(char *)(uintptr_t)view.ptr, view.len};
         up->in.pos += (uint32_t)view.len;
         proxy_upstream_timer(up, x->cluster->view->config->timeouts.tunnel_us);
         proxy_exchange_send(x, &iov, 1, after_down);
-    } else if (!loop_send_pending(&x->client->sock) && up->ended && !x->down_closed) {
+    } else if (!proxy_client_sending(x->client) && up->ended && !x->down_closed) {
         x->down_closed = true;
         if (up->broken || x->up_closed) {
             tunnel_end(x, !up->broken);
             return;
         }
-        loop_shutdown_send(&x->client->sock);
+        if (x->client->stream)
+            proxy_stream_finish(x);
+        else
+            loop_shutdown_send(&x->client->sock);
     }
     proxy_upstream_want(up);
 }

@@ -15,19 +15,19 @@
  *         |                        |                |
  *         '------------------------+---- close -----'--> CLOSED --> free list
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_carrier.h"
 
 #include <errno.h>
 
-static void
-count_pool(struct proxy_pool *pool)
+void
+proxy_pool_count(struct proxy_pool *pool)
 {
     cluster_count_set(&pool->stats->connections, pool->connection_count);
-    cluster_count_set(&pool->stats->idle_connections, pool->idle_count);
+    cluster_count_set(&pool->stats->idle_connections, pool->idle_count + pool->carriers_idle);
 }
 
-static struct proxy_upstream *
-upstream_new(struct proxy_worker *worker)
+struct proxy_upstream *
+proxy_upstream_new(struct proxy_worker *worker)
 {
     size_t offset = offsetof(struct proxy_upstream, link);
     struct proxy_upstream *up = proxy_free_list_take(&worker->free_upstreams, offset);
@@ -39,13 +39,14 @@ upstream_new(struct proxy_worker *worker)
         return NULL;
     up->worker = worker;
     fr_list_init(&up->link);
+    fr_list_init(&up->followers);
     fr_buf_init(&up->partial.buf, worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES);
     up->magic = PROXY_UPSTREAM_MAGIC;
     return up;
 }
 
-static void
-upstream_free(struct proxy_upstream *up)
+void
+proxy_upstream_free(struct proxy_upstream *up)
 {
     struct proxy_worker *worker = up->worker;
     up->magic = 0;
@@ -59,7 +60,7 @@ on_closed(void *ctx)
     struct proxy_upstream *up = ctx;
     struct proxy_worker *worker = up->worker;
     fr_insist(up->magic == PROXY_UPSTREAM_MAGIC);
-    upstream_free(up);
+    proxy_upstream_free(up);
     proxy_worker_sockets(worker, -1);
 }
 
@@ -67,7 +68,12 @@ void
 proxy_upstream_close(struct proxy_upstream *up)
 {
     struct proxy_pool *pool = up->pool;
+    if (up->lane) {
+        proxy_lane_close(up);
+        return;
+    }
     fr_insist(up->magic == PROXY_UPSTREAM_MAGIC && up->state != PROXY_UPSTREAM_CLOSED);
+    proxy_carrier_orphan(up);
     loop_timer_stop(&up->timer);
     loop_defer_cancel(&up->secured_task);
     proxy_input_clear(&up->in);
@@ -79,7 +85,7 @@ proxy_upstream_close(struct proxy_upstream *up)
     up->exchange = NULL;
     up->pool = NULL;
     pool->connection_count--;
-    count_pool(pool);
+    proxy_pool_count(pool);
     loop_close(&up->sock, on_closed, up);
     proxy_pool_settle(pool);
 }
@@ -91,6 +97,10 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
 {
     struct proxy_upstream *up = ctx;
     fr_insist(up->magic == PROXY_UPSTREAM_MAGIC);
+    if (up->state == PROXY_UPSTREAM_SHARED) {
+        proxy_carrier_received(up, buf, status);
+        return;
+    }
     if (up->state == PROXY_UPSTREAM_CONNECTING) {
         proxy_secure_received(up, buf, status);
         return;
@@ -119,7 +129,7 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
 void
 proxy_upstream_want(struct proxy_upstream *up)
 {
-    if (!up->ended && !proxy_input_full(&up->in) && !loop_recv_pending(&up->sock))
+    if (!up->lane && !up->ended && !proxy_input_full(&up->in) && !loop_recv_pending(&up->sock))
         loop_recv(&up->sock, on_recv, up);
 }
 
@@ -137,6 +147,8 @@ on_timer(void *ctx)
         loop_timer_start(up->worker->loop, &up->timer, left_us, on_timer, up);
     else if (up->state == PROXY_UPSTREAM_IDLE)
         proxy_upstream_close(up);
+    else if (up->state == PROXY_UPSTREAM_SHARED)
+        proxy_carrier_idle_over(up);
     else
         proxy_forward_timeout(up->exchange);
 }
@@ -168,6 +180,10 @@ on_connected(void *ctx, int status)
         proxy_secure(up);
         return;
     }
+    if (status == 0 && proxy_carrier_chosen(up)) {
+        proxy_carrier_begin(up);
+        return;
+    }
     if (status == 0)
         up->state = PROXY_UPSTREAM_BUSY;
     proxy_forward_connected(up->exchange, status);
@@ -177,7 +193,7 @@ struct proxy_upstream *
 proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x, int64_t timeout_us)
 {
     struct proxy_worker *worker = pool->worker;
-    struct proxy_upstream *up = upstream_new(worker);
+    struct proxy_upstream *up = proxy_upstream_new(worker);
     if (!up)
         return NULL;
     const struct loop_addr *addr = &pool->member->addr;
@@ -186,16 +202,17 @@ proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x, int64_
     if (err == FR_ERR_FULL && proxy_worker_reclaim(worker))
         err = loop_connect(&up->sock, worker->loop, addr, on_connected, up);
     if (err != FR_OK) {
-        upstream_free(up);
+        proxy_upstream_free(up);
         return NULL;
     }
     up->state = PROXY_UPSTREAM_CONNECTING;
     up->pool = pool;
     up->exchange = x;
+    up->http1_only = x->http1_only;
     proxy_preface_write(x, up);
     fr_list_push_back(&pool->busy, &up->link);
     pool->connection_count++;
-    count_pool(pool);
+    proxy_pool_count(pool);
     proxy_worker_sockets(worker, 1);
     PROXY_COUNT(worker, member_connects);
     proxy_upstream_timer(up, timeout_us);
@@ -214,6 +231,9 @@ may_carry(const struct proxy_upstream *up, const struct proxy_exchange *x)
 struct proxy_upstream *
 proxy_upstream_reuse(struct proxy_pool *pool, const struct proxy_exchange *x)
 {
+    enum config_protocol protocol = x->cluster->view->config->protocol;
+    if (protocol == CONFIG_PROTOCOL_H2 || protocol == CONFIG_PROTOCOL_H2C)
+        return NULL;
     FR_LIST_EACH_SAFE(&pool->idle, link)
     {
         struct proxy_upstream *up = FR_CONTAINER(link, struct proxy_upstream, link);
@@ -232,7 +252,7 @@ proxy_upstream_reuse(struct proxy_pool *pool, const struct proxy_exchange *x)
         pool->idle_count--;
         up->state = PROXY_UPSTREAM_BUSY;
         up->response_bytes = 0;
-        count_pool(pool);
+        proxy_pool_count(pool);
         PROXY_COUNT(pool->worker, member_reuses);
         return up;
     }
@@ -255,7 +275,7 @@ proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster *conf
     fr_list_remove(&up->link);
     fr_list_push_front(&pool->idle, &up->link);
     pool->idle_count++;
-    count_pool(pool);
+    proxy_pool_count(pool);
     proxy_upstream_timer(up, config->timeouts.keepalive_us);
     proxy_upstream_want(up);
 }
@@ -263,7 +283,43 @@ proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster *conf
 void
 proxy_pool_close_idle(struct proxy_pool *pool)
 {
+    bool carriers = pool->carriers_idle > 0;
     /* Closing the last one may settle, and so free, the pool. */
     for (uint32_t left = pool->idle_count; left > 0; left--)
         proxy_upstream_close(FR_CONTAINER(pool->idle.next, struct proxy_upstream, link));
+    if (carriers)
+        proxy_carrier_close_idle(pool);
+}
+
+/* ---- for tunnels -------------------------------------------------------------------------- */
+
+void
+proxy_upstream_send(struct proxy_upstream *up, struct iovec part, loop_send_fn fn, void *ctx)
+{
+    if (up->lane)
+        proxy_lane_send_on(up, &part, false, fn, ctx);
+    else
+        loop_send(&up->sock, &part, 1, fn, ctx);
+}
+
+bool
+proxy_upstream_sending(const struct proxy_upstream *up)
+{
+    return up->lane ? up->lane->fn != NULL : loop_send_pending(&up->sock);
+}
+
+static void
+on_end_sent(void *ctx, int status)
+{
+    (void)ctx;
+    (void)status; /* what is wrong the other direction tells */
+}
+
+void
+proxy_upstream_end_sending(struct proxy_upstream *up)
+{
+    if (up->lane)
+        proxy_lane_send_on(up, NULL, true, on_end_sent, NULL);
+    else
+        loop_shutdown_send(&up->sock);
 }

@@ -8,7 +8,7 @@
  *             the client that has been idle longest; with none idle the listeners pause and the
  *             kernel's backlog waits. Likewise when descriptors run out.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_h2.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -59,6 +59,9 @@ proxy_worker_new(struct proxy *proxy, uint32_t index)
     free_list_init(&worker->free_exchanges);
     free_list_init(&worker->free_upstreams);
     free_list_init(&worker->free_notes);
+    free_list_init(&worker->free_streams);
+    free_list_init(&worker->free_rooms);
+    worker->split = fr_xalloc(sizeof(*worker->split));
     worker->settings.forwarded = CONFIG_FORWARDED_X;
     fr_rand_init_random(&worker->rand);
     worker->date_s = -1;
@@ -95,6 +98,13 @@ proxy_worker_free(struct proxy_worker **worker)
         fr_free(item);
     while ((item = proxy_free_list_take(&w->free_upstreams, offsetof(struct proxy_upstream, link))))
         fr_free(item);
+    while ((item = proxy_free_list_take(&w->free_streams, offsetof(struct proxy_stream, link)))) {
+        fr_buf_fini(&((struct proxy_stream *)item)->head);
+        fr_free(item);
+    }
+    while ((item = proxy_free_list_take(&w->free_rooms, 0)))
+        fr_free(item);
+    fr_free(w->split);
     for (size_t i = 0; i < PROXY_CLUSTER_BLOCKS; i++)
         fr_free(w->cluster_blocks[i]);
     fr_free(w->clusters);

@@ -174,6 +174,9 @@ FR_MUST_USE enum fr_err tls_connect(struct tls_client *client, struct loop_sock 
                                     const char *host, struct tls_resume *resume,
                                     tls_handshake_fn fn, void *ctx, struct tls_session **out);
 
+/* Before the first operation: HTTP/2 is not offered, whatever the client says. */
+void tls_session_http1_only(struct tls_session *session);
+
 bool tls_session_ready(const struct tls_session *session); /* the handshake is over, and good */
 const char *tls_session_version(const struct tls_session *session);     /* "TLSv1.3" */
 struct fr_view tls_session_protocol(const struct tls_session *session); /* by ALPN; "" none */

@@ -147,6 +147,12 @@ expect_name(const struct tls_client *client, SSL *ssl, const char *host)
     return !client->verify || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
 }
 
+void
+tls_session_http1_only(struct tls_session *session)
+{
+    (void)SSL_set_alpn_protos(session->ssl, protocols + 3, (unsigned int)(sizeof(protocols) - 4));
+}
+
 enum fr_err
 tls_connect(struct tls_client *client, struct loop_sock *sock, const char *host,
             struct tls_resume *resume, tls_handshake_fn fn, void *ctx, struct tls_session **out)

@@ -457,9 +457,10 @@ test_random_routes(void **state)
 static bool
 skip_cluster(const struct config__row *row)
 {
-    static const char *const paths[] = {"members",     "balance",     "hash",       "sticky",
-                                        "tls",         "health.type", "scale.min",  "scale.max",
-                                        "scale.upper", "scale.lower", "scale.from", NULL};
+    static const char *const paths[] = {"members",   "balance",     "hash",        "sticky",
+                                        "tls",       "protocol",    "health.type", "scale.min",
+                                        "scale.max", "scale.upper", "scale.lower", "scale.from",
+                                        NULL};
     for (size_t i = 0; paths[i]; i++)
         if (strcmp(row->path, paths[i]) == 0)
             return true;
@@ -534,8 +535,14 @@ add_cluster(struct config_tree *tree, struct config_node *root)
         add_hash(tree, root);
     if (coin())
         add_sticky(tree, root);
-    if (coin())
+    bool secured = coin();
+    if (secured)
         add_tls(tree, root);
+    if (coin())
+        (void)add(tree, root, CONFIG_SCALAR, FR_VIEW("protocol"),
+                  coin()    ? "http1"
+                  : secured ? "h2"
+                            : "h2c");
     add_members(tree, add(tree, root, CONFIG_SEQUENCE, FR_VIEW("members"), ""));
     struct config_node *node = root->first_child;
     for (; node; node = node->next) {

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http2_head.h - fields of HTTP/2 as the text of an HTTP/1.1 head, and the other way round.
+ *
+ * May touch:  base, nghttp2 (its struct of a field). Never: sockets, clocks, logs.
+ * Trusts:     the writer trusts nothing: what RFC 9113 section 8 calls malformed is refused, and
+ *             what it writes means the same to every reader of HTTP/1.1. The splitter takes heads
+ *             that were printed here.
+ * Memory:     the writer's text is in a buffer of its owner's, whose ceiling is the limit.
+ * Follows:    RFC 9113 section 8, RFC 8441.
+ */
+#ifndef HTTP2_HEAD_H
+#define HTTP2_HEAD_H
+
+#include "base/fr_buf.h"
+#include "http/http.h"
+
+#include <nghttp2/nghttp2.h>
+
+enum http2_kind { HTTP2_REQUEST, HTTP2_RESPONSE, HTTP2_TRAILERS };
+
+/* ---- fields to text ------------------------------------------------------------------------ */
+
+enum http2_verdict {
+    HTTP2_FINE,
+    HTTP2_MALFORMED, /* a stream error of type PROTOCOL_ERROR (RFC 9113 section 8.1.1) */
+    HTTP2_TOO_LARGE, /* of bytes or of fields */
+    HTTP2_NO_MEMORY,
+};
+
+struct http2_part { /* of the buffer */
+    size_t at, len;
+};
+
+struct http2_writer {
+    /* its owner's, after _begin */
+    bool answers_head; /* a response to HEAD: nothing is said of a body's length */
+    /* results */
+    const char *words; /* which rule is broken, static */
+    bool https;        /* :scheme */
+    bool tunnel;       /* extended CONNECT: the text asks for an Upgrade to `protocol` */
+    bool has_length;
+    uint64_t length;
+    int status; /* of a response */
+    /* own */
+    enum http2_kind kind;
+    struct fr_buf *out;
+    size_t field_count, field_count_max, start;
+    unsigned seen; /* pseudo-fields, by bit */
+    bool regular;  /* the pseudo-fields are over */
+    bool has_host, has_te;
+    struct http2_part method, scheme, authority, path, protocol, cookie;
+};
+
+/* `out` is emptied; its ceiling bounds the text. */
+void http2_writer_begin(struct http2_writer *writer, enum http2_kind kind, struct fr_buf *out,
+                        size_t field_count_max);
+/* Once not HTTP2_FINE, nothing more may be given to it. */
+FR_MUST_USE enum http2_verdict http2_writer_field(struct http2_writer *writer, struct fr_view name,
+                                                  struct fr_view value);
+struct fr_view http2_writer_protocol(const struct http2_writer *writer); /* of a tunnel */
+/* end_stream: no body follows. A body whose length the fields do not tell is announced as chunked:
+ * its owner puts it in chunks. *out_text: the whole head, or of trailers the section with its empty
+ * line; in the buffer. A request is still to be parsed by http_request_parse, which knows the rest
+ * of what a request can be refused for. */
+FR_MUST_USE enum http2_verdict http2_writer_end(struct http2_writer *writer, bool end_stream,
+                                                struct fr_view *out_text);
+
+/* ---- text to fields ------------------------------------------------------------------------ */
+
+#define HTTP2_PAIRS_MAX (HTTP_FIELDS_MAX + 16)
+
+struct http2_split {
+    struct fr_view scheme; /* set by its owner, for requests */
+    int status;            /* of a response */
+    size_t count;
+    bool has_length; /* content-length */
+    uint64_t length;
+    nghttp2_nv pairs[HTTP2_PAIRS_MAX];
+    /* own */
+    enum http2_kind kind;
+    bool started; /* behind the first line */
+    struct fr_view upgrade;
+};
+
+/* HTTP2_TRAILERS: a section without a first line, empty line included. */
+void http2_split_begin(struct http2_split *split, enum http2_kind kind);
+/* Reads whole lines; the text may come in parts that end with a line. Names are as printed: who
+ * takes the pairs lower-cases them (nghttp2 does, where it copies them). What belongs to one
+ * connection is left out. The views point into the parts and the literals here.
+ * DONE: behind the empty line, *out_used tells where.  MORE: the part was read to its end.  BAD: no
+ * head of ours. */
+FR_MUST_USE enum http_step http2_split_read(struct http2_split *split, struct fr_view part,
+                                            size_t *out_used);
+
+#endif

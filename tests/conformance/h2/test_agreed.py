@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a connection comes to speak HTTP/2, and how it is kept from it."""
+import shutil
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from harness import http1
+from harness.box import Box
+from harness.origin import Answer, Origin
+from harness.pki import Authority
+from harness.setup import Edge, cluster
+from wire2 import PREFACE, Connection, settings
+
+
+class Secure:
+    """Listeners: TLS, TLS without HTTP/2, neither TLS nor HTTP/2."""
+
+    def __init__(self, box):
+        self.authority = Authority(box.folder)
+        pair = self.authority.issue("localhost", "localhost")
+        self.addresses = [f"127.0.0.1:{box.port()}" for _ in range(3)]
+        self.member = Origin("m", lambda request: Answer(200, "ok"))
+        box.closers.append(self.member.stop)
+        web = cluster([self.member], health=None)
+        tls, old, plain = self.addresses
+        self.edge = Edge(box, {"web": web}, wait_for=False, workers=2,
+                         **{"access-log": {"to": "access.log", "format": "common"}})
+        self.edge.process.stop()
+        self.edge.settings["listen"] = [
+            self.edge.address, {"address": tls, "tls": pair},
+            {"address": old, "tls": dict(pair), "http2": False}, {"address": plain, "http2": False}]
+        self.edge.write()
+        self.edge.start()
+        self.log = box.folder / "access.log"
+
+    def connect(self, which, *protocols):
+        context = ssl.create_default_context(cafile=self.authority.path)
+        context.set_alpn_protocols(protocols)
+        host, port = self.addresses[which].split(":")
+        sock = socket.create_connection((host, int(port)), timeout=10)
+        return context.wrap_socket(sock, server_hostname="localhost")
+
+
+@pytest.fixture(scope="module")
+def secure():
+    box = Box()
+    try:
+        secure = Secure(box)
+        yield secure
+        secure.edge.process.stop()
+    finally:
+        complaints = box.close()
+        box.remove()
+    assert not complaints
+
+
+def test_alpn_chooses_http2(secure):
+    sock = secure.connect(0, "h2", "http/1.1")
+    assert sock.selected_alpn_protocol() == "h2"
+    connection = Connection("x:0", sock=sock)
+    one = connection.ask("/over-tls", scheme="https")
+    assert (one.status, one.body) == (200, b"ok")
+    request = secure.member.requests[-1]
+    assert dict((n.lower(), v) for n, v in request.fields)["x-forwarded-proto"] == "https"
+    connection.close()
+
+
+def test_alpn_chooses_http1(secure):
+    assert secure.connect(0, "http/1.1").selected_alpn_protocol() == "http/1.1"
+
+
+def test_http2_over_tls_is_agreed_on_first(secure):
+    sock = secure.connect(0, "http/1.1")
+    sock.sendall(PREFACE + settings())
+    assert sock.recv(100).startswith(b"HTTP/1.1 ")
+
+
+def test_a_listener_without_http2(secure):
+    assert secure.connect(1, "h2", "http/1.1").selected_alpn_protocol() == "http/1.1"
+    connection = Connection(secure.addresses[2])
+    connection.sock.settimeout(5)
+    assert connection.sock.recv(100).startswith(b"HTTP/1.1 ")
+    assert http1.fetch(secure.addresses[2], "/").status == 200
+
+
+def test_the_access_log_says_http2(secure):
+    connection = Connection(secure.edge.address)
+    assert connection.ask("/logged").status == 200
+    connection.close()
+    secure.edge.process.stop()
+    assert '"GET /logged HTTP/2" 200' in secure.log.read_text()
+    secure.edge.start()
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
+def test_curl(secure):
+    done = subprocess.run(["curl", "-s", "--http2", "--cacert", secure.authority.path, "-w",
+                           "%{http_version} %{http_code}", "--resolve",
+                           f"localhost:{secure.addresses[0].split(':')[1]}:127.0.0.1",
+                           f"https://localhost:{secure.addresses[0].split(':')[1]}/curl"],
+                          capture_output=True, text=True, timeout=20)
+    assert done.stdout == "ok2 200", done

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that use HTTP/2 against us: each is ended in time, and counted (RFC 9113 section 10.5).
+"""
+import os
+import time
+
+import pytest
+
+from harness.box import Box, wait
+from harness.setup import Edge, cluster, metric, resident_kib
+from wire2 import (ACK, CALM, CANCEL, CONT, DATA, END_HEADERS, FLOW, HEADERS, NO_ERROR, PING,
+                   PREFACE, PRIORITY, PRIORITY_UPDATE, REFUSED, SETTINGS, WINDOW, Connection, block,
+                   data, frame, get, headers, literal, reset, settings, window)
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ends_calmly(edge, connection, counter, raw, most):
+    """Sends raw over and over; GOAWAY has to come before `most` of them were taken."""
+    before = metric(edge, counter)
+    for _ in range(most):
+        connection.send(raw() if callable(raw) else raw)
+        if connection.read(lambda: connection.goaway is not None, 0):
+            break
+    assert connection.read(lambda: connection.goaway is not None)
+    assert connection.goaway == CALM
+    assert connection.read(lambda: connection.eof)
+    wait("the counter", lambda: metric(edge, counter) == before + 1)
+
+
+def greeted(edge):
+    """What our SETTINGS say is in force."""
+    connection = Connection(edge.address)
+    connection.read(lambda: connection.settings is not None)
+    assert connection.ping()
+    return connection
+
+
+def numbered(raw):
+    number = [-1]
+
+    def step():
+        number[0] += 2
+        return raw(number[0])
+    return step
+
+
+def test_rapid_reset(suite):
+    connection = Connection(suite.edge.address)
+    step = numbered(lambda n: headers(get("/wait"), n) + reset(n))
+    ends_calmly(suite.edge, connection, "h2_calmed_resets", step, 400)
+    assert connection.goaways[-1][0] < 2 * 200, "more than 200 streams were let through"
+
+
+def test_resets_that_we_are_made_to_send(suite):
+    """A window that overflows has the server reset the stream: the client gains nothing by it."""
+    connection = Connection(suite.edge.address)
+    step = numbered(lambda n: headers(get("/wait"), n) + window((1 << 31) - 1, n))
+    ends_calmly(suite.edge, connection, "h2_calmed_resets", step, 400)
+
+
+def test_malformed_requests_without_end(suite):
+    connection = Connection(suite.edge.address)
+    step = numbered(lambda n: headers(get("/", ("X", "1")), n))
+    ends_calmly(suite.edge, connection, "h2_calmed_resets", step, 400)
+
+
+def test_a_client_may_change_its_mind(suite):
+    connection = Connection(suite.edge.address)
+    for number in range(1, 600, 6):
+        connection.send(headers(get("/wait"), number) + reset(number))
+        for other in (number + 2, number + 4):
+            assert connection.ask("/", other).status == 200
+    assert connection.goaway is None
+
+
+@pytest.mark.parametrize("raw", [
+    frame(PING, 0, 0, bytes(8)), frame(PING, ACK, 0, bytes(8)), settings(), settings((4, 65535)),
+    frame(PRIORITY, 0, 1, b"\0\0\0\0\x10"), window(1), frame(99, 0, 0, b"x"),
+    frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\1u=1")],
+    ids=["ping", "ping-ack", "settings", "settings-window", "priority", "window",
+         "unknown", "priority-update"])
+def test_frames_that_carry_nothing(suite, raw):
+    ends_calmly(suite.edge, Connection(suite.edge.address), "h2_calmed_frames", raw * 100, 100)
+
+
+def test_empty_data(suite):
+    connection = Connection(suite.edge.address)
+    connection.send(headers(get("/", method="POST"), end=False))
+    ends_calmly(suite.edge, connection, "h2_calmed_frames", data(b"", end=False) * 100, 100)
+
+
+def test_a_flood_of_continuations(suite):
+    connection = greeted(suite.edge)
+    connection.send(headers(get("/"), flags=0))
+    sent = 0
+    before = metric(suite.edge, "h2_calmed_heads")
+    while connection.goaway is None and sent < 1 << 20:
+        connection.send(frame(CONT, 0, 1, literal("x", "y" * 500)))
+        sent += 520
+        connection.read(lambda: connection.goaway is not None, 0.001)
+    assert connection.goaway == CALM and sent < 65536
+    wait("the counter", lambda: metric(suite.edge, "h2_calmed_heads") == before + 1)
+
+
+def test_a_flood_of_empty_continuations(suite):
+    connection = Connection(suite.edge.address)
+    connection.send(headers(get("/"), flags=0) + frame(CONT, 0, 1) * 5000)
+    assert connection.read(lambda: connection.goaway is not None or connection.eof)
+    assert connection.goaway == CALM
+
+
+def test_a_bomb_of_indices(suite):
+    """One field of 4000 bytes goes into the table, then a frame of 16000 bytes names it 16000
+    times: 64 MB, were they all written down."""
+    connection = Connection(suite.edge.address)
+    field = b"\x40\x01x" + b"\x7f\xa1\x1e" + b"y" * 4000
+    before, resident = metric(suite.edge, "h2_calmed_heads"), resident_kib(suite.edge.process.pid)
+    cpu = cpu_seconds(suite.edge.process.pid)
+    connection.send(headers(block(get("/")) + field))
+    assert connection.answer(1).status == 200
+    connection.send(headers(block(get("/")) + b"\xbe" * 12000, 3))
+    assert connection.read(lambda: connection.goaway is not None)
+    assert connection.goaway == CALM
+    assert resident_kib(suite.edge.process.pid) - resident < 4096
+    assert cpu_seconds(suite.edge.process.pid) - cpu < 1
+    wait("the counter", lambda: metric(suite.edge, "h2_calmed_heads") == before + 1)
+
+
+# ---- an edge with tight limits ----
+
+def test_a_stream_too_many_is_refused(suite):
+    connection = Connection(suite.tight.address)
+    connection.send(b"".join(headers(get("/", method="POST"), n, end=False)
+                             for n in range(1, 11, 2)))
+    assert connection.answer(9).reset == REFUSED
+    connection.send(data(b"x", 1))
+    assert connection.answer(1).status == 200
+    assert connection.ask("/", 11).status == 200
+
+
+def test_more_than_the_window_of_a_stream(suite):
+    connection = greeted(suite.tight)
+    connection.send(headers(get("/", method="POST"), end=False) + data(bytes(2000)))
+    one = connection.answer(1)
+    assert FLOW in (one.reset, connection.goaway)
+
+
+@pytest.mark.parametrize("raw", [b"", PREFACE[:10], PREFACE, PREFACE + settings(),
+                                 PREFACE + settings() + headers(get("/"), flags=0)],
+                         ids=["nothing", "half-preface", "preface", "settings", "half-head"])
+def test_silence_ends(suite, raw):
+    connection = Connection(suite.tight.address, greet=False)
+    connection.send(raw)
+    began = time.monotonic()
+    assert connection.read(lambda: connection.eof, 5)
+    assert time.monotonic() - began < 4
+
+
+def test_half_a_head_behind_a_request(suite):
+    connection = Connection(suite.tight.address)
+    assert connection.ask().status == 200
+    before = metric(suite.tight, "header_timeouts")
+    connection.send(headers(get("/"), 3, flags=0))
+    assert connection.read(lambda: connection.eof, 5)
+    wait("the counter", lambda: metric(suite.tight, "header_timeouts") == before + 1)
+
+
+def test_a_window_that_stays_shut(suite):
+    connection = Connection(suite.tight.address, pairs=[(4, 0)])
+    before = metric(suite.tight, "read_timeouts")
+    connection.send(headers(get("/big")))
+    one = connection.answer(1)
+    assert one.reset is not None
+    wait("the counter", lambda: metric(suite.tight, "read_timeouts") == before + 1)
+    connection.send(headers(get("/"), 3) + window(100, 3))
+    assert connection.answer(3).body == b"ok"
+
+
+def test_a_body_that_drips(suite):
+    connection = Connection(suite.tight.address)
+    before = metric(suite.tight, "body_timeouts")
+    connection.send(headers(get("/", ("content-length", "100"), method="POST"), end=False))
+    while connection.stream(1).status is None and connection.goaway is None:
+        connection.send(data(b"x", end=False))
+        connection.read(lambda: connection.stream(1).status, 0.1)
+    assert connection.stream(1).status == 408
+    assert metric(suite.tight, "body_timeouts") == before + 1
+    assert connection.ask("/", 3).status == 200
+
+
+# ---- memory ----
+
+def test_500_streams_behind_a_zero_window(suite):
+    """Stored or not, what nobody takes is not gathered."""
+    box = Box()
+    try:
+        edge = Edge(box, {"web": cluster([suite.member], health=None)}, workers=1,
+                    limits={"http2-streams": 500})
+        connection = Connection(edge.address, pairs=[(4, 0)])
+        assert connection.ask("/204").status == 204
+        before = resident_kib(edge.process.pid)
+        connection.send(b"".join(headers(get("/big"), 3 + 2 * i) for i in range(500)))
+        wait("the requests", lambda: metric(edge, "requests_forwarded") >= 500)
+        assert connection.ping()
+        # Under ASan every block has its fences, and what is freed is kept for a while.
+        grown = resident_kib(edge.process.pid) - before
+        assert grown < 500 * 120, grown
+        connection.close()
+        edge.process.stop()
+    finally:
+        complaints = box.close()
+        box.remove()
+    assert not complaints
+
+
+# ---- leaving (section 6.8) ----
+
+def test_leaving_in_two_steps(suite):
+    box = Box()
+    try:
+        edge = Edge(box, {"web": cluster([suite.member], health=None)}, workers=1)
+        connection, idle = Connection(edge.address), Connection(edge.address)
+        assert idle.ask().status == 200
+        connection.send(headers(get("/wait")))
+        wait("the request", lambda: metric(edge, "requests_forwarded") >= 2)
+        edge.process.signal(15)
+        assert connection.read(lambda: len(connection.goaways) == 1)
+        assert connection.goaways[0] == (0x7fffffff, NO_ERROR)
+        connection.send(headers(get("/"), 3))  # it was on its way
+        assert connection.answer(3).status is None or True
+        assert connection.read(lambda: len(connection.goaways) == 2)
+        assert connection.goaways[1] == (3, NO_ERROR)
+        assert connection.read(lambda: connection.stream(3).ended)
+        suite.release.set()
+        assert connection.read(lambda: connection.stream(1).ended)
+        assert connection.stream(1).status == connection.stream(3).status == 200
+        assert connection.read(lambda: connection.eof, 5)
+        assert idle.read(lambda: idle.eof, 5) and idle.goaway == NO_ERROR
+        edge.process.wait()
+    finally:
+        complaints = box.close()
+        box.remove()
+    assert not complaints

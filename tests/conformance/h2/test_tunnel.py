@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Extended CONNECT (RFC 8441): WebSocket on a stream, to members that know HTTP/1.1."""
+import socket
+import threading
+
+import pytest
+
+from harness.box import Box, wait
+from harness.setup import Edge, cluster
+from wire2 import CANCEL, Connection, data, get, headers, reset
+
+SWITCH = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+          b"Sec-WebSocket-Protocol: p\r\n\r\n")
+ASK = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
+       (":path", "/chat"), (":authority", "h.example"), ("sec-websocket-version", "13"),
+       ("origin", "http://h.example")]
+
+
+class Member:
+    """Switches (or answers what it is told to), then gives back what comes, and says bye."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.answer, self.heads, self.ends = SWITCH, [], []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def serve(self, sock):
+        got = b""
+        try:
+            while b"\r\n\r\n" not in got:
+                got += sock.recv(65536)
+            head, _, got = got.partition(b"\r\n\r\n")
+            self.heads.append(head.decode())
+            sock.sendall(self.answer + got)
+            while got := sock.recv(65536):
+                sock.sendall(got)
+            sock.sendall(b"bye")
+            self.ends.append("fin")
+        except OSError:
+            self.ends.append("rst")
+        sock.close()
+
+
+@pytest.fixture(scope="module")
+def pair():
+    box, member = Box(), Member()
+    try:
+        web = cluster([member.address], health=None, eject={"failures": 0})
+        edge = Edge(box, {"web": web}, routes=[
+            {"cluster": "web"}, {"match": {"path": "/here"}, "respond": {"status": 200}}])
+        yield edge, member
+        edge.process.stop()
+    finally:
+        member.listener.close()
+        complaints = box.close()
+        box.remove()
+    assert not complaints
+
+
+@pytest.fixture
+def client(pair):
+    edge, member = pair
+    member.answer = SWITCH
+    connection = Connection(edge.address)
+    yield connection
+    connection.close()
+
+
+def test_bytes_both_ways_and_both_ends(pair, client):
+    _, member = pair
+    client.send(headers(ASK, end=False))
+    one = client.stream(1)
+    assert client.read(lambda: one.status)
+    assert one.status == 200
+    names = [name for name, _ in one.fields]
+    assert "sec-websocket-protocol" in names
+    assert not {"sec-websocket-accept", "upgrade", "connection"} & set(names)
+    lines = member.heads[-1].lower().split("\r\n")
+    assert lines[0] == "get /chat http/1.1"
+    assert "upgrade: websocket" in lines and "connection: upgrade" in lines
+    key = next(line for line in lines if line.startswith("sec-websocket-key: "))
+    assert len(key) == len("sec-websocket-key: ") + 24
+    client.send(data(b"hello", end=False))
+    assert client.read(lambda: one.body == b"hello")
+    big = bytes(range(256)) * 200
+    client.read(lambda: client.settings is not None)
+    for at in range(0, len(big), 10240):
+        client.send(data(big[at:at + 10240], end=False))
+    assert client.read(lambda: one.body == b"hello" + big)
+    client.send(data(b"", end=True))
+    assert client.answer(1).ended
+    assert one.body.endswith(b"bye") and one.reset is None
+    assert member.ends[-1] == "fin"
+    assert client.ping()
+
+
+def test_a_reset_reaches_the_member(pair, client):
+    _, member = pair
+    client.send(headers(ASK, end=False))
+    assert client.read(lambda: client.stream(1).status)
+    count = len(member.ends)
+    client.send(reset(1, CANCEL))
+    wait("the member to notice", lambda: len(member.ends) > count)
+    assert client.ping()
+
+
+def test_two_tunnels_and_a_request_beside_them(pair, client):
+    for number in (1, 3):
+        client.send(headers(ASK, number, end=False))
+        assert client.read(lambda: client.stream(number).status)
+    assert client.ask("/here", 5).status == 200
+    client.send(data(b"three", 3, end=False) + data(b"one", 1, end=False))
+    assert client.read(lambda: client.stream(1).body and client.stream(3).body)
+    assert (client.stream(1).body, client.stream(3).body) == (b"one", b"three")
+
+
+def test_a_200_is_not_taken_for_a_tunnel(pair, client):
+    _, member = pair
+    member.answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    client.send(headers(ASK, end=False))
+    assert client.answer(1).status == 502
+    client.send(headers([(n, "/here" if n == ":path" else v) for n, v in ASK], 3, end=False))
+    assert client.answer(3).status == 502
+
+
+def test_a_refusal_goes_through(pair, client):
+    _, member = pair
+    member.answer = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+    client.send(headers(ASK, end=False))
+    one = client.answer(1)
+    assert (one.status, one.body) == (403, b"no")
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "connect-udp", "tls"])
+def test_other_protocols_are_not_implemented(client, protocol):
+    client.send(headers([(n, protocol if n == ":protocol" else v) for n, v in ASK], end=False))
+    assert client.answer(1).status == 501
+    assert client.ask("/here", 3).status == 200
+
+
+def test_a_tunnel_has_no_length(client):
+    client.send(headers(ASK + [("content-length", "3")], end=False) + data(b"abc"))
+    one = client.answer(1)
+    assert one.reset == 1 or client.goaway == 1

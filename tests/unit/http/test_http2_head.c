@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_http2_head.c - fields of HTTP/2 become the text of a head, or are refused.
+ */
+#include "http/http2_head.h"
+#include "base/fr_mem.h"
+#include "http_help.h"
+
+#include <stdio.h>
+
+#define GET ":method=GET|:scheme=https|:authority=a.example|:path=/p?q"
+
+/* "name=value|name=value" */
+static enum http2_verdict
+feed(struct http2_writer *writer, const char *fields)
+{
+    struct fr_view rest = fr_view_of(fields), item, name;
+    enum http2_verdict verdict = HTTP2_FINE;
+    while (verdict == HTTP2_FINE && fr_view_split(&rest, '|', &item)) {
+        size_t skip = item.len > 0 && item.ptr[0] == ':' ? 1 : 0;
+        const char *equals = memchr(item.ptr + skip, '=', item.len - skip);
+        assert_non_null(equals);
+        name = fr_view_make(item.ptr, (size_t)(equals - item.ptr));
+        struct fr_view value = fr_view_make(equals + 1, item.len - name.len - 1);
+        verdict = http2_writer_field(writer, name, value);
+    }
+    return verdict;
+}
+
+static void
+check(enum http2_kind kind, const char *fields, bool end_stream, const char *want)
+{
+    struct fr_buf buf;
+    struct http2_writer writer;
+    struct fr_view text = {0};
+    fr_buf_init(&buf, 4096);
+    http2_writer_begin(&writer, kind, &buf, 20);
+    enum http2_verdict verdict = feed(&writer, fields);
+    if (verdict == HTTP2_FINE)
+        verdict = http2_writer_end(&writer, end_stream, &text);
+    if (!want)
+        assert_int_equal(verdict, HTTP2_MALFORMED);
+    else if (verdict != HTTP2_FINE)
+        fail_msg("%s: %s", fields, writer.words);
+    else
+        assert_view(text, want);
+    if (kind == HTTP2_REQUEST && want) { /* and the other parser agrees that it is one */
+        static struct http_head head;
+        struct http_err err = {0};
+        size_t scanned = 0;
+        if (http_request_parse(text, &http_limits_default, &scanned, &head, &err) != HTTP_DONE)
+            fail_msg("%s: %s", fields, err.words);
+        assert_int_equal(head.head_bytes, text.len);
+    }
+    fr_buf_fini(&buf);
+}
+
+static void
+request(const char *fields, const char *want)
+{
+    check(HTTP2_REQUEST, fields, true, want);
+}
+
+#define HEAD "GET /p?q HTTP/1.1\r\nHost: a.example\r\n"
+
+static void
+requests(void **state)
+{
+    (void)state;
+    request(GET, HEAD "\r\n");
+    request(GET "|accept=*/*|x-y=", HEAD "accept: */*\r\nx-y: \r\n\r\n");
+    request(":path=/|:method=PUT|:scheme=http|host=b:81", "PUT / HTTP/1.1\r\nHost: b:81\r\n\r\n");
+    request(GET "|host=A.Example", HEAD "\r\n");
+    request(":method=OPTIONS|:scheme=https|:authority=a|:path=*",
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    request(":method=CONNECT|:authority=a:443", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n");
+    request(GET "|te=trailers", HEAD "te: trailers\r\nConnection: TE\r\n\r\n");
+    request(GET "|content-length=0", HEAD "content-length: 0\r\n\r\n");
+    check(HTTP2_REQUEST, GET, false, HEAD "Transfer-Encoding: chunked\r\n\r\n");
+    check(HTTP2_REQUEST, GET "|content-length=5", false, HEAD "content-length: 5\r\n\r\n");
+}
+
+static void
+tunnels(void **state)
+{
+    (void)state;
+    check(HTTP2_REQUEST,
+          ":method=CONNECT|:protocol=websocket|:scheme=https|:authority=a|:path=/chat"
+          "|sec-websocket-version=13|sec-websocket-key=theirs",
+          false,
+          "GET /chat HTTP/1.1\r\nHost: a\r\nsec-websocket-version: 13\r\n"
+          "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    request(":method=CONNECT|:protocol=websocket|:scheme=https|:path=/chat", NULL);
+    request(":method=GET|:protocol=websocket|:scheme=https|:authority=a|:path=/chat", NULL);
+    request(":method=CONNECT|:authority=a:1|:path=/", NULL);
+    request(":method=CONNECT", NULL);
+}
+
+static void
+cookies_are_joined(void **state)
+{
+    (void)state;
+    request(GET "|cookie=a=1|cookie=b=2", HEAD "cookie: a=1; b=2\r\n\r\n");
+    request(GET "|cookie=a=1|x=y|cookie=b=2|z=z|cookie=c",
+            HEAD "cookie: a=1; b=2; c\r\nx: y\r\nz: z\r\n\r\n");
+}
+
+static void
+malformed_requests(void **state)
+{
+    static const char *const rows[] = {
+        /* pseudo-fields */
+        ":scheme=https|:authority=a|:path=/",
+        ":method=GET|:authority=a|:path=/",
+        ":method=GET|:scheme=https|:authority=a",
+        ":method=GET|:scheme=https|:path=/",
+        GET "|:method=GET",
+        GET "|:path=/",
+        GET "|x=y|:authority=a",
+        "x=y|" GET,
+        GET "|:status=200",
+        GET "|:other=1",
+        GET "|:=1",
+        ":method=G T|:scheme=https|:authority=a|:path=/",
+        ":method=|:scheme=https|:authority=a|:path=/",
+        ":method=GET|:scheme=ftp|:authority=a|:path=/",
+        ":method=GET|:scheme=HTTPS|:authority=a|:path=/",
+        ":method=GET|:scheme=https|:authority=|:path=/",
+        ":method=GET|:scheme=https|:authority=u@a|:path=/",
+        ":method=GET|:scheme=https|:authority=a b|:path=/",
+        ":method=GET|:scheme=https|:authority=a|:path=",
+        ":method=GET|:scheme=https|:authority=a|:path=p",
+        ":method=GET|:scheme=https|:authority=a|:path=*",
+        ":method=GET|:scheme=https|:authority=a|:path=/ HTTP/1.1",
+        ":method=GET|:scheme=https|:authority=a|:path=/\r\nx: y",
+        ":method=GET|:scheme=https|:authority=a|:path=/a#b",
+        ":method=GET|:scheme=https|:authority=a|:path=http://a/",
+        /* names */
+        GET "|Upper=1",
+        GET "|a b=1",
+        GET "|a:b=1",
+        GET "|a\r\nb=1",
+        GET "|a\x80=1",
+        GET "|=1",
+        /* values */
+        GET "|a=b\r\nc: d",
+        GET "|a=b\nc",
+        GET "|a=b\rc",
+        GET "|a=b\x01",
+        GET "|a= b",
+        GET "|a=b ",
+        GET "|a=\tb",
+        /* of the connection */
+        GET "|connection=close",
+        GET "|keep-alive=1",
+        GET "|proxy-connection=close",
+        GET "|transfer-encoding=chunked",
+        GET "|upgrade=h2c",
+        GET "|te=gzip",
+        GET "|te=trailers, deflate",
+        /* host and length */
+        GET "|host=b.example",
+        GET "|host=a.example|host=a.example",
+        GET "|content-length=1",
+        GET "|content-length=0|content-length=0",
+        GET "|content-length=0, 0",
+        GET "|content-length=+1",
+        GET "|content-length=",
+        GET "|content-length=99999999999999999999",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        request(rows[i], NULL);
+}
+
+static void
+nul_is_refused(void **state)
+{
+    struct fr_buf buf;
+    struct http2_writer writer;
+    (void)state;
+    fr_buf_init(&buf, 4096);
+    http2_writer_begin(&writer, HTTP2_REQUEST, &buf, 20);
+    assert_int_equal(feed(&writer, GET), HTTP2_FINE);
+    assert_int_equal(http2_writer_field(&writer, FR_VIEW("a"), fr_view_make("b\0c", 3)),
+                     HTTP2_MALFORMED);
+    fr_buf_fini(&buf);
+}
+
+static void
+responses(void **state)
+{
+    (void)state;
+    check(HTTP2_RESPONSE, ":status=200|a=b", false,
+          "HTTP/1.1 200 \r\na: b\r\nTransfer-Encoding: chunked\r\n\r\n");
+    check(HTTP2_RESPONSE, ":status=200|content-length=3", false,
+          "HTTP/1.1 200 \r\ncontent-length: 3\r\n\r\n");
+    check(HTTP2_RESPONSE, ":status=200", true, "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n");
+    check(HTTP2_RESPONSE, ":status=204", true, "HTTP/1.1 204 \r\n\r\n");
+    check(HTTP2_RESPONSE, ":status=103|link=x", false, "HTTP/1.1 103 \r\nlink: x\r\n\r\n");
+    check(HTTP2_RESPONSE, "a=b", true, NULL);
+    check(HTTP2_RESPONSE, ":status=101", true, NULL);
+    check(HTTP2_RESPONSE, ":status=20", true, NULL);
+    check(HTTP2_RESPONSE, ":status=2000", true, NULL);
+    check(HTTP2_RESPONSE, ":status=600", true, NULL);
+    check(HTTP2_RESPONSE, ":status=200|te=trailers", true, NULL);
+    check(HTTP2_RESPONSE, ":status=200|:path=/", true, NULL);
+}
+
+static void
+trailers(void **state)
+{
+    (void)state;
+    check(HTTP2_TRAILERS, "grpc-status=0|x=", true, "grpc-status: 0\r\nx: \r\n\r\n");
+    check(HTTP2_TRAILERS, ":status=200", true, NULL);
+    check(HTTP2_TRAILERS, "x=y", false, NULL);
+    check(HTTP2_TRAILERS, "content-length=1", true, NULL);
+    check(HTTP2_TRAILERS, "transfer-encoding=chunked", true, NULL);
+}
+
+static void
+limits(void **state)
+{
+    struct fr_buf buf;
+    struct http2_writer writer;
+    char long_value[300];
+    (void)state;
+    memset(long_value, 'x', sizeof(long_value));
+    fr_buf_init(&buf, 200);
+    http2_writer_begin(&writer, HTTP2_REQUEST, &buf, 2);
+    assert_int_equal(feed(&writer, GET "|a=1|b=2"), HTTP2_FINE);
+    assert_int_equal(feed(&writer, "c=3"), HTTP2_TOO_LARGE);
+    http2_writer_begin(&writer, HTTP2_REQUEST, &buf, 2);
+    assert_int_equal(feed(&writer, GET), HTTP2_FINE);
+    assert_int_equal(
+        http2_writer_field(&writer, FR_VIEW("a"), fr_view_make(long_value, sizeof(long_value))),
+        HTTP2_TOO_LARGE);
+    /* Crumbs side by side are one field, apart they are not. */
+    http2_writer_begin(&writer, HTTP2_REQUEST, &buf, 3);
+    assert_int_equal(feed(&writer, GET "|cookie=a|cookie=b|cookie=c|cookie=d"), HTTP2_FINE);
+    assert_int_equal(feed(&writer, "x=1|cookie=e"), HTTP2_FINE);
+    assert_int_equal(feed(&writer, "cookie=f"), HTTP2_TOO_LARGE);
+    fr_buf_fini(&buf);
+}
+
+static void
+memory_fails(void **state)
+{
+    struct fr_buf buf;
+    struct http2_writer writer;
+    struct fr_view text;
+    (void)state;
+    for (uint64_t at = 1;; at++) {
+        fr_buf_init(&buf, 4096);
+        http2_writer_begin(&writer, HTTP2_REQUEST, &buf, 20);
+        fr_mem_fail_after(at);
+        enum http2_verdict verdict = feed(&writer, GET "|cookie=a=1|x=y|cookie=b=2");
+        if (verdict == HTTP2_FINE)
+            verdict = http2_writer_end(&writer, true, &text);
+        fr_mem_fail_after(0);
+        fr_buf_fini(&buf);
+        if (verdict == HTTP2_FINE)
+            break;
+        assert_int_equal(verdict, HTTP2_NO_MEMORY);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests),           cmocka_unit_test(tunnels),
+        cmocka_unit_test(cookies_are_joined), cmocka_unit_test(malformed_requests),
+        cmocka_unit_test(nul_is_refused),     cmocka_unit_test(responses),
+        cmocka_unit_test(trailers),           cmocka_unit_test(limits),
+        cmocka_unit_test(memory_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
