@@ -85,6 +85,7 @@ proxy_h2_begin(struct proxy_client *client)
     h2->magic = PROXY_H2_MAGIC;
     fr_list_init(&h2->streams);
     fr_list_init(&h2->due);
+    h2->in_head = true; /* the preface, and the first head */
     client->h2 = h2;
     client->state = PROXY_CLIENT_H2;
     h2->deadline_us = loop_now_us(worker->loop) + worker->limits.header_timeout_us;

@@ -3,6 +3,7 @@
 import pathlib
 import sys
 import threading
+import time
 
 import pytest
 
@@ -41,6 +42,8 @@ class Suite:
         path = request.path.split("?")[0]
         if path == "/wait":
             self.release.wait(10)
+        if path == "/slow":
+            time.sleep(1.2)  # more than the tight edge's limits
         if path == "/big":
             return Answer(200, b"x" * 200000)
         if path == "/cut":

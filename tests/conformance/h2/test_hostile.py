@@ -170,6 +170,14 @@ def test_half_a_head_behind_a_request(suite):
     wait("the counter", lambda: metric(suite.tight, "header_timeouts") == before + 1)
 
 
+def test_a_head_in_time_is_held_against_nobody(suite):
+    """The limit for the preface and the first head ends with that head, answered or not."""
+    connection = Connection(suite.tight.address)
+    one = connection.ask("/slow")
+    assert (one.status, connection.goaway) == (200, None)
+    assert connection.ask("/", 3).status == 200
+
+
 def test_a_window_that_stays_shut(suite):
     connection = Connection(suite.tight.address, pairs=[(4, 0)])
     before = metric(suite.tight, "read_timeouts")
