@@ -8,6 +8,7 @@
  *             cut off visibly), drop (nobody is there to answer).
  * Memory:     from the worker's free list, with buffers that keep their size.
  */
+#include "proxy/proxy_park.h"
 #include "proxy/proxy_priv.h"
 
 #include <errno.h>
@@ -46,6 +47,7 @@ exchange_new(struct proxy_client *client)
     x->worker = worker;
     x->client = client;
     x->magic = PROXY_EXCHANGE_MAGIC;
+    x->asked_us = loop_now_us(worker->loop);
     client->exchange = x;
     client->state = PROXY_CLIENT_BUSY;
     if (!client->sink)
@@ -105,6 +107,7 @@ exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
     proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
     loop_timer_stop(&x->half_closed);
     proxy_queue_leave(x);
+    proxy_park_leave(x);
     proxy_note_end(x, end);
     proxy_cached_end(x);
     proxy_file_end(x);
@@ -429,10 +432,14 @@ exchange_forward(struct proxy_exchange *x, const struct http_head *request,
     struct proxy_worker *worker = x->worker;
     const struct cluster_view *view = route->cluster;
     unsigned relief = worker->snapshot->relief;
-    if ((relief & (1u << CONFIG_STEP_SHED)) && route->config->priority == CONFIG_PRIORITY_LOW) {
+    bool low = route->config->priority == CONFIG_PRIORITY_LOW;
+    if (low && ((relief & (1u << CONFIG_STEP_SHED)) || (view->rungs & CONFIG_RUNG_SHED))) {
         struct proxy_answer answer = {
             .status = 503, .words = "too much to do: try again", .retry_after_s = 1};
-        PROXY_COUNT(worker, shed);
+        if (relief & (1u << CONFIG_STEP_SHED))
+            PROXY_COUNT(worker, shed);
+        else
+            PROXY_COUNT(worker, ladder_shed);
         proxy_local_answer(x, &answer);
         return;
     }
@@ -463,7 +470,8 @@ answer_cached(struct proxy_exchange *x, const struct http_head *request, struct 
               const struct cluster_route *route)
 {
     unsigned relief = x->worker->snapshot->relief;
-    bool shed = (relief & (1u << CONFIG_STEP_SHED)) &&
+    bool shed = ((relief & (1u << CONFIG_STEP_SHED)) ||
+                 (route->cluster->rungs & CONFIG_RUNG_SHED)) &&
                 route->config->priority == CONFIG_PRIORITY_LOW;
     struct proxy_exchange *fetch =
         x->refresh && !shed ? proxy_cached_refresh(x, request, raw) : NULL;

@@ -19,6 +19,7 @@
  *                             against the budget: the member has not seen the request.
  *     anything later          never
  */
+#include "proxy/proxy_park.h"
 #include "proxy/proxy_priv.h"
 
 static bool attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint);
@@ -51,6 +52,7 @@ choose(struct proxy_exchange *x, bool avoid_tried)
         .keyed = x->keyed,
         .key = x->key,
         .in_flight = x->cluster->state->on_members,
+        .prequal = x->cluster->state->prequal,
         .out_way = &way,
     };
     const struct cluster_endpoint *endpoint = proxy_sticky_choose(x, &pick);
@@ -80,16 +82,21 @@ proxy_forward(struct proxy_exchange *x, const struct http_head *request,
     proxy_key_take(x, request, view->config);
     proxy_sticky_take(x, request);
     const struct cluster_endpoint *endpoint = choose(x, false);
-    if (!endpoint) {
+    if (!endpoint && !proxy_park_wants(x)) {
         no_member(x);
         return;
     }
-    if (proxy_head_request(x, request, endpoint->member) != FR_OK) {
+    if (proxy_head_request(x, request, endpoint ? endpoint->member : NULL) != FR_OK) {
         proxy_exchange_out_of_memory(x);
         return;
     }
     x->hold = !x->request_done && http_method_idempotent(x->method);
     x->replay_pos = x->client->in.pos;
+    if (!endpoint) {
+        proxy_park_look(x, request);
+        proxy_park_enter(x);
+        return;
+    }
     if (proxy_queue_enter(x) && !attempt_start(x, endpoint))
         proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
 }
@@ -111,6 +118,9 @@ attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint)
     x->up_head_sent = false;
     x->request_sent = false;
     pool->in_flight++;
+    x->attempt_us = loop_now_us(worker->loop);
+    if (x->cluster->state->prequal)
+        x->in_flight_before = cluster_prequal_in_flight(endpoint->member);
     x->cluster->state->on_members++;
     cluster_member_enter(pool->member, worker->index, loop_now_us(worker->loop));
     x->up = x->fresh_only ? NULL : proxy_upstream_reuse(pool, x);
@@ -161,6 +171,10 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
     /* A kept connection that the member closed while we wrote says nothing about its health. */
     bool stale = end == PROXY_ATTEMPT_CLOSED && x->reused;
     bool failed = !ok || x->status == 502 || x->status == 503 || x->status == 504;
+    if (x->cluster->state->prequal && !stale)
+        cluster_prequal_observe(&worker->judgements[x->endpoint->member->slot],
+                                x->in_flight_before, now_us - x->attempt_us,
+                                failed || x->status >= 500, now_us);
     if (stale || !cluster_judge(x->cluster->view, x->endpoint, worker->judgements, now_us, failed))
         return;
     cluster_count_add(&stats->ejections, 1);
@@ -225,11 +239,34 @@ move_to_current(struct proxy_exchange *x)
 void
 proxy_forward_resume(struct proxy_exchange *x)
 {
-    const struct cluster_endpoint *endpoint = move_to_current(x) ? choose(x, false) : NULL;
-    if (!endpoint)
+    bool known = move_to_current(x);
+    const struct cluster_endpoint *endpoint = known ? choose(x, false) : NULL;
+    if (!endpoint && known && proxy_park_wants(x)) { /* the last member left meanwhile */
+        proxy_queue_leave(x);
+        proxy_park_enter(x);
+    } else if (!endpoint) {
         no_member(x);
-    else if (!attempt_start(x, endpoint))
+    } else if (!attempt_start(x, endpoint)) {
         proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
+    }
+}
+
+bool
+proxy_forward_unpark(struct proxy_exchange *x)
+{
+    bool known = move_to_current(x);
+    const struct cluster_endpoint *endpoint = known ? choose(x, false) : NULL;
+    if (!endpoint && known && proxy_park_wants(x))
+        return false;
+    proxy_park_leave(x);
+    if (!endpoint) {
+        no_member(x);
+        return true;
+    }
+    PROXY_COUNT(x->worker, park_released);
+    if (proxy_queue_enter(x) && !attempt_start(x, endpoint))
+        proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
+    return true;
 }
 
 static void

@@ -30,6 +30,7 @@
 #include "http/http_trace.h"
 #include "proxy/proxy.h"
 #include "proxy/proxy_cached.h"
+#include "proxy/proxy_lot.h"
 
 #include <pthread.h>
 
@@ -100,6 +101,8 @@ struct proxy_cluster_state { /* outlives versions of the view; by view slot */
     uint32_t queue_length;
     int64_t over_since_us; /* the oldest has waited longer than the target since; 0: has not */
     struct loop_timer queue_timer;
+    struct proxy_lot lot;            /* proxy_park.c */
+    struct cluster_prequal *prequal; /* NULL: the cluster is not balanced so */
 };
 
 struct proxy_cluster {
@@ -289,8 +292,15 @@ struct proxy_exchange {
     int64_t sent_us;
     bool placed; /* counts in its cluster's in_flight */
     bool queued; /* waits for that */
-    struct fr_list queue_link;
+    struct fr_list queue_link; /* likewise of those parked */
     int64_t queued_us;
+    bool parked; /* its cluster has no member */
+    bool wants_page;
+    size_t parked_bytes;
+    struct loop_timer park_timer;
+    int64_t asked_us; /* it began */
+    uint32_t in_flight_before; /* on its member, when this try began */
+    int64_t attempt_us;        /* ... and when that was */
 
     /* the response */
     int status;
@@ -421,6 +431,7 @@ struct proxy_worker {
     bool stopping;
     struct loop_timer drain_timer;
     struct proxy_drain_leg *drain;
+    struct fr_list parking; /* of proxy_cluster_state: clusters for whose members some wait */
     struct proxy_free_list free_clients, free_exchanges, free_upstreams, free_notes;
     struct proxy_settings settings;
     uint32_t settings_count;

@@ -59,6 +59,7 @@ proxy_worker_new(struct proxy *proxy, uint32_t index)
     free_list_init(&worker->free_exchanges);
     free_list_init(&worker->free_upstreams);
     free_list_init(&worker->free_notes);
+    fr_list_init(&worker->parking);
     worker->settings.forwarded = CONFIG_FORWARDED_X;
     fr_rand_init_random(&worker->rand);
     worker->date_s = -1;
@@ -95,8 +96,11 @@ proxy_worker_free(struct proxy_worker **worker)
         fr_free(item);
     while ((item = proxy_free_list_take(&w->free_upstreams, offsetof(struct proxy_upstream, link))))
         fr_free(item);
-    for (size_t i = 0; i < PROXY_CLUSTER_BLOCKS; i++)
+    for (size_t i = 0; i < PROXY_CLUSTER_BLOCKS; i++) {
+        for (size_t k = 0; w->cluster_blocks[i] && k < PROXY_CLUSTER_BLOCK; k++)
+            cluster_prequal_free(&w->cluster_blocks[i][k].prequal);
         fr_free(w->cluster_blocks[i]);
+    }
     fr_free(w->clusters);
     fr_free(w->pools);
     fr_free(w->judgements);

@@ -441,7 +441,8 @@ skip_cluster(const struct config__row *row)
 {
     static const char *const paths[] = {"members",     "balance",     "hash",       "sticky",
                                         "tls",         "health.type", "scale.min",  "scale.max",
-                                        "scale.upper", "scale.lower", "scale.from", NULL};
+                                        "scale.upper", "scale.lower", "scale.from", "park.page",
+                                        NULL};
     for (size_t i = 0; paths[i]; i++)
         if (strcmp(row->path, paths[i]) == 0)
             return true;
