@@ -7,7 +7,7 @@ import time
 from harness import http1
 from harness.box import hold, wait
 from harness.origin import Answer
-from harness.setup import Edge, cluster, metric, scale, static_pool
+from harness.setup import WORKERS, Edge, cluster, metric, scale, static_pool
 
 from test_queue import Asker, counter
 
@@ -16,8 +16,9 @@ def zero(box, *servers, role="run", park=None, more=None, **settings):
     """An edge whose cluster has no member; `servers` stand by."""
     settings = {"idle": "1h", "max": len(servers), **settings}
     web = cluster(scale=scale("rack", min=0, **settings), park=park, **(more or {}))
+    one = {"workers": 1} if park else {}  # its limits are each worker's
     return Edge(box, {"web": web}, pools={"rack": static_pool(*servers)}, role=role,
-                cache={"memory": "16MiB"})
+                cache={"memory": "16MiB"}, **one)
 
 
 def asleep(box, name="web"):
@@ -252,11 +253,13 @@ def test_a_request_while_the_last_one_drains(box):
     server.hold()
     asker = Asker(edge, "/slow?1")
     wait("it to arrive", lambda: "/slow?1" in server.paths())
+    snapshots = metric(edge, "snapshots")
     drain = threading.Thread(target=box.run, args=("cluster", "deallocate", "web", "-c", edge.file),
                              daemon=True)
     drain.start()
     wait("it to drain", lambda: any(s["state"] == "draining"
                                     for s in box.ledger_servers("web").values()))
+    wait("the workers to know", lambda: metric(edge, "snapshots") >= snapshots + WORKERS)
     late = Asker(edge, "/late?1")
     parked(edge, 1)
     server.release()
