@@ -71,16 +71,21 @@ pick(struct cast *cast, const char *name, enum config_balance balance, double bo
                                .rand = &rand,
                                .judgements = cast->judgements,
                                .keyed = true,
-                               .in_flight = 2 * (uint64_t)cast->count};
+                               .in_flight = 2 * (uint64_t)cast->count,
+                               .prequal = cluster_prequal_new()};
     uint64_t sum = 0;
     int64_t from_us = fr_clock_process_cpu_us();
     for (uint32_t i = 0; i < PICKS; i++) {
         one.key = cluster_ring_mix(i);
-        sum += cluster_balance_pick(view, &one)->member->slot;
+        const struct cluster_member *member = cluster_balance_pick(view, &one)->member;
+        if (one.prequal && i % 4 == 0)
+            cluster_prequal_observe(&cast->judgements[member->slot], 2, 5000 + i % 1000, false, 1);
+        sum += member->slot;
     }
     int64_t took_us = fr_clock_process_cpu_us() - from_us;
     printf("%-24s %4u members %8.1f ns a pick (sum %llu)\n", name, cast->count,
            (double)took_us * NS_PER_US / PICKS, (unsigned long long)sum);
+    cluster_prequal_free(&one.prequal);
     cluster_view_unref(&view);
 }
 
@@ -109,6 +114,7 @@ main(void)
         pick(&cast, "hash, no bound", CONFIG_BALANCE_HASH, 0);
         pick(&cast, "hash, bound 1.25", CONFIG_BALANCE_HASH, 1.25);
         pick(&cast, "least-request", CONFIG_BALANCE_LEAST_REQUEST, 0);
+        pick(&cast, "prequal", CONFIG_BALANCE_PREQUAL, 0);
         build(&cast);
         cast_fini(&cast);
     }

@@ -45,6 +45,21 @@ print_server(const char *cluster, const json_t *server)
     printf("\n");
 }
 
+/* What stands out: who waits, and what is done about a high load. */
+static void
+print_waiting(const json_t *cluster)
+{
+    long long parked = (long long)json_integer_value(json_object_get(cluster, "parked"));
+    long long queued = (long long)json_integer_value(json_object_get(cluster, "queued"));
+    const char *rung = text_of(cluster, "rung");
+    if (parked > 0)
+        printf("%-14s %lld requests parked: no member yet\n", text_of(cluster, "name"), parked);
+    if (queued > 0)
+        printf("%-14s %lld requests queued\n", text_of(cluster, "name"), queued);
+    if (rung[0] != '-')
+        printf("%-14s ladder at rung %s\n", text_of(cluster, "name"), rung);
+}
+
 static void
 clusters_print(const json_t *root)
 {
@@ -57,6 +72,7 @@ clusters_print(const json_t *root)
         const json_t *servers = json_object_get(cluster, "servers");
         if (json_array_size(servers) == 0)
             printf("%-14s (no servers)\n", text_of(cluster, "name"));
+        print_waiting(cluster);
         json_array_foreach (servers, j, server)
             print_server(text_of(cluster, "name"), server);
     }

@@ -150,8 +150,8 @@ sample_by_scan(const struct cluster__choice *choice, const struct cluster_endpoi
     return chosen;
 }
 
-static const struct cluster_endpoint *
-sample(const struct cluster__choice *choice, const struct cluster_endpoint *except)
+const struct cluster_endpoint *
+cluster__sample(const struct cluster__choice *choice, const struct cluster_endpoint *except)
 {
     const struct cluster_view *view = choice->view;
     for (int i = 0; i < SAMPLE_TRIES_MAX; i++) {
@@ -186,10 +186,10 @@ pick_least_of_some(const struct cluster__choice *choice)
 const struct cluster_endpoint *
 cluster__pick_p2c(const struct cluster__choice *choice)
 {
-    const struct cluster_endpoint *a = sample(choice, NULL);
+    const struct cluster_endpoint *a = cluster__sample(choice, NULL);
     if (!a || choice->view->endpoint_count == 1)
         return a;
-    const struct cluster_endpoint *b = sample(choice, a);
+    const struct cluster_endpoint *b = cluster__sample(choice, a);
     if (!b)
         return a;
     /* What is under way now, not counting the request in hand: counting it would never give an idle
@@ -213,6 +213,7 @@ static const struct balancer balancers[] = {
     [CONFIG_BALANCE_ROUND_ROBIN] = {"round-robin", pick_round_robin},
     [CONFIG_BALANCE_LEAST_REQUEST] = {"least-request", pick_least_request},
     [CONFIG_BALANCE_HASH] = {"hash", cluster__pick_hash},
+    [CONFIG_BALANCE_PREQUAL] = {"prequal", cluster__pick_prequal},
 };
 
 const struct cluster_endpoint *

@@ -13,6 +13,8 @@
 #include "base/fr_hash.h"
 #include "cluster/cluster_snapshot.h"
 
+#define CLUSTER_LATENCY_SAMPLES 16 /* kept of one member by one worker */
+
 /* One worker's judgement of one member, indexed by the member's slot. Zero = fresh. */
 struct cluster_judgement {
     uint32_t failures_in_row;
@@ -21,6 +23,14 @@ struct cluster_judgement {
     bool unhealthy;           /* by active checks, as last shown */
     uint64_t rr_current;      /* smooth weighted round-robin's running value (signed, biased) */
     uint32_t rr_at;           /* of a cluster's first endpoint: where its large round goes on */
+    /* cluster_prequal.c */
+    double failing;           /* share of its latest requests that failed, fading */
+    int64_t failing_at_us;
+    uint32_t sample_count, sample_next;
+    struct cluster_latency_sample {
+        uint32_t latency_us; /* of a request that ended */
+        uint32_t in_flight;  /* on the member when it began */
+    } samples[CLUSTER_LATENCY_SAMPLES];
 };
 
 enum cluster_pick_way { /* how balance: hash came by its answer */
@@ -41,6 +51,7 @@ struct cluster_pick {
     bool keyed;
     uint64_t key;       /* cluster_ring_key */
     uint64_t in_flight; /* of this worker, on the whole cluster */
+    struct cluster_prequal *prequal; /* balance: prequal; NULL: p2c decides */
     enum cluster_pick_way *out_way; /* may be NULL */
 };
 
@@ -63,5 +74,19 @@ bool cluster_balance_session(const struct cluster_view *view, const struct clust
  * missing response, or 5xx of 502, 503, 504). True when this one ejected the member. */
 bool cluster_judge(const struct cluster_view *view, const struct cluster_endpoint *endpoint,
                    struct cluster_judgement *judgements, int64_t now_us, bool failed);
+
+/* ---- balance: prequal ----------------------------------------------------------------------- */
+
+/* What one worker knows of one cluster. */
+struct cluster_prequal;
+struct cluster_prequal *cluster_prequal_new(void);
+void cluster_prequal_free(struct cluster_prequal **prequal);
+
+/* Requests in flight on the member, of all workers: what a probe would have answered. */
+uint32_t cluster_prequal_in_flight(const struct cluster_member *member);
+
+/* An exchange ended that had begun with `in_flight` on its member. */
+void cluster_prequal_observe(struct cluster_judgement *judgement, uint32_t in_flight,
+                             int64_t latency_us, bool failed, int64_t now_us);
 
 #endif

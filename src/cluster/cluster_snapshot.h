@@ -33,6 +33,8 @@ struct cluster_view { /* immutable once published */
     uint64_t weight_sum;           /* of the healthy ones */
     struct cluster_ring *ring;     /* balance: hash; NULL: none */
     struct cluster_sticky *sticky; /* sessions; NULL: none */
+    unsigned rungs;                /* set of enum config_rung in force */
+    uint32_t queue_limit; /* requests under way at most, while CONFIG_RUNG_QUEUE is in force */
 };
 
 struct cluster_route {

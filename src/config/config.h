@@ -32,7 +32,8 @@ enum config_balance {
     CONFIG_BALANCE_P2C,
     CONFIG_BALANCE_ROUND_ROBIN,
     CONFIG_BALANCE_LEAST_REQUEST,
-    CONFIG_BALANCE_HASH
+    CONFIG_BALANCE_HASH,
+    CONFIG_BALANCE_PREQUAL
 };
 
 enum config_hash_by {
@@ -267,6 +268,7 @@ struct config_scale {
     unsigned relief;              /* set of enum config_relief at the upper level; default both */
     struct config_window *windows;
     size_t window_count;
+    int64_t idle_us; /* min 0: without an open exchange for so long it has no member; 5 min */
 };
 
 struct config_timeouts {
@@ -290,6 +292,31 @@ struct config_queue {
     uint32_t length;   /* requests that wait, a worker; default 1000 */
     int64_t wait_us;   /* longest wait; default 2 s */
     int64_t target_us; /* a wait that is no sign of overload; default 50 ms */
+};
+
+/* What an edge does for a cluster at its upper level until a new member is ready, in this order. */
+enum config_rung {
+    CONFIG_RUNG_WEIGHT = 1, /* less for the hot members */
+    CONFIG_RUNG_STALE = 2,  /* cached responses past their freshness */
+    CONFIG_RUNG_QUEUE = 4,  /* no more under way than the members can do */
+    CONFIG_RUNG_SHED = 8,   /* 503 to routes of low priority */
+};
+#define CONFIG_RUNGS 4
+
+struct config_ladder {
+    unsigned rungs;     /* set of enum config_rung; default weight, stale, shed */
+    int64_t climb_us;   /* at the upper level for so long before each rung; default 250 ms */
+    int64_t descend_us; /* below it before each way back; default 2 s */
+};
+
+/* Requests that came while a cluster of scale.min 0 had no member. */
+struct config_park {
+    uint32_t length;       /* a worker; default 1000; 0: none is parked */
+    uint64_t bytes_max;    /* of their heads and buffers, a worker; default 16 MiB */
+    int64_t wait_us;       /* longest wait; default 1 min */
+    int64_t page_after_us; /* browsers are shown a page after this; 0: they are not, the default */
+    char *page;            /* its file; NULL: one of ours */
+    char *page_text;       /* what stood in it; NULL: not read */
 };
 
 struct config_member_tls {
@@ -325,6 +352,8 @@ struct config_cluster {
     struct config_member_tls tls;
     uint32_t max_in_flight; /* in the whole cluster, of all workers; 0: no limit, the default */
     struct config_queue queue;
+    struct config_park park;
+    struct config_ladder ladder;
     bool runtime;
 };
 

@@ -8,6 +8,7 @@
 #include "config/config_priv.h"
 
 #include "base/fr_check.h"
+#include "base/fr_file.h"
 #include "base/fr_map.h"
 #include "base/fr_mem.h"
 
@@ -57,6 +58,8 @@ config_cluster_unref(struct config_cluster **cluster_ptr)
     fr_free(cluster->health.path);
     fr_free(cluster->health.host);
     fr_free(cluster->utilization.agent_check);
+    fr_free(cluster->park.page);
+    fr_free(cluster->park.page_text);
     config__member_tls_free(&cluster->tls);
     config__windows_free(&cluster->scale.windows, &cluster->scale.window_count);
     fr_free(cluster);
@@ -191,6 +194,29 @@ check_hash(struct config__reader *reader, const struct config_node *node,
     }
 }
 
+/* The page is read here, because a worker opens no file. */
+static void
+read_page(struct config__reader *reader, const struct config_node *node,
+          struct config_cluster *cluster)
+{
+    struct fr_buf text;
+    int why = 0;
+    if (!cluster->park.page || (!reader->world && !reader->restoring))
+        return;
+    fr_buf_init(&text, CONFIG_PAGE_BYTES_MAX);
+    enum fr_err err = fr_file_read(cluster->park.page, &text, &why);
+    if (err == FR_OK) {
+        cluster->park.page_text = fr_xprintf("%.*s", (int)text.len, text.len ? text.data : "");
+    } else {
+        const struct config_node *place = config__place(node, "park.page");
+        (reader->restoring ? config_diag_warn : config_diag_add)(
+            reader->diag, place->line, place->column,
+            "%s.park.page is \"%.200s\", which cannot be read: %s", reader->where,
+            cluster->park.page, why ? strerror(why) : fr_err_words(err));
+    }
+    fr_buf_fini(&text);
+}
+
 static void
 check_protocol(struct config__reader *reader, const struct config_node *node,
                const struct config_cluster *cluster)
@@ -225,6 +251,7 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
         config__check_sticky(reader, node, cluster);
     check_protocol(reader, node, cluster);
     config__check_member_tls(reader, node, cluster);
+    read_page(reader, node, cluster);
     config__members_finish(reader, cluster->name, true, config_node_get(node, "members"),
                            cluster->members, cluster->member_count);
     const struct config_node *members = config__given(node, "members");

@@ -19,6 +19,7 @@
 #define CONFIG_COMMAND_MAX 256 /* words of a command, and variables of an environment */
 #define CONFIG_TEXT_BYTES_MAX 4096
 #define CONFIG_BODY_BYTES_MAX 16384 /* of a fixed response: it is copied into each answer */
+#define CONFIG_PAGE_BYTES_MAX 16384 /* of park.page: likewise */
 #define CONFIG_HEADERS_MAX 32       /* fields that one answer adds */
 #define CONFIG_HEADERS_BYTES_MAX 8192
 

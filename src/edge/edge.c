@@ -84,6 +84,8 @@ make_data_plane(struct edge *edge, char **out_why)
         .control = edge->loop,
         .fault_fn = edge_member_fault,
         .fault_ctx = edge,
+        .demand_fn = edge_wake_demand,
+        .demand_ctx = edge,
     };
     if (err == FR_OK)
         err = proxy_new(&options, &edge->proxy);

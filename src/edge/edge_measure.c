@@ -108,6 +108,7 @@ on_sample(void *ctx)
             struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
             any |= sample_member(cluster, member, now_us);
         }
+        edge_ladder_look(cluster, now_us);
     }
     if (any)
         edge_report_soon(edge, true);
@@ -131,4 +132,5 @@ edge_measure_stop(struct edge *edge)
     loop_timer_stop(&edge->sample_timer);
     loop_timer_stop(&edge->report_timer);
     loop_timer_stop(&edge->report_pace_timer);
+    loop_timer_stop(&edge->wake_timer);
 }

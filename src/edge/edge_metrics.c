@@ -403,6 +403,33 @@ put_control(struct metrics *metrics, struct edge *edge)
             (unsigned long long)pool.allocated);
 }
 
+/* Of one number of each cluster. */
+static void
+put_ladder(struct metrics *metrics, struct edge *edge)
+{
+    static const struct {
+        const char *name, *type, *help;
+    } rows[] = {
+        {"ladder_rungs", "gauge",
+         "Rungs of the ladder in force: 1 weight, 2 stale, 4 queue, 8 shed"},
+        {"ladder_climbs_total", "counter", "Rungs of the ladder climbed"},
+        {"ladder_descents_total", "counter", "Rungs of the ladder left"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t cursor = 0;
+        void *value = NULL;
+        put(metrics, "# HELP freshet_%s %s\n# TYPE freshet_%s %s\n", rows[i].name, rows[i].help,
+            rows[i].name, rows[i].type);
+        while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
+            const struct edge_cluster *cluster = value;
+            const uint64_t numbers[] = {cluster->ladder.rungs, cluster->ladder_climbs,
+                                        cluster->ladder_descents};
+            put(metrics, "freshet_%s{cluster=\"%s\"} %llu\n", rows[i].name, cluster->config->name,
+                (unsigned long long)numbers[i]);
+        }
+    }
+}
+
 enum fr_err
 edge_metrics_print(struct edge *edge, struct fr_buf *out)
 {
@@ -415,6 +442,7 @@ edge_metrics_print(struct edge *edge, struct fr_buf *out)
         put_cache(&metrics, edge);
         put_access_log(&metrics, edge);
         put_members(&metrics, edge);
+        put_ladder(&metrics, edge);
         put_latency(&metrics, edge);
     }
     return metrics.err;

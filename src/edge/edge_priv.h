@@ -23,6 +23,7 @@
 #include "cluster/cluster_snapshot.h"
 #include "cluster/cluster_utilization.h"
 #include "edge/edge.h"
+#include "policy/policy.h"
 #include "proxy/proxy.h"
 #include "stream/stream_session.h"
 
@@ -54,6 +55,15 @@ struct edge_cluster {
     bool dirty;                    /* the view no longer shows what is */
     double upper, lower;           /* levels in force; < 0: none */
     uint64_t followers;            /* other edges that serve it, as the manager said */
+    /* edge_wake.c */
+    bool waking; /* a server was asked for by ourselves */
+    int64_t wake_rest_until_us;
+    int64_t parked_since_us; /* 0: none is parked */
+    /* edge_ladder.c */
+    struct policy_ladder_state ladder;
+    uint32_t ladder_places; /* a member, while requests queue */
+    int64_t ladder_weigh_at_us;
+    uint64_t ladder_climbs, ladder_descents;
 };
 
 struct edge_member {
@@ -65,6 +75,7 @@ struct edge_member {
     enum edge_origin origin;
     uint32_t weight;        /* in force */
     uint32_t weight_normal; /* as configured, or as an operator said */
+    uint32_t ladder_weight; /* while it is hot; 0: `weight` */
     int64_t ramp_from_us;
     bool healthy;       /* both of the next two */
     bool passes;        /* its active checks, or has none */
@@ -170,6 +181,7 @@ struct edge {
     int64_t process_cpu_us, measured_at_us;
     double process_cpu_share, self_utilization;
     uint64_t report_seq;
+    struct loop_timer wake_timer; /* runs while requests are parked */
     bool report_crossing; /* why report_task was queued */
     /* requests */
     struct fr_list pending, answered; /* struct edge_request, oldest first */
@@ -288,6 +300,14 @@ void edge_measure_stop(struct edge *edge);
 void edge_measure_self(struct edge *edge);
 double edge_member_utilization(const struct edge_member *member);
 const char *edge_member_state(const struct edge_member *member);
+
+/* edge_wake.c: proxy_options' demand_fn; ctx: the edge. */
+void edge_wake_demand(void *ctx, uint32_t cluster_slot);
+
+/* edge_ladder.c */
+void edge_ladder_look(struct edge_cluster *cluster, int64_t now_us);
+void edge_ladder_apply(const struct edge_cluster *cluster, struct cluster_view *view);
+const char *edge_ladder_rung(const struct edge_cluster *cluster); /* the highest; "": none */
 
 /* edge_report.c */
 void edge_report_soon(struct edge *edge, bool crossing);

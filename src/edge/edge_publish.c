@@ -26,7 +26,9 @@ refresh_view(struct edge_cluster *cluster)
         const struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         endpoints[count++] = (struct cluster_endpoint){
             .member = member->shared,
-            .weight = member->told_to_drain ? 0 : member->weight,
+            .weight = member->told_to_drain     ? 0
+                      : member->ladder_weight > 0 ? member->ladder_weight
+                                                  : member->weight,
             .healthy = member->healthy,
             .ramp_from_us = member->ramp_from_us,
         };
@@ -34,6 +36,7 @@ refresh_view(struct edge_cluster *cluster)
     fr_insist(count == cluster->member_count);
     struct cluster_view *before = cluster->view;
     cluster->view = cluster_view_new(cluster->slot, cluster->config, endpoints, count);
+    edge_ladder_apply(cluster, cluster->view);
     cluster_view_complete(cluster->view, before,
                           edge_sticky_of(cluster->edge, cluster->config));
     cluster_view_unref(&before);

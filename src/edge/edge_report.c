@@ -215,6 +215,8 @@ fill_cluster(struct report *report, struct edge_cluster *cluster, struct wire_cl
         struct proxy_cluster_counters counters;
         proxy_read_cluster(edge->proxy, cluster->slot, &counters);
         out->requests = counters.requests - cluster->requests_before;
+        out->waiting = counters.queued_now + counters.parked_now;
+        out->rung = fr_view_of(edge_ladder_rung(cluster));
     }
     if (edge->cache != NULL)
         fill_purged(cluster, out);

@@ -91,6 +91,16 @@ cluster_json(struct edge *edge, struct edge_cluster *cluster)
         json_object_set_new(out, "upper", number(cluster->upper));
     if (out != NULL && cluster->lower >= 0)
         json_object_set_new(out, "lower", number(cluster->lower));
+    if (out == NULL || edge->proxy == NULL)
+        return out;
+    struct proxy_cluster_counters counters;
+    proxy_read_cluster(edge->proxy, cluster->slot, &counters);
+    json_object_set_new(out, "queued", json_integer((json_int_t)counters.queued_now));
+    json_object_set_new(out, "parked", json_integer((json_int_t)counters.parked_now));
+    json_object_set_new(out, "rung", json_string(edge_ladder_rung(cluster)));
+    json_object_set_new(out, "ladder_climbs", json_integer((json_int_t)cluster->ladder_climbs));
+    json_object_set_new(out, "ladder_descents",
+                        json_integer((json_int_t)cluster->ladder_descents));
     return out;
 }
 

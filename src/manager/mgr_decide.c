@@ -307,6 +307,7 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
         starting += view->series[i]->state == MGR_STATE_STARTING;
     }
     struct policy_settings settings = settings_of(cluster);
+    mgr_zero_look(cluster, now_us, &settings);
     mgr_request_count(mgr, cluster, &state->pending_up, &state->pending_down);
     /* What was asked for and is shown as starting already is counted among the members. */
     state->pending_up = state->pending_up > starting ? state->pending_up - starting : 0;

@@ -128,7 +128,8 @@ why_outcome(struct why_writer *writer, const struct mgr_why *why)
 
     if (why->request.sequence == 0) {
         if (!fr_view_is(why->verdict, "hold") && !fr_view_is(why->verdict, "observe") &&
-            !fr_view_is(why->verdict, "propose") && !fr_view_is(why->verdict, "denied"))
+            !fr_view_is(why->verdict, "propose") && !fr_view_is(why->verdict, "denied") &&
+            !fr_view_is(why->verdict, "ladder")) /* the edge's own doing */
             put(writer, " -> could not be asked for");
         return;
     }

@@ -150,6 +150,7 @@ struct mgr_view {
     double levels_upper, levels_lower; /* as sent on this stream; NaN: not sent */
     uint64_t followers_sent;
     uint64_t requests, waiting, generation;
+    char rung[16]; /* of its ladder; "": none */
     double rate; /* requests a second, over the last interval that was long enough; NaN: none yet */
     int64_t rate_at_us;
     uint64_t rate_requests;
@@ -214,6 +215,8 @@ struct mgr_cluster {
     int64_t announced_until_us;
     struct fr_list dirty_link;
     struct policy_state policy;
+    int64_t idle_since_us;  /* nobody uses it since then; 0: somebody does */
+    uint64_t idle_requests; /* as counted at the last look */
     int64_t tick_at_us;  /* when the policy's tick began; 0: none did */
     double startup_s;    /* the last server that was allocated took so long; 0: none yet */
     struct mgr_proposal { /* of mode supervised */
@@ -435,6 +438,13 @@ double mgr_purge_foresee(const struct mgr_cluster *cluster, double utilization, 
 /* Takes a request read from the journal of an earlier epoch. */
 void mgr_request_restore(struct mgr *mgr, const struct mgr_request *request);
 void mgr_request_free_all(struct mgr *mgr);
+
+/* ---- from zero, and the ladder (mgr_zero.c) -------------------------------------------------- */
+
+/* Once a look: who waits, and for how long nobody has used it. */
+void mgr_zero_look(struct mgr_cluster *cluster, int64_t now_us, struct policy_settings *settings);
+/* A report says which rung is in force: a change is written down. */
+void mgr_zero_rung(struct mgr_view *view, struct fr_view rung);
 
 /* ---- what a policy needs besides members (mgr_scale.c) --------------------------------------- */
 

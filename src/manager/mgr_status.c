@@ -177,6 +177,8 @@ put_cluster(struct writer *writer, const struct mgr_cluster *cluster, int64_t no
         put_count(writer, "generation", cluster->responsible->generation);
         put_count(writer, "requests", cluster->responsible->requests);
         put_count(writer, "waiting", cluster->responsible->waiting);
+        put(writer, ",");
+        put_string(writer, "rung", cluster->responsible->rung);
     }
     put_count(writer, "allocating", up);
     put_count(writer, "deallocating", down);

@@ -51,6 +51,9 @@ struct policy_settings {
     int64_t cooldown_up_us, cooldown_down_us;
     bool relieve_by_weight, allocate;
     bool single;          /* no pool: weights only */
+    bool demand; /* requests are parked: there is nobody to serve them */
+    int64_t idle_for_us; /* with min 0: no exchange is open since then; 0: not so, or not known */
+    int64_t idle_us;     /* ... after which it has no member any more */
     bool available_known; /* the pool's owner said how many servers it has left */
     uint64_t available;
     const char *min_words, *max_words; /* of the window that set them; NULL: none did */
@@ -118,7 +121,8 @@ struct policy_observation {
     uint32_t starting, draining;
     uint32_t stale; /* of the ready: without a usable number */
     uint32_t usable;
-    uint32_t removable;        /* of the usable: came from a pool */
+    uint32_t removable; /* of the usable: came from a pool */
+    uint32_t pooled;    /* of the ready, with a number or without */
     double sum, mean, highest; /* over the usable; mean and highest NaN if there are none */
     const struct policy_member *highest_member; /* NULL: not known one by one */
     struct policy_traffic traffic;
@@ -206,5 +210,25 @@ struct policy_relief_state {
 #define POLICY_RELIEF_SETTLE_US 1000000LL
 bool policy_relief(const struct policy_relief_settings *settings, struct policy_relief_state *state,
                    double utilization, bool stale, int64_t now_us, uint32_t *out_step);
+
+/* The ladder of one cluster, climbed while it is at its upper level and no new member is there yet.
+ * Rungs are bits, climbed from the lowest that is there to the highest. */
+struct policy_ladder_settings {
+    double upper; /* < 0: not set, which keeps it down */
+    unsigned rungs;
+    int64_t climb_us, descend_us;
+};
+struct policy_ladder_state {
+    unsigned rungs; /* in force: the lowest ones of those there are */
+    int64_t over_since_us, under_since_us;
+};
+/* One look. The first rung is for one hot member (highest), the others for a cluster that is hot as
+ * a whole (mean). NaN climbs and leaves none. True when they changed. */
+#define POLICY_LADDER_BELOW 0.9 /* of the upper level: below it the way back begins */
+bool policy_ladder(const struct policy_ladder_settings *settings,
+                   struct policy_ladder_state *state, double highest, double mean,
+                   int64_t now_us);
+/* The weight that a hot member keeps while CONFIG_RUNG_WEIGHT is in force. */
+uint32_t policy_ladder_weight(uint32_t weight, double utilization, double mean, double upper);
 
 #endif

@@ -71,6 +71,7 @@ survey(const struct policy_member *members, size_t count, int64_t now_us,
         if (member->healthy) {
             out->ready++;
             out->stale += !usable;
+            out->pooled += member->allocated && policy__can_name(member);
         }
         if (!usable)
             continue;
@@ -101,6 +102,7 @@ policy_survey_equals(uint32_t ready, uint32_t starting, uint32_t draining, doubl
         .stale = usable ? 0 : ready,
         .usable = usable ? ready : 0,
         .removable = usable ? ready : 0,
+        .pooled = ready,
         .sum = usable ? utilization * ready : 0,
         .mean = usable && ready > 0 ? utilization : (double)NAN,
         .highest = usable && ready > 0 ? utilization : (double)NAN,
@@ -358,8 +360,11 @@ policy_tick(const struct policy_settings *settings, struct policy_state *state,
             const struct policy_observation *seen, struct policy_decision *out)
 {
     fr_require((size_t)settings->kind < POLICY_KIND_COUNT);
+    struct policy_settings scratch;
     policy__fill(seen, out);
-    kinds[settings->kind].tick(settings, state, seen, out);
+    kinds[settings->kind].tick(policy__zero_floor(settings, state, seen, &scratch), state, seen,
+                               out);
+    policy__zero(settings, state, seen, out);
     out->desired = policy__have(state, seen);
     if (out->verdict == POLICY_ALLOCATE)
         out->desired += out->count;
@@ -446,8 +451,11 @@ policy_decide(const struct policy_settings *settings, struct policy_state *state
     size_t count =
         policy__weights(settings, &seen, members, member_count, held, out, max_decisions - 1);
     if (scale.verdict == POLICY_DEALLOCATE) {
-        size_t made =
-            name_victims(&scale, members, member_count, out + count, max_decisions - count);
+        size_t made = scale.rule == POLICY_RULE_IDLE
+                          ? policy__zero_victims(&scale, members, member_count, out + count,
+                                                 max_decisions - count)
+                          : name_victims(&scale, members, member_count, out + count,
+                                         max_decisions - count);
         if (made > 0)
             return count + made;
         policy__hold(&scale, POLICY_RULE_LOWER_NONE_OURS, 0);

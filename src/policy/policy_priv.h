@@ -35,6 +35,18 @@ void policy__target(const struct policy_settings *settings, struct policy_state 
                     const struct policy_observation *seen, struct policy_decision *out);
 void policy__forecast(const struct policy_settings *settings, struct policy_state *state,
                       const struct policy_observation *seen, struct policy_decision *out);
+/* Clusters of min 0. An engine sees a minimum of 1 while there is a member; scratch holds that. */
+const struct policy_settings *policy__zero_floor(const struct policy_settings *settings,
+                                                 const struct policy_state *state,
+                                                 const struct policy_observation *seen,
+                                                 struct policy_settings *scratch);
+/* ... and what it says is not the last word. */
+void policy__zero(const struct policy_settings *settings, const struct policy_state *state,
+                  const struct policy_observation *seen, struct policy_decision *out);
+/* All that came from a pool and are ready; returns how many, at most `max`. */
+size_t policy__zero_victims(const struct policy_decision *release,
+                            const struct policy_member *members, size_t count,
+                            struct policy_decision *out, size_t max);
 /* For engines that name a number: makes it a verdict, within min, max, pool and budgets. */
 void policy__settle(const struct policy_settings *settings, struct policy_state *state,
                     const struct policy_observation *seen, uint32_t desired,

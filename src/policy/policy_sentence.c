@@ -143,7 +143,10 @@ say_lower(struct words *words, const struct policy_settings *settings,
         say_wait(words, "cooling down", decision->wait_us);
         break;
     case POLICY_RULE_LOWER_MIN:
-        say(words, ", but the minimum is %u", settings->min);
+        if (settings->min == 0)
+            say(words, ", but the last one stays while it is used");
+        else
+            say(words, ", but the minimum is %u", settings->min);
         break;
     case POLICY_RULE_LOWER_WOULD_CROSS:
         if (isnan(decision->after))
@@ -214,6 +217,15 @@ say_engine(struct words *words, const struct policy_settings *settings,
 }
 
 static void
+say_too_few(struct words *words, const struct policy_settings *settings)
+{
+    if (settings->min == 0)
+        say(words, "%s", policy_rule_words(POLICY_RULE_WAKE));
+    else
+        say(words, "fewer than the minimum of %u", settings->min);
+}
+
+static void
 say_reason(struct words *words, const struct policy_settings *settings,
            const struct policy_decision *decision)
 {
@@ -234,7 +246,7 @@ say_reason(struct words *words, const struct policy_settings *settings,
         break;
     case POLICY_RULE_UPPER_COOLDOWN:
         if (isnan(decision->highest) || decision->highest < settings->upper) {
-            say(words, "fewer than the minimum of %u", settings->min);
+            say_too_few(words, settings);
             say_wait(words, "and the last attempt failed: waiting", decision->wait_us);
             break;
         }
@@ -242,7 +254,7 @@ say_reason(struct words *words, const struct policy_settings *settings,
         break;
     case POLICY_RULE_POOL_EMPTY:
         if (isnan(decision->highest) || decision->highest < settings->upper)
-            say(words, "fewer than the minimum of %u", settings->min);
+            say_too_few(words, settings);
         else
             say_highest(words, settings, decision);
         say(words, ", but the pool has no server left");
@@ -257,6 +269,11 @@ say_reason(struct words *words, const struct policy_settings *settings,
     case POLICY_RULE_UNKNOWN:
     case POLICY_RULE_COUNT:
         say(words, "no member has a usable number");
+        break;
+    case POLICY_RULE_WAKE:
+    case POLICY_RULE_ASLEEP:
+    case POLICY_RULE_IDLE:
+        say(words, "%s", policy_rule_words(decision->rule));
         break;
     case POLICY_RULE_RISE:
     case POLICY_RULE_SURPLUS:

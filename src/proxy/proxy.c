@@ -6,6 +6,7 @@
  * Threads:    every function is the control thread's, but the readers, which are anybody's.
  * Order:      a worker sees listeners, snapshots, watches and cuts in the order they were asked.
  */
+#include "proxy/proxy_park.h"
 #include "proxy/proxy_priv.h"
 
 #include <signal.h>
@@ -26,6 +27,8 @@ struct proxy {
     void *log_ctx;
     void (*fault_fn)(void *ctx, const struct proxy_fault_report *report);
     void *fault_ctx;
+    void (*demand_fn)(void *ctx, uint32_t cluster_slot);
+    void *demand_ctx;
     struct proxy_worker *workers[];
 };
 
@@ -82,6 +85,8 @@ proxy_new(const struct proxy_options *options, struct proxy **out)
     proxy->control = options->control;
     proxy->fault_fn = options->fault_fn;
     proxy->fault_ctx = options->fault_ctx;
+    proxy->demand_fn = options->demand_fn;
+    proxy->demand_ctx = options->demand_ctx;
     proxy->limits = *options->limits;
     fr_hash_key_random(&proxy->addresses_key);
     if (!fr_view_copy(fr_view_of(options->via ? options->via : "freshet"), proxy->via,
@@ -133,6 +138,13 @@ proxy_tell_fault(struct proxy *proxy, const struct proxy_fault_report *report)
 {
     if (proxy->fault_fn)
         proxy->fault_fn(proxy->fault_ctx, report);
+}
+
+void
+proxy_tell_demand(struct proxy *proxy, uint32_t cluster_slot)
+{
+    if (proxy->demand_fn)
+        proxy->demand_fn(proxy->demand_ctx, cluster_slot);
 }
 
 void
@@ -406,5 +418,7 @@ proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
         out->retries += cluster_count_get(&from->retries);
         out->retry_budget_refusals += cluster_count_get(&from->retry_budget_refusals);
         out->no_member += cluster_count_get(&from->no_member);
+        out->queued_now += cluster_count_get(&from->queued_now);
+        out->parked_now += cluster_count_get(&from->parked_now);
     }
 }

@@ -64,6 +64,10 @@ struct proxy_options {
     /* A member did something wrong; on the control loop. May be NULL. */
     void (*fault_fn)(void *ctx, const struct proxy_fault_report *report);
     void *fault_ctx;
+    /* A request was parked: the cluster of this slot has no member. On the control loop, once for
+     * those of one turn. May be NULL. */
+    void (*demand_fn)(void *ctx, uint32_t cluster_slot);
+    void *demand_ctx;
 };
 
 FR_MUST_USE enum fr_err proxy_new(const struct proxy_options *options, struct proxy **out);
@@ -116,6 +120,7 @@ int64_t proxy_worker_cpu_us(const struct proxy *proxy, uint32_t worker);
 /* Per cluster (by view slot), summed over workers. */
 struct proxy_cluster_counters {
     uint64_t requests, errors, retries, retry_budget_refusals, no_member;
+    uint64_t queued_now, parked_now;
 };
 void proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
                         struct proxy_cluster_counters *out);

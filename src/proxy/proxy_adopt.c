@@ -9,6 +9,7 @@
  * Memory:     control work on a worker, once a change: fr_xalloc.
  * Cost:       linear in the endpoints shown.
  */
+#include "proxy/proxy_park.h"
 #include "proxy/proxy_priv.h"
 
 /* ---- clusters ----------------------------------------------------------------------------- */
@@ -102,6 +103,8 @@ adopt_clusters(struct proxy_worker *worker, const struct cluster_snapshot *snaps
             cluster = fr_xalloc(sizeof(*cluster));
             cluster->view = cluster_view_ref(view);
             cluster->state = cluster_state(worker, view->slot);
+            if (view->config->balance == CONFIG_BALANCE_PREQUAL && !cluster->state->prequal)
+                cluster->state->prequal = cluster_prequal_new();
             worker->clusters[view->slot] = cluster;
         }
         cluster->current = true;
@@ -212,6 +215,7 @@ proxy_adopt(struct proxy_worker *worker, struct cluster_snapshot *take_snapshot)
     cluster_snapshot_unref(&old);
     PROXY_COUNT(worker, snapshots);
     __atomic_store_n(&worker->generation, take_snapshot->generation, __ATOMIC_RELEASE);
+    proxy_park_release(worker);
 }
 
 void

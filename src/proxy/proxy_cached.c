@@ -230,7 +230,8 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
     struct proxy_worker *worker = x->worker;
     struct cache_found found = {.forward = CACHE_FORWARD_BYPASS};
     bool again = x->cached && !x->disk_waited; /* it has waited for another one's response */
-    bool relieved = worker->snapshot->relief & (1u << CONFIG_STEP_STALE);
+    bool relieved = (worker->snapshot->relief & (1u << CONFIG_STEP_STALE)) ||
+                    (worker->clusters[x->cache_owner]->view->rungs & CONFIG_RUNG_STALE);
     x->cached = x->forwarded = true;
     x->disk_waited = false;
     x->forward = CACHE_FORWARD_BYPASS;

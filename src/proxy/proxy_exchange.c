@@ -10,6 +10,7 @@
  */
 #include "proxy/proxy_grpc.h"
 #include "proxy/proxy_h2.h"
+#include "proxy/proxy_park.h"
 
 #include <errno.h>
 
@@ -47,6 +48,7 @@ exchange_new(struct proxy_client *client)
     x->worker = worker;
     x->client = client;
     x->magic = PROXY_EXCHANGE_MAGIC;
+    x->asked_us = loop_now_us(worker->loop);
     client->exchange = x;
     client->state = PROXY_CLIENT_BUSY;
     if (!client->sink)
@@ -108,6 +110,7 @@ exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
     loop_timer_stop(&x->stall);
     loop_timer_stop(&x->grpc_timer);
     proxy_queue_leave(x);
+    proxy_park_leave(x);
     proxy_note_end(x, end);
     proxy_cached_end(x);
     proxy_file_end(x);
@@ -456,10 +459,14 @@ exchange_forward(struct proxy_exchange *x, const struct http_head *request,
     struct proxy_worker *worker = x->worker;
     const struct cluster_view *view = route->cluster;
     unsigned relief = worker->snapshot->relief;
-    if ((relief & (1u << CONFIG_STEP_SHED)) && route->config->priority == CONFIG_PRIORITY_LOW) {
+    bool low = route->config->priority == CONFIG_PRIORITY_LOW;
+    if (low && ((relief & (1u << CONFIG_STEP_SHED)) || (view->rungs & CONFIG_RUNG_SHED))) {
         struct proxy_answer answer = {
             .status = 503, .words = "too much to do: try again", .retry_after_s = 1};
-        PROXY_COUNT(worker, shed);
+        if (relief & (1u << CONFIG_STEP_SHED))
+            PROXY_COUNT(worker, shed);
+        else
+            PROXY_COUNT(worker, ladder_shed);
         proxy_local_answer(x, &answer);
         return;
     }
@@ -491,7 +498,8 @@ answer_cached(struct proxy_exchange *x, const struct http_head *request, struct 
 {
     unsigned relief = x->worker->snapshot->relief;
     bool shed =
-        (relief & (1u << CONFIG_STEP_SHED)) && route->config->priority == CONFIG_PRIORITY_LOW;
+        ((relief & (1u << CONFIG_STEP_SHED)) || (route->cluster->rungs & CONFIG_RUNG_SHED)) &&
+        route->config->priority == CONFIG_PRIORITY_LOW;
     struct proxy_exchange *fetch =
         x->refresh && !shed ? proxy_cached_refresh(x, request, raw) : NULL;
     if (fetch)

@@ -21,6 +21,7 @@
  */
 #include "proxy/proxy_carrier.h"
 #include "proxy/proxy_grpc.h"
+#include "proxy/proxy_park.h"
 
 static bool attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint);
 
@@ -52,6 +53,7 @@ choose(struct proxy_exchange *x, bool avoid_tried)
         .keyed = x->keyed,
         .key = x->key,
         .in_flight = x->cluster->state->on_members,
+        .prequal = x->cluster->state->prequal,
         .out_way = &way,
     };
     const struct cluster_endpoint *endpoint = proxy_sticky_choose(x, &pick);
@@ -81,11 +83,11 @@ proxy_forward(struct proxy_exchange *x, const struct http_head *request,
     proxy_key_take(x, request, view->config);
     proxy_sticky_take(x, request);
     const struct cluster_endpoint *endpoint = choose(x, false);
-    if (!endpoint) {
+    if (!endpoint && !proxy_park_wants(x)) {
         no_member(x);
         return;
     }
-    if (proxy_head_request(x, request, endpoint->member) != FR_OK) {
+    if (proxy_head_request(x, request, endpoint ? endpoint->member : NULL) != FR_OK) {
         proxy_exchange_out_of_memory(x);
         return;
     }
@@ -93,6 +95,11 @@ proxy_forward(struct proxy_exchange *x, const struct http_head *request,
     x->hold = !x->request_done && (http_method_idempotent(x->method) ||
                                    view->config->protocol != CONFIG_PROTOCOL_HTTP1);
     x->replay_pos = x->client->in.pos;
+    if (!endpoint) {
+        proxy_park_look(x, request);
+        proxy_park_enter(x);
+        return;
+    }
     if (proxy_queue_enter(x) && !attempt_start(x, endpoint))
         proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
 }
@@ -114,6 +121,9 @@ attempt_start(struct proxy_exchange *x, const struct cluster_endpoint *endpoint)
     x->up_head_sent = false;
     x->request_sent = false;
     pool->in_flight++;
+    x->attempt_us = loop_now_us(worker->loop);
+    if (x->cluster->state->prequal)
+        x->in_flight_before = cluster_prequal_in_flight(endpoint->member);
     x->cluster->state->on_members++;
     cluster_member_enter(pool->member, worker->index, loop_now_us(worker->loop));
     x->reused = false;
@@ -169,6 +179,9 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
     bool stale = end == PROXY_ATTEMPT_CLOSED && x->reused;
     bool failed = !ok || x->status == 502 || x->status == 503 || x->status == 504 ||
                   proxy_grpc_unavailable(x);
+    if (x->cluster->state->prequal && !stale)
+        cluster_prequal_observe(&worker->judgements[x->endpoint->member->slot], x->in_flight_before,
+                                now_us - x->attempt_us, failed || x->status >= 500, now_us);
     if (stale || !cluster_judge(x->cluster->view, x->endpoint, worker->judgements, now_us, failed))
         return;
     cluster_count_add(&stats->ejections, 1);
@@ -234,11 +247,34 @@ move_to_current(struct proxy_exchange *x)
 void
 proxy_forward_resume(struct proxy_exchange *x)
 {
-    const struct cluster_endpoint *endpoint = move_to_current(x) ? choose(x, false) : NULL;
-    if (!endpoint)
+    bool known = move_to_current(x);
+    const struct cluster_endpoint *endpoint = known ? choose(x, false) : NULL;
+    if (!endpoint && known && proxy_park_wants(x)) { /* the last member left meanwhile */
+        proxy_queue_leave(x);
+        proxy_park_enter(x);
+    } else if (!endpoint) {
         no_member(x);
-    else if (!attempt_start(x, endpoint))
+    } else if (!attempt_start(x, endpoint)) {
         proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
+    }
+}
+
+bool
+proxy_forward_unpark(struct proxy_exchange *x)
+{
+    bool known = move_to_current(x);
+    const struct cluster_endpoint *endpoint = known ? choose(x, false) : NULL;
+    if (!endpoint && known && proxy_park_wants(x))
+        return false;
+    proxy_park_leave(x);
+    if (!endpoint) {
+        no_member(x);
+        return true;
+    }
+    PROXY_COUNT(x->worker, park_released);
+    if (proxy_queue_enter(x) && !attempt_start(x, endpoint))
+        proxy_forward_failed(x, PROXY_ATTEMPT_REFUSED);
+    return true;
 }
 
 static void

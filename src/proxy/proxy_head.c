@@ -296,8 +296,10 @@ put_request_framing(struct writer *w, const struct proxy_exchange *x,
 
 /* The path of a Unix socket is no host. */
 static struct fr_view
-host_of(const struct cluster_member *member)
+host_of(const struct proxy_exchange *x, const struct cluster_member *member)
 {
+    if (!member) /* it is parked: who will serve it is not known */
+        return fr_view_of(x->cluster->view->config->name);
     if (member->addr.sa.any.sa_family == AF_UNIX)
         return FR_VIEW("localhost");
     return fr_view_of(member->address);
@@ -326,7 +328,7 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     PUT(&w, " HTTP/1.1\r\n");
     /* Host stands first (RFC 9110 section 7.2). A 1.0 client may have sent none; a 1.1 message
      * needs one, and the member's own address is the one that is true. */
-    put_field(&w, FR_VIEW("Host"), request->host.len ? request->host : host_of(member));
+    put_field(&w, FR_VIEW("Host"), request->host.len ? request->host : host_of(x, member));
     for (size_t i = 0; i < request->field_count; i++) {
         const struct http_field *field = &request->fields[i];
         if (proxy_cached_replaces(x, field))

@@ -31,6 +31,7 @@
 #include "proxy/proxy.h"
 #include "disk/disk.h"
 #include "proxy/proxy_cached.h"
+#include "proxy/proxy_lot.h"
 
 #include <pthread.h>
 
@@ -57,10 +58,10 @@
 #define PROXY_BUDGET_HALF_US 5000000   /* the retry budget looks at the last two of these */
 #define PROXY_BUDGET_FLOOR 30          /* retries that are always allowed in them: 3 a second */
 #define PROXY_STALL_US (10 * FR_US_PER_S) /* a response waits so long for one who streams along */
-#define PROXY_STALL_LOOK_US 2000 /* ... and looks so often whether it still has to */
-#define PROXY_HOPS_MAX 16              /* proxies in front of us that are looked through */
-#define PROXY_ADDRESS_BYTES 48         /* an address without a port, and its NUL */
-#define PROXY_CLUSTER_BLOCK 64         /* clusters a block of counters */
+#define PROXY_STALL_LOOK_US 2000          /* ... and looks so often whether it still has to */
+#define PROXY_HOPS_MAX 16                 /* proxies in front of us that are looked through */
+#define PROXY_ADDRESS_BYTES 48            /* an address without a port, and its NUL */
+#define PROXY_CLUSTER_BLOCK 64            /* clusters a block of counters */
 #define PROXY_CLUSTER_BLOCKS (PROXY_CLUSTERS_MAX / PROXY_CLUSTER_BLOCK)
 
 /* Received bytes, in order: buf[0] is read from (and sent from), buf[1] waits behind it. Receiving
@@ -103,6 +104,8 @@ struct proxy_cluster_state { /* outlives versions of the view; by view slot */
     uint32_t queue_length;
     int64_t over_since_us; /* the oldest has waited longer than the target since; 0: has not */
     struct loop_timer queue_timer;
+    struct proxy_lot lot;            /* proxy_park.c */
+    struct cluster_prequal *prequal; /* NULL: the cluster is not balanced so */
 };
 
 struct proxy_cluster {
@@ -261,11 +264,11 @@ struct proxy_exchange {
     bool up_closed;     /* ... which the member was told */
     bool down_closed;   /* ... and the other way round */
     uint32_t upgrade_len;
-    bool expecting;                    /* Expect: 100-continue, and nothing of the body has come */
-    bool request_done;                 /* decoded to its end */
-    bool request_sent;                 /* ... and taken by the kernel */
-    bool hold;       /* the first buffer of the body is kept, in case of a second try */
-    bool replayable; /* ... and the body stands whole in it, from replay_pos on */
+    bool expecting;    /* Expect: 100-continue, and nothing of the body has come */
+    bool request_done; /* decoded to its end */
+    bool request_sent; /* ... and taken by the kernel */
+    bool hold;         /* the first buffer of the body is kept, in case of a second try */
+    bool replayable;   /* ... and the body stands whole in it, from replay_pos on */
     uint32_t replay_pos;
     enum http_framing request_framing;
     uint64_t request_length;
@@ -283,9 +286,9 @@ struct proxy_exchange {
     bool trusted; /* the connection's other end */
     bool https;   /* at the client */
     uint8_t address_len, request_id_len;
-    bool trace_passed, trace_made;                /* the client's traceparent goes on; ours does */
-    bool id_due, trace_due; /* they are to be ours, and nobody has needed them yet */
-    struct proxy_note *note;                      /* NULL: nothing is written down */
+    bool trace_passed, trace_made; /* the client's traceparent goes on; ours does */
+    bool id_due, trace_due;        /* they are to be ours, and nobody has needed them yet */
+    struct proxy_note *note;       /* NULL: nothing is written down */
 
     /* the member */
     struct proxy_cluster *cluster;
@@ -295,7 +298,7 @@ struct proxy_exchange {
     bool in_session;      /* ... and one of them is good */
     bool gives_session;   /* the response has a new cookie */
     struct cluster_session session;
-    const struct cluster_endpoint *endpoint;      /* of cluster->view */
+    const struct cluster_endpoint *endpoint; /* of cluster->view */
     struct proxy_pool *pool;
     struct proxy_upstream *up;
     bool reused; /* the connection had carried a request before */
@@ -307,10 +310,17 @@ struct proxy_exchange {
     bool fresh_only; /* no kept connection for this try */
     bool http1_only; /* ... and none of HTTP/2 */
     int64_t sent_us;
-    bool placed; /* counts in its cluster's in_flight */
-    bool queued; /* waits for that */
-    struct fr_list queue_link;
+    bool placed;               /* counts in its cluster's in_flight */
+    bool queued;               /* waits for that */
+    struct fr_list queue_link; /* likewise of those parked */
     int64_t queued_us;
+    bool parked; /* its cluster has no member */
+    bool wants_page;
+    size_t parked_bytes;
+    struct loop_timer park_timer;
+    int64_t asked_us;          /* it began */
+    uint32_t in_flight_before; /* on its member, when this try began */
+    int64_t attempt_us;        /* ... and when that was */
 
     /* the response */
     int status;
@@ -355,12 +365,12 @@ struct proxy_exchange {
     bool refresh;      /* what answers is stale, and a new one should be fetched */
     bool select_known; /* flight_id is of the variant that another response named */
     struct cache_flight_id flight_id;
-    struct cache_flight *flight; /* it leads */
+    struct cache_flight *flight;       /* it leads */
     struct proxy_disk_wait *disk_wait; /* what it asked for comes from disk */
     bool disk_asked, disk_came;
-    bool disk_waited; /* ... since it looked last */
-    struct proxy_wait *wait;     /* it waits, or streams what another one fetches */
-    bool stale_on_error; /* answered stale, because the member gave no answer, or an error */
+    bool disk_waited;        /* ... since it looked last */
+    struct proxy_wait *wait; /* it waits, or streams what another one fetches */
+    bool stale_on_error;     /* answered stale, because the member gave no answer, or an error */
     enum cache_forward forward;
     int member_status;      /* of the member's response, when another answer was given */
     struct fr_buf raw_head; /* the request's own bytes, for what comes later */
@@ -370,9 +380,9 @@ struct proxy_exchange {
     int64_t request_wall_us;
     struct cache_policy policy;
     struct cache_filler *filler;
-    struct loop_timer stall; /* others who stream along are waited for */
-    int64_t stalled_us;      /* since when; 0 = not */
-    bool outgrown;           /* a fetch without a client that can be stored no more */
+    struct loop_timer stall;        /* others who stream along are waited for */
+    int64_t stalled_us;             /* since when; 0 = not */
+    bool outgrown;                  /* a fetch without a client that can be stored no more */
     struct cache_entry *entry;      /* that answers */
     bool entry_counted;             /* a reference; else our reader holds it */
     struct cache_entry *stale;      /* that may, once the member was asked */
@@ -386,7 +396,7 @@ struct proxy_exchange {
     char upgrade[PROXY_UPGRADE_BYTES];                   /* what the member may switch to */
     char address[PROXY_ADDRESS_BYTES];
     char request_id[HTTP_REQUEST_ID_BYTES_MAX];
-    char traceparent[HTTP_TRACEPARENT_BYTES + 1];  /* the client's first bytes, or ours */
+    char traceparent[HTTP_TRACEPARENT_BYTES + 1]; /* the client's first bytes, or ours */
     char session_text[CLUSTER_STICKY_TEXT_BYTES]; /* of the new cookie */
     char host[256];
     char key_headers[256]; /* of the policy */
@@ -424,8 +434,8 @@ struct proxy_worker {
     struct http_limits http_limits;
     struct config_limits limits;
     struct cache_store *cache;
-    struct disk *disk; /* or NULL */
-    struct acme_answers *answers; /* NULL: none */
+    struct disk *disk;                 /* or NULL */
+    struct acme_answers *answers;      /* NULL: none */
     struct cache_reader *cache_reader; /* NULL without a cache */
     struct loop_msg cache_msg;         /* memory waits for the reader's turn */
     struct fr_view via;
@@ -452,6 +462,7 @@ struct proxy_worker {
     bool stopping;
     struct loop_timer drain_timer;
     struct proxy_drain_leg *drain;
+    struct fr_list parking; /* of proxy_cluster_state: clusters for whose members some wait */
     struct proxy_free_list free_clients, free_exchanges, free_upstreams, free_notes;
     struct proxy_free_list free_streams, free_rooms; /* of HTTP/2 */
     struct http2_split *split;                       /* inside one call */

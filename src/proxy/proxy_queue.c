@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * proxy_queue.c - places in a cluster: at most max-in-flight requests, of all workers together, are
- * under way in it; the others wait in a line of their worker.
+ * under way in it, or as many as the ladder's rung `queue` says; the others wait in a line of their
+ * worker.
  *
  * May touch:  base, loop, cluster, config.
  * Order:      first come, first served, until requests have waited longer than queue.target for
@@ -26,9 +27,13 @@ static void queue_serve(void *ctx);
 static bool
 has_place(const struct proxy_exchange *x)
 {
-    const struct cluster_view *view = x->cluster->view;
-    return view->config->max_in_flight == 0 ||
-           proxy_places_taken(x->worker->proxy, view->slot) < view->config->max_in_flight;
+    struct proxy_cluster *current =
+        x->cluster->current ? x->cluster : proxy_cluster_current(x->worker, x->cluster);
+    const struct cluster_view *view = current ? current->view : x->cluster->view;
+    uint32_t places = view->config->max_in_flight;
+    if ((view->rungs & CONFIG_RUNG_QUEUE) && (places == 0 || view->queue_limit < places))
+        places = view->queue_limit > 0 ? view->queue_limit : 1;
+    return places == 0 || proxy_places_taken(x->worker->proxy, view->slot) < places;
 }
 
 static void
@@ -51,6 +56,7 @@ line_leave(struct proxy_exchange *x)
     x->queued = false;
     fr_list_remove(&x->queue_link);
     state->queue_length--;
+    cluster_count_add(&state->counters.queued_now, (uint64_t)-1);
     cluster_count_add(&x->worker->counters.queue_waiting, (uint64_t)-1);
     if (state->queue_length == 0)
         loop_timer_stop(&state->queue_timer);
@@ -93,6 +99,7 @@ line_join(struct proxy_exchange *x)
     x->queued_us = loop_now_us(worker->loop);
     fr_list_push_back(&state->queue, &x->queue_link);
     state->queue_length++;
+    cluster_count_add(&state->counters.queued_now, 1);
     PROXY_COUNT(worker, queued);
     PROXY_COUNT(worker, queue_waiting);
     if (!loop_timer_running(&state->queue_timer))

@@ -81,6 +81,7 @@ struct wire_cluster {
      * a second that they answered, which its servers are about to get. */
     uint64_t purged;
     double purged_rate;
+    struct fr_view rung; /* of its ladder, the highest in force; empty: none */
 };
 
 struct wire_cluster wire_cluster_none(void); /* numbers absent */

@@ -324,7 +324,7 @@ def test_c29_handle_or_forward(box):
 def test_c30_request_types_updated(box):
     """The configuration file lists who serves which type of request, and follows every change."""
     one, two = box.origin("one"), box.origin("two")
-    system = Obedient(box, {"web": cluster(scale=scale("rack", min=0)),
+    system = Obedient(box, {"web": cluster(scale=scale("rack", min=0), park={"length": 0}),
                             "api": cluster(scale=scale("rack", min=0))},
                       routes=[{"cluster": "web"},
                               {"match": {"host": "test.example", "path": "/api/"},

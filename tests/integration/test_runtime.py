@@ -78,7 +78,7 @@ def test_least_loaded_is_the_one_that_goes(box):
 
 
 def test_allocate_processes(box):
-    system = Obedient(box, {"web": cluster(scale=scale("local", min=0))},
+    system = Obedient(box, {"web": cluster(scale=scale("local", min=0), park={"length": 0})},
                       pools={"local": process_pool(box, 3)})
     result = system.done('<allocate count="2"/>', "web")
     ids = {s.get("id") for s in result.find("server")}
@@ -321,7 +321,7 @@ def test_clusters_and_pools_come_and_go(box):
     system.done(f'<pool name="fresh" provider="static"><servers><item>{late.address}</item>'
                 "</servers></pool>")
     system.done('<cluster name="young" limit="10" slow-start="0">'
-                '<scale from="fresh" min="0" max="2"/>'
+                '<scale from="fresh" min="0" max="2"/><park length="0"/>'
                 '<health path="/healthz" starting-interval="20ms"/></cluster>')
     system.done('<route name="young" cluster="young"><match path="/young/"/></route>')
     address = system.edge.address

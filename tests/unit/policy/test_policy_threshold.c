@@ -302,7 +302,7 @@ test_the_last_one_stays(void **state_)
     struct policy_member one = policy_case_member("a", 0.0);
     (void)state_;
     settings.min = 0;
-    EXPECT(decide(&settings, &state, &one, 1), POLICY_HOLD, POLICY_RULE_LOWER_WOULD_CROSS);
+    EXPECT(decide(&settings, &state, &one, 1), POLICY_HOLD, POLICY_RULE_LOWER_MIN);
 }
 
 static void
