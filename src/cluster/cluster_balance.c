@@ -171,9 +171,9 @@ cluster__sample(const struct cluster__choice *choice, const struct cluster_endpo
 static const struct cluster_endpoint *
 pick_least_of_some(const struct cluster__choice *choice)
 {
-    const struct cluster_endpoint *best = sample(choice, NULL);
+    const struct cluster_endpoint *best = cluster__sample(choice, NULL);
     for (int i = 1; best && i < LEAST_DRAWS; i++) {
-        const struct cluster_endpoint *other = sample(choice, best);
+        const struct cluster_endpoint *other = cluster__sample(choice, best);
         if (other && cluster__load_compare(cluster__in_flight(choice, other),
                                            cluster__choice_weight(choice, other),
                                            cluster__in_flight(choice, best),
