@@ -140,7 +140,8 @@ def test_schedule_of_a_file_holds_by_the_recordings_clock(tmp_path):
                    + "".join("%d,50\n" % (60 * i) for i in range(240)))
     config = tmp_path / "freshet.yaml"
     window = "{ at: '0 9 * * *', for: 1h, zone: Europe/Berlin, min: 5 }"
-    config.write_text("manager: { listen: 'unix:m.sock' }\nlisten: 127.0.0.1:0\nroutes: [{ cluster: web }]\n"
+    config.write_text("manager: { listen: 'unix:m.sock' }\nlisten: 127.0.0.1:0\n"
+                      "routes: [{ cluster: web }]\n"
                       "clusters: { web: { members: ['127.0.0.1:9'],"
                       " scale: { from: p, max: 9, schedule: [%s] } } }\n"
                       "pools: { p: { provider: static, servers: ['127.0.0.1:8'] } }\n" % window)
