@@ -103,7 +103,7 @@ static void
 test_rows(void **state)
 {
     (void)state;
-    assert_true(config__row_count <= 256);
+    assert_true(config__row_count <= 512);
     for (size_t i = 0; i < config__row_count; i++) {
         const struct config__row *row = &config__rows[i];
         assert_true(strlen(row->path) < 64);
