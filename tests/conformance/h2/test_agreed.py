@@ -82,7 +82,7 @@ def test_a_listener_without_http2(secure):
     assert secure.connect(1, "h2", "http/1.1").selected_alpn_protocol() == "http/1.1"
     connection = Connection(secure.addresses[2])
     connection.sock.settimeout(5)
-    assert connection.sock.recv(100).startswith(b"HTTP/1.1 ")
+    assert connection.sock.recv(100).startswith(b"HTTP/1.1 505 ")
     assert http1.fetch(secure.addresses[2], "/").status == 200
 
 
