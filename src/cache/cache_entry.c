@@ -206,7 +206,8 @@ static void
 freshness_set(struct cache_entry *entry, const struct cache__freshness *freshness)
 {
     entry->lifetime_ms = (uint64_t)ms_of(freshness->lifetime_us) & MS_MAX;
-    entry->initial_age_ms = (uint64_t)ms_of(freshness->initial_age_us) & MS_MAX;
+    /* Up, while the others go down: nothing becomes younger by being stored. */
+    entry->initial_age_ms = (uint64_t)ms_of(freshness->initial_age_us + US_PER_MS - 1) & MS_MAX;
     entry->response_ms = (uint64_t)ms_of(freshness->response_us) & MS_MAX;
     entry->while_revalidate_s = (uint32_t)freshness->while_revalidate_s;
     entry->if_error_s = (uint32_t)freshness->if_error_s;

@@ -76,6 +76,25 @@ newer_replaces(void **state)
     cache_store_free(&store);
 }
 
+/* Ages are kept in milliseconds, and nothing may become younger by that. */
+static void
+parts_of_a_millisecond_count(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    struct http_head request, response;
+    help_request(&request, GET(""));
+    help_response(&response, FRESH_60);
+    struct cache_request ask = help_ask(&request, NOW);
+    struct cache_filler *filler =
+        cache_fill_begin(store, &ask, &response, HTTP_BODY_LENGTH, NOW - 900, NOW);
+    assert_int_equal(cache_fill_add(&filler, FR_VIEW("hello")), FR_OK);
+    cache_fill_commit(&filler);
+    assert_int_equal(help_answer(store, GET(""), NOW + 60 * S - 2000), CACHE_FRESH);
+    assert_int_equal(help_answer(store, GET(""), NOW + 60 * S - 500), CACHE_MISS);
+    cache_store_free(&store);
+}
+
 #define VARIED() OK("Cache-Control: max-age=60\r\nVary: Accept-Encoding\r\nContent-Length: 5\r\n")
 #define GET_AE(value) GET("Accept-Encoding: " value "\r\n")
 
@@ -437,6 +456,7 @@ main(void)
         cmocka_unit_test(hit_until_stale),
         cmocka_unit_test(keys_differ),
         cmocka_unit_test(newer_replaces),
+        cmocka_unit_test(parts_of_a_millisecond_count),
         cmocka_unit_test(variants),
         cmocka_unit_test(variants_are_bounded),
         cmocka_unit_test(invalidation),
