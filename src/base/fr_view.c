@@ -17,6 +17,18 @@ ascii_lower(char c)
 }
 
 bool
+fr_view_is_name(struct fr_view name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.ptr[i];
+        bool word = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        if (!word && (i == 0 || (c != '.' && c != '_' && c != '-')))
+            return false;
+    }
+    return name.len > 0;
+}
+
+bool
 fr_view_ieq(struct fr_view a, struct fr_view b)
 {
     return a.len == b.len && fr_view_istarts(a, b);

@@ -52,6 +52,9 @@ fr_view_starts(struct fr_view a, struct fr_view prefix)
     return a.len >= prefix.len && (prefix.len == 0 || memcmp(a.ptr, prefix.ptr, prefix.len) == 0);
 }
 
+/* A name that people give to things: a letter or digit, then letters, digits, '.', '_' and '-'. */
+bool fr_view_is_name(struct fr_view name);
+
 /* ASCII case folding only: the comparison of field names and host names. */
 bool fr_view_ieq(struct fr_view a, struct fr_view b);
 bool fr_view_istarts(struct fr_view a, struct fr_view prefix);

@@ -28,15 +28,7 @@ config__set_text(char **field, struct fr_view value)
 bool
 config_name_valid(struct fr_view name)
 {
-    if (name.len == 0 || name.len >= CONFIG_NAME_BYTES)
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        unsigned char c = (unsigned char)name.ptr[i];
-        bool word = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-        if (!word && (i == 0 || (c != '.' && c != '_' && c != '-')))
-            return false;
-    }
-    return true;
+    return name.len < CONFIG_NAME_BYTES && fr_view_is_name(name);
 }
 
 bool

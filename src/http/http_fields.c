@@ -45,6 +45,21 @@ http__ran_out(const struct http__reader *reader, struct http_err *out_err)
     return step;
 }
 
+struct http__reader
+http__reader_of(struct fr_view in, const struct http_limits *limits, int limit_status)
+{
+    bool limited = in.len >= limits->head_bytes_max;
+    return (struct http__reader){
+        .start = in.ptr,
+        .at = in.ptr,
+        .end = in.ptr + (limited ? limits->head_bytes_max : in.len),
+        .limited = limited,
+        .limit_status = limit_status,
+        .limit = HTTP_LIMIT_HEAD,
+        .limit_words = "the head is too long",
+    };
+}
+
 bool
 http__worth_parsing(struct fr_view in, const struct http_limits *limits, size_t *scanned)
 {

@@ -48,6 +48,10 @@ enum http_step http__bad(const char *start, const char *at, int status, const ch
 /* The reader ran out of bytes: MORE, or BAD where the limit cut them. */
 enum http_step http__ran_out(const struct http__reader *reader, struct http_err *out_err);
 
+/* A reader of the head at the start of `in`; a head over its limit is answered `limit_status`. */
+struct http__reader http__reader_of(struct fr_view in, const struct http_limits *limits,
+                                    int limit_status);
+
 /* Resets what a parse must not inherit from the one before; the fields stay as they are. */
 void http__head_reset(struct http_head *head);
 

@@ -266,18 +266,7 @@ http_request_parse(struct fr_view in, const struct http_limits *limits, size_t *
 {
     if (!http__worth_parsing(in, limits, scanned))
         return HTTP_MORE;
-    struct http__reader reader = {
-        .start = in.ptr,
-        .at = in.ptr,
-        .end = in.ptr + in.len,
-        .limit_status = 431,
-        .limit = HTTP_LIMIT_HEAD,
-        .limit_words = "the head is too long",
-    };
-    if (in.len >= limits->head_bytes_max) {
-        reader.end = in.ptr + limits->head_bytes_max;
-        reader.limited = true;
-    }
+    struct http__reader reader = http__reader_of(in, limits, 431);
     http__head_reset(out);
     enum http_step step = empty_lines_skip(&reader, out_err);
     if (step == HTTP_DONE)

@@ -18,15 +18,8 @@
 bool
 pki_name_valid(struct fr_view name)
 {
-    if (name.len == 0 || name.len >= PKI_NAME_BYTES)
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        unsigned char c = (unsigned char)name.ptr[i];
-        bool word = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-        if (!word && (i == 0 || (c != '.' && c != '_' && c != '-')))
-            return false;
-    }
-    return !fr_view_is(name, "ca"); /* which is the authority's own file */
+    /* "ca" is the authority's own file. */
+    return name.len < PKI_NAME_BYTES && fr_view_is_name(name) && !fr_view_is(name, "ca");
 }
 
 /* A DNS name or a numeric address, of characters that mean nothing to OpenSSL's notation. */

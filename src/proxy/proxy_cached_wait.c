@@ -191,15 +191,9 @@ stream(struct proxy_exchange *x)
         proxy_exchange_fail(x, 502, "the response that others waited for too broke off");
         return;
     }
-    if (chunked) {
-        size_t head = bytes > 0 ? http_chunk_head(bytes, x->down_chunk) : 0;
-        struct fr_view tail =
-            x->response_done ? FR_VIEW(HTTP_CHUNK_TAIL HTTP_CHUNK_LAST) : FR_VIEW(HTTP_CHUNK_TAIL);
-        size_t skip = bytes > 0 ? 0 : sizeof(HTTP_CHUNK_TAIL) - 1;
-        iov[head_at] = (struct iovec){x->down_chunk, head};
-        if (tail.len > skip)
-            iov[count++] = (struct iovec){(char *)(uintptr_t)tail.ptr + skip, tail.len - skip};
-    }
+    if (chunked)
+        count = proxy_head_chunk(iov, head_at, count, bytes, x->down_chunk, &x->down_trailers,
+                                 x->response_done);
     if (bytes == 0 && x->begun && !x->response_done)
         return; /* news will come */
     if (!x->begun) {

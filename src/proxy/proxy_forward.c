@@ -418,20 +418,6 @@ on_up_sent(void *ctx, int status)
     proxy_forward_pump(x);
 }
 
-/* The framing around the runs, as iovecs beside them; "runs" is empty when only the end is sent. */
-static int
-frame_chunk(struct proxy_exchange *x, struct iovec *iov, int head_at, int count, size_t bytes)
-{
-    struct fr_view tail = proxy_head_chunked_end(&x->up_trailers);
-    size_t skip = bytes > 0 ? 0 : sizeof(HTTP_CHUNK_TAIL) - 1;
-    size_t end = x->request_done ? tail.len : sizeof(HTTP_CHUNK_TAIL) - 1;
-    size_t head = bytes > 0 ? http_chunk_head(bytes, x->up_chunk) : 0;
-    iov[head_at] = (struct iovec){x->up_chunk, head};
-    if (end > skip)
-        iov[count++] = (struct iovec){(char *)(uintptr_t)tail.ptr + skip, end - skip};
-    return count;
-}
-
 /* The client has sent nothing more yet. */
 static void
 wait_for_client(struct proxy_exchange *x)
@@ -501,8 +487,12 @@ proxy_forward_pump(struct proxy_exchange *x)
     }
     x->replayable = x->hold && x->request_done && !x->up_head_sent;
     x->hold = x->replayable;
-    if (runs.bytes > 0 || (x->request_done && !was_done))
-        count = chunked ? frame_chunk(x, iov, chunk_at, runs.count, runs.bytes) : runs.count;
+    if (runs.bytes > 0 || (x->request_done && !was_done)) {
+        count = runs.count;
+        if (chunked)
+            count = proxy_head_chunk(iov, chunk_at, count, runs.bytes, x->up_chunk, &x->up_trailers,
+                                     x->request_done);
+    }
     bool ends = up->lane && (!x->up_head_sent || (x->request_done && !was_done));
     if (count == 0 && !ends) {
         wait_for_client(x);

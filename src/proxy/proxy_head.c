@@ -258,11 +258,11 @@ put_max_forwards(struct writer *w, const struct proxy_exchange *x, const struct 
     PUT(w, "\r\n");
 }
 
-/* Trailer announces fields that go on only where trailers do (RFC 9110 section 6.6.2). */
+/* The field as it came, in each of its lines. */
 static void
-put_trailer_names(struct writer *w, const struct http_head *head)
+put_lines(struct writer *w, const struct http_head *head, enum http_known id)
 {
-    const struct http_field *field = http_head_find(head, HTTP_FIELD_TRAILER);
+    const struct http_field *field = http_head_find(head, id);
     for (; field; field = http_head_next(head, field))
         put_field(w, field->name, field->value);
 }
@@ -285,7 +285,7 @@ put_request_framing(struct writer *w, const struct proxy_exchange *x,
                     const struct http_head *request)
 {
     if (x->request_framing == HTTP_BODY_CHUNKED) {
-        put_trailer_names(w, request);
+        put_lines(w, request, HTTP_FIELD_TRAILER); /* says what follows (RFC 9110 section 6.6.2) */
         PUT(w, "Transfer-Encoding: chunked\r\n");
     } else if (x->request_framing == HTTP_BODY_LENGTH) {
         PUT(w, "Content-Length: ");
@@ -408,15 +408,6 @@ put_status_line(struct writer *w, const struct http_head *response)
     PUT(w, "\r\n");
 }
 
-/* A coding that cannot be taken off is told to whom it goes on to (RFC 9112 section 6.1). */
-static void
-put_codings(struct writer *w, const struct http_head *response)
-{
-    const struct http_field *field = http_head_find(response, HTTP_FIELD_TRANSFER_ENCODING);
-    for (; field; field = http_head_next(response, field))
-        put_field(w, field->name, field->value);
-}
-
 static void
 put_response_framing(struct writer *w, const struct proxy_exchange *x,
                      const struct http_head *response)
@@ -425,7 +416,7 @@ put_response_framing(struct writer *w, const struct proxy_exchange *x,
     switch (x->client_framing) {
     case HTTP_BODY_CHUNKED:
         if (x->te_trailers)
-            put_trailer_names(w, response);
+            put_lines(w, response, HTTP_FIELD_TRAILER);
         PUT(w, "Transfer-Encoding: chunked\r\n");
         return;
     case HTTP_BODY_LENGTH:
@@ -436,7 +427,8 @@ put_response_framing(struct writer *w, const struct proxy_exchange *x,
         return;
     case HTTP_BODY_TO_CLOSE:
         if (response->unknown_coding)
-            put_codings(w, response);
+            /* One that cannot be taken off is told to whom it goes on (RFC 9112 section 6.1). */
+            put_lines(w, response, HTTP_FIELD_TRANSFER_ENCODING);
         return;
     }
     PUT(w, "Content-Length: ");
@@ -584,10 +576,16 @@ proxy_head_trailers(struct proxy_worker *worker, struct fr_buf *trailers, bool p
     return true;
 }
 
-struct fr_view
-proxy_head_chunked_end(const struct fr_buf *trailers)
+int
+proxy_head_chunk(struct iovec *iov, int head_at, int count, size_t bytes, char *chunk_head,
+                 const struct fr_buf *trailers, bool last)
 {
-    if (trailers->len > 0)
-        return fr_buf_view(trailers);
-    return FR_VIEW(HTTP_CHUNK_TAIL HTTP_CHUNK_LAST);
+    struct fr_view tail =
+        trailers->len > 0 ? fr_buf_view(trailers) : FR_VIEW(HTTP_CHUNK_TAIL HTTP_CHUNK_LAST);
+    size_t skip = bytes > 0 ? 0 : sizeof(HTTP_CHUNK_TAIL) - 1;
+    size_t end = last ? tail.len : sizeof(HTTP_CHUNK_TAIL) - 1;
+    iov[head_at] = (struct iovec){chunk_head, bytes > 0 ? http_chunk_head(bytes, chunk_head) : 0};
+    if (end > skip)
+        iov[count++] = (struct iovec){(char *)(uintptr_t)tail.ptr + skip, end - skip};
+    return count;
 }

@@ -633,8 +633,11 @@ enum fr_err proxy_head_interim(struct proxy_exchange *x, const struct http_head 
 /* A gathered trailer section becomes the end of a chunked body: the lead, the fields that may go on
  * (none unless `pass`), the empty line. False: it must not go anywhere. */
 bool proxy_head_trailers(struct proxy_worker *worker, struct fr_buf *trailers, bool pass);
-/* The end of a chunked body; `skip` its first bytes, which end a chunk. */
-struct fr_view proxy_head_chunked_end(const struct fr_buf *trailers);
+/* The framing of a chunk around the runs that iov[0..count) holds: its head goes to iov[head_at],
+ * written into `chunk_head` (HTTP_CHUNK_HEAD_BYTES), its end behind the runs; after the `last` one
+ * the trailers too. Without bytes only the end is sent. Returns the count then. */
+int proxy_head_chunk(struct iovec *iov, int head_at, int count, size_t bytes, char *chunk_head,
+                     const struct fr_buf *trailers, bool last);
 /* Marks what of the member's response we say ourselves. */
 void proxy_head_ours(const struct proxy_exchange *x, struct http_head *response);
 /* X-Request-Id towards the client, if it is to be told. */

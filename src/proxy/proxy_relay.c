@@ -215,19 +215,6 @@ finish_response(struct proxy_exchange *x)
     proxy_forward_end(x, PROXY_ATTEMPT_OK);
 }
 
-static int
-frame_chunk(struct proxy_exchange *x, struct iovec *iov, int head_at, int count, size_t bytes)
-{
-    struct fr_view tail = proxy_head_chunked_end(&x->down_trailers);
-    size_t skip = bytes > 0 ? 0 : sizeof(HTTP_CHUNK_TAIL) - 1;
-    size_t end = x->response_done ? tail.len : sizeof(HTTP_CHUNK_TAIL) - 1;
-    size_t head = bytes > 0 ? http_chunk_head(bytes, x->down_chunk) : 0;
-    iov[head_at] = (struct iovec){x->down_chunk, head};
-    if (end > skip)
-        iov[count++] = (struct iovec){(char *)(uintptr_t)tail.ptr + skip, end - skip};
-    return count;
-}
-
 /* Decodes the next runs. MORE without runs: everything received is used up. */
 static enum http_step
 next_runs(struct proxy_exchange *x, struct proxy_runs *runs)
@@ -297,7 +284,8 @@ relay_body(struct proxy_exchange *x)
     if (step == HTTP_DONE)
         finish_response(x);
     if (chunked && (runs.bytes > 0 || x->response_done))
-        count = frame_chunk(x, iov, chunk_at, runs.count, runs.bytes);
+        count = proxy_head_chunk(iov, chunk_at, runs.count, runs.bytes, x->down_chunk,
+                                 &x->down_trailers, x->response_done);
     else if (runs.bytes > 0)
         count = runs.count;
     if (count == 0 && x->response_done) { /* the close that ends the body came by itself */

@@ -91,6 +91,13 @@ class Reader:
 
     def take(self, pieces):
         """Reads until it has so many. False: the response ended, whole or not."""
+        try:
+            return self.read_pieces(pieces)
+        except ConnectionResetError:
+            self.whole = False  # which is how a response is cut while bytes are under way
+            return False
+
+    def read_pieces(self, pieces):
         while self.got < pieces:
             line = self.file.readline()
             size = int(line, 16) if line else 0

@@ -57,12 +57,25 @@ view_text(void **state)
     assert_string_equal(small, "");
 }
 
+static void
+view_names(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "9", "web-1.eu_west", "A--"};
+    static const char *const others[] = {"", "-a", ".a", "_a", "a b", "a/b", "a:1", "\xc3\xa9"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        assert_true(fr_view_is_name(fr_view_of(names[i])));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        assert_false(fr_view_is_name(fr_view_of(others[i])));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(view_numbers),
         cmocka_unit_test(view_text),
+        cmocka_unit_test(view_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
