@@ -128,6 +128,7 @@ struct cache_found {
     struct cache_entry *entry;     /* referenced for FRESH, STALE_ALLOWED and VALIDATE, else NULL */
     enum cache_forward forward;    /* when it is forwarded */
     bool refresh;                  /* STALE_ALLOWED, and a new one should be fetched meanwhile */
+    bool relieved;                 /* STALE_ALLOWED by stale_max_us, and by nothing else */
     bool absent; /* MISS and GATEWAY_TIMEOUT: nothing of it is in memory; it may be on disk */
 };
 enum cache_answer cache_lookup(struct cache_store *store, const struct cache_request *request,

@@ -79,7 +79,8 @@ int64_t cache__age_us(const struct cache__freshness *freshness, int64_t now_us);
 struct cache__verdict {
     enum cache_answer answer; /* FRESH, STALE_ALLOWED, VALIDATE or MISS */
     bool refresh;
-    bool refused; /* VALIDATE, because the request says so */
+    bool relieved; /* STALE_ALLOWED by stale_max_us alone */
+    bool refused;  /* VALIDATE, because the request says so */
 };
 struct cache__verdict cache__judge(const struct cache__freshness *freshness,
                                    const struct cache__control *asked, bool has_authorization,

@@ -296,12 +296,14 @@ cache__judge(const struct cache__freshness *freshness, const struct cache__contr
     bool bounded = asked->max_age_s != CACHE__ABSENT || asked->min_fresh_s != CACHE__ABSENT;
     if (bounded)
         return out;
-    /* RFC 5861 section 3; and the edge's own relief: it disconnects itself from the member for a
-     * while, so to speak (section 4.2.4), but not against a request that bounds the age. To fetch
-     * anew meanwhile would be no relief. */
+    /* RFC 5861 section 3; and relief: the edge disconnects itself from the member for a while, so
+     * to speak (section 4.2.4), but not against a request that bounds the age. Whether it fetches
+     * anew meanwhile is the caller's to say: it knows who is relieved. */
     int64_t window_us = freshness->while_revalidate_s * FR_US_PER_S;
     out.refresh = window_us > 0 && -left_us <= window_us;
-    if (out.refresh || (stale_max_us > 0 && -left_us <= stale_max_us))
+    out.relieved = out.answer != CACHE_STALE_ALLOWED && !out.refresh && stale_max_us > 0 &&
+                   -left_us <= stale_max_us;
+    if (out.refresh || out.relieved)
         out.answer = CACHE_STALE_ALLOWED;
     return out;
 }

@@ -307,6 +307,7 @@ struct config_ladder {
     unsigned rungs;     /* set of enum config_rung; default weight, stale, shed */
     int64_t climb_us;   /* at the upper level for so long before each rung; default 250 ms */
     int64_t descend_us; /* below it before each way back; default 2 s */
+    uint32_t refreshes; /* fetches at a time of what rung stale answers; default 1 */
 };
 
 /* Requests that came while a cluster of scale.min 0 had no member. */

@@ -186,11 +186,8 @@ edge_cluster_put(struct edge *edge, struct config_cluster *config)
         cluster = fr_xalloc(sizeof(*cluster));
         cluster->edge = edge;
         cluster->slot = take_slot(edge);
-        if (edge->proxy != NULL) {
-            struct proxy_cluster_counters counters;
-            proxy_read_cluster(edge->proxy, cluster->slot, &counters);
-            cluster->requests_before = counters.requests;
-        }
+        if (edge->proxy != NULL)
+            proxy_read_cluster(edge->proxy, cluster->slot, &cluster->before);
         if (edge->cache != NULL)
             cache_purge_owner(edge->cache, cluster->slot, &cluster->purged_before);
         cluster->upper = cluster->lower = -1;

@@ -414,6 +414,10 @@ put_ladder(struct metrics *metrics, struct edge *edge)
          "Rungs of the ladder in force: 1 weight, 2 stale, 4 queue, 8 shed"},
         {"ladder_climbs_total", "counter", "Rungs of the ladder climbed"},
         {"ladder_descents_total", "counter", "Rungs of the ladder left"},
+        {"ladder_stale_total", "counter", "Requests answered stale by rung stale"},
+        {"ladder_refreshes_total", "counter", "Stale responses fetched anew while it was in force"},
+        {"ladder_refreshes_held_total", "counter",
+         "Stale responses not fetched anew: ladder.refreshes were under way"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         size_t cursor = 0;
@@ -422,8 +426,17 @@ put_ladder(struct metrics *metrics, struct edge *edge)
             rows[i].name, rows[i].type);
         while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
             const struct edge_cluster *cluster = value;
-            const uint64_t numbers[] = {cluster->ladder.rungs, cluster->ladder_climbs,
-                                        cluster->ladder_descents};
+            const struct proxy_cluster_counters *before = &cluster->before;
+            struct proxy_cluster_counters counters;
+            proxy_read_cluster(edge->proxy, cluster->slot, &counters);
+            const uint64_t numbers[] = {
+                cluster->ladder.rungs,
+                cluster->ladder_climbs,
+                cluster->ladder_descents,
+                counters.ladder_stale - before->ladder_stale,
+                counters.ladder_refreshes - before->ladder_refreshes,
+                counters.ladder_refreshes_held - before->ladder_refreshes_held,
+            };
             put(metrics, "freshet_%s{cluster=\"%s\"} %llu\n", rows[i].name, cluster->config->name,
                 (unsigned long long)numbers[i]);
         }

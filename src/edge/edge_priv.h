@@ -48,7 +48,7 @@ struct edge_cluster {
     struct edge *edge;
     struct config_cluster *config; /* referenced */
     uint32_t slot;                 /* used again once PROXY_CLUSTERS_MAX others were */
-    uint64_t requests_before;      /* of the clusters that had the slot before */
+    struct proxy_cluster_counters before; /* of the clusters that had the slot before */
     struct fr_list members;        /* of edge_member.link */
     size_t member_count;
     struct cluster_view *view;     /* as published; NULL before */

@@ -214,9 +214,11 @@ fill_cluster(struct report *report, struct edge_cluster *cluster, struct wire_cl
     if (edge->proxy != NULL) {
         struct proxy_cluster_counters counters;
         proxy_read_cluster(edge->proxy, cluster->slot, &counters);
-        out->requests = counters.requests - cluster->requests_before;
+        out->requests = counters.requests - cluster->before.requests;
         out->waiting = counters.queued_now + counters.parked_now;
         out->rung = fr_view_of(edge_ladder_rung(cluster));
+        out->stale = counters.ladder_stale - cluster->before.ladder_stale;
+        out->refreshes = counters.ladder_refreshes - cluster->before.ladder_refreshes;
     }
     if (edge->cache != NULL)
         fill_purged(cluster, out);

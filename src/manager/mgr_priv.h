@@ -151,6 +151,7 @@ struct mgr_view {
     uint64_t followers_sent;
     uint64_t requests, waiting, generation;
     char rung[16]; /* of its ladder; "": none */
+    uint64_t rung_stale, rung_refreshes; /* as told when it came into force */
     double rate; /* requests a second, over the last interval that was long enough; NaN: none yet */
     int64_t rate_at_us;
     uint64_t rate_requests;
@@ -444,7 +445,7 @@ void mgr_request_free_all(struct mgr *mgr);
 /* Once a look: who waits, and for how long nobody has used it. */
 void mgr_zero_look(struct mgr_cluster *cluster, int64_t now_us, struct policy_settings *settings);
 /* A report says which rung is in force: a change is written down. */
-void mgr_zero_rung(struct mgr_view *view, struct fr_view rung);
+void mgr_zero_rung(struct mgr_view *view, const struct wire_cluster *said);
 
 /* ---- what a policy needs besides members (mgr_scale.c) --------------------------------------- */
 

@@ -470,7 +470,7 @@ store_cluster(struct mgr_view *view, const struct wire_cluster *said, bool is_fu
         store_server(series, &said->servers[i], now_us);
         position++;
     }
-    mgr_zero_rung(view, said->rung);
+    mgr_zero_rung(view, said);
     mgr->counters.samples += position;
     /* What a full report does not show any more stands behind what it shows. */
     while (is_full && view->series_count > position)

@@ -60,9 +60,26 @@ mgr_zero_look(struct mgr_cluster *cluster, int64_t now_us, struct policy_setting
     settings->idle_for_us = now_us - cluster->idle_since_us;
 }
 
-void
-mgr_zero_rung(struct mgr_view *view, struct fr_view rung)
+/* What the rung that is left, or built upon, did. An edge that began anew counts from 0. */
+static void
+put_served(const struct mgr_view *view, const struct wire_cluster *said, char *out, size_t bytes)
 {
+    uint64_t stale = said->stale, refreshes = said->refreshes;
+    if (stale >= view->rung_stale && refreshes >= view->rung_refreshes) {
+        stale -= view->rung_stale;
+        refreshes -= view->rung_refreshes;
+    }
+    out[0] = '\0';
+    if (stale > 0)
+        (void)snprintf(out, bytes, "; %llu answered stale meanwhile, %llu fetched anew",
+                       (unsigned long long)stale, (unsigned long long)refreshes);
+}
+
+void
+mgr_zero_rung(struct mgr_view *view, const struct wire_cluster *said)
+{
+    struct fr_view rung = said->rung;
+    char served[96] = "";
     struct mgr_cluster *cluster = view->cluster;
     struct mgr *mgr = cluster->mgr;
     char before[sizeof(view->rung)];
@@ -72,6 +89,10 @@ mgr_zero_rung(struct mgr_view *view, struct fr_view rung)
         return;
     memcpy(before, view->rung, sizeof(before));
     (void)fr_view_copy(rung, view->rung, sizeof(view->rung)); /* it fits */
+    if (before[0])
+        put_served(view, said, served, sizeof(served));
+    view->rung_stale = said->stale;
+    view->rung_refreshes = said->refreshes;
     struct policy_decision numbers = {
         .mean = (double)NAN, .highest = (double)NAN, .after = (double)NAN};
     double sum = 0;
@@ -91,10 +112,10 @@ mgr_zero_rung(struct mgr_view *view, struct fr_view rung)
     if (numbers.ready > 0)
         numbers.mean = sum / numbers.ready;
     (void)snprintf(sentence, sizeof(sentence),
-                   "ladder of %s: from %s to %s, mean %.2f, highest %.2f", view->source->id,
+                   "ladder of %s: from %s to %s, mean %.2f, highest %.2f%s", view->source->id,
                    before[0] ? before : "the ground", view->rung[0] ? view->rung : "the ground",
                    isnan(numbers.mean) ? 0 : numbers.mean,
-                   isnan(numbers.highest) ? 0 : numbers.highest);
+                   isnan(numbers.highest) ? 0 : numbers.highest, served);
     struct mgr_journal_decision row = {
         .cluster = cluster->name,
         .verdict = "ladder",

@@ -29,6 +29,9 @@ struct proxy {
     void *fault_ctx;
     void (*demand_fn)(void *ctx, uint32_t cluster_slot);
     void *demand_ctx;
+    /* By cluster slot, of all workers: what its ladder has fetched anew now. Atomic; written only
+     * when such a fetch begins or ends. */
+    uint32_t refreshing[PROXY_CLUSTERS_MAX];
     struct proxy_worker *workers[];
 };
 
@@ -401,6 +404,24 @@ proxy_places_taken(const struct proxy *proxy, uint32_t cluster_slot)
     return sum;
 }
 
+bool
+proxy_refresh_take(struct proxy *proxy, uint32_t cluster_slot, uint32_t max)
+{
+    uint32_t *count = &proxy->refreshing[cluster_slot];
+    uint32_t now = __atomic_load_n(count, __ATOMIC_RELAXED);
+    while (now < max)
+        if (__atomic_compare_exchange_n(count, &now, now + 1, true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED))
+            return true;
+    return false;
+}
+
+void
+proxy_refresh_give(struct proxy *proxy, uint32_t cluster_slot)
+{
+    __atomic_fetch_sub(&proxy->refreshing[cluster_slot], 1, __ATOMIC_RELAXED);
+}
+
 void
 proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
                    struct proxy_cluster_counters *out)
@@ -420,5 +441,8 @@ proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
         out->no_member += cluster_count_get(&from->no_member);
         out->queued_now += cluster_count_get(&from->queued_now);
         out->parked_now += cluster_count_get(&from->parked_now);
+        out->ladder_stale += cluster_count_get(&from->ladder_stale);
+        out->ladder_refreshes += cluster_count_get(&from->ladder_refreshes);
+        out->ladder_refreshes_held += cluster_count_get(&from->ladder_refreshes_held);
     }
 }

@@ -57,10 +57,10 @@ struct proxy_options {
     uint32_t worker_count;
     const struct config_limits *limits; /* copied */
     struct cache_store *cache;          /* borrowed; NULL = no cache */
-    struct disk *disk; /* borrowed; stopped, not freed, before proxy_free. NULL = none */
-    struct acme_answers *answers;       /* borrowed; NULL = no challenges are answered */
-    const char *via;                    /* our name in Via, default "freshet" */
-    struct loop *control;               /* where callbacks run */
+    struct disk *disk;            /* borrowed; stopped, not freed, before proxy_free. NULL = none */
+    struct acme_answers *answers; /* borrowed; NULL = no challenges are answered */
+    const char *via;              /* our name in Via, default "freshet" */
+    struct loop *control;         /* where callbacks run */
     /* A member did something wrong; on the control loop. May be NULL. */
     void (*fault_fn)(void *ctx, const struct proxy_fault_report *report);
     void *fault_ctx;
@@ -121,6 +121,9 @@ int64_t proxy_worker_cpu_us(const struct proxy *proxy, uint32_t worker);
 struct proxy_cluster_counters {
     uint64_t requests, errors, retries, retry_budget_refusals, no_member;
     uint64_t queued_now, parked_now;
+    uint64_t ladder_stale;          /* answered stale because of its ladder */
+    uint64_t ladder_refreshes;      /* ... and fetched anew */
+    uint64_t ladder_refreshes_held; /* ... and not: enough were under way */
 };
 void proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
                         struct proxy_cluster_counters *out);

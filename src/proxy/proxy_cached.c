@@ -5,6 +5,9 @@
  * May touch:  base, http, cache, config.
  * Memory:     for a request that may be stored its head is copied, because Vary and the key are
  *             asked for again when the response is there.
+ * Limits:     while rung `stale` of a cluster's ladder is in force, ladder.refreshes fetches of the
+ *             cache's own at a time, of all workers. When full: what is stale is answered, and not
+ *             fetched.
  * Cost:       a hit: no allocation, one send where the body is at most PROXY_SEND_BYTES_MAX.
  * Follows:    RFC 9111 section 4.
  *
@@ -80,11 +83,28 @@ keep_head(struct proxy_exchange *x, struct fr_view raw, int64_t now_us)
     return fr_buf_append_view(&x->raw_head, raw) == FR_OK;
 }
 
+static struct proxy_cluster *
+cluster_of(const struct proxy_exchange *x)
+{
+    return x->worker->clusters[x->cache_owner];
+}
+
+/* Rung `stale` of its ladder is in force: its members are at their upper level. */
+static bool
+is_laddered(const struct proxy_exchange *x)
+{
+    return cluster_of(x)->view->rungs & CONFIG_RUNG_STALE;
+}
+
 static enum proxy_cached
 hit(struct proxy_exchange *x, const struct cache_found *found, bool stale)
 {
-    x->refresh = found->refresh;
+    x->laddered = found->relieved && is_laddered(x);
+    x->relieved = found->relieved && !x->laddered;
+    x->refresh = found->refresh || x->laddered;
     x->flight_id = found->flight;
+    if (x->laddered)
+        cluster_count_add(&cluster_of(x)->state->counters.ladder_stale, 1);
     PROXY_COUNT(x->worker, cache_hits);
     if (stale)
         PROXY_COUNT(x->worker, cache_stale);
@@ -131,28 +151,58 @@ miss(struct proxy_exchange *x, const struct http_head *request, const struct cac
                                                                 : PROXY_CACHED_FORWARD;
 }
 
+/* Members at their upper level are not asked for many things at once that nobody waits for. */
+static bool
+refresh_enter(struct proxy_exchange *x)
+{
+    struct proxy_cluster *cluster = cluster_of(x);
+    if (proxy_refresh_take(x->worker->proxy, x->cache_owner,
+                           cluster->view->config->ladder.refreshes))
+        return true;
+    cluster_count_add(&cluster->state->counters.ladder_refreshes_held, 1);
+    return false;
+}
+
+/* The one that leads the flight, which it takes, in x's name; NULL: no memory. */
+static struct proxy_exchange *
+refresh_begin(struct proxy_exchange *x, struct cache_flight *take_flight, struct fr_view raw)
+{
+    struct proxy_worker *worker = x->worker;
+    struct cache_validators validators;
+    struct proxy_exchange *fetch = proxy_exchange_new_background(x);
+    if (!fetch) {
+        cache_flight_lost(&take_flight);
+        return NULL;
+    }
+    PROXY_COUNT(worker, cache_fetches);
+    fetch->flight = take_flight;
+    fetch->stale = cache_entry_hold(worker->cache_reader, x->entry);
+    fetch->forward = CACHE_FORWARD_STALE;
+    fetch->storing = keep_head(fetch, raw, loop_wall_us(worker->loop));
+    cache_entry_validators(fetch->stale, &validators);
+    fetch->validating = fetch->storing && (validators.etag.len > 0 || validators.modified.len > 0);
+    return fetch;
+}
+
 struct proxy_exchange *
 proxy_cached_refresh(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw)
 {
     struct proxy_worker *worker = x->worker;
     struct cache_flight *flight = NULL;
-    struct cache_validators validators;
-    int64_t now_us = loop_wall_us(worker->loop);
-    if (request->method != HTTP_GET ||
-        cache_flight_board(worker->cache, &x->flight_id, now_us, NULL, &flight) != CACHE_BOARD_LEAD)
+    struct proxy_exchange *fetch = NULL;
+    bool bounded = is_laddered(x);
+    if (request->method != HTTP_GET || (bounded && !refresh_enter(x)))
         return NULL;
-    struct proxy_exchange *fetch = proxy_exchange_new_background(x);
-    if (!fetch) {
-        cache_flight_lost(&flight);
-        return NULL;
+    if (cache_flight_board(worker->cache, &x->flight_id, loop_wall_us(worker->loop), NULL,
+                           &flight) == CACHE_BOARD_LEAD)
+        fetch = refresh_begin(x, flight, raw);
+    x->refreshed = fetch != NULL;
+    if (fetch && bounded) {
+        fetch->counted = true;
+        cluster_count_add(&cluster_of(x)->state->counters.ladder_refreshes, 1);
+    } else if (bounded) {
+        proxy_refresh_give(worker->proxy, x->cache_owner);
     }
-    PROXY_COUNT(worker, cache_fetches);
-    fetch->flight = flight;
-    fetch->stale = cache_entry_hold(worker->cache_reader, x->entry);
-    fetch->forward = CACHE_FORWARD_STALE;
-    fetch->storing = keep_head(fetch, raw, now_us);
-    cache_entry_validators(fetch->stale, &validators);
-    fetch->validating = fetch->storing && (validators.etag.len > 0 || validators.modified.len > 0);
     return fetch;
 }
 
@@ -230,8 +280,7 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
     struct proxy_worker *worker = x->worker;
     struct cache_found found = {.forward = CACHE_FORWARD_BYPASS};
     bool again = x->cached && !x->disk_waited; /* it has waited for another one's response */
-    bool relieved = (worker->snapshot->relief & (1u << CONFIG_STEP_STALE)) ||
-                    (worker->clusters[x->cache_owner]->view->rungs & CONFIG_RUNG_STALE);
+    bool relieved = (worker->snapshot->relief & (1u << CONFIG_STEP_STALE)) || is_laddered(x);
     x->cached = x->forwarded = true;
     x->disk_waited = false;
     x->forward = CACHE_FORWARD_BYPASS;
@@ -279,6 +328,8 @@ proxy_cached_end(struct proxy_exchange *x)
     if (x->flight)
         cache_flight_lost(&x->flight);
     cache_fill_drop(&x->filler);
+    if (x->counted)
+        proxy_refresh_give(x->worker->proxy, x->cache_owner);
     if (x->entry_counted)
         cache_entry_unref(&x->entry);
     cache_entry_let_go(x->worker->cache_reader, &x->entry);

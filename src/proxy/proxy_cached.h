@@ -29,7 +29,8 @@ enum proxy_cached {
 };
 enum proxy_cached proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request,
                                        struct fr_view raw, const struct config_route *route);
-/* An exchange without a client that fetches anew what x answers stale; NULL: one does already. */
+/* An exchange without a client that fetches anew what x answers stale; NULL: one does already, or
+ * the cluster's ladder has enough such fetches under way. */
 struct proxy_exchange *proxy_cached_refresh(struct proxy_exchange *x,
                                             const struct http_head *request, struct fr_view raw);
 struct cache_request proxy_cached_request(const struct proxy_exchange *x,

@@ -66,6 +66,12 @@ put_status(const struct proxy_exchange *x, char *at)
         return put_forwarded(x, at);
     at = FR_PUT(at, "; hit; ttl=");
     at = put_signed(at, cache_entry_left_s(x->entry, loop_wall_us(x->worker->loop)));
+    if (x->laddered && x->refreshed)
+        return FR_PUT(at, "; detail=ladder-refresh");
+    if (x->laddered)
+        return FR_PUT(at, "; detail=ladder");
+    if (x->relieved)
+        return FR_PUT(at, "; detail=relief");
     return x->disk_came ? FR_PUT(at, "; detail=disk") : at;
 }
 

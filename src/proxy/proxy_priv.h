@@ -364,6 +364,10 @@ struct proxy_exchange {
     bool alone;        /* it does not wait for others, nor they for it */
     bool background;   /* fetched for the cache: has no client, and had none */
     bool refresh;      /* what answers is stale, and a new one should be fetched */
+    bool relieved;     /* ... stale for the edge's own sake */
+    bool laddered;     /* ... or for its cluster's: rung stale is in force */
+    bool refreshed;    /* ... and is being fetched anew on its behalf */
+    bool counted;      /* it is such a fetch, and one of ladder.refreshes */
     bool select_known; /* flight_id is of the variant that another response named */
     struct cache_flight_id flight_id;
     struct cache_flight *flight;       /* it leads */
@@ -664,6 +668,10 @@ bool proxy_sticky_due(struct proxy_exchange *x);
 
 /* proxy.c: requests under way in a cluster, of all workers; any worker may ask. */
 uint64_t proxy_places_taken(const struct proxy *proxy, uint32_t cluster_slot);
+/* One more fetch of what the cluster's ladder answers stale, of at most `max` on all workers; to be
+ * given back when true. */
+bool proxy_refresh_take(struct proxy *proxy, uint32_t cluster_slot, uint32_t max);
+void proxy_refresh_give(struct proxy *proxy, uint32_t cluster_slot);
 
 /* proxy_queue.c */
 /* True: the exchange has a place in its cluster and goes on. False: it waits, proxy_forward_resume

@@ -82,6 +82,8 @@ struct wire_cluster {
     uint64_t purged;
     double purged_rate;
     struct fr_view rung; /* of its ladder, the highest in force; empty: none */
+    /* Ever, 0 = none: requests that rung stale answered, and fetches made of them meanwhile. */
+    uint64_t stale, refreshes;
 };
 
 struct wire_cluster wire_cluster_none(void); /* numbers absent */

@@ -88,6 +88,8 @@ static const struct wire__attr cluster_rows[] = {
     ROW(struct wire_cluster, waiting, "waiting", WIRE__U64, false, U64_MAX),
     ROW(struct wire_cluster, generation, "generation", WIRE__U64, false, U64_MAX),
     ROW(struct wire_cluster, rung, "rung", WIRE__NAME, false, 0),
+    ROW(struct wire_cluster, stale, "stale", WIRE__EPOCH, false, U64_MAX),
+    ROW(struct wire_cluster, refreshes, "refreshes", WIRE__EPOCH, false, U64_MAX),
     ROW(struct wire_cluster, purged, "purged", WIRE__EPOCH, false, U64_MAX),
     ROW(struct wire_cluster, purged_rate, "purged-rate", WIRE__RATE, false, WIRE__RATE_MAX),
 };

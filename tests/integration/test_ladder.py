@@ -11,9 +11,9 @@ from harness.setup import Edge, cluster, metric, scale, static_pool
 from test_queue import Asker, counter
 
 
-def laddered(box, members, rungs, role="edge", routes=None, **more):
+def laddered(box, members, rungs, role="edge", routes=None, more_ladder=None, **more):
     """A cluster that would scale, with nobody left in its pool."""
-    ladder = {"rungs": rungs, "climb": "100ms", "descend": "300ms"}
+    ladder = {"rungs": rungs, "climb": "100ms", "descend": "300ms", **(more_ladder or {})}
     web = cluster(members, ladder=ladder, scale=scale("rack", relief="allocate", max=len(members)),
                   **more)
     return Edge(box, {"web": web}, pools={"rack": static_pool(box.origin("spare"))}, role=role,
@@ -70,11 +70,12 @@ def test_less_for_a_hot_member(box):
 
 
 def test_stale_while_it_is_hot(box):
+    """What of it is fetched anew meanwhile: test_ladder_stale.py."""
     state = {"version": 1}
     a = box.origin("a", answer=lambda request: Answer(
         200, str(state["version"]), [("Cache-Control", "max-age=1" if request.path == "/kept"
                                       else "no-store")]))
-    edge = laddered(box, [a], ["stale"])
+    edge = laddered(box, [a], ["stale"], more_ladder={"refreshes": 0})
     assert http1.fetch(edge.address, "/kept").text == "1"
     state["version"] = 2
     hot(a)

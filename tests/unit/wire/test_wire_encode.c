@@ -131,6 +131,9 @@ test_a_full_report(void **state)
     clusters[1].name = FR_VIEW("leer");
     clusters[1].purged = 12;
     clusters[1].purged_rate = 30.25;
+    clusters[1].rung = FR_VIEW("stale");
+    clusters[1].stale = 812;
+    clusters[1].refreshes = 14;
     struct wire_report report = {
         .seq = 17,
         .at_us = 1767268800123000LL,
