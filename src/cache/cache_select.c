@@ -182,7 +182,8 @@ select_by_range(const struct cache_entry *entry, struct fr_view value, struct ca
     size_t count = 0;
     const struct cache__part_of *part_of = cache__entry_part_of(entry);
     uint64_t total = part_of ? part_of->piece.total : entry->body->bytes;
-    if (part_of && fr_view_eq(value, part_of->range)) {
+    /* Parts that were put together answered no one range. */
+    if (part_of && part_of->range.len > 0 && fr_view_eq(value, part_of->range)) {
         *out = (struct cache_selection){206, 0, entry->body->bytes, part_of->piece.first, total};
         return true;
     }
