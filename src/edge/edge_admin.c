@@ -283,11 +283,14 @@ post_certificates(void *ctx, struct admin_exchange *exchange, const struct admin
         err = edge_listen_sync(edge, edge->config, &why);
     if (err == FR_OK) {
         edge->tls.reloads++;
+        fr_log(FR_LOG_INFO, "edge", "certificates replaced", FR_S("by", "admin"));
         edge_stream_reload(edge);
         edge_admin_reload(edge);
         answer_when_in_force(edge, exchange, "{\"status\": \"done\"}\n");
     } else {
         edge->tls.reloads_failed++;
+        fr_log(FR_LOG_ERROR, "edge", "certificates are refused, the old ones stay",
+               FR_S("by", "admin"), FR_S("why", why ? why : fr_err_words(err)));
         admin_answer_error(exchange, 409, "refused, the old ones stay: %s",
                            why ? why : fr_err_words(err));
     }
