@@ -313,6 +313,8 @@ act_check(struct allocator__server *server)
                                         health.starting_interval_us, on_health, server);
     if (cluster && cluster->send_proxy != CONFIG_SEND_PROXY_OFF)
         cluster_health_send_proxy(server->health);
+    if (cluster)
+        cluster_health_speak(server->health, cluster->protocol);
     if (cluster && cluster->tls.enabled) {
         char host[CLUSTER_HOST_BYTES];
         cluster_host_of(&server->provided.addr, host);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cluster_health.c - active checks of one address: TCP connect or HTTP GET, again and again.
+ * cluster_health.c - active checks of one address: TCP connect, HTTP GET, or a call of the gRPC
+ * health protocol, again and again.
  *
  * May touch:  base, config, loop, tls, http (response head parser).  Never: threads, logs.
  * Threads:    the control thread's loop.
@@ -11,6 +12,7 @@
  * Life of a check:
  *
  *   waiting --timer--> connecting --> (TLS: handshake) --> (HTTP: asking --> reading) --> closing
+ *                      (over HTTP/2 both go on together: cluster_health_call.c)
  *      ^---------------------------------------------------------------------------------'
  *                          any of them --timeout, failure--> closing
  *
@@ -22,22 +24,22 @@
 #include "base/fr_check.h"
 #include "base/fr_hash.h"
 #include "base/fr_mem.h"
+#include "base/fr_time.h"
 #include "base/fr_unit.h"
-#include "http/http.h"
+#include "cluster/cluster_health_call.h"
 #include "loop/loop_preface.h"
 
 #include <stdio.h>
 
-#define HEALTH_WHY_BYTES 160
-#define HEALTH_INTERIM_MAX 8 /* 1xx responses before the one that counts */
-#define HEALTH_REQUEST_BYTES_MAX 16384
+#define HEALTH_OUT_BYTES_MAX 65536 /* frames of one check that wait to be sent */
 
 enum health_verdict { VERDICT_NONE, VERDICT_HEALTHY, VERDICT_UNHEALTHY };
 
 struct cluster_health {
     /* set once */
     struct loop *loop;
-    struct config_health settings; /* path and host are ours */
+    struct config_health settings; /* path, host and service are ours */
+    enum config_protocol protocol;
     struct loop_addr addr;
     cluster_health_fn fn;
     void *ctx;
@@ -54,17 +56,20 @@ struct cluster_health {
     enum health_verdict verdict;
     unsigned passes, failures; /* in a row */
     uint64_t checks_total, failures_total;
-    char why[HEALTH_WHY_BYTES];      /* this check's */
-    char last_why[HEALTH_WHY_BYTES]; /* the last failure's */
-    bool passed;                     /* this check's result, told once closed */
+    char why[CLUSTER_HEALTH_WHY_BYTES];      /* this check's */
+    char last_why[CLUSTER_HEALTH_WHY_BYTES]; /* the last failure's */
+    bool passed;                             /* this check's result, told once closed */
     bool dying;
     bool sock_used; /* opened or closing */
     const char *doing;
     struct loop_sock sock;
     struct loop_timer wait_timer, timeout_timer;
     struct loop_task task;
-    char handshake_why[HEALTH_WHY_BYTES];
+    char handshake_why[CLUSTER_HEALTH_WHY_BYTES];
     bool secured; /* this check's handshake is over, and good */
+    struct tls_session *session;
+    struct cluster_health_call *call; /* this check's, over HTTP/2 */
+    struct fr_buf out;                /* ... and of its frames what is being sent */
     struct loop_task secured_task;
     struct fr_buf response;
     size_t response_scanned;
@@ -73,14 +78,18 @@ struct cluster_health {
 };
 
 static void check_start(struct cluster_health *health);
+static void on_received(void *ctx, struct loop_buf *buf, int status);
 
 static void
 health_release(struct cluster_health *health)
 {
     fr_buf_fini(&health->request);
     fr_buf_fini(&health->response);
+    fr_buf_fini(&health->out);
+    cluster_health_call_free(&health->call);
     fr_free(health->settings.path);
     fr_free(health->settings.host);
+    fr_free(health->settings.service);
     tls_client_unref(&health->tls_client);
     fr_free(health->tls_why);
     fr_free(health->tls_host);
@@ -136,6 +145,8 @@ on_closed(void *ctx)
 {
     struct cluster_health *health = ctx;
     health->sock_used = false;
+    cluster_health_call_free(&health->call); /* not before: we may have been inside it */
+    fr_buf_clear(&health->out);
     if (health->dying)
         health_release(health);
     else
@@ -181,24 +192,10 @@ on_timeout(void *ctx)
     check_fail(health, "%s: timed out after %s", health->doing, text);
 }
 
-/* RFC 9110 section 15.2: interim responses precede the one that answers; 101 is an answer. */
-static bool
-head_is_interim(const struct http_head *head)
-{
-    return head->status >= 100 && head->status < 200 && head->status != 101;
-}
-
 static void
 response_judge(struct cluster_health *health, const struct http_head *head)
 {
-    unsigned status = (unsigned)head->status;
-    if (status < health->settings.status_min || status > health->settings.status_max) {
-        check_fail(health, "status %u, expected %u-%u", status, health->settings.status_min,
-                   health->settings.status_max);
-        return;
-    }
-    (void)snprintf(health->why, sizeof(health->why), "status %u", status);
-    check_end(health, true);
+    check_end(health, cluster_health_status(&health->settings, head->status, health->why));
 }
 
 /* True when more bytes are needed; otherwise the check has ended. */
@@ -216,18 +213,105 @@ response_wants_more(struct cluster_health *health)
             check_fail(health, "malformed response: %s", err.words);
             return false;
         }
-        if (!head_is_interim(&health->head)) {
+        if (!cluster_health_interim(health->head.status)) {
             response_judge(health, &health->head);
             return false;
         }
-        if (++health->interim_count > HEALTH_INTERIM_MAX) {
-            check_fail(health, "more than %d interim responses", HEALTH_INTERIM_MAX);
+        if (++health->interim_count > CLUSTER_HEALTH_INTERIM_MAX) {
+            check_fail(health, "more than %d interim responses", CLUSTER_HEALTH_INTERIM_MAX);
             return false;
         }
         fr_buf_consume(&health->response, health->head.head_bytes);
         health->response_scanned = 0;
     }
 }
+
+/* ---- over HTTP/2 ----------------------------------------------------------------------------- */
+
+static bool call_flush(struct cluster_health *health);
+
+static void
+on_call_sent(void *ctx, int status)
+{
+    struct cluster_health *health = ctx;
+    if (status < 0) {
+        check_fail(health, "send: %s", strerrordesc_np(-status));
+        return;
+    }
+    fr_buf_clear(&health->out);
+    (void)call_flush(health); /* else the check has ended, and is not touched again */
+}
+
+/* False: the check has ended. */
+static bool
+call_flush(struct cluster_health *health)
+{
+    if (loop_send_pending(&health->sock))
+        return true;
+    enum cluster_health_step step =
+        cluster_health_call_output(health->call, &health->out, health->why);
+    if (step != CLUSTER_HEALTH_MORE) {
+        check_end(health, step == CLUSTER_HEALTH_PASSED);
+        return false;
+    }
+    struct iovec part = {health->out.data, health->out.len};
+    if (part.iov_len > 0)
+        loop_send(&health->sock, &part, 1, on_call_sent, health);
+    return true;
+}
+
+/* True when more bytes are needed; otherwise the check has ended. */
+static bool
+call_wants_more(struct cluster_health *health, const struct loop_buf *buf)
+{
+    enum cluster_health_step step = cluster_health_call_receive(
+        health->call, fr_view_make(buf->data, buf->len), loop_now_us(health->loop), health->why);
+    if (step == CLUSTER_HEALTH_MORE)
+        return call_flush(health);
+    check_end(health, step == CLUSTER_HEALTH_PASSED);
+    return false;
+}
+
+/* False: the check has ended. */
+static bool
+call_begin(struct cluster_health *health)
+{
+    enum fr_err err = cluster_health_call_new(&health->settings, fr_buf_view(&health->request),
+                                              health->tls, &health->call);
+    if (!err && !health->tls)
+        err = fr_buf_append(&health->out, health->preface, health->preface_len);
+    if (err) {
+        check_fail(health, "request: %s", fr_err_words(err));
+        return false;
+    }
+    health->doing = "response";
+    return call_flush(health);
+}
+
+static bool
+needs_h2(const struct cluster_health *health)
+{
+    return health->settings.kind == CONFIG_HEALTH_GRPC || health->protocol == CONFIG_PROTOCOL_H2 ||
+           health->protocol == CONFIG_PROTOCOL_H2C;
+}
+
+/* As requests do: what the handshake came to, or, without TLS, what was asked for. */
+static bool
+speaks_h2(const struct cluster_health *health)
+{
+    if (health->tls)
+        return health->secured && fr_view_is(tls_session_protocol(health->session), "h2");
+    return needs_h2(health);
+}
+
+/* A member may begin with its SETTINGS in the very bytes that end the handshake. */
+static bool
+call_is_early(struct cluster_health *health)
+{
+    return health->settings.kind != CONFIG_HEALTH_TCP && !health->call && speaks_h2(health);
+}
+
+/* ---- what comes ------------------------------------------------------------------------------ */
 
 static void
 on_received(void *ctx, struct loop_buf *buf, int status)
@@ -242,11 +326,25 @@ on_received(void *ctx, struct loop_buf *buf, int status)
         return;
     }
     if (status == 0) {
-        check_fail(health, "closed before a whole response head");
+        check_fail(health, "closed before a whole %s", health->call ? "answer" : "response head");
         return;
     }
     if (health->settings.kind == CONFIG_HEALTH_TCP) { /* the end of the handshake follows */
         loop_buf_give_back(buf);
+        return;
+    }
+    if (call_is_early(health)) {
+        loop_defer_cancel(&health->secured_task);
+        if (!call_begin(health)) {
+            loop_buf_give_back(buf);
+            return;
+        }
+    }
+    if (health->call) {
+        bool more = call_wants_more(health, buf);
+        loop_buf_give_back(buf);
+        if (more)
+            loop_recv(&health->sock, on_received, health);
         return;
     }
     enum fr_err err = fr_buf_append(&health->response, buf->data, buf->len);
@@ -285,6 +383,15 @@ ask(struct cluster_health *health)
         check_end(health, true);
         return;
     }
+    if (health->tls && needs_h2(health) && !speaks_h2(health)) {
+        check_fail(health, "TLS: the member did not choose HTTP/2");
+        return;
+    }
+    if (speaks_h2(health)) {
+        if (call_begin(health) && !loop_recv_pending(&health->sock))
+            loop_recv(&health->sock, on_received, health);
+        return;
+    }
     health->doing = "request";
     struct iovec parts[] = {
         {health->preface, health->tls ? 0 : health->preface_len},
@@ -315,18 +422,18 @@ on_handshake(void *ctx, enum tls_outcome outcome, const char *words)
 static void
 handshake(struct cluster_health *health)
 {
-    struct tls_session *session;
     if (!health->tls_client) {
         check_fail(health, "TLS: %s", health->tls_why ? health->tls_why : "files not read");
         return;
     }
     health->doing = "handshake";
     if (tls_connect(health->tls_client, &health->sock, health->tls_host, NULL, on_handshake, health,
-                    &session)) {
+                    &health->session)) {
         check_fail(health, "TLS: out of memory");
         return;
     }
-    tls_session_http1_only(session);
+    if (health->protocol == CONFIG_PROTOCOL_HTTP1)
+        tls_session_http1_only(health->session);
     loop_recv(&health->sock, on_received, health);
 }
 
@@ -386,11 +493,19 @@ request_print(struct cluster_health *health)
     loop_addr_format(&health->addr, host);
     if (health->addr.sa.any.sa_family == AF_UNIX)
         (void)snprintf(host, sizeof(host), "localhost");
+    const char *named = health->settings.host ? health->settings.host : host;
+    if (health->settings.kind == CONFIG_HEALTH_GRPC) {
+        int64_t timeout_ms = health->settings.timeout_us / FR_US_PER_MS;
+        return fr_buf_printf(&health->request,
+                             "POST /grpc.health.v1.Health/Check HTTP/1.1\r\nHost: %s\r\n"
+                             "User-Agent: freshet-health/%s\r\nTE: trailers\r\n"
+                             "Content-Type: application/grpc\r\ngrpc-timeout: %lldm\r\n\r\n",
+                             named, FRESHET_VERSION, (long long)(timeout_ms > 0 ? timeout_ms : 1));
+    }
     return fr_buf_printf(&health->request,
                          "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: freshet-health/%s\r\n"
                          "Accept: */*\r\nConnection: close\r\n\r\n",
-                         path, health->settings.host ? health->settings.host : host,
-                         FRESHET_VERSION);
+                         path, named, FRESHET_VERSION);
 }
 
 struct cluster_health *
@@ -403,20 +518,22 @@ cluster_health_new(struct loop *loop, const struct config_health *settings,
     health->settings = *settings;
     health->settings.path = fr_xstrdup(settings->path);
     health->settings.host = fr_xstrdup(settings->host);
+    health->settings.service = fr_xstrdup(settings->service);
     health->addr = *addr;
     health->interval_us = interval_us;
     health->fn = fn;
     health->ctx = ctx;
     health->sock.fd = -1;
     fr_rand_init_random(&health->rand);
-    fr_buf_init(&health->request, HEALTH_REQUEST_BYTES_MAX);
+    fr_buf_init(&health->request, CLUSTER_HEALTH_REQUEST_BYTES_MAX);
     fr_buf_init(&health->response, 0);
+    fr_buf_init(&health->out, HEALTH_OUT_BYTES_MAX);
     if (settings->kind == CONFIG_HEALTH_NONE) {
         health->settings.rise = 1;
         (void)snprintf(health->why, sizeof(health->why), "not checked");
         check_end(health, true);
-    } else if (settings->kind == CONFIG_HEALTH_HTTP && request_print(health)) {
-        check_fail(health, "request over %d bytes", HEALTH_REQUEST_BYTES_MAX);
+    } else if (settings->kind >= CONFIG_HEALTH_HTTP && request_print(health)) {
+        check_fail(health, "request over %d bytes", CLUSTER_HEALTH_REQUEST_BYTES_MAX);
     } else if (first_us > 0) {
         loop_timer_start(loop, &health->wait_timer, first_us, on_wait_over, health);
     } else {
@@ -447,6 +564,12 @@ void
 cluster_health_send_proxy(struct cluster_health *health)
 {
     health->preface_len = loop_preface_write(true, NULL, NULL, health->preface);
+}
+
+void
+cluster_health_speak(struct cluster_health *health, enum config_protocol protocol)
+{
+    health->protocol = protocol;
 }
 
 void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cluster_health.h - active checks of one address over the loop: TCP connect or HTTP GET.
+ * cluster_health.h - active checks of one address over the loop: TCP connect, HTTP GET, or the
+ *                    gRPC health protocol.
  *
  * May touch:  base, config, loop, http (response head parser).
  * Threads:    the control thread's loop.
@@ -26,6 +27,9 @@ struct cluster_health *cluster_health_new(struct loop *loop, const struct config
 /* For clusters with send-proxy: requests begin with a PROXY header that speaks for nobody. To be
  * called before the first check, in the turn that made it. */
 void cluster_health_send_proxy(struct cluster_health *health);
+/* As requests to the member do; AUTO without it. A gRPC check is HTTP/2 whatever it says. Likewise.
+ */
+void cluster_health_speak(struct cluster_health *health, enum config_protocol protocol);
 /* For clusters with tls: checks go over it, a TCP check up to the handshake's end. Likewise before
  * the first check. host: the member's, for its certificate. */
 void cluster_health_use_tls(struct cluster_health *health, const struct config_member_tls *tls,

@@ -190,12 +190,18 @@ struct config_member {
 /* The id of a member at an address: CLUSTER-ADDRESS, or ID-ADDRESS where a name has several. */
 void config_member_id(const char *owner, const char *address, char out[CONFIG_NAME_BYTES]);
 
-enum config_health_kind { CONFIG_HEALTH_NONE, CONFIG_HEALTH_TCP, CONFIG_HEALTH_HTTP };
+enum config_health_kind {
+    CONFIG_HEALTH_NONE,
+    CONFIG_HEALTH_TCP,
+    CONFIG_HEALTH_HTTP,
+    CONFIG_HEALTH_GRPC,
+};
 
 struct config_health {
     enum config_health_kind kind; /* default TCP for clusters that scale, NONE otherwise;
-                                     HTTP when `path` is given */
+                                     GRPC when `service` is given, HTTP when `path` is */
     char *path;
+    char *service;                   /* that a gRPC check asks after; NULL: the whole server */
     char *host;                      /* Host field; NULL = the member's address */
     int64_t interval_us;             /* default 2 s */
     int64_t timeout_us;              /* default 1 s */

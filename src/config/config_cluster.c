@@ -57,6 +57,7 @@ config_cluster_unref(struct config_cluster **cluster_ptr)
     fr_free(cluster->sticky.path);
     fr_free(cluster->health.path);
     fr_free(cluster->health.host);
+    fr_free(cluster->health.service);
     fr_free(cluster->utilization.agent_check);
     fr_free(cluster->park.page);
     fr_free(cluster->park.page_text);
@@ -232,24 +233,35 @@ check_protocol(struct config__reader *reader, const struct config_node *node,
 }
 
 static void
+check_health(struct config__reader *reader, const struct config_node *node,
+             const struct config_cluster *cluster)
+{
+    const struct config_node *place = config__place(node, "health.type");
+    if (cluster->health.kind == CONFIG_HEALTH_HTTP && !cluster->health.path)
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.health.type is http without a path, expected health.path",
+                        reader->where);
+    if (cluster->health.kind == CONFIG_HEALTH_GRPC && cluster->protocol == CONFIG_PROTOCOL_HTTP1)
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.health.type is grpc with protocol http1, expected auto, h2 or h2c",
+                        reader->where);
+}
+
+static void
 finish_cluster(struct config__reader *reader, const struct config_node *node,
                struct config_cluster *cluster)
 {
     if (!config__given(node, "health.type"))
-        cluster->health.kind = cluster->health.path     ? CONFIG_HEALTH_HTTP
+        cluster->health.kind = cluster->health.service  ? CONFIG_HEALTH_GRPC
+                               : cluster->health.path   ? CONFIG_HEALTH_HTTP
                                : cluster->scale.enabled ? CONFIG_HEALTH_TCP
                                                         : CONFIG_HEALTH_NONE;
-    if (cluster->health.kind == CONFIG_HEALTH_HTTP && !cluster->health.path) {
-        const struct config_node *place = config__place(node, "health.type");
-        config_diag_add(reader->diag, place->line, place->column,
-                        "%s.health.type is http without a path, expected health.path",
-                        reader->where);
-    }
     if (config__given(node, "hash"))
         check_hash(reader, node, cluster);
     if (config__given(node, "sticky"))
         config__check_sticky(reader, node, cluster);
     check_protocol(reader, node, cluster);
+    check_health(reader, node, cluster);
     config__check_member_tls(reader, node, cluster);
     read_page(reader, node, cluster);
     config__members_finish(reader, cluster->name, true, config_node_get(node, "members"),

@@ -138,6 +138,8 @@ start_checks(struct edge_member *member, bool first_now)
                                             config->health.interval_us, on_health, member);
     if (member->health != NULL && config->send_proxy != CONFIG_SEND_PROXY_OFF)
         cluster_health_send_proxy(member->health);
+    if (member->health != NULL)
+        cluster_health_speak(member->health, config->protocol);
     if (member->health != NULL && config->tls.enabled)
         cluster_health_use_tls(member->health, &config->tls, member->shared->host);
     struct loop_addr addr;

@@ -457,10 +457,10 @@ test_random_routes(void **state)
 static bool
 skip_cluster(const struct config__row *row)
 {
-    static const char *const paths[] = {"members",    "park.page", "balance",     "hash",
-                                        "sticky",     "tls",       "protocol",    "health.type",
-                                        "scale.min",  "scale.max", "scale.upper", "scale.lower",
-                                        "scale.from", NULL};
+    static const char *const paths[] = {
+        "members",     "park.page",   "balance",     "hash",           "sticky",
+        "tls",         "protocol",    "health.type", "scale.min",      "scale.max",
+        "scale.upper", "scale.lower", "scale.from",  "health.service", NULL};
     for (size_t i = 0; paths[i]; i++)
         if (strcmp(row->path, paths[i]) == 0)
             return true;
@@ -535,12 +535,12 @@ add_cluster(struct config_tree *tree, struct config_node *root)
         add_hash(tree, root);
     if (coin())
         add_sticky(tree, root);
-    bool secured = coin();
+    bool secured = coin(), http1 = coin();
     if (secured)
         add_tls(tree, root);
-    if (coin())
+    if (http1 || coin())
         (void)add(tree, root, CONFIG_SCALAR, FR_VIEW("protocol"),
-                  coin()    ? "http1"
+                  http1     ? "http1"
                   : secured ? "h2"
                             : "h2c");
     add_members(tree, add(tree, root, CONFIG_SEQUENCE, FR_VIEW("members"), ""));
@@ -553,8 +553,15 @@ add_cluster(struct config_tree *tree, struct config_node *root)
             add_level(tree, node, FR_VIEW("upper"), 0.6);
             add_level(tree, node, FR_VIEW("lower"), 0.1);
         }
-        if (fr_view_is(node->key, "health") && coin())
-            add_scalar(tree, node, FR_VIEW("type"), fr_xstrdup(coin() ? "tcp" : "none"));
+        if (!fr_view_is(node->key, "health"))
+            continue;
+        if (!http1 && coin())
+            add_scalar(tree, node, FR_VIEW("service"), random_text(false));
+        else if (coin())
+            add_scalar(tree, node, FR_VIEW("type"),
+                       fr_xstrdup(!http1 && coin() ? "grpc"
+                                  : coin()         ? "tcp"
+                                                   : "none"));
     }
 }
 
