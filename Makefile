@@ -10,7 +10,7 @@ all: build/build.ninja
 	@ninja -C build
 
 build/build.ninja: | deps-build
-	meson setup build --buildtype=debugoptimized -Dtests=false
+	meson setup build --buildtype=debugoptimized -Dtests=false -Db_lto=true
 
 build-test/build.ninja: | deps-test
 	meson setup build-test -Db_sanitize=address,undefined -Dfault_points=true \
@@ -47,7 +47,7 @@ soak: deps-test build/build.ninja
 	  --only integration -s tests/integration/test_soak.py $(ARGS)
 
 bench: deps-bench build/build.ninja
-	@ninja -C build
+	@ninja -C build all benchmarks
 	@bench/run $(ARGS)
 
 # The public HTTP cache test-suite against the shipped binary; needs node and npm. `make test` does
