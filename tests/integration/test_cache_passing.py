@@ -180,7 +180,10 @@ def test_who_reads_no_more_is_left_behind_and_sees_it(box):
     assert [r.result() for r in running] == [False] * 2
     assert 8 < time.monotonic() - start < 40
     assert all(c.whole and c.got == PIECES for c in clients[:2])
-    assert not clients[2].take(PIECES + 1)
+    try:
+        assert not clients[2].take(PIECES + 1)
+    except ConnectionResetError:
+        pass  # it sees that, too: the kernel had more for it than it would take
     assert not clients[2].whole, "what was cut off looked whole"
     wait("it to be counted", lambda: metric(edge, "cache_left_behind") == 1)
 
