@@ -57,7 +57,7 @@ directive_apply_value(struct cache__control *out, struct fr_view name, struct fr
         seconds_set(&out->max_age_s, value);
     } else if (fr_view_ieq(name, FR_VIEW("s-maxage"))) {
         seconds_set(&out->s_maxage_s, value);
-        out->must_revalidate = true; /* section 5.2.2.10 */
+        out->must_revalidate = out->for_others = true; /* section 5.2.2.10 */
     } else if (fr_view_ieq(name, FR_VIEW("stale-while-revalidate"))) {
         seconds_set(&out->while_revalidate_s, value);
     } else if (fr_view_ieq(name, FR_VIEW("stale-if-error"))) {
@@ -89,10 +89,11 @@ directive_apply(struct cache__control *out, struct fr_view name, struct fr_view 
     if (fr_view_ieq(name, FR_VIEW("no-store")))
         out->no_store = true;
     else if (fr_view_ieq(name, FR_VIEW("public")))
-        out->is_public = true;
-    else if (fr_view_ieq(name, FR_VIEW("must-revalidate")) ||
-             fr_view_ieq(name, FR_VIEW("proxy-revalidate")))
-        out->must_revalidate = true;
+        out->is_public = out->for_others = true;
+    else if (fr_view_ieq(name, FR_VIEW("must-revalidate")))
+        out->must_revalidate = out->for_others = true;
+    else if (fr_view_ieq(name, FR_VIEW("proxy-revalidate")))
+        out->must_revalidate = true; /* it allows nothing by itself: section 5.2.2.8 */
     else if (fr_view_ieq(name, FR_VIEW("must-understand")))
         out->must_understand = true;
     else if (fr_view_ieq(name, FR_VIEW("only-if-cached")))

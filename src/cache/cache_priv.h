@@ -34,6 +34,7 @@ struct cache__control {
     bool is_private;
     bool is_public;
     bool must_revalidate; /* or proxy-revalidate, or s-maxage, which implies it */
+    bool for_others;      /* public, must-revalidate or s-maxage: section 3.5 */
     bool must_understand;
     bool only_if_cached;
     bool targeted;  /* a field meant for us spoke: Expires counts no more than Cache-Control */

@@ -213,9 +213,7 @@ cache__may_store(const struct http_head *request, const struct http_head *respon
     cache__control_read_response(response, policy, &said);
     if (!heads_allow(request, response, framing, &said))
         return false;
-    bool authorization_good =
-        said.is_public || said.must_revalidate || said.s_maxage_s != CACHE__ABSENT;
-    if (http_head_find(request, HTTP_FIELD_AUTHORIZATION) && !authorization_good)
+    if (http_head_find(request, HTTP_FIELD_AUTHORIZATION) && !said.for_others)
         return false; /* section 3.5 */
     bool told = lifetime_told(response, &said, response_s, &lifetime_s);
     if (!cookies_allow(response, &said, policy, told || said.is_public))
@@ -223,7 +221,7 @@ cache__may_store(const struct http_head *request, const struct http_head *respon
     struct cache__freshness freshness = {
         .initial_age_us = initial_age_us(response, request_us, response_us),
         .response_us = response_us,
-        .authorization_good = authorization_good,
+        .authorization_good = said.for_others,
     };
     stale_windows(&said, &freshness);
     if (policy->ttl_us != CACHE_UNSET && (told || status_heuristic(response->status)))

@@ -29,8 +29,8 @@ class Script:
         asked.append(request)
         steps = self.steps[path]
         step = steps[min(len(asked), len(steps)) - 1]
-        if step is None:
-            return None
+        if step is None or isinstance(step, bytes):
+            return step
         status, fields, body = step
         return Answer(status, body, list(fields))
 

@@ -112,6 +112,8 @@ section_3_5_authorization(void **state)
     stores(with, OK(CL "Cache-Control: max-age=60, public\r\n"));
     stores(with, OK(CL "Cache-Control: s-maxage=60\r\n"));
     stores(with, OK(CL "Cache-Control: max-age=60, must-revalidate\r\n"));
+    stores_not(with, OK(CL "Cache-Control: max-age=60, proxy-revalidate\r\n"));
+    stores(with, OK(CL "Cache-Control: max-age=60, proxy-revalidate, public\r\n"));
     struct cache_store *store = help_store(1024 * 1024, 1024);
     assert_true(help_put(store, GET(""), OK(MA60), "", NOW));
     assert_int_equal(help_answer(store, with, NOW), CACHE_MISS);
