@@ -99,6 +99,7 @@ struct cache_request {
     const struct cache_policy *policy; /* NULL: the default */
     int64_t stale_max_us; /* serve a stale response up to this far past freshness without asking
                              (the edge is relieving itself); 0 = never */
+    bool takes_part; /* looking up: the beginning of it is of use, too: found->part */
 };
 
 enum cache_answer {
@@ -129,6 +130,7 @@ struct cache_found {
     enum cache_forward forward;    /* when it is forwarded */
     bool refresh;                  /* STALE_ALLOWED, and a new one should be fetched meanwhile */
     bool relieved;                 /* STALE_ALLOWED by stale_max_us, and by nothing else */
+    struct cache_entry *part;      /* referenced, of MISS: its beginning, see _rest; else NULL */
     bool absent; /* MISS and GATEWAY_TIMEOUT: nothing of it is in memory; it may be on disk */
 };
 enum cache_answer cache_lookup(struct cache_store *store, const struct cache_request *request,
@@ -165,6 +167,10 @@ struct cache_selection {
     uint64_t first, bytes;       /* of the stored body */
     uint64_t range_first, total; /* 206 and 416, for Content-Range */
 };
+/* True: it is the beginning of a representation whose rest is worth asking for, from *out_first on.
+ * *out_etag: for If-Range; empty where it has no validator at all. */
+bool cache_entry_rest(const struct cache_entry *entry, uint64_t *out_first,
+                      struct fr_view *out_etag);
 /* False: it holds not all that is asked for. */
 bool cache_entry_select(const struct cache_entry *entry, const struct http_head *request,
                         int64_t now_us, struct cache_selection *out);
@@ -199,6 +205,13 @@ struct cache_filler *cache_fill_begin(struct cache_store *store,
                                       const struct cache_request *request,
                                       const struct http_head *response, enum http_framing framing,
                                       int64_t request_us, int64_t response_us);
+/* A 206 came to a request for the rest of `part`: what comes in completes it, and what it holds is
+ * there already. NULL: it is the rest of something else, or may not be stored. */
+struct cache_filler *cache_fill_rest(const struct cache_entry *part,
+                                     const struct cache_request *request,
+                                     const struct http_head *response, enum http_framing framing,
+                                     int64_t request_us, int64_t response_us);
+struct cache_entry *cache_fill_entry(struct cache_filler *filler); /* a counted reference */
 /* FR_ERR_FULL: it grew too large or memory is out, and nobody follows; the filler is dropped and
  * set to NULL, the response goes on to the client. Where others stream along it goes on to them,
  * too, unstored: see _stalls. */

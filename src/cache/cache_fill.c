@@ -238,6 +238,60 @@ cache_fill_begin(struct cache_store *store, const struct cache_request *request,
     return begin(store, &plan, length_known, length, request_us);
 }
 
+/* Section 3.4: the rest of it, all of the rest, and of the very same. */
+static bool
+continues(const struct cache_entry *part, const struct http_head *response, uint64_t bytes_max)
+{
+    struct join join;
+    struct cache_piece piece;
+    return response->status == 206 && cache__piece_read(response, &piece) &&
+           may_join(part, response, &piece, response->content_length, bytes_max, &join) &&
+           piece_is_whole(&join.piece) && join.old_at == 0 && join.new_at == part->body->bytes;
+}
+
+struct cache_filler *
+cache_fill_rest(const struct cache_entry *part, const struct cache_request *request,
+                const struct http_head *response, enum http_framing framing, int64_t request_us,
+                int64_t response_us)
+{
+    struct cache_store *store = part->store;
+    const struct cache_policy *policy = cache__policy(request);
+    struct cache__freshness freshness;
+    struct cache__control said;
+    struct cache__plan_room room;
+    struct cache_filler *filler = NULL;
+    struct fr_view held;
+    if (framing != HTTP_BODY_LENGTH || !continues(part, response, cache__store_object_max(store)))
+        return NULL;
+    struct cache__merged *merged = cache__merge(part, response, FR_VIEW("HTTP/1.1 200 OK\r\n"));
+    if (!merged || !cache__may_store(request->head, &merged->head, framing, policy, request_us,
+                                     response_us, &freshness))
+        goto out;
+    cache__control_read_response(&merged->head, policy, &said);
+    struct cache__entry_plan plan = {
+        .response = &merged->head,
+        .said = &said,
+        .policy = policy,
+        .freshness = &freshness,
+    };
+    if (!cache__entry_plan(&plan, store, request, &room))
+        goto out;
+    filler = begin(store, &plan, true, part->body->bytes + response->content_length, request_us);
+    for (size_t i = 0; filler && cache_entry_body(part, i, &held); i++)
+        if (cache_fill_add(&filler, held) != FR_OK)
+            break; /* it is NULL */
+out:
+    fr_free(merged);
+    return filler;
+}
+
+struct cache_entry *
+cache_fill_entry(struct cache_filler *filler)
+{
+    fr_require(filler->magic == FILLER_MAGIC);
+    return cache_entry_ref(filler->entry);
+}
+
 /* The bytes go to their place; the part is as long as it will be only once all are there. */
 static enum fr_err
 join_add(struct cache_filler **filler, struct fr_view data)

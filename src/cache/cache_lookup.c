@@ -49,8 +49,14 @@ judge(const struct cache_request *request, const struct cache__control *asked,
     if (verdict.answer == CACHE_MISS ||
         cache_entry_select(entry, head, request->now_us, &selection))
         return verdict.answer;
-    /* A part of it is there, but not this one. */
+    /* A part of it is there, but not this one; or not all, which can be mended. */
+    uint64_t first;
+    struct fr_view etag;
     out->forward = CACHE_FORWARD_PARTIAL;
+    if (request->takes_part && !verdict.refused && !asked->only_if_cached &&
+        head->method == HTTP_GET && !http_head_find(head, HTTP_FIELD_RANGE) &&
+        cache_entry_rest(entry, &first, &etag))
+        out->part = entry;
     return CACHE_MISS;
 }
 
@@ -90,7 +96,8 @@ cache_lookup(struct cache_store *store, const struct cache_request *request,
         out->entry = entry;
         return verdict;
     }
-    cache_entry_let_go(request->reader, &entry);
+    if (!out->part)
+        cache_entry_let_go(request->reader, &entry);
     return answer;
 }
 

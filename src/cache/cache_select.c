@@ -205,6 +205,25 @@ select_by_range(const struct cache_entry *entry, struct fr_view value, struct ca
 }
 
 bool
+cache_entry_rest(const struct cache_entry *entry, uint64_t *out_first, struct fr_view *out_etag)
+{
+    const struct cache__part_of *part_of = cache__entry_part_of(entry);
+    struct fr_view etag = cache__entry_etag(entry);
+    bool strong = etag.len > 0 && etag.ptr[0] == '"';
+    if (!part_of || part_of->piece.first != 0 || part_of->piece.total == CACHE_LENGTH_UNKNOWN ||
+        part_of->piece.last + 1 >= part_of->piece.total)
+        return false;
+    /* Without a strong one nothing can be put together (RFC 9111 section 3.4). Of what has none at
+     * all the rest is asked for nonetheless, once: a member that says so little is likely to answer
+     * with all of it. */
+    if (!strong && (etag.len > 0 || cache__entry_modified(entry).len > 0))
+        return false;
+    *out_first = part_of->piece.last + 1;
+    *out_etag = etag;
+    return true;
+}
+
+bool
 cache_entry_select(const struct cache_entry *entry, const struct http_head *request, int64_t now_us,
                    struct cache_selection *out)
 {

@@ -12,7 +12,7 @@
  * Follows:    RFC 9111 section 4.
  *
  * The rest of it: proxy_cached_answer.c sends what is stored, proxy_cached_fill.c looks at
- * responses.
+ * responses, proxy_cached_rest.c completes what is stored in part.
  */
 #include "proxy/proxy_priv.h"
 
@@ -147,8 +147,11 @@ miss(struct proxy_exchange *x, const struct http_head *request, const struct cac
         return PROXY_CACHED_FORWARD;
     if (x->select_known)
         id.select = x->flight_id.select;
-    return proxy_wait_board(x, &id, now_us) == CACHE_BOARD_WAIT ? PROXY_CACHED_WAIT
-                                                                : PROXY_CACHED_FORWARD;
+    if (proxy_wait_board(x, &id, now_us) == CACHE_BOARD_WAIT)
+        return PROXY_CACHED_WAIT;
+    if (found->part)
+        x->part = cache_entry_hold(x->worker->cache_reader, found->part);
+    return PROXY_CACHED_FORWARD;
 }
 
 /* Members at their upper level are not asked for many things at once that nobody waits for. */
@@ -292,6 +295,7 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
     }
     struct cache_request wanted = proxy_cached_request(x, request);
     wanted.stale_max_us = relieved ? route->stale_us : 0;
+    wanted.takes_part = !x->rest_refused;
     enum cache_answer answer = cache_lookup(worker->cache, &wanted, &found);
     x->forward = found.forward;
     if (waits_for_disk(x, &found, &wanted, raw))
@@ -307,17 +311,19 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
         return PROXY_CACHED_REFUSED;
     case CACHE_MISS:
     case CACHE_VALIDATE:
-        if (!again)
-            PROXY_COUNT(worker, cache_misses);
-        return miss(x, request, &found, raw, wanted.now_us);
-    case CACHE_BYPASS:
         break;
+    case CACHE_BYPASS:
+        PROXY_COUNT(worker, cache_bypasses);
+        proxy_note_cache(x, PROXY_LOG_CACHE_BYPASS);
+        if (!http_method_safe(request->method))
+            x->unsafe = keep_head(x, raw, wanted.now_us);
+        return PROXY_CACHED_FORWARD;
     }
-    PROXY_COUNT(worker, cache_bypasses);
-    proxy_note_cache(x, PROXY_LOG_CACHE_BYPASS);
-    if (!http_method_safe(request->method))
-        x->unsafe = keep_head(x, raw, wanted.now_us);
-    return PROXY_CACHED_FORWARD;
+    if (!again)
+        PROXY_COUNT(worker, cache_misses);
+    enum proxy_cached cached = miss(x, request, &found, raw, wanted.now_us);
+    cache_entry_let_go(worker->cache_reader, &found.part);
+    return cached;
 }
 
 void
@@ -334,4 +340,5 @@ proxy_cached_end(struct proxy_exchange *x)
         cache_entry_unref(&x->entry);
     cache_entry_let_go(x->worker->cache_reader, &x->entry);
     cache_entry_let_go(x->worker->cache_reader, &x->stale);
+    cache_entry_let_go(x->worker->cache_reader, &x->part);
 }

@@ -14,6 +14,7 @@
 #include "http/http.h"
 
 struct cache_disk_place;
+struct iovec;
 struct config_route;
 struct proxy_client;
 struct proxy_exchange;
@@ -44,6 +45,9 @@ void proxy_cached_end(struct proxy_exchange *x); /* lets go of everything */
 void proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request);
 /* The lines that the entry does not hold and the empty one; length < 0: it is not known. */
 enum fr_err proxy_cached_put_fields(struct proxy_exchange *x, int64_t length);
+/* Where byte `first` of x->entry's body is, of which `bytes` are to be sent; and the next slice. */
+void proxy_cached_seek(struct proxy_exchange *x, uint64_t first, uint64_t bytes);
+int proxy_cached_gather(struct proxy_exchange *x, struct iovec *iov, int count);
 /* The value of Cache-Status, in the worker's room; empty where the route does not cache. */
 struct fr_view proxy_cached_status(const struct proxy_exchange *x);
 
@@ -61,6 +65,16 @@ bool proxy_cached_stalls(struct proxy_exchange *x);
 bool proxy_cached_rescues(struct proxy_exchange *x, int *status);
 /* The conditions that the member is asked with. */
 bool proxy_cached_replaces(const struct proxy_exchange *x, const struct http_field *field);
+
+/* The member said all it had to say; `whole`: and its connection may be used again. */
+void proxy_cached_member_done(struct proxy_exchange *x, bool whole);
+
+/* proxy_cached_rest.c */
+/* A final response head came to a request for the rest of x->part. True: it is another's, and the
+ * member is asked anew; x may be gone. */
+bool proxy_rest_takes(struct proxy_exchange *x, const struct http_head *response);
+enum fr_err proxy_rest_head(struct proxy_exchange *x); /* of both: into down_head */
+bool proxy_rest_send(struct proxy_exchange *x);        /* True: the beginning goes out now */
 
 /* proxy_cached_wait.c */
 /* LEAD: x->flight. WAIT: x->wait, and news come. */

@@ -235,9 +235,8 @@ gather_head(struct proxy_exchange *x, const struct cache_selection *what, struct
 
 /* ---- bodies ---------------------------------------------------------------------------------- */
 
-/* Where byte `first` of the body is. */
-static void
-seek(struct proxy_exchange *x, uint64_t first, uint64_t bytes)
+void
+proxy_cached_seek(struct proxy_exchange *x, uint64_t first, uint64_t bytes)
 {
     struct fr_view part;
     x->part_index = 0;
@@ -249,9 +248,9 @@ seek(struct proxy_exchange *x, uint64_t first, uint64_t bytes)
     x->part_left = bytes;
 }
 
-/* The next slice of the body; its size is bounded so that a slow client's progress can be seen. */
-static int
-gather_body(struct proxy_exchange *x, struct iovec *iov, int count)
+/* Its size is bounded so that a slow client's progress can be seen. */
+int
+proxy_cached_gather(struct proxy_exchange *x, struct iovec *iov, int count)
 {
     size_t room = PROXY_SEND_BYTES_MAX < x->part_left ? PROXY_SEND_BYTES_MAX : (size_t)x->part_left;
     struct fr_view part;
@@ -276,7 +275,7 @@ static void
 send_rest(struct proxy_exchange *x)
 {
     struct iovec iov[LOOP_IOV_MAX];
-    int count = x->client_framing == HTTP_BODY_NONE ? 0 : gather_body(x, iov, 0);
+    int count = x->client_framing == HTTP_BODY_NONE ? 0 : proxy_cached_gather(x, iov, 0);
     if (count == 0)
         proxy_exchange_reply(x);
     else
@@ -311,8 +310,8 @@ proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request)
     for (int i = 0; i < count; i++)
         head_bytes += iov[i].iov_len;
     proxy_note_head(x, head_bytes, true);
-    seek(x, what.first, bodiless ? 0 : what.bytes);
-    count = gather_body(x, iov, count);
+    proxy_cached_seek(x, what.first, bodiless ? 0 : what.bytes);
+    count = proxy_cached_gather(x, iov, count);
     if (x->status >= 500)
         PROXY_COUNT(x->worker, errors);
     x->begun = true;

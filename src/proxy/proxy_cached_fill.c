@@ -20,15 +20,14 @@ proxy_cached_replaces(const struct proxy_exchange *x, const struct http_field *f
         return x->validating || x->background;
     case HTTP_FIELD_RANGE:
     case HTTP_FIELD_IF_RANGE:
-        return x->background; /* it fetches all of it */
+        return x->background || x->part; /* it fetches all of it; or what is missing */
     default:
         return false;
     }
 }
 
-/* The member said all it had to say; `whole`: and its connection may be used again. */
-static void
-member_done(struct proxy_exchange *x, bool whole)
+void
+proxy_cached_member_done(struct proxy_exchange *x, bool whole)
 {
     x->member_status = x->status;
     x->response_keep = x->response_keep && whole;
@@ -61,7 +60,7 @@ take_304(struct proxy_exchange *x, const struct http_head *response)
     struct cache_entry *fresh =
         cache_entry_freshen(x->stale, &wanted, response, x->request_wall_us, wanted.now_us, &other);
     PROXY_COUNT(x->worker, cache_validated);
-    member_done(x, true);
+    proxy_cached_member_done(x, true);
     x->stored = fresh != NULL;
     if (x->flight)
         cache_flight_whole(&x->flight, fresh ? fresh : x->stale);
@@ -98,7 +97,7 @@ proxy_cached_takes(struct proxy_exchange *x, const struct http_head *response)
     struct cache_request wanted = proxy_cached_request(x, &x->worker->request_head);
     if (!cache_entry_serves_error(x->stale, &wanted, true))
         return false;
-    member_done(x, false);
+    proxy_cached_member_done(x, false);
     if (x->flight)
         cache_flight_fail(&x->flight, x->status);
     answer_stale(x);
@@ -208,7 +207,7 @@ store_get(struct proxy_exchange *x, const struct cache_request *wanted,
     x->filler = cache_fill_begin(store, wanted, response, x->response_framing, x->request_wall_us,
                                  wanted->now_us);
     /* What was asked about is outdated by any full answer; one that is stored takes its place. */
-    if (x->stale && !x->filler && response->status < 500 && response->status != 304 &&
+    if ((x->stale || x->part) && !x->filler && response->status < 500 && response->status != 304 &&
         response->status != 206)
         cache_forget(store, wanted);
     if (x->flight && (!x->filler || !cache_fill_share(x->filler, &x->flight)))
@@ -219,6 +218,8 @@ void
 proxy_cached_response(struct proxy_exchange *x, const struct http_head *response)
 {
     struct proxy_worker *worker = x->worker;
+    if (x->completes)
+        return; /* it is being stored already */
     x->member_status = response->status;
     /* RFC 9111 section 4.4: a success is 2xx or 3xx. */
     bool invalidates = x->unsafe && response->status >= 200 && response->status < 400;

@@ -103,8 +103,7 @@ part_is_over(struct proxy_exchange *x)
 
 /* What is too much to be stored, from behind what was. False: it is lost to this one. */
 static bool
-gather_passing(struct proxy_exchange *x, struct iovec *iov, int *count, size_t room,
-               size_t *bytes)
+gather_passing(struct proxy_exchange *x, struct iovec *iov, int *count, size_t room, size_t *bytes)
 {
     struct proxy_wait *wait = x->wait;
     size_t taken = 0;
@@ -243,8 +242,8 @@ static void
 answer(struct proxy_exchange *x, struct cache_entry *take_entry, bool whole)
 {
     const struct http_head *request = &x->worker->request_head;
-    bool bodiless = cache_entry_not_modified(take_entry, request) ||
-                    cache_entry_status(take_entry) == 204;
+    bool bodiless =
+        cache_entry_not_modified(take_entry, request) || cache_entry_status(take_entry) == 204;
     if (!whole && !bodiless && !cache_flight_follow(x->wait->flight, &x->wait->waiter)) {
         cache_entry_unref(&take_entry); /* it goes by already, or broke off */
         ask_alone(x);

@@ -198,11 +198,29 @@ put_claims(struct writer *w, const struct proxy_exchange *x, const struct http_h
         put(w, fr_view_of(x->client->certificate));
 }
 
+#define RANGE_BYTES_MAX 64 /* "Range: bytes=N-" with its end */
+
+/* Of what is stored the rest is asked for, if it is still the same (RFC 9110 section 13.1.5). */
+static void
+put_rest(struct writer *w, const struct proxy_exchange *x)
+{
+    uint64_t first;
+    struct fr_view etag;
+    if (!x->part || !cache_entry_rest(x->part, &first, &etag))
+        return;
+    PUT(w, "Range: bytes=");
+    w->at = fr_put_u64(w->at, first);
+    PUT(w, "-\r\n");
+    if (etag.len)
+        put_field(w, FR_VIEW("If-Range"), etag);
+}
+
 /* What is stored is asked about (RFC 9111 section 4.3.1). */
 static void
 put_conditions(struct writer *w, const struct proxy_exchange *x)
 {
     struct cache_validators validators;
+    put_rest(w, x);
     if (!x->validating)
         return;
     cache_entry_validators(x->stale, &validators);
@@ -218,7 +236,9 @@ condition_bytes(const struct proxy_exchange *x)
     struct cache_validators validators = {0};
     if (x->validating)
         cache_entry_validators(x->stale, &validators);
-    return validators.etag.len + validators.modified.len;
+    else if (x->part)
+        cache_entry_validators(x->part, &validators);
+    return validators.etag.len + validators.modified.len + RANGE_BYTES_MAX;
 }
 
 static void

@@ -391,6 +391,10 @@ struct proxy_exchange {
     struct cache_entry *entry;      /* that answers */
     bool entry_counted;             /* a reference; else our reader holds it */
     struct cache_entry *stale;      /* that may, once the member was asked */
+    struct cache_entry *part;       /* the beginning, of which the rest is asked for */
+    bool completes;                 /* ... and comes: both go out, rest_total bytes */
+    bool rest_refused;              /* it was something else's: all of it is asked for */
+    uint64_t rest_total;
     size_t part_index, part_offset; /* of the entry's body, next to send */
     uint64_t part_left;             /* of what is sent of it */
 

@@ -110,11 +110,11 @@ begin_response(struct proxy_exchange *x, const struct http_head *response)
         proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
         return false;
     }
-    if (proxy_cached_takes(x, response))
+    if (proxy_rest_takes(x, response) || proxy_cached_takes(x, response))
         return false;
     x->gives_session = proxy_sticky_due(x); /* it answers this client alone: it is not stored */
     proxy_cached_response(x, response);
-    if (proxy_head_response(x, response) != FR_OK) {
+    if ((x->completes ? proxy_rest_head(x) : proxy_head_response(x, response)) != FR_OK) {
         proxy_exchange_out_of_memory(x);
         return false;
     }
@@ -320,6 +320,6 @@ proxy_relay(struct proxy_exchange *x)
         proxy_upstream_want(x->up);
         return; /* comes back here when the client took it */
     }
-    if ((x->head_ready || relay_head(x)) && !proxy_cached_stalls(x))
+    if ((x->head_ready || relay_head(x)) && !proxy_rest_send(x) && !proxy_cached_stalls(x))
         relay_body(x);
 }

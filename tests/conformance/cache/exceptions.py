@@ -22,9 +22,6 @@ EXCEPTIONS = {
     "conditional-lm-fresh-no-lm":
         "RFC 9111 section 4.3.2: without Last-Modified, Date is compared, and it is later than the "
         "client's date. A 304 would say that the client has what it has not.",
-    "partial-store-partial-complete":
-        "parts without a strong validator may not be put together (RFC 9110 section 15.3.7.3), so "
-        "that asking for the rest alone would be a request for nothing.",
     "conditional-etag-vary-headers-mismatch":
         "RFC 9111 section 4.3.1 allows it; a miss of another variant is asked for plainly.",
     "head-410-update": "a HEAD that is about something else takes back what was stored "

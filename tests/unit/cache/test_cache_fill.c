@@ -256,6 +256,145 @@ if_modified_since(void **state)
                               GET("If-None-Match: \"a\"\r\n")));
 }
 
+/* ---- the rest of what is there in part --------------------------------------------------------
+ */
+
+#define PART(fields)                                                                               \
+    "HTTP/1.1 206 Partial Content\r\nCache-Control: max-age=60\r\nETag: \"a\"\r\n" fields "\r\n"
+#define FIRST PART("Content-Range: bytes 0-4/10\r\nContent-Length: 5\r\nX-A: 1\r\nX-B: 1\r\n")
+
+/* The beginning is stored; *out_part is it as a request for all finds it, or NULL. */
+static struct cache_store *
+with_part(const char *first, struct cache_entry **out_part)
+{
+    struct cache_found found;
+    struct cache_store *store = help_store(MEMORY, 1000);
+    assert_true(help_put(store, GET("Range: bytes=0-4\r\n"), first, "01234", NOW));
+    help_request(&req, GET(""));
+    struct cache_request ask = help_ask(&req, NOW);
+    assert_int_equal(cache_lookup(store, &ask, &found), CACHE_MISS);
+    assert_null(found.part); /* it did not ask for it */
+    ask.takes_part = true;
+    assert_int_equal(cache_lookup(store, &ask, &found), CACHE_MISS);
+    assert_int_equal(found.forward, CACHE_FORWARD_PARTIAL);
+    *out_part = found.part;
+    return store;
+}
+
+static struct cache_filler *
+rest(struct cache_entry *part, const char *response)
+{
+    help_request(&req, GET(""));
+    help_response(&res, response);
+    struct cache_request ask = help_ask(&req, NOW);
+    return cache_fill_rest(part, &ask, &res, http_response_framing(&res, HTTP_GET), NOW, NOW);
+}
+
+/* RFC 9111 sections 3.3 and 3.4: the fields of both, the newer ones first, and the bytes of both.
+ */
+static void
+the_rest_completes_it(void **state)
+{
+    (void)state;
+    struct cache_entry *part, *entry;
+    struct cache_store *store = with_part(FIRST, &part);
+    uint64_t first;
+    struct fr_view etag;
+    assert_true(cache_entry_rest(part, &first, &etag));
+    assert_int_equal(first, 5);
+    assert_true(fr_view_is(etag, "\"a\""));
+    const char *last = PART("Content-Range: bytes 5-9/10\r\nContent-Length: 5\r\nX-B: 2\r\n");
+    struct cache_filler *filler = rest(part, last);
+    assert_int_equal(cache_fill_add(&filler, FR_VIEW("567")), FR_OK);
+    cache_fill_drop(&filler); /* it broke off: the part stays, and no more is there */
+    assert_int_equal(help_answer(store, GET(""), NOW), CACHE_MISS);
+    filler = rest(part, last);
+    struct cache_entry *coming = cache_fill_entry(filler);
+    assert_int_equal(cache_entry_body_bytes(coming), 5);
+    assert_int_equal(cache_fill_add(&filler, FR_VIEW("567")), FR_OK);
+    assert_int_equal(cache_fill_add(&filler, FR_VIEW("89")), FR_OK);
+    cache_fill_commit(&filler);
+    assert_int_equal(help_get(store, GET(""), NOW, &entry), CACHE_FRESH);
+    assert_ptr_equal(entry, coming);
+    assert_int_equal(cache_entry_status(entry), 200);
+    struct fr_view head = cache_entry_head(entry);
+    assert_true(fr_view_istarts(head, FR_VIEW("HTTP/1.1 200 OK\r\n")));
+    char text[512];
+    assert_true(fr_view_copy(head, text, sizeof(text)));
+    assert_non_null(strstr(text, "X-A: 1\r\n"));
+    assert_non_null(strstr(text, "X-B: 2\r\n"));
+    assert_null(strstr(text, "X-B: 1\r\n"));
+    assert_null(strstr(text, "Content-Range"));
+    assert_true(help_body_is(store, GET(""), NOW, "0123456789"));
+    assert_int_equal(help_counters(store).entries, 1);
+    cache_entry_unref(&entry);
+    cache_entry_unref(&coming);
+    cache_entry_unref(&part);
+    cache_store_free(&store);
+}
+
+static void
+the_rest_of_something_else_does_not(void **state)
+{
+    (void)state;
+    static const char *const others[] = {
+        PART("Content-Range: bytes 5-9/11\r\nContent-Length: 5\r\n"),
+        PART("Content-Range: bytes 5-9/*\r\nContent-Length: 5\r\n"),
+        PART("Content-Range: bytes 6-9/10\r\nContent-Length: 4\r\n"),
+        PART("Content-Range: bytes 4-9/10\r\nContent-Length: 6\r\n"),
+        PART("Content-Range: bytes 5-8/10\r\nContent-Length: 4\r\n"),
+        PART("Content-Range: bytes 5-9/10\r\nContent-Length: 4\r\n"),
+        PART("Content-Range: bytes 5-9/10\r\nTransfer-Encoding: chunked\r\n"),
+        PART("Content-Range: bytes 5-9/10\r\nContent-Length: 5\r\nCache-Control: no-store\r\n"),
+        PART("Content-Length: 5\r\n"),
+        "HTTP/1.1 206 Partial Content\r\nETag: \"b\"\r\nCache-Control: max-age=60\r\n"
+        "Content-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\n",
+        "HTTP/1.1 206 Partial Content\r\nCache-Control: max-age=60\r\n"
+        "Content-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\n",
+        OK("Content-Range: bytes 5-9/10\r\nContent-Length: 5\r\nETag: \"a\"\r\n"),
+    };
+    struct cache_entry *part;
+    struct cache_store *store = with_part(FIRST, &part);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (rest(part, others[i]))
+            fail_msg("completed by: %s", others[i]);
+    cache_entry_unref(&part);
+    cache_store_free(&store);
+}
+
+static void
+what_may_be_completed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first;
+        bool may;
+    } rows[] = {
+        {FIRST, true},
+        /* weakly tagged, or known by its date alone: nothing can be put to it */
+        {"HTTP/1.1 206 P\r\nCache-Control: max-age=60\r\nETag: W/\"a\"\r\n"
+         "Content-Range: bytes 0-4/10\r\nContent-Length: 5\r\n\r\n",
+         false},
+        {"HTTP/1.1 206 P\r\nCache-Control: max-age=60\r\n"
+         "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+         "Content-Range: bytes 0-4/10\r\nContent-Length: 5\r\n\r\n",
+         false},
+        {"HTTP/1.1 206 P\r\nCache-Control: max-age=60\r\n"
+         "Content-Range: bytes 0-4/10\r\nContent-Length: 5\r\n\r\n",
+         true},
+        /* no beginning; how long it is is not known */
+        {PART("Content-Range: bytes 1-5/10\r\nContent-Length: 5\r\n"), false},
+        {PART("Content-Range: bytes 0-4/*\r\nContent-Length: 5\r\n"), false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct cache_entry *part;
+        struct cache_store *store = with_part(rows[i].first, &part);
+        assert_int_equal(part != NULL, rows[i].may);
+        cache_entry_unref(&part);
+        cache_store_free(&store);
+    }
+}
+
 /* ---- what is too much for the store while others stream along ------------------------------- */
 
 struct stream {
@@ -420,6 +559,9 @@ main(void)
         cmocka_unit_test(incomplete_is_never_seen),
         cmocka_unit_test(too_large),
         cmocka_unit_test(memory_is_out),
+        cmocka_unit_test(the_rest_completes_it),
+        cmocka_unit_test(the_rest_of_something_else_does_not),
+        cmocka_unit_test(what_may_be_completed),
         cmocka_unit_test(what_is_too_much_goes_by),
         cmocka_unit_test(who_is_slow_is_left_behind),
         cmocka_unit_test(what_is_too_much_for_nobody_is_dropped),
