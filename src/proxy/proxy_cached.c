@@ -15,14 +15,22 @@
 
 #include "base/fr_put.h"
 
+int64_t
+proxy_cache_now_us(const struct proxy_worker *worker)
+{
+    return cache_clock_us(worker->cache, loop_wall_us(worker->loop), loop_now_us(worker->loop));
+}
+
 struct cache_request
 proxy_cached_request(const struct proxy_exchange *x, const struct http_head *request)
 {
+    int64_t now_us = proxy_cache_now_us(x->worker);
     return (struct cache_request){
         .head = request,
         .scheme = x->https ? FR_VIEW("https") : FR_VIEW("http"),
         .host = fr_view_make(x->host, x->host_len),
-        .now_us = loop_wall_us(x->worker->loop),
+        .now_us = now_us,
+        .ahead_us = now_us - loop_wall_us(x->worker->loop),
         .serial = x->request_serial,
         .owner = x->cache_owner,
         .policy = &x->policy,
@@ -137,7 +145,7 @@ proxy_cached_refresh(struct proxy_exchange *x, const struct http_head *request, 
     struct proxy_worker *worker = x->worker;
     struct cache_flight *flight = NULL;
     struct cache_validators validators;
-    int64_t now_us = loop_wall_us(worker->loop);
+    int64_t now_us = proxy_cache_now_us(worker);
     if (request->method != HTTP_GET ||
         cache_flight_board(worker->cache, &x->flight_id, now_us, NULL, &flight) != CACHE_BOARD_LEAD)
         return NULL;
