@@ -40,7 +40,7 @@ struct cache_counters {
      * they are the budget, less a rest of a page. */
     uint64_t bytes, index_bytes, head_bytes, body_bytes, slack_bytes, free_bytes;
     uint64_t metadata_bytes; /* a part of these: what objects take besides key, head and body */
-    uint64_t waiting; /* evicted, and not free until readers say so */
+    uint64_t waiting;        /* evicted, and not free until readers say so */
     uint64_t entries, stored, evicted, refused_full, refused_large, refused_tags, refused_purged,
         refused_once;
 };
@@ -52,6 +52,11 @@ void cache_store_counters(const struct cache_store *store, struct cache_counters
 /* Has what is stale for good leave first, when memory is short: looks at so many buckets of the
  * index, round and round. One thread, always the same. */
 void cache_store_age(struct cache_store *store, size_t buckets, int64_t now_us);
+
+/* The clock by which everything here tells how old it is, from that of the day and one that nobody
+ * sets. Where the clock of the day is set back it runs on: nothing becomes younger by that. Any
+ * thread. */
+int64_t cache_clock_us(struct cache_store *store, int64_t wall_us, int64_t steady_us);
 
 /* Look-ups by a reader take no lock and write nothing that other readers touch. What they find is
  * the reader's until it lets go; a reader and all it holds are one thread's.
@@ -92,7 +97,8 @@ struct cache_request {
     const struct http_head *head;
     struct fr_view scheme;       /* "http" */
     struct fr_view host;         /* normalised, port kept */
-    int64_t now_us;              /* wall clock */
+    int64_t now_us;              /* cache_clock_us, as all times here */
+    int64_t ahead_us;            /* ... so far ahead of the clock of the day, which dates are by */
     struct cache_reader *reader; /* who holds what is found; NULL: a counted reference */
     uint64_t serial; /* filling: cache_purge_serial() when the request went out; 0 = it does now */
     uint32_t owner;  /* filling: whose requests these are, below CACHE_OWNERS_MAX */
@@ -193,14 +199,14 @@ struct cache_entry *cache_entry_freshen(struct cache_entry *entry,
                                         int64_t response_us, bool *out_other);
 /* Whether the entry may answer although it is stale, because the member could not be asked
  * (answered: it gave an error of its own). RFC 9111 section 4.2.4, RFC 5861 section 4. */
-bool cache_entry_serves_error(const struct cache_entry *entry, const struct cache_request *request,
+bool cache_entry_serves_error(struct cache_entry *entry, const struct cache_request *request,
                               bool answered);
 bool cache_entry_must_validate(const struct cache_entry *entry); /* else an error: 504 */
 
 /* A response to a request that was a MISS or a VALIDATE. NULL: not storable by RFC 9111 section 3,
  * too large, or no room. A body that only the close ends is not stored: nobody could tell whether
  * it came whole. Exactly one of _commit, _drop, or an _add that says FULL ends a filler.
- * request_time/response_time as in section 4.2.3, wall clock. */
+ * request_time/response_time as in section 4.2.3. */
 struct cache_filler *cache_fill_begin(struct cache_store *store,
                                       const struct cache_request *request,
                                       const struct http_head *response, enum http_framing framing,
@@ -224,7 +230,7 @@ bool cache_fill_share(struct cache_filler *filler, struct cache_flight **flight)
  * leaves it behind. NULL: no. */
 #define CACHE_PASSING_BYTES (1024 * 1024)
 #define CACHE_PASSING_ADD_MAX (256 * 1024) /* that is added between two questions */
-#define CACHE_PASSING_MAX 64 /* at a time; of more, those who follow are cut off */
+#define CACHE_PASSING_MAX 64               /* at a time; of more, those who follow are cut off */
 bool cache_fill_stalls(const struct cache_filler *filler);
 bool
 cache_fill_wanted(const struct cache_filler *filler); /* shared, and somebody waits; NULL: no */

@@ -39,6 +39,7 @@ struct cache_disk {
     struct cache__spots *spots;
     uint64_t bytes;
     uint64_t queue_bytes_max;
+    int64_t starts_us;
     void (*wake)(void *ctx);
     void *wake_ctx;
     /* under the lock */
@@ -89,6 +90,7 @@ cache_disk_new(void *mapped, const struct cache_disk_layout *layout, uint64_t me
     disk->bytes = sizeof(*disk) + CACHE_DISK_QUEUE_MAX * sizeof(*disk->queue) +
                   cache__spots_bytes(capacity) + layout->mapped_bytes;
     disk->queue_bytes_max = memory_bytes / QUEUE_SHARE;
+    disk->starts_us = INT64_MAX;
     fr_lock_init(&disk->lock);
     disk->magic = DISK_MAGIC;
     *out = disk;
@@ -109,6 +111,12 @@ cache_disk_free(struct cache_disk **disk)
     fr_lock_fini(&old->lock);
     fr_free(old->queue);
     fr_free(old);
+}
+
+void
+cache_disk_starts_at(struct cache_disk *disk, int64_t wall_us)
+{
+    disk->starts_us = wall_us;
 }
 
 uint64_t
@@ -445,6 +453,11 @@ found_at_start(struct cache_disk *disk, const struct cache__record *record,
     };
     if (is_gone(disk, place.hash, place.stamp))
         return;
+    if (record->freshness.response_us > disk->starts_us) { /* nor what it replaced */
+        gone_up_to(disk, place.hash, place.stamp);
+        (void)cache__spots_forget(disk->spots, place.hash);
+        return;
+    }
     if (cache__spots_put(disk->spots, &place) == CACHE__SPOT_FULL)
         count(&disk->counters.refused, 1);
     else if (is_gone(disk, place.hash, place.stamp)) /* by now */

@@ -63,6 +63,9 @@ void cache_disk_at_rest(void *mapped); /* all that is written is on the medium *
 /* mapped is zeroed or in the format already, and outlives it. memory_bytes: of the store. */
 FR_MUST_USE enum fr_err cache_disk_new(void *mapped, const struct cache_disk_layout *layout,
                                        uint64_t memory_bytes, struct cache_disk **out);
+/* Before the first scan: what came later than this is forgotten. It came before the clock was set
+ * back, and nobody knows how old it is. */
+void cache_disk_starts_at(struct cache_disk *disk, int64_t wall_us);
 void cache_disk_free(struct cache_disk **disk); /* before the store is freed, after its last use */
 uint64_t cache_disk_bytes(const struct cache_disk *disk); /* memory, the mapped part with it */
 const struct cache_disk_layout *cache_disk_layout_of(const struct cache_disk *disk);

@@ -73,7 +73,7 @@ static void
 head_write(struct cache_entry *entry, char *at, const struct cache__entry_plan *plan)
 {
     const struct http_head *response = plan->response;
-    int64_t response_s = plan->freshness->response_us / FR_US_PER_S;
+    int64_t response_s = (plan->freshness->response_us - plan->ahead_us) / FR_US_PER_S;
     char *start = at;
     int status = response->status;
     const char digits[3] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
@@ -248,6 +248,7 @@ cache__entry_plan(struct cache__entry_plan *plan, struct cache_store *store,
     plan->vary = fr_view_make(room->vary.names, room->vary.len);
     plan->tags = &room->tags;
     plan->owner = request->owner;
+    plan->ahead_us = request->ahead_us;
     plan->serial = request->serial ? request->serial : cache_purge_serial(store);
     if (room->vary.len > 0 &&
         !cache__select_hash(hash_key, plan->vary, request->head, &plan->select))
@@ -404,11 +405,13 @@ cache_entry_must_validate(const struct cache_entry *entry)
 }
 
 bool
-cache_entry_serves_error(const struct cache_entry *entry, const struct cache_request *request,
+cache_entry_serves_error(struct cache_entry *entry, const struct cache_request *request,
                          bool answered)
 {
     struct cache__control asked;
     struct cache__freshness freshness = cache__entry_freshness(entry);
+    if (!cache__purges_apply(cache__store_purges(entry->store), entry, request->now_us, &freshness))
+        return false; /* purged while the member was asked */
     cache__control_read(request->head, &asked);
     return cache__stale_serves(&freshness, &asked, cache__policy(request), request->now_us,
                                answered);

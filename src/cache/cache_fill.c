@@ -145,8 +145,10 @@ join_begin(struct cache_store *store, const struct cache_request *request,
     struct cache_filler *filler = NULL;
     struct cache__merged *merged = NULL;
     struct cache_entry *old = cache__store_find(store, NULL, plan->key, request->head);
-    if (!old || !may_join(old, response, &plan->part_of->piece, length,
-                          cache__store_object_max(store), &join))
+    /* What was purged does not come back as a part of something new. */
+    if (!old || cache__purges_judge(cache__store_purges(store), old) == CACHE__PURGED_HARD ||
+        !may_join(old, response, &plan->part_of->piece, length, cache__store_object_max(store),
+                  &join))
         goto out;
     bool whole = piece_is_whole(&join.piece);
     merged = cache__merge(old, response,
@@ -206,9 +208,10 @@ cache_fill_begin(struct cache_store *store, const struct cache_request *request,
     struct cache__plan_room room;
     struct cache__part_of part_of = {.range = FR_VIEW("")};
     const struct cache_policy *policy = cache__policy(request);
-    if (!cache__may_store(request->head, response, framing, policy, request_us, response_us,
-                          &freshness))
+    if (!cache__may_store(request->head, response, framing, policy, request_us - request->ahead_us,
+                          response_us - request->ahead_us, &freshness))
         return NULL;
+    freshness.response_us = response_us;
     bool length_known = framing != HTTP_BODY_CHUNKED;
     uint64_t length = framing == HTTP_BODY_LENGTH ? response->content_length : 0;
     if (length > cache__store_object_max(store)) {

@@ -353,6 +353,7 @@ struct cache__entry_plan {
     const struct cache__part_of *part_of; /* NULL: it is whole */
     uint32_t owner;
     uint64_t serial;
+    int64_t ahead_us;         /* of the request */
     struct cache__body *body; /* shared with the new entry; NULL: it gets an empty one */
     uint64_t body_bytes;      /* how long that will be; 0: unknown */
 };

@@ -425,6 +425,9 @@ cache__purges_apply(struct cache__purges *self, struct cache_entry *entry, int64
     if (stale == 0)
         return true;
     int64_t age_us = cache__age_us(freshness, freshness->response_us + (int64_t)(stale - 1) * 1000);
+    int64_t now_age_us = cache__age_us(freshness, now_us);
+    if (now_age_us < age_us) /* the clock was set back since: it does not become fresh by that */
+        age_us = now_age_us;
     if (age_us < freshness->lifetime_us)
         freshness->lifetime_us = age_us;
     return true;

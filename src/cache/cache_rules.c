@@ -130,7 +130,7 @@ initial_age_us(const struct http_head *response, int64_t request_us, int64_t res
 int64_t
 cache__age_us(const struct cache__freshness *freshness, int64_t now_us)
 {
-    /* A wall clock can be set back; nothing gets younger by it than it was when it came. */
+    /* Workers' clocks differ by a turn of their loops. */
     int64_t resident_us = now_us > freshness->response_us ? now_us - freshness->response_us : 0;
     return freshness->initial_age_us + resident_us;
 }

@@ -59,6 +59,7 @@ struct cache_store {
     uint64_t refused_tags;
     uint64_t refused_purged;
     uint32_t evict_next;
+    int64_t clock_ahead_us; /* of the clock that nobody sets; INT64_MIN: not asked for yet */
     uint64_t refused_once;
     uint32_t knocks[CACHE__KNOCKS];
     struct cache__shard shards[CACHE__SHARDS];

@@ -22,7 +22,8 @@
 #define ENTRY_BYTES_EXPECTED 2048 /* one bucket for so many bytes of budget */
 #define SPARE_SHARE 64            /* of the budget */
 #define SPARE_BYTES_MAX (16 << 20)
-#define VARIANTS_MAX 16 /* entries of one key; then the oldest leaves */
+#define CLOCK_STEP_US 1000 /* what is read of two clocks differs by less */
+#define VARIANTS_MAX 16    /* entries of one key; then the oldest leaves */
 
 /* An invalidation further than this in the future of a response was made by a clock that has been
  * set back since. */
@@ -69,6 +70,7 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
     store->flights = cache__flights_new();
     store->options = *options;
     store->bucket_count = bucket_count;
+    store->clock_ahead_us = INT64_MIN;
     store->index_bytes = index_bytes;
     store->spare_bytes = memory / SPARE_SHARE;
     if (store->spare_bytes > SPARE_BYTES_MAX)
@@ -229,6 +231,19 @@ cache_store_counters(const struct cache_store *store, struct cache_counters *out
     out->refused_tags = cache__counted(&store->refused_tags);
     out->refused_once = cache__counted(&store->refused_once);
     out->refused_purged = cache__counted(&store->refused_purged);
+}
+
+/* Written when the clock of the day is set ahead, and hardly ever else. */
+int64_t
+cache_clock_us(struct cache_store *store, int64_t wall_us, int64_t steady_us)
+{
+    int64_t now = wall_us - steady_us;
+    int64_t ahead = __atomic_load_n(&store->clock_ahead_us, __ATOMIC_RELAXED);
+    while (ahead == INT64_MIN || now - ahead > CLOCK_STEP_US)
+        if (__atomic_compare_exchange_n(&store->clock_ahead_us, &ahead, now, false,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            ahead = now;
+    return steady_us + ahead;
 }
 
 /* ---- looking up ------------------------------------------------------------------------------ */

@@ -142,8 +142,10 @@ judge_again(const struct cache_entry *entry, const struct cache_request *request
     get.method = HTTP_GET;
     *out = (struct cache__freshness){
         .response_us = response_us, .if_error_s = CACHE__ABSENT, .always_validate = true};
-    if (!cache__may_store(&get, head, HTTP_BODY_LENGTH, policy, request_us, response_us, out))
+    if (!cache__may_store(&get, head, HTTP_BODY_LENGTH, policy, request_us - request->ahead_us,
+                          response_us - request->ahead_us, out))
         return false;
+    out->response_us = response_us;
     if (entry->surrogate && !http_head_find_name(response, FR_VIEW("surrogate-control"))) {
         /* What ruled it is not stored, and was not said anew: it still holds. */
         struct cache__freshness age = *out;

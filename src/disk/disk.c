@@ -44,6 +44,8 @@ disk_open(const struct disk_options *options, struct disk **out, int *out_errno)
         disk_free(&disk);
         return err;
     }
+    if (options->wall_us > 0)
+        cache_disk_starts_at(disk->cache, options->wall_us);
     cache_disk_note_memory(disk->cache, DISK_MEMORY_BYTES);
     cache_disk_on_queued(disk->cache, on_queued, disk);
     disk->write_buf = fr_xalloc(DISK_WRITE_BYTES);

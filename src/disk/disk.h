@@ -41,6 +41,7 @@ struct disk_options {
     uint64_t memory_bytes; /* of the store */
     disk_tell_fn tell;     /* from any of its threads */
     void *ctx;
+    int64_t wall_us; /* now: what seems to have come later is forgotten. 0: nothing is */
 };
 /* Opens or makes the file, at its whole length. Blocks: at start only.
  * FR_ERR_IO: *out_errno. FR_ERR_EXISTS: another process uses it. FR_ERR_RANGE: too small. */

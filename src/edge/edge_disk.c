@@ -54,6 +54,7 @@ edge_disk_open(struct edge *edge)
         .bytes = cache->disk_bytes,
         .memory_bytes = cache->memory_bytes,
         .tell = on_news,
+        .wall_us = loop_wall_us(edge->loop),
     };
     int error = 0;
     if (!cache->disk_path)

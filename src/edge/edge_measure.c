@@ -114,7 +114,7 @@ on_sample(void *ctx)
         edge_report_soon(edge, true);
     edge_purge_poll(edge);
     if (edge->cache != NULL)
-        cache_store_age(edge->cache, EDGE_AGE_BUCKETS, loop_wall_us(edge->loop));
+        cache_store_age(edge->cache, EDGE_AGE_BUCKETS, edge_cache_now_us(edge));
     loop_timer_start(edge->loop, &edge->sample_timer, EDGE_SAMPLE_US, on_sample, edge);
 }
 

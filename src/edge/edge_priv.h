@@ -358,6 +358,7 @@ typedef void (*edge_purged_fn)(void *ctx, const struct cache_purged *purged);
 FR_MUST_USE enum fr_err edge_purge(struct edge *edge, const struct cache_purge *purge,
                                    edge_purged_fn fn, void *ctx);
 bool edge_purge_kind(struct fr_view text, enum cache_purge_kind *out); /* "url", "tag", … */
+int64_t edge_cache_now_us(const struct edge *edge); /* cache_clock_us */
 void edge_purge_poll(struct edge *edge); /* workers may have purged */
 void edge_purge_stop(struct edge *edge);
 

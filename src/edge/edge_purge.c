@@ -21,6 +21,12 @@ struct waiting {
     void *ctx;
 };
 
+int64_t
+edge_cache_now_us(const struct edge *edge)
+{
+    return cache_clock_us(edge->cache, loop_wall_us(edge->loop), loop_now_us(edge->loop));
+}
+
 static void
 answer_swept(struct edge *edge)
 {
@@ -50,7 +56,7 @@ static void
 on_sweep(void *ctx)
 {
     struct edge *edge = ctx;
-    bool done = cache_purge_sweep(edge->cache, SWEEP_BUCKETS, loop_wall_us(edge->loop));
+    bool done = cache_purge_sweep(edge->cache, SWEEP_BUCKETS, edge_cache_now_us(edge));
     answer_swept(edge);
     if (!done)
         loop_timer_start(edge->loop, &edge->purge_timer, FR_US_PER_MS, on_sweep, edge);
@@ -70,7 +76,7 @@ edge_purge(struct edge *edge, const struct cache_purge *purge, edge_purged_fn fn
     uint64_t serial = 0;
     if (edge->cache == NULL)
         return FR_ERR_STATE;
-    enum fr_err err = cache_purge(edge->cache, purge, loop_wall_us(edge->loop), &serial);
+    enum fr_err err = cache_purge(edge->cache, purge, edge_cache_now_us(edge), &serial);
     if (err != FR_OK)
         return err;
     fr_log(FR_LOG_INFO, "edge", "cache purged", FR_S("by", kinds[purge->kind]),

@@ -18,14 +18,22 @@
 
 #include "base/fr_put.h"
 
+int64_t
+proxy_cache_now_us(const struct proxy_worker *worker)
+{
+    return cache_clock_us(worker->cache, loop_wall_us(worker->loop), loop_now_us(worker->loop));
+}
+
 struct cache_request
 proxy_cached_request(const struct proxy_exchange *x, const struct http_head *request)
 {
+    int64_t now_us = proxy_cache_now_us(x->worker);
     return (struct cache_request){
         .head = request,
         .scheme = x->https ? FR_VIEW("https") : FR_VIEW("http"),
         .host = fr_view_make(x->host, x->host_len),
-        .now_us = loop_wall_us(x->worker->loop),
+        .now_us = now_us,
+        .ahead_us = now_us - loop_wall_us(x->worker->loop),
         .serial = x->request_serial,
         .owner = x->cache_owner,
         .policy = &x->policy,
@@ -181,7 +189,7 @@ refresh_begin(struct proxy_exchange *x, struct cache_flight *take_flight, struct
     fetch->flight = take_flight;
     fetch->stale = cache_entry_hold(worker->cache_reader, x->entry);
     fetch->forward = CACHE_FORWARD_STALE;
-    fetch->storing = keep_head(fetch, raw, loop_wall_us(worker->loop));
+    fetch->storing = keep_head(fetch, raw, proxy_cache_now_us(worker));
     cache_entry_validators(fetch->stale, &validators);
     fetch->validating = fetch->storing && (validators.etag.len > 0 || validators.modified.len > 0);
     return fetch;
@@ -196,7 +204,7 @@ proxy_cached_refresh(struct proxy_exchange *x, const struct http_head *request, 
     bool bounded = is_laddered(x);
     if (request->method != HTTP_GET || (bounded && !refresh_enter(x)))
         return NULL;
-    if (cache_flight_board(worker->cache, &x->flight_id, loop_wall_us(worker->loop), NULL,
+    if (cache_flight_board(worker->cache, &x->flight_id, proxy_cache_now_us(worker), NULL,
                            &flight) == CACHE_BOARD_LEAD)
         fetch = refresh_begin(x, flight, raw);
     x->refreshed = fetch != NULL;

@@ -34,6 +34,8 @@ enum proxy_cached proxy_cached_look_up(struct proxy_exchange *x, const struct ht
  * the cluster's ladder has enough such fetches under way. */
 struct proxy_exchange *proxy_cached_refresh(struct proxy_exchange *x,
                                             const struct http_head *request, struct fr_view raw);
+struct proxy_worker;
+int64_t proxy_cache_now_us(const struct proxy_worker *worker); /* cache_clock_us */
 struct cache_request proxy_cached_request(const struct proxy_exchange *x,
                                           const struct http_head *request);
 /* The request's head again, from the copy of its bytes, in worker->request_head. False: there is

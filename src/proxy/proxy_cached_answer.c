@@ -65,7 +65,7 @@ put_status(const struct proxy_exchange *x, char *at)
     if (x->forwarded || !x->entry)
         return put_forwarded(x, at);
     at = FR_PUT(at, "; hit; ttl=");
-    at = put_signed(at, cache_entry_left_s(x->entry, loop_wall_us(x->worker->loop)));
+    at = put_signed(at, cache_entry_left_s(x->entry, proxy_cache_now_us(x->worker)));
     if (x->laddered && x->refreshed)
         return FR_PUT(at, "; detail=ladder-refresh");
     if (x->laddered)
@@ -138,7 +138,7 @@ static enum fr_err
 print_own_fields(const struct proxy_exchange *x, const struct cache_selection *what,
                  struct fr_buf *out)
 {
-    int64_t age_s = cache_entry_age_s(x->entry, loop_wall_us(x->worker->loop));
+    int64_t age_s = cache_entry_age_s(x->entry, proxy_cache_now_us(x->worker));
     enum fr_err err = fr_buf_reserve(out, OWN_FIELDS_BYTES + x->worker->via.len);
     if (err)
         return err;
@@ -289,7 +289,7 @@ proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request)
     struct cache_selection what;
     int count = 0;
     size_t head_bytes = 0;
-    if (!cache_entry_select(x->entry, request, loop_wall_us(x->worker->loop), &what)) {
+    if (!cache_entry_select(x->entry, request, proxy_cache_now_us(x->worker), &what)) {
         proxy_exchange_fail(x, 500, "the cache holds another part of it");
         return;
     }

@@ -225,7 +225,7 @@ proxy_cached_response(struct proxy_exchange *x, const struct http_head *response
     bool invalidates = x->unsafe && response->status >= 200 && response->status < 400;
     if ((!x->storing && !invalidates) || !proxy_cached_parse_again(x)) {
         if (x->flight) /* it was to be stored, and is for one client alone after all */
-            cache_flight_alone(worker->cache, &x->flight, false, loop_wall_us(worker->loop));
+            cache_flight_alone(worker->cache, &x->flight, false, proxy_cache_now_us(worker));
         return;
     }
     struct cache_request wanted = proxy_cached_request(x, &worker->request_head);

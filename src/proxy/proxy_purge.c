@@ -49,7 +49,7 @@ purge_tags(struct proxy_exchange *x, struct fr_view value, char separator, bool 
             continue;
         count++;
         enum fr_err one =
-            cache_purge(x->worker->cache, &purge, loop_wall_us(x->worker->loop), &serial);
+            cache_purge(x->worker->cache, &purge, proxy_cache_now_us(x->worker), &serial);
         if (*err == FR_OK)
             *err = one;
     }
@@ -72,7 +72,7 @@ purge_target(struct proxy_exchange *x, const struct http_head *request, bool sof
         purge.text.len--;
     }
     if (err == FR_OK)
-        err = cache_purge(x->worker->cache, &purge, loop_wall_us(x->worker->loop), &serial);
+        err = cache_purge(x->worker->cache, &purge, proxy_cache_now_us(x->worker), &serial);
     fr_buf_fini(&url);
     return err;
 }

@@ -168,8 +168,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cache_store *store = NULL;
     struct fr_view rest = fr_view_make((const char *)data, size), parts[2], value;
     char range[LINE_BYTES_MAX];
-    if (size == 0 || size > LINE_BYTES_MAX || !fr_view_split(&rest, '\n', &parts[0]) ||
-        !fr_view_split(&rest, '\n', &parts[1]) || !fr_view_split(&rest, '\n', &value) ||
+    if (size == 0 || size > LINE_BYTES_MAX || memchr(data, '\0', size) ||
+        !fr_view_split(&rest, '\n', &parts[0]) || !fr_view_split(&rest, '\n', &parts[1]) ||
+        !fr_view_split(&rest, '\n', &value) ||
         !fr_view_copy(fr_view_trim(value), range, sizeof(range)) || strlen(range) == 0)
         range[0] = '\0';
     if (!rest.ptr || cache_store_new(&options, &store) != FR_OK)

@@ -57,14 +57,20 @@ help_ask(const struct http_head *head, int64_t now_us)
 }
 
 static inline struct cache_store *
-help_store(uint64_t memory_bytes, uint64_t object_bytes_max)
+help_store_with(uint64_t memory_bytes, uint64_t object_bytes_max, struct cache_disk *disk)
 {
-    struct cache_options options = {memory_bytes, object_bytes_max};
+    struct cache_options options = {memory_bytes, object_bytes_max, disk};
     struct cache_store *store = NULL;
     assert_int_equal(cache_store_new(&options, &store), FR_OK);
     /* The same key in every run: which tags share a slot is no matter of luck. */
     *(struct fr_hash_key *)(uintptr_t)cache__store_hash_key(store) = (struct fr_hash_key){1, 2};
     return store;
+}
+
+static inline struct cache_store *
+help_store(uint64_t memory_bytes, uint64_t object_bytes_max)
+{
+    return help_store_with(memory_bytes, object_bytes_max, NULL);
 }
 
 /* True when the response was stored, asked for and received at now_us. */

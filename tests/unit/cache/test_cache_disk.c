@@ -315,6 +315,32 @@ forgotten_prefixes_take_all_before_them(void **state)
 }
 
 /* Nothing is known of what is on disk before it was looked through. */
+/* The clock was set back before the restart: what seems to come from the future is of no known age,
+ * and what it replaced stays replaced. */
+static void
+what_came_later_than_now_is_forgotten(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH(""), "older", NOW));
+    assert_true(help_put(help.store, GET("X: 1\r\n"), FRESH(""), "newer", NOW + 50 * S));
+    assert_true(
+        help_put(help.store, "GET /y HTTP/1.1\r\nHost: a\r\n\r\n", FRESH(""), "other", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    help_disk_end(&help);
+    help_disk_begin(&help);
+    cache_disk_starts_at(help.disk, NOW + 10 * S);
+    (void)help_scan(&help, 0, 1);
+    assert_false(help_find(&help, GET(""), &place));
+    assert_true(help_find(&help, "GET /y HTTP/1.1\r\nHost: a\r\n\r\n", &place));
+    restart(&help); /* nor is it when the clock has come so far */
+    assert_false(help_find(&help, GET(""), &place));
+    help_disk_free(&help);
+}
+
 static void
 nothing_is_found_before_it_is_ready(void **state)
 {
@@ -414,6 +440,7 @@ main(void)
         cmocka_unit_test(purged_stays_purged),
         cmocka_unit_test(softly_purged_is_as_old_as_its_purge),
         cmocka_unit_test(forgotten_prefixes_take_all_before_them),
+        cmocka_unit_test(what_came_later_than_now_is_forgotten),
         cmocka_unit_test(nothing_is_found_before_it_is_ready),
         cmocka_unit_test(a_sweep_keeps_what_is_asked_for),
         cmocka_unit_test(marks_that_make_no_sense_are_anothers),

@@ -232,6 +232,60 @@ softly(void **state)
 }
 
 /* Asked for before the purge, there after it: old news, whichever way it was purged. */
+/* It does not become fresh by a clock that is set back, and no older than it was. */
+static void
+softly_and_the_clock_is_set_back(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    put(store, "/x", TAGGED("Surrogate-Key: a\r\n"));
+    (void)purge(store, CACHE_PURGE_TAG, "a", true);
+    assert_int_equal(help_answer(store, GET(""), NOW + 30 * S), CACHE_MISS);
+    assert_int_equal(help_answer(store, GET(""), NOW + 20 * S), CACHE_MISS);
+    assert_int_equal(help_answer(store, GET("Cache-Control: max-stale=5\r\n"), NOW + 20 * S),
+                     CACHE_STALE_ALLOWED);
+    assert_int_equal(help_answer(store, GET(""), NOW + 40 * S), CACHE_MISS);
+    cache_store_free(&store);
+}
+
+#define PART(first, last)                                                                          \
+    "HTTP/1.1 206 X\r\nCache-Control: max-age=60\r\nETag: \"v\"\r\nContent-Length: 5\r\n"          \
+    "Content-Range: bytes " first "-" last "/20\r\n\r\n"
+
+/* A newer part with the same tag does not bring the older one back. */
+static void
+parts_are_not_joined_to_what_was_purged(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    assert_true(help_put(store, GET("Range: bytes=0-4\r\n"), PART("0", "4"), "wrong", NOW));
+    (void)purge(store, CACHE_PURGE_URL, "//a/x", false);
+    assert_true(help_put(store, GET("Range: bytes=5-9\r\n"), PART("5", "9"), "right", NOW));
+    assert_int_equal(help_answer(store, GET("Range: bytes=5-9\r\n"), NOW), CACHE_FRESH);
+    assert_int_equal(help_answer(store, GET("Range: bytes=0-4\r\n"), NOW), CACHE_MISS);
+    assert_int_equal(help_answer(store, GET("Range: bytes=0-9\r\n"), NOW), CACHE_MISS);
+    cache_store_free(&store);
+}
+
+/* A member that cannot be asked does not bring back what was purged meanwhile. */
+static void
+no_error_brings_it_back(void **state)
+{
+    (void)state;
+    struct http_head request;
+    struct cache_found found;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    put(store, "/x", TAGGED("ETag: \"1\"\r\n"));
+    help_request(&request, GET(""));
+    struct cache_request ask = help_ask(&request, NOW + 61 * S);
+    assert_int_equal(cache_lookup(store, &ask, &found), CACHE_VALIDATE);
+    assert_true(cache_entry_serves_error(found.entry, &ask, false));
+    (void)purge(store, CACHE_PURGE_URL, "//a/x", false);
+    assert_false(cache_entry_serves_error(found.entry, &ask, false));
+    cache_entry_unref(&found.entry);
+    cache_store_free(&store);
+}
+
 static void
 on_its_way(void **state)
 {
@@ -370,6 +424,9 @@ main(void)
         cmocka_unit_test(by_prefix),
         cmocka_unit_test(of_all),
         cmocka_unit_test(softly),
+        cmocka_unit_test(softly_and_the_clock_is_set_back),
+        cmocka_unit_test(parts_are_not_joined_to_what_was_purged),
+        cmocka_unit_test(no_error_brings_it_back),
         cmocka_unit_test(on_its_way),
         cmocka_unit_test(on_its_way_for_long),
         cmocka_unit_test(more_than_can_be_kept),

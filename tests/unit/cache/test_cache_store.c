@@ -436,6 +436,45 @@ epochs_wrap(void **state)
 }
 
 static void
+the_clock_runs_on_when_it_is_set_back(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    assert_int_equal(cache_clock_us(store, NOW, 5 * S), NOW);
+    assert_int_equal(cache_clock_us(store, NOW + S, 6 * S), NOW + S);
+    assert_int_equal(cache_clock_us(store, NOW - 3600 * S, 7 * S), NOW + 2 * S); /* set back */
+    assert_int_equal(cache_clock_us(store, NOW - 3600 * S, 7 * S), NOW + 2 * S);
+    assert_int_equal(cache_clock_us(store, NOW + 60 * S, 8 * S), NOW + 60 * S); /* and ahead */
+    assert_int_equal(cache_clock_us(store, NOW, 9 * S), NOW + 61 * S);
+    cache_store_free(&store);
+}
+
+/* Dates are by the clock of the day; ages by the other one. */
+static void
+dates_are_by_the_clock_of_the_day(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    struct http_head request, response;
+    struct cache_entry *entry;
+    int64_t ahead_us = 3600 * S;
+    help_request(&request, GET(""));
+    help_response(&response, OK("Date: " NOW_TEXT "\r\nExpires: Sun, 06 Nov 1994 08:50:37 GMT\r\n"
+                                "Content-Length: 0\r\n"));
+    struct cache_request ask = help_ask(&request, NOW + ahead_us);
+    ask.ahead_us = ahead_us;
+    struct cache_filler *filler =
+        cache_fill_begin(store, &ask, &response, HTTP_BODY_LENGTH, ask.now_us, ask.now_us);
+    assert_non_null(filler);
+    cache_fill_commit(&filler);
+    assert_int_equal(help_get(store, GET(""), ask.now_us + 59 * S, &entry), CACHE_FRESH);
+    assert_int_equal(cache_entry_age_s(entry, ask.now_us + 59 * S), 59);
+    cache_entry_unref(&entry);
+    assert_int_equal(help_answer(store, GET(""), ask.now_us + 61 * S), CACHE_MISS);
+    cache_store_free(&store);
+}
+
+static void
 budget_too_small(void **state)
 {
     (void)state;
@@ -468,6 +507,8 @@ main(void)
         cmocka_unit_test(readers_keep_what_they_hold),
         cmocka_unit_test(metadata_of_an_object),
         cmocka_unit_test(epochs_wrap),
+        cmocka_unit_test(the_clock_runs_on_when_it_is_set_back),
+        cmocka_unit_test(dates_are_by_the_clock_of_the_day),
         cmocka_unit_test(budget_too_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
