@@ -40,7 +40,7 @@ struct cache_counters {
      * they are the budget, less a rest of a page. */
     uint64_t bytes, index_bytes, head_bytes, body_bytes, slack_bytes, free_bytes;
     uint64_t metadata_bytes; /* a part of these: what objects take besides key, head and body */
-    uint64_t waiting; /* evicted, and not free until readers say so */
+    uint64_t waiting;        /* evicted, and not free until readers say so */
     uint64_t entries, stored, evicted, refused_full, refused_large, refused_tags, refused_purged,
         refused_once;
 };
@@ -99,6 +99,7 @@ struct cache_request {
     const struct cache_policy *policy; /* NULL: the default */
     int64_t stale_max_us; /* serve a stale response up to this far past freshness without asking
                              (the edge is relieving itself); 0 = never */
+    bool near_only;       /* what has its body on disk is as if it was not there */
 };
 
 enum cache_answer {
@@ -148,6 +149,8 @@ int cache_entry_status(const struct cache_entry *entry);
 uint64_t cache_entry_body_bytes(const struct cache_entry *entry);
 /* Part `index` of the body (immutable memory, valid while referenced); false past the end. */
 bool cache_entry_body(const struct cache_entry *entry, size_t index, struct fr_view *out);
+/* Its body is on disk, and read from there piece by piece (cache_disk.h): it has no parts here. */
+bool cache_entry_is_far(const struct cache_entry *entry);
 int64_t cache_entry_age_s(const struct cache_entry *entry, int64_t now_us);  /* RFC 9111 4.2.3 */
 int64_t cache_entry_left_s(const struct cache_entry *entry, int64_t now_us); /* < 0: stale */
 
@@ -210,7 +213,7 @@ bool cache_fill_share(struct cache_filler *filler, struct cache_flight **flight)
  * leaves it behind. NULL: no. */
 #define CACHE_PASSING_BYTES (1024 * 1024)
 #define CACHE_PASSING_ADD_MAX (256 * 1024) /* that is added between two questions */
-#define CACHE_PASSING_MAX 64 /* at a time; of more, those who follow are cut off */
+#define CACHE_PASSING_MAX 64               /* at a time; of more, those who follow are cut off */
 bool cache_fill_stalls(const struct cache_filler *filler);
 bool
 cache_fill_wanted(const struct cache_filler *filler); /* shared, and somebody waits; NULL: no */

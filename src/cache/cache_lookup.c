@@ -73,10 +73,13 @@ cache_lookup(struct cache_store *store, const struct cache_request *request,
     if (request->reader)
         cache__reader_pass(request->reader);
     struct cache_entry *entry = cache__store_find(store, request->reader, &key, head);
+    bool unwanted = entry && request->near_only && entry->body->far;
+    if (unwanted)
+        cache_entry_let_go(request->reader, &entry);
     answer = asked.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_MISS;
     out->flight.key = key.hash;
     if (!entry) {
-        out->absent = true;
+        out->absent = !unwanted;
         out->forward = miss_of(store, request->reader, &key, head, &out->flight.select);
         return answer;
     }
