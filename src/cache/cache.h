@@ -105,7 +105,8 @@ struct cache_request {
     const struct cache_policy *policy; /* NULL: the default */
     int64_t stale_max_us; /* serve a stale response up to this far past freshness without asking
                              (the edge is relieving itself); 0 = never */
-    bool takes_part; /* looking up: the beginning of it is of use, too: found->part */
+    bool takes_part; /* looking up: the beginning of it is of use, too: found->part, in memory */
+    bool near_only;  /* what has its body on disk is as if it was not there */
 };
 
 enum cache_answer {
@@ -157,6 +158,8 @@ int cache_entry_status(const struct cache_entry *entry);
 uint64_t cache_entry_body_bytes(const struct cache_entry *entry);
 /* Part `index` of the body (immutable memory, valid while referenced); false past the end. */
 bool cache_entry_body(const struct cache_entry *entry, size_t index, struct fr_view *out);
+/* Its body is on disk, and read from there piece by piece (cache_disk.h): it has no parts here. */
+bool cache_entry_is_far(const struct cache_entry *entry);
 int64_t cache_entry_age_s(const struct cache_entry *entry, int64_t now_us);  /* RFC 9111 4.2.3 */
 int64_t cache_entry_left_s(const struct cache_entry *entry, int64_t now_us); /* < 0: stale */
 

@@ -8,6 +8,7 @@
  *             the same piece: what is small is one piece. Further parts are noted in tables.
  *
  *     [body | first part ....]  -> [table: part part part ...] -> [table: ...]
+ *     [body | where on disk]       a far one: it has a length, and no bytes here
  */
 #include "cache/cache_priv.h"
 
@@ -39,7 +40,7 @@ first_data(const struct cache__body *body)
 static size_t
 first_cap(const struct cache__body *body)
 {
-    return body->piece_bytes - sizeof(*body);
+    return body->far ? 0 : body->piece_bytes - sizeof(*body);
 }
 
 /* It is filled before all others. */
@@ -60,7 +61,21 @@ cache__body_new(struct cache_store *store, uint32_t owner, uint64_t bytes)
         first = max;
     struct cache__body *body = cache__store_alloc(store, first, owner, CACHE__KIND_BODY);
     if (body)
-        *body = (struct cache__body){.refs = 1, .piece_bytes = (uint32_t)first};
+        *body = (struct cache__body){.refs = 1, .piece_bytes = first & INT32_MAX};
+    return body;
+}
+
+struct cache__body *
+cache__body_new_far(struct cache_store *store, uint32_t owner, uint64_t bytes,
+                    const struct cache__far *far)
+{
+    size_t piece = sizeof(struct cache__body) + sizeof(*far);
+    struct cache__body *body = cache__store_alloc(store, piece, owner, CACHE__KIND_BODY);
+    if (!body)
+        return NULL;
+    *body =
+        (struct cache__body){.refs = 1, .piece_bytes = piece & INT32_MAX, .far = 1, .bytes = bytes};
+    memcpy(body + 1, far, sizeof(*far));
     return body;
 }
 
@@ -302,7 +317,7 @@ bool
 cache__body_part(const struct cache__body *body, size_t index, struct fr_view *out)
 {
     struct cache__part part;
-    if (!part_get(body, index, &part))
+    if (body->far || !part_get(body, index, &part))
         return false;
     *out = fr_view_make(part.data, part.len);
     return true;

@@ -28,6 +28,7 @@
 #define INDEX_SHARE 6            /* of memory, at most */
 #define FILE_BYTES_EXPECTED 1024 /* of the file, for one response */
 #define QUEUE_SHARE 8
+#define WINDOWS_MIN 8
 #define HOT_HITS 8 /* in memory: what must not leave the disk for what was asked for once */
 #define PENDING 16384
 
@@ -40,6 +41,7 @@ struct cache_disk {
     uint64_t bytes;
     uint64_t queue_bytes_max;
     int64_t starts_us;
+    uint64_t windows_max;
     void (*wake)(void *ctx);
     void *wake_ctx;
     /* under the lock */
@@ -50,6 +52,7 @@ struct cache_disk {
     bool closed;
     /* shared, atomic */
     bool ready;
+    uint64_t windows;
     struct cache_disk_counters counters;
     uint16_t pending[PENDING]; /* stamped, and neither written nor given up: by hash */
 };
@@ -91,6 +94,10 @@ cache_disk_new(void *mapped, const struct cache_disk_layout *layout, uint64_t me
                   cache__spots_bytes(capacity) + layout->mapped_bytes;
     disk->queue_bytes_max = memory_bytes / QUEUE_SHARE;
     disk->starts_us = INT64_MAX;
+    disk->windows_max = memory_bytes / CACHE_DISK_WINDOWS_SHARE /
+                        (CACHE_DISK_WINDOW_PIECES * (uint64_t)CACHE_DISK_PIECE_BYTES);
+    if (disk->windows_max < WINDOWS_MIN)
+        disk->windows_max = WINDOWS_MIN;
     fr_lock_init(&disk->lock);
     disk->magic = DISK_MAGIC;
     *out = disk;
@@ -143,6 +150,27 @@ cache__disk_map_of(const struct cache_disk *disk)
     return &disk->map;
 }
 
+struct cache__spots *
+cache__disk_spots(const struct cache_disk *disk)
+{
+    return disk->spots;
+}
+
+bool
+cache__disk_window_take(struct cache_disk *disk)
+{
+    if (__atomic_add_fetch(&disk->windows, 1, __ATOMIC_RELAXED) <= disk->windows_max)
+        return true;
+    cache__disk_window_give(disk);
+    return false;
+}
+
+void
+cache__disk_window_give(struct cache_disk *disk)
+{
+    __atomic_sub_fetch(&disk->windows, 1, __ATOMIC_RELAXED);
+}
+
 void
 cache_disk_read_counters(const struct cache_disk *disk, struct cache_disk_counters *out)
 {
@@ -176,6 +204,18 @@ void
 cache_disk_count_kept(struct cache_disk *disk)
 {
     count(&disk->counters.kept, 1);
+}
+
+void
+cache_disk_count_streamed(struct cache_disk *disk)
+{
+    count(&disk->counters.streamed, 1);
+}
+
+void
+cache_disk_count_cut(struct cache_disk *disk)
+{
+    count(&disk->counters.cut, 1);
 }
 
 /* ---- what was taken back --------------------------------------------------------------------- */
@@ -559,13 +599,23 @@ remake_entry(struct cache_store *store, const struct cache__record *record, uint
     memcpy(remake->room.key.text, record->key.ptr, record->key.len);
     remake->room.tags.count = record->tag_count;
     memcpy(remake->room.tags.tags, record->tags, record->tag_count * sizeof(uint32_t));
+    bool far = record->body_bytes > CACHE_DISK_WHOLE_BYTES_MAX;
+    uint32_t owner_hash = cache__owner_of(record->hash);
+    if (far) {
+        const struct cache__far where = {.hash = record->hash, .stamp = record->stamp};
+        plan.body = cache__body_new_far(store, owner_hash, record->body_bytes, &where);
+        if (!plan.body)
+            return NULL;
+    }
     struct cache_entry *entry = cache__entry_make(store, &plan);
+    cache__body_unref(store, plan.body); /* the entry has its own; NULL is allowed */
     if (!entry)
         return NULL;
     entry->stale = record->stale;
+    if (far)
+        return entry;
     cache__filling_init(filling, entry->body);
-    if (cache__body_reserve(store, cache__owner_of(record->hash), entry->body, filling,
-                            record->body_bytes))
+    if (cache__body_reserve(store, owner_hash, entry->body, filling, record->body_bytes))
         return entry;
     cache__entry_free(entry);
     return NULL;
@@ -603,7 +653,7 @@ cache_disk_load_begin(struct cache_store *store, struct cache_disk *disk,
     }
     loading->disk = disk;
     loading->place = *place;
-    loading->left = record.body_bytes;
+    loading->left = cache_entry_is_far(loading->entry) ? 0 : record.body_bytes;
     *out = loading;
     return load_next(loading, out_bytes);
 }

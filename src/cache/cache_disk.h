@@ -31,6 +31,12 @@
 #define CACHE_DISK_SEGMENT_HEAD_BYTES 64
 #define CACHE_DISK_BOOT_BYTES 40
 #define CACHE_DISK_QUEUE_MAX 4096 /* responses that wait to be written */
+/* A longer body is not taken into memory when it is found: it is sent from disk, piece by piece,
+ * and whoever it is sent to holds so many pieces at a time. All of them hold such a part of the
+ * memory at most; beyond it what is on disk is as if it was not. */
+#define CACHE_DISK_WHOLE_BYTES_MAX (256 * 1024)
+#define CACHE_DISK_WINDOW_PIECES 2
+#define CACHE_DISK_WINDOWS_SHARE 4
 
 struct cache_disk; /* one a file */
 
@@ -81,6 +87,8 @@ struct cache_disk_counters {
     uint64_t purged;                       /* found on disk, and purged meanwhile */
     uint64_t no_room;                      /* found on disk, and memory had no room */
     uint64_t late;                         /* found on disk, and not there in time */
+    uint64_t streamed;                     /* bodies sent from disk */
+    uint64_t cut;                          /* ... of which a piece was wanting */
     uint64_t bad;                          /* a check failed */
     uint64_t errors;                       /* the system's, reading or writing */
     uint64_t queued;
@@ -91,6 +99,8 @@ void cache_disk_count_error(struct cache_disk *disk);
 void cache_disk_count_late(struct cache_disk *disk);
 void cache_disk_count_no_room(struct cache_disk *disk);
 void cache_disk_count_kept(struct cache_disk *disk);
+void cache_disk_count_streamed(struct cache_disk *disk);
+void cache_disk_count_cut(struct cache_disk *disk);
 
 /* ---- looking up ------------------------------------------------------------------------------ */
 
@@ -128,6 +138,29 @@ enum cache_disk_step cache_disk_load_add(struct cache_disk_loading *loading, str
 /* True: it is in memory now, for everybody. False: it is purged, or replaced meanwhile. Frees. */
 bool cache_disk_load_end(struct cache_disk_loading **loading);
 void cache_disk_load_drop(struct cache_disk_loading **loading);
+
+/* A body that is sent from disk: of an entry that is far (cache_entry_is_far), which the caller
+ * holds until the end. Any thread. */
+
+/* False: it is not there any more, or too many are being sent. Else _close ends it. */
+bool cache_disk_body_open(struct cache_disk *disk, const struct cache_entry *entry,
+                          struct cache_disk_place *out);
+void cache_disk_body_close(struct cache_disk *disk);
+/* Of the store's memory, for one piece without its check. NULL: it has no room. */
+char *cache_disk_room_take(const struct cache_entry *entry);
+void cache_disk_room_give(const struct cache_entry *entry, char *room); /* NULL is allowed */
+/* Piece `number`, from 0: where in the file, and what it takes there without its check. */
+uint64_t cache_disk_piece_at(const struct cache_disk *disk, const struct cache_entry *entry,
+                             const struct cache_disk_place *place, uint64_t number,
+                             size_t *out_bytes);
+bool cache_disk_piece_right(const struct cache_disk *disk, const struct cache_disk_place *place,
+                            uint64_t number, struct fr_view padded, uint64_t check);
+/* What was read at *place is not it. True: it is somewhere else by now, and *place tells. */
+bool cache_disk_body_again(struct cache_disk *disk, const struct cache_entry *entry,
+                           struct cache_disk_place *place);
+/* It cannot be read: nobody finds it any more, in memory neither. */
+void cache_disk_body_lost(struct cache_disk *disk, struct cache_entry *entry,
+                          const struct cache_disk_place *place, bool bad);
 
 /* ---- writing: one thread, always the same ---------------------------------------------------- */
 

@@ -79,6 +79,9 @@ size_t cache__spots_forget(struct cache__spots *spots, struct fr_hash128 hash);
 bool cache__spots_find(struct cache__spots *spots, const struct fr_hash_key *hash_key,
                        struct fr_hash128 hash, const struct http_head *request,
                        uint64_t serial_least, struct cache_disk_place *out);
+/* The one with this stamp, wherever it is by now; visits it. */
+bool cache__spots_locate(struct cache__spots *spots, struct fr_hash128 hash, uint64_t stamp,
+                         struct cache_disk_place *out);
 bool cache__spots_has(struct cache__spots *spots, const struct cache_disk_place *place);
 bool cache__spots_visit(struct cache__spots *spots, const struct cache_disk_place *place);
 bool cache__spots_drop(struct cache__spots *spots, const struct cache_disk_place *place);
@@ -119,6 +122,14 @@ bool cache__record_read(const struct fr_hash_key *hash_key, struct fr_view bytes
  */
 
 const struct cache__disk_map *cache__disk_map_of(const struct cache_disk *disk);
+struct cache__spots *cache__disk_spots(const struct cache_disk *disk);
+/* False: as many as there may be. */
+bool cache__disk_window_take(struct cache_disk *disk);
+void cache__disk_window_give(struct cache_disk *disk);
+/* ---- bodies that stay on disk (cache_disk_body.c) ----------------------------------------------
+ */
+/* Whether the body of a far entry is still there. */
+bool cache__disk_body_there(struct cache_disk *disk, const struct cache_entry *entry);
 /* Under the shard's lock, when an entry is about to be found in memory: older ones on disk are not
  * any more. Followed by _stored. */
 uint64_t cache__disk_stamp(struct cache_disk *disk, const struct cache_entry *entry,

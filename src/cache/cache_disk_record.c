@@ -327,6 +327,25 @@ cache_disk_piece_good(const struct cache_disk *disk, uint64_t stamp, uint64_t pi
 }
 
 bool
+cache_disk_piece_right(const struct cache_disk *disk, const struct cache_disk_place *place,
+                       uint64_t number, struct fr_view padded, uint64_t check)
+{
+    return check == check_of(cache__disk_map_of(disk)->hash_key, place->stamp, number + 1, padded);
+}
+
+uint64_t
+cache_disk_piece_at(const struct cache_disk *disk, const struct cache_entry *entry,
+                    const struct cache_disk_place *place, uint64_t number, size_t *out_bytes)
+{
+    uint64_t body = cache_entry_body_bytes(entry), first = number * CACHE_DISK_PIECE_BYTES;
+    uint64_t record =
+        cache_disk_segment_at(cache_disk_layout_of(disk), place->segment) + place->offset;
+    fr_require(first < body);
+    *out_bytes = cache_disk_piece_bytes(body - first) - sizeof(uint64_t);
+    return record + place->bytes - body_on_disk(body) + body_on_disk(first);
+}
+
+bool
 cache_disk_reseat(const struct cache_disk *disk, const struct cache_disk_place *place, char *head,
                   size_t bytes, uint64_t sequence)
 {

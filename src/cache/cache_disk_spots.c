@@ -395,6 +395,24 @@ cache__spots_find(struct cache__spots *spots, const struct fr_hash_key *hash_key
 }
 
 bool
+cache__spots_locate(struct cache__spots *spots, struct fr_hash128 hash, uint64_t stamp,
+                    struct cache_disk_place *out)
+{
+    struct shard *shard = shard_of(spots, hash);
+    fr_lock_take(&shard->lock);
+    struct spot *spot = first_of(spots, shard, hash.lo);
+    while (spot && !(has_key(spot, hash) && spot->stamp == stamp))
+        spot = next_of(shard, spot);
+    if (spot) {
+        spot->visited = 1;
+        *out = place_of(spot);
+        out->hash = hash;
+    }
+    fr_lock_give(&shard->lock);
+    return spot != NULL;
+}
+
+bool
 cache__spots_has(struct cache__spots *spots, const struct cache_disk_place *place)
 {
     struct shard *shard = shard_of(spots, place->hash);

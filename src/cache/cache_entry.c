@@ -375,6 +375,12 @@ cache_entry_body(const struct cache_entry *entry, size_t index, struct fr_view *
     return cache__body_part(entry->body, index, out);
 }
 
+bool
+cache_entry_is_far(const struct cache_entry *entry)
+{
+    return entry->body->far;
+}
+
 int64_t
 cache_entry_age_s(const struct cache_entry *entry, int64_t now_us)
 {

@@ -54,7 +54,7 @@ judge(const struct cache_request *request, const struct cache__control *asked,
     struct fr_view etag;
     out->forward = CACHE_FORWARD_PARTIAL;
     if (request->takes_part && !verdict.refused && !asked->only_if_cached &&
-        head->method == HTTP_GET && !http_head_find(head, HTTP_FIELD_RANGE) &&
+        head->method == HTTP_GET && !http_head_find(head, HTTP_FIELD_RANGE) && !entry->body->far &&
         cache_entry_rest(entry, &first, &etag))
         out->part = entry;
     return CACHE_MISS;
@@ -80,10 +80,13 @@ cache_lookup(struct cache_store *store, const struct cache_request *request,
     if (request->reader)
         cache__reader_pass(request->reader);
     struct cache_entry *entry = cache__store_find(store, request->reader, &key, head);
+    bool unwanted = entry && request->near_only && entry->body->far;
+    if (unwanted)
+        cache_entry_let_go(request->reader, &entry);
     answer = asked.only_if_cached ? CACHE_GATEWAY_TIMEOUT : CACHE_MISS;
     out->flight.key = key.hash;
     if (!entry) {
-        out->absent = true;
+        out->absent = !unwanted;
         out->forward = miss_of(store, request->reader, &key, head, &out->flight.select);
         return answer;
     }

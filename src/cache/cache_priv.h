@@ -210,11 +210,25 @@ struct cache__part {
 /* The bytes of one response, shared by the entries that a 304 makes of each other. The first part
  * stands behind the struct. */
 struct cache__body {
-    uint32_t refs;        /* atomic */
-    uint32_t piece_bytes; /* of this struct with its first part */
-    uint64_t bytes;       /* how many are there */
-    void *tables;         /* of further parts; or NULL */
+    uint32_t refs;             /* atomic */
+    uint32_t piece_bytes : 31; /* of this struct with its first part */
+    uint32_t far : 1;          /* the bytes are on disk alone: what stands behind tells where */
+    uint64_t bytes;            /* how many are there */
+    void *tables;              /* of further parts; or NULL */
 };
+/* Behind the struct of a far one. */
+struct cache__far {
+    struct fr_hash128 hash; /* of the key */
+    uint64_t stamp;         /* of the record */
+};
+/* NULL: no memory. */
+struct cache__body *cache__body_new_far(struct cache_store *store, uint32_t owner, uint64_t bytes,
+                                        const struct cache__far *far);
+static inline const struct cache__far *
+cache__body_far(const struct cache__body *body)
+{
+    return body->far ? (const struct cache__far *)(const void *)(body + 1) : NULL;
+}
 /* Of a body that comes in: its filler's. */
 struct cache__filling {
     struct cache__part *part; /* being filled; NULL: the first one */

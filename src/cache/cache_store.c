@@ -283,12 +283,11 @@ visit(struct cache_entry *entry)
         __atomic_store_n(&entry->visited, true, __ATOMIC_RELAXED);
 }
 
-struct cache_entry *
-cache__store_find(struct cache_store *store, struct cache_reader *reader,
-                  const struct cache__key *key, const struct http_head *request)
+static struct cache_entry *
+find_and_hold(struct cache_store *store, struct cache_reader *reader, const struct cache__key *key,
+              const struct http_head *request)
 {
     struct cache__shard *shard = shard_of(store, key->hash);
-    fr_require(store->magic == STORE_MAGIC);
     if (reader) {
         struct cache_entry *entry = variant_find(store, shard, key, request);
         if (!entry || !cache__reader_pin(reader, entry))
@@ -302,6 +301,20 @@ cache__store_find(struct cache_store *store, struct cache_reader *reader,
         visit(cache_entry_ref(entry)); /* the index's keeps it from being the last */
     fr_lock_give(&shard->lock);
     return entry;
+}
+
+/* What has its body on disk leaves when that has left. */
+struct cache_entry *
+cache__store_find(struct cache_store *store, struct cache_reader *reader,
+                  const struct cache__key *key, const struct http_head *request)
+{
+    fr_require(store->magic == STORE_MAGIC);
+    struct cache_entry *entry = find_and_hold(store, reader, key, request);
+    if (!entry || !entry->body->far || cache__disk_body_there(store->options.disk, entry))
+        return entry;
+    cache__store_take_back(store, entry);
+    cache_entry_let_go(reader, &entry);
+    return NULL;
 }
 
 /* Its variants select by the same fields. */
@@ -407,13 +420,13 @@ cache__store_take(struct cache_store *store, struct cache_entry *entry, int64_t 
     bool purged = cache__purges_judge(store->purges, entry) != CACHE__PURGED_NOT;
     bool taken = !purged && !outdated(shard, entry, request_us);
     if (taken) {
-        if (disk)
+        if (disk && !entry->body->far)
             stamp = cache__disk_stamp(disk, entry, &replaces);
         shelf_link(store, shard, entry);
         replaced_take(store, shard, entry, &gone); /* so that readers find one or the other */
     }
     fr_lock_give(&shard->lock);
-    if (taken && disk)
+    if (stamp > 0)
         cache__disk_stored(disk, entry, stamp, replaces);
     if (taken)
         cache__count(&store->stored, 1);

@@ -37,6 +37,7 @@ disk_open(const struct disk_options *options, struct disk **out, int *out_errno)
     fr_insist(pthread_cond_init(&disk->more_writes, NULL) == 0);
     fr_list_init(&disk->waiting);
     fr_list_init(&disk->running);
+    fr_list_init(&disk->pieces);
     enum fr_err err = disk__file_open(options, disk, out_errno);
     if (err == FR_OK)
         err = cache_disk_new(disk->mapped, &disk->layout, options->memory_bytes, &disk->cache);

@@ -65,4 +65,25 @@ struct disk_waiter {
 bool disk_read(struct disk *disk, const struct cache_disk_place *place, uint32_t owner,
                struct disk_waiter *waiter);
 
+/* A piece of a body that is sent from disk. */
+enum disk_piece_end {
+    DISK_PIECE_GOOD,
+    DISK_PIECE_GONE, /* its segment was written over */
+    DISK_PIECE_BAD,  /* a check failed, or the system */
+};
+struct disk_piece {
+    struct fr_list link;
+    void (*done)(void *ctx); /* on a thread of the disk's, once */
+    void *ctx;
+    struct cache_entry *entry;     /* whose body; held until done */
+    struct cache_disk_place place; /* follows where it goes */
+    uint64_t number;
+    char *room; /* CACHE_DISK_PIECE_BYTES */
+    enum disk_piece_end end;
+};
+/* Reads it into its room. False: stopped, and nobody is told. Whoever sends has one under way at
+ * most, so that there are no more than may be sent (cache_disk_body_open). What is not GOOD is
+ * found by nobody any more. */
+bool disk_read_piece(struct disk *disk, struct disk_piece *piece);
+
 #endif

@@ -63,6 +63,8 @@ struct disk {
     pthread_mutex_t lock;
     pthread_cond_t more_reads, more_writes;
     struct fr_list waiting, running; /* of disk__request */
+    struct fr_list pieces;           /* of disk_piece */
+    bool piece_last;                 /* one of them was taken last: the others' turn */
     size_t read_count;
     bool stopping;
     /* shared, atomic */
@@ -88,6 +90,7 @@ void disk__file_rest(struct disk *disk); /* all of it is on the medium: said so 
 
 void *disk__read_main(void *ctx); /* struct disk */
 void disk__reads_fail(struct disk *disk);
+void disk__read_piece(struct disk *disk, struct disk_piece *piece); /* tells */
 
 void disk__start_scan(struct disk *disk);
 bool disk__write_job(struct disk *disk, struct cache_disk_job *job); /* false: given up, ended */

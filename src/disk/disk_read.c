@@ -204,6 +204,11 @@ disk__reads_fail(struct disk *disk)
 {
     for (struct fr_list *node; (node = fr_list_pop_front(&disk->waiting)) != NULL;)
         request_end(FR_CONTAINER(node, struct disk__request, link));
+    for (struct fr_list *node; (node = fr_list_pop_front(&disk->pieces)) != NULL;) {
+        struct disk_piece *piece = FR_CONTAINER(node, struct disk_piece, link);
+        piece->end = DISK_PIECE_GONE;
+        piece->done(piece->ctx);
+    }
 }
 
 static char *
@@ -217,29 +222,45 @@ buffer_take(struct disk *disk)
     return out;
 }
 
+/* The lock is held, and given back meanwhile. Records and pieces take turns. False: there is
+ * nothing to do. */
+static bool
+read_one(struct disk *disk, char *buf)
+{
+    bool wants_piece = !disk->piece_last || fr_list_empty(&disk->waiting);
+    struct fr_list *node = wants_piece ? fr_list_pop_front(&disk->pieces) : NULL;
+    disk->piece_last = node != NULL;
+    if (node) {
+        (void)pthread_mutex_unlock(&disk->lock);
+        disk__read_piece(disk, FR_CONTAINER(node, struct disk_piece, link));
+        (void)pthread_mutex_lock(&disk->lock);
+        return true;
+    }
+    node = fr_list_pop_front(&disk->waiting);
+    if (!node)
+        return false;
+    struct disk__request *request = FR_CONTAINER(node, struct disk__request, link);
+    fr_list_push_back(&disk->running, &request->link);
+    (void)pthread_mutex_unlock(&disk->lock);
+    load(disk, request, buf);
+    (void)pthread_mutex_lock(&disk->lock);
+    fr_list_remove(&request->link);
+    disk->read_count--;
+    (void)pthread_mutex_unlock(&disk->lock);
+    request_end(request);
+    (void)pthread_mutex_lock(&disk->lock);
+    return true;
+}
+
 void *
 disk__read_main(void *ctx)
 {
     struct disk *disk = ctx;
     (void)pthread_mutex_lock(&disk->lock);
     char *buf = buffer_take(disk);
-    while (!disk->stopping) {
-        struct fr_list *node = fr_list_pop_front(&disk->waiting);
-        if (!node) {
+    while (!disk->stopping)
+        if (!read_one(disk, buf))
             (void)pthread_cond_wait(&disk->more_reads, &disk->lock);
-            continue;
-        }
-        struct disk__request *request = FR_CONTAINER(node, struct disk__request, link);
-        fr_list_push_back(&disk->running, &request->link);
-        (void)pthread_mutex_unlock(&disk->lock);
-        load(disk, request, buf);
-        (void)pthread_mutex_lock(&disk->lock);
-        fr_list_remove(&request->link);
-        disk->read_count--;
-        (void)pthread_mutex_unlock(&disk->lock);
-        request_end(request);
-        (void)pthread_mutex_lock(&disk->lock);
-    }
     (void)pthread_mutex_unlock(&disk->lock);
     fr_free(buf);
     return NULL;

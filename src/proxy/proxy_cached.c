@@ -277,7 +277,7 @@ waits_for_disk(struct proxy_exchange *x, const struct cache_found *found,
 {
     struct cache_disk_place place;
     struct disk *disk = x->worker->disk;
-    if (!disk || !found->absent || x->disk_asked)
+    if (!disk || !found->absent || x->disk_asked || x->near_only)
         return false;
     x->disk_asked = true;
     return cache_disk_find(disk_cache(disk), wanted, &place) && keep_head(x, raw, wanted->now_us) &&
@@ -304,6 +304,7 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
     struct cache_request wanted = proxy_cached_request(x, request);
     wanted.stale_max_us = relieved ? route->stale_us : 0;
     wanted.takes_part = !x->rest_refused;
+    wanted.near_only = x->near_only;
     enum cache_answer answer = cache_lookup(worker->cache, &wanted, &found);
     x->forward = found.forward;
     if (waits_for_disk(x, &found, &wanted, raw))
@@ -312,6 +313,9 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
     case CACHE_FRESH:
     case CACHE_STALE_ALLOWED:
         x->forwarded = false;
+        /* A body on disk may turn out to be no more there: then all begins again. */
+        if (cache_entry_is_far(found.entry) && !keep_head(x, raw, wanted.now_us))
+            fr_buf_clear(&x->raw_head);
         return hit(x, &found, answer == CACHE_STALE_ALLOWED);
     case CACHE_GATEWAY_TIMEOUT:
         PROXY_COUNT(worker, cache_misses);
@@ -339,6 +343,7 @@ proxy_cached_end(struct proxy_exchange *x)
 {
     proxy_wait_leave(x);
     proxy_disk_leave(x);
+    proxy_disk_body_leave(x);
     if (x->flight)
         cache_flight_lost(&x->flight);
     cache_fill_drop(&x->filler);

@@ -13,6 +13,8 @@
 #include "cache/cache.h"
 #include "http/http.h"
 
+#include <sys/uio.h>
+
 struct cache_disk_place;
 struct iovec;
 struct config_route;
@@ -45,6 +47,10 @@ void proxy_cached_end(struct proxy_exchange *x); /* lets go of everything */
 
 /* proxy_cached_answer.c */
 void proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request);
+/* The head of an answer with this of x->entry, as iovecs behind *count of them. False: no memory.
+ */
+bool proxy_cached_put_head(struct proxy_exchange *x, const struct cache_selection *what,
+                           struct iovec *iov, int *count);
 /* The lines that the entry does not hold and the empty one; length < 0: it is not known. */
 enum fr_err proxy_cached_put_fields(struct proxy_exchange *x, int64_t length);
 /* Where byte `first` of x->entry's body is, of which `bytes` are to be sent; and the next slice. */
@@ -88,6 +94,12 @@ void proxy_wait_leave(struct proxy_exchange *x);
 /* True: it begins again when the record is in memory, or has turned out to be of no use. */
 bool proxy_disk_wait(struct proxy_exchange *x, const struct cache_disk_place *place);
 void proxy_disk_leave(struct proxy_exchange *x);
+
+/* proxy_disk_body.c */
+/* x->entry is far: sends these bytes of it, and the head once the first of them are there. Where
+ * they cannot be read the exchange begins again, as if the entry was not there. */
+void proxy_disk_body_send(struct proxy_exchange *x, const struct cache_selection *what);
+void proxy_disk_body_leave(struct proxy_exchange *x);
 
 /* proxy_sink.c */
 struct proxy_client *proxy_sink_new(const struct proxy_client *client); /* in whose name; or NULL */

@@ -5,7 +5,7 @@
  *
  * May touch:  base, http, cache.
  * Memory:     stored heads and bodies go out by reference; the entry is held until the kernel took
- *             the last byte.
+ *             the last byte. A body that is on disk: proxy_disk_body.c.
  * Follows:    RFC 9111 sections 4.3.2 and 5.1, RFC 9110 sections 14.4 and 15.4.5, RFC 9211.
  */
 #include "proxy/proxy_priv.h"
@@ -282,13 +282,27 @@ send_rest(struct proxy_exchange *x)
         proxy_exchange_send(x, iov, count, send_rest);
 }
 
+bool
+proxy_cached_put_head(struct proxy_exchange *x, const struct cache_selection *what,
+                      struct iovec *iov, int *count)
+{
+    size_t head_bytes = 0;
+    if (gather_head(x, what, iov, count) != FR_OK ||
+        print_own_fields(x, what, &x->down_head) != FR_OK)
+        return false;
+    iov[(*count)++] = (struct iovec){x->down_head.data, x->down_head.len};
+    for (int i = 0; i < *count; i++)
+        head_bytes += iov[i].iov_len;
+    proxy_note_head(x, head_bytes, true);
+    return true;
+}
+
 void
 proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request)
 {
     struct iovec iov[LOOP_IOV_MAX];
     struct cache_selection what;
     int count = 0;
-    size_t head_bytes = 0;
     if (!cache_entry_select(x->entry, request, proxy_cache_now_us(x->worker), &what)) {
         proxy_exchange_fail(x, 500, "the cache holds another part of it");
         return;
@@ -299,21 +313,18 @@ proxy_cached_answer(struct proxy_exchange *x, const struct http_head *request)
     x->client_framing = bodiless ? HTTP_BODY_NONE : HTTP_BODY_LENGTH;
     if (!x->request_done)
         x->keep_alive = false; /* a GET with a body, which nobody reads */
-    enum fr_err err = gather_head(x, &what, iov, &count);
-    if (!err)
-        err = print_own_fields(x, &what, &x->down_head);
-    if (err) {
+    if (x->status >= 500)
+        PROXY_COUNT(x->worker, errors);
+    if (!bodiless && what.bytes > 0 && cache_entry_is_far(x->entry)) {
+        proxy_disk_body_send(x, &what);
+        return;
+    }
+    if (!proxy_cached_put_head(x, &what, iov, &count)) {
         proxy_exchange_out_of_memory(x);
         return;
     }
-    iov[count++] = (struct iovec){x->down_head.data, x->down_head.len};
-    for (int i = 0; i < count; i++)
-        head_bytes += iov[i].iov_len;
-    proxy_note_head(x, head_bytes, true);
     proxy_cached_seek(x, what.first, bodiless ? 0 : what.bytes);
     count = proxy_cached_gather(x, iov, count);
-    if (x->status >= 500)
-        PROXY_COUNT(x->worker, errors);
     x->begun = true;
     proxy_exchange_send(x, iov, count, send_rest);
 }

@@ -372,7 +372,9 @@ struct proxy_exchange {
     struct cache_flight_id flight_id;
     struct cache_flight *flight;       /* it leads */
     struct proxy_disk_wait *disk_wait; /* what it asked for comes from disk */
+    struct proxy_disk_body *disk_body; /* ... and is sent from there; NULL: it is not */
     bool disk_asked, disk_came;
+    bool near_only;          /* what is on disk cannot be had */
     bool disk_waited;        /* ... since it looked last */
     struct proxy_wait *wait; /* it waits, or streams what another one fetches */
     bool stale_on_error;     /* answered stale, because the member gave no answer, or an error */

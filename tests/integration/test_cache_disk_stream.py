@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Large bodies go out from disk piece by piece: memory holds a window of each, the first byte does
+not wait for the last, a range reads what it needs, and a damaged piece never looks like a whole."""
+import concurrent.futures
+import random
+import re
+import socket
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+
+from harness import http1
+from harness.box import wait
+from harness.setup import Edge, cluster
+from test_cache_disk import DISK, MIB, Site, again, from_disk, get, is_ready, purge, settled, stat
+from test_cache_disk import store
+
+PIECE = 65536
+WINDOW = 2 * PIECE
+BIG = 3 * MIB
+
+
+class BigSite(Site):
+    """No two places of a body are alike."""
+
+    def body(self, path):
+        seed = f"{path} {self.versions.get(path, 0)}"
+        return random.Random(seed).randbytes(self.sizes.get(path, BIG))
+
+
+def started(box, site, disk="256MiB", memory="32MiB", **more):
+    edge = Edge(box, {"web": cluster([site.origin], health=None)}, workers=2,
+                cache={"memory": memory, "disk": {"path": f"./{DISK}", "size": disk},
+                       "purge-from": ["127.0.0.0/8"]}, **more)
+    wait("the disk to be ready", lambda: is_ready(edge))
+    return edge
+
+
+def on_disk(box, *paths, **more):
+    """They are there and nowhere else."""
+    site = BigSite(box)
+    edge = started(box, site, **more)
+    store(edge, *paths)
+    again(edge)
+    site.origin.requests.clear()
+    return site, edge
+
+
+def damage(box, site, path, at):
+    with open(box.folder / DISK, "r+b") as file:
+        data = file.read()
+        place = data.index(site.body(path)[at:at + 32])
+        file.seek(place)
+        file.write(bytes([data[place] ^ 0x40]))
+
+
+def bytes_read(edge):
+    with open(f"/proc/{edge.process.pid}/io", encoding="ascii") as file:
+        return int(re.search(r"rchar: (\d+)", file.read()).group(1))
+
+
+def slow_client(edge, path, fields=()):
+    """Asks, and reads nothing."""
+    client = http1.Client.__new__(http1.Client)
+    host, port = edge.address.split(":")
+    client.sock = socket.socket()
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.sock.settimeout(20)
+    client.sock.connect((host, int(port)))
+    client.address, client.timeout, client.buffer, client.closed_by_peer = host, 20, b"", False
+    client.send(http1.head("GET", path, fields))
+    return client
+
+
+def rest_of(client):
+    """All that still comes, until the end or the cut."""
+    data = client.buffer
+    try:
+        while chunk := client.sock.recv(65536):
+            data += chunk
+    except OSError:
+        pass
+    return data
+
+
+def test_memory_holds_a_window_of_it(box):
+    site, edge = on_disk(box, "/big")
+    before = stat(edge)["body_bytes"]
+    with slow_client(edge, "/big") as client:
+        wait("the window to be full", lambda: stat(edge)["body_bytes"] >= before + WINDOW)
+        head = client.read_head()
+        assert head.status == 200 and from_disk(head), head
+        assert stat(edge)["body_bytes"] <= before + WINDOW + 4096
+        assert client.read_exactly(BIG) == site.body("/big")
+    wait("the window to be given back", lambda: stat(edge)["body_bytes"] < before + PIECE)
+    answer = get(edge, "/big")
+    assert answer.body == site.body("/big") and from_disk(answer), "and so the next time"
+    assert stat(edge)["disk_streamed"] == 2 and stat(edge)["disk_hits"] == 1
+    assert not site.origin.requests
+
+
+def test_a_range_reads_what_it_needs(box):
+    site, edge = on_disk(box, "/big")
+    get(edge, "/big", [("Range", "bytes=0-0")])  # its head is in memory
+    before = bytes_read(edge)
+    for first, last in [(2 * MIB, 2 * MIB + 9), (PIECE - 5, PIECE + 4), (BIG - 1, BIG - 1),
+                        (PIECE, 2 * PIECE - 1)]:
+        answer = get(edge, "/big", [("Range", f"bytes={first}-{last}")])
+        assert answer.status == 206 and answer.body == site.body("/big")[first:last + 1]
+        assert answer.get("Content-Range") == f"bytes {first}-{last}/{BIG}" and from_disk(answer)
+    assert get(edge, "/big", [("Range", "bytes=-10")]).body == site.body("/big")[-10:]
+    assert get(edge, "/big", [("Range", f"bytes={BIG}-")]).status == 416
+    assert http1.fetch(edge.address, "/big", method="HEAD").get("Content-Length") == str(BIG)
+    assert bytes_read(edge) - before < 8 * PIECE
+    assert not site.origin.requests
+
+
+def test_a_damaged_piece_cuts_the_answer_off(box):
+    site, edge = on_disk(box, "/big")
+    damage(box, site, "/big", BIG - 100)
+    with http1.Client(edge.address) as client:
+        client.send(http1.head("GET", "/big"))
+        head = client.read_head()
+        assert head.status == 200 and head.get("Content-Length") == str(BIG)
+        body = rest_of(client)
+    assert 0 < len(body) <= BIG - BIG % PIECE, "what was right before it, no more"
+    assert site.body("/big").startswith(body)
+    said = stat(edge)
+    assert said["disk_bad"] == 1 and said["disk_cut"] == 1, said
+    # It is nobody's any more.
+    assert get(edge, "/big").body == site.body("/big")
+    assert len(site.origin.requests) == 1
+
+
+def test_over_http2_the_stream_is_reset(box):
+    site = BigSite(box)
+    edge = started(box, site)
+    store(edge, "/big")
+    again(edge)
+    damage(box, site, "/big", BIG - 100)
+    conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    conn.initiate_connection()
+    body, ended, reset = b"", False, False
+    with http1.connect(edge.address) as sock:
+        conn.send_headers(1, [(":method", "GET"), (":scheme", "http"), (":path", "/big"),
+                              (":authority", "test.example")], end_stream=True)
+        while not ended and not reset:
+            sock.sendall(conn.data_to_send())
+            data = sock.recv(65536)
+            assert data, "the connection stays"
+            for event in conn.receive_data(data):
+                if isinstance(event, h2.events.DataReceived):
+                    body += event.data
+                    conn.acknowledge_received_data(event.flow_controlled_length, 1)
+                ended |= isinstance(event, h2.events.StreamEnded)
+                reset |= isinstance(event, h2.events.StreamReset)
+    assert reset and not ended
+    assert len(body) > 0 and site.body("/big").startswith(body)
+
+
+def test_a_damaged_first_piece_is_a_miss(box):
+    site, edge = on_disk(box, "/big")
+    damage(box, site, "/big", 100)
+    answer = get(edge, "/big")
+    assert answer.status == 200 and answer.body == site.body("/big") and not from_disk(answer)
+    assert stat(edge)["disk_bad"] == 1 and stat(edge)["disk_cut"] == 0
+    assert len(site.origin.requests) == 1
+
+
+@pytest.mark.parametrize("how", ["purged", "replaced"])
+def test_what_is_taken_back_meanwhile_is_brought_to_its_end(box, how):
+    site, edge = on_disk(box, "/big")
+    old = site.body("/big")
+    with slow_client(edge, "/big") as client:
+        assert client.read_head().status == 200
+        site.versions["/big"] = 1
+        if how == "purged":
+            purge(edge, url="//test.example/big")
+        else:
+            assert get(edge, "/big", [("Cache-Control", "no-cache")]).body == site.body("/big")
+        assert get(edge, "/big").body == site.body("/big"), "the new one, for all others"
+        assert client.read_exactly(BIG) == old
+
+
+def test_written_over_meanwhile_it_is_cut_and_never_mixed(box):
+    site = BigSite(box)
+    edge = started(box, site, disk="16MiB", memory="16MiB")
+    site.sizes["/big"] = 3 * MIB // 2  # more than is kept of a segment that leaves
+    store(edge, "/big")
+    again(edge)
+    with slow_client(edge, "/big") as client:
+        assert client.read_head().status == 200
+        for number in range(24):
+            site.sizes[f"/{number}"] = MIB
+            store(edge, f"/{number}")
+        body = rest_of(client)
+    assert len(body) < site.sizes["/big"] and site.body("/big").startswith(body)
+    assert stat(edge)["disk_cut"] == 1 and stat(edge)["disk_bad"] == 0
+    site.origin.requests.clear()
+    assert get(edge, "/big").body == site.body("/big")
+    assert len(site.origin.requests) == 1
+
+
+def test_a_304_keeps_the_body_where_it_is(box):
+    site = BigSite(box)
+    edge = started(box, site)
+    site.fields["/big"] = [("Cache-Control", "max-age=0"), ("ETag", '"0"')]
+    get(edge, "/big")
+    settled(edge)
+    again(edge)
+    site.fields["/big"] = [("Cache-Control", "max-age=3600"), ("ETag", '"0"'), ("X-New", "yes")]
+    site.origin.requests.clear()
+    answer = get(edge, "/big")
+    assert answer.body == site.body("/big") and answer.get("X-New") == "yes", answer
+    assert ("If-None-Match", '"0"') in site.origin.requests[0].fields
+    answer = get(edge, "/big")
+    assert answer.body == site.body("/big") and answer.get("X-New") == "yes" and from_disk(answer)
+    assert len(site.origin.requests) == 1
+
+
+def test_of_too_many_the_others_come_from_members(box):
+    site, edge = on_disk(box, "/big", memory="16MiB")
+    clients = [slow_client(edge, "/big") for _ in range(40)]
+    try:
+        for client in clients:
+            assert client.read_head().status == 200
+        said = stat(edge)
+        assert said["disk_no_room"] >= 8 and said["disk_streamed"] == 32, said
+        assert said["bytes"] + said["free_bytes"] <= 16 * MIB
+        with concurrent.futures.ThreadPoolExecutor(len(clients)) as pool:
+            bodies = list(pool.map(lambda client: client.read_exactly(BIG), clients))
+        assert set(bodies) == {site.body("/big")}
+    finally:
+        for client in clients:
+            client.close()
