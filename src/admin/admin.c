@@ -61,7 +61,6 @@ struct admin_conn {
     struct admin_exchange *exchange;
     struct tls_session *tls; /* NULL: none */
     struct admin_peer peer;
-    struct loop_addr from;
 };
 
 struct admin_exchange {
@@ -436,7 +435,7 @@ static void
 tell_refused(struct admin_conn *conn, const char *what, const char *why)
 {
     char from[LOOP_ADDR_TEXT_BYTES];
-    loop_addr_format(&conn->from, from);
+    loop_addr_format(&conn->peer.from, from);
     if (conn->admin->refused)
         conn->admin->refused(conn->admin->ctx, what, from, why);
 }
@@ -658,7 +657,7 @@ on_accept(void *ctx, int fd, const struct loop_addr *peer)
         return;
     }
     conn->admin = admin;
-    conn->from = *peer;
+    conn->peer.from = *peer;
     fr_buf_init(&conn->in, ADMIN_IN_BYTES_MAX);
     fr_buf_init(&conn->out, ADMIN_ANSWER_BYTES_MAX);
     fr_list_push_back(&admin->conns, &conn->link);

@@ -24,6 +24,7 @@ enum admin_way { ADMIN_WAY_LOCAL /* a Unix socket */, ADMIN_WAY_CLEAR, ADMIN_WAY
 struct admin_peer {
     enum admin_way way;
     char names[ADMIN_NAMES_BYTES]; /* of his certificate, spaces between; "": he showed none */
+    struct loop_addr from;
 };
 enum admin_role { ADMIN_ROLE_NOBODY, ADMIN_ROLE_READ, ADMIN_ROLE_OPERATE, ADMIN_ROLE_ADMIN };
 

@@ -77,6 +77,33 @@ is_there(const char *path)
     return access(path, F_OK) == 0;
 }
 
+/* ---- the token ------------------------------------------------------------------------------ */
+
+/* What stands on a command line is there for everybody who lists processes: once it is read it is
+ * there no more. From a file, or standard input, it never was. */
+static bool
+take_token(const char *text, const char *path, struct pki_token *out)
+{
+    struct fr_buf buf;
+    bool good = false;
+    if (text != NULL) {
+        good = pki_token_parse(text, out);
+        memset((char *)(uintptr_t)text, '*', strlen(text)); /* argv's own bytes may be written */
+        return good;
+    }
+    fr_buf_init(&buf, PKI_TOKEN_BYTES);
+    if (fr_file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, &buf, NULL) == FR_OK) {
+        struct fr_view token = fr_view_trim(fr_buf_view(&buf));
+        while (token.len > 0 && token.ptr[token.len - 1] == '\n')
+            token.len--;
+        char *line = fr_xstrndup(token.ptr, token.len);
+        good = pki_token_parse(line, out);
+        fr_free(line);
+    }
+    fr_buf_fini(&buf);
+    return good;
+}
+
 /* ---- joining -------------------------------------------------------------------------------- */
 
 static int
@@ -184,13 +211,14 @@ int
 cli_join(int argc, char **argv)
 {
     const char *manager = NULL, *token_text = NULL, *folder = "./pki", *file = CLI_FILE_DEFAULT;
-    const char *name = "manager";
+    const char *name = "manager", *token_file = NULL;
     bool renews = false;
     int operands = 0;
     struct pki_token token;
     const struct cli_option options[] = {
         {"--manager", NULL, .text = &manager, .words = "the manager's HOST:PORT"},
         {"--token", NULL, .text = &token_text, .words = "what `freshet pki token NAME` printed"},
+        {"--token-file", NULL, .text = &token_file, .words = "the file it stands in, - for stdin"},
         {"--dir", "-d", .text = &folder, .words = "where key and certificates go (./pki)"},
         {"--manager-name", NULL, .text = &name,
          .words = "the name of the manager's certificate (manager)"},
@@ -204,11 +232,14 @@ cli_join(int argc, char **argv)
     if (operands > 0)
         return cli_usage("join", "unexpected: %s", argv[1]);
     if (renews)
-        return manager || token_text ? cli_usage("join", "--renew takes them from the file")
-                                     : renew(file);
-    if (manager == NULL || token_text == NULL)
-        return cli_usage("join", "--manager HOST:PORT and --token TOKEN are needed");
-    if (!pki_token_parse(token_text, &token))
-        return cli_usage("join", "--token: expected what `freshet pki token NAME` printed, whole");
+        return manager || token_text || token_file
+                   ? cli_usage("join", "--renew takes them from the file")
+                   : renew(file);
+    if (manager == NULL || (token_text == NULL) == (token_file == NULL))
+        return cli_usage("join", "--manager HOST:PORT, and --token TOKEN or --token-file FILE, are "
+                                 "needed");
+    if (!take_token(token_text, token_file, &token))
+        return cli_usage("join", "--token%s: expected what `freshet pki token NAME` printed, whole",
+                         token_text ? "" : "-file");
     return join(manager, name, &token, folder);
 }

@@ -144,6 +144,21 @@ mgr_access_report(const struct mgr *mgr, const struct admin_peer *peer, enum wir
            agent_may(mgr, index, rule, &report->self, out_words);
 }
 
+/* Whoever was taken off the list is shut out for good: his certificate ends, and he gets no other.
+ * People have no rule here, but a role. */
+bool
+mgr_access_renew(const struct mgr *mgr, const struct admin_request *request,
+                 char out_words[MGR_REFUSAL_BYTES])
+{
+    size_t index = 0;
+    if (mgr->config->manager.peer_count == 0 || request->role != ADMIN_ROLE_NOBODY ||
+        find_rule(mgr, request->peer, &index))
+        return true;
+    (void)snprintf(out_words, MGR_REFUSAL_BYTES, "manager.peers: no rule is for %.200s",
+                   request->peer->names);
+    return false;
+}
+
 /* For whom admin.users has no role that is enough. */
 bool
 mgr_access_request(void *ctx, const struct admin_request *request)

@@ -282,8 +282,10 @@ posting_report(struct posting *posting, const struct wire_report *report)
     if (!config_name_valid(id))
         return posting_refuse(posting, 400,
                               "the id must be a name: letters, digits, '.', '_', '-', at most 63");
+    if (!wire_role_parse(report->self.role, &role) || role == WIRE_ROLE_MANAGER)
+        role = WIRE_ROLE_AGENT;
     char rule[MGR_REFUSAL_BYTES];
-    const struct wire_open who = {.role = WIRE_ROLE_AGENT, .id = id};
+    const struct wire_open who = {.role = role, .id = id};
     if (posting->peer->names[0] &&
         (!mgr_access_open(mgr, posting->peer, &who, rule) ||
          !mgr_access_report(mgr, posting->peer, role, report, rule))) {
@@ -295,8 +297,6 @@ posting_report(struct posting *posting, const struct wire_report *report)
         return posting_refuse(posting, 409, "this id reports over a stream of its own");
     if (!posting->is_store)
         return true;
-    if (!wire_role_parse(report->self.role, &role) || role == WIRE_ROLE_MANAGER)
-        role = WIRE_ROLE_AGENT;
     source = mgr_source_get(mgr, id, role);
     if (!source)
         return posting_refuse(posting, 503, "the manager remembers too many sources");

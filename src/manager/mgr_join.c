@@ -12,6 +12,8 @@
  *
  * May touch:  base, admin, pki; files (the authority's folder).
  * Threads:    the manager's loop: one signature and three small files a call.
+ * Limits:     MGR_GUESSES_MAX tokens that were none, of one network in MGR_GUESS_PERIOD_US; then
+ *             429 without a look at the authority.
  * Trusts:     nothing but a token that is there, or a certificate that the handshake found good.
  */
 #include "manager/mgr_priv.h"
@@ -49,6 +51,81 @@ refuse(struct mgr *mgr, struct admin_exchange *exchange, int status, const char 
     fr_log(FR_LOG_WARN, "manager", what, FR_S("why", why));
     admin_answer_error(exchange, status, "%s", why);
 }
+
+/* ---- guesses -------------------------------------------------------------------------------- */
+
+static int
+network_of(const struct admin_peer *peer, uint8_t out[8])
+{
+    uint8_t bytes[16] = {0};
+    struct loop_addr addr = peer->from;
+    loop_addr_unmap(&addr);
+    int family = loop_addr_bytes(&addr, bytes);
+    memcpy(out, bytes, 8);
+    return family;
+}
+
+/* NULL: of that network no token was wrong in this period. */
+static struct mgr_guesser *
+find_guesser(struct mgr *mgr, int family, const uint8_t network[8])
+{
+    int64_t now_us = loop_now_us(mgr->loop);
+    for (size_t i = 0; i < MGR_GUESSERS_MAX; i++) {
+        struct mgr_guesser *guesser = &mgr->guessers[i];
+        if (guesser->guesses > 0 && guesser->family == family &&
+            memcmp(guesser->network, network, 8) == 0)
+            return now_us - guesser->since_us < MGR_GUESS_PERIOD_US ? guesser : NULL;
+    }
+    return NULL;
+}
+
+static void
+note_guess(struct mgr *mgr, const struct admin_peer *peer)
+{
+    uint8_t network[8];
+    int family = network_of(peer, network);
+    struct mgr_guesser *guesser = find_guesser(mgr, family, network);
+    if (!guesser) {
+        guesser = &mgr->guessers[0];
+        for (size_t i = 0; i < MGR_GUESSERS_MAX; i++) {
+            struct mgr_guesser *one = &mgr->guessers[i];
+            if (one->family == family && memcmp(one->network, network, 8) == 0) {
+                guesser = one; /* its period is over */
+                break;
+            }
+            if (one->since_us < guesser->since_us)
+                guesser = one;
+        }
+        *guesser = (struct mgr_guesser){.family = family, .since_us = loop_now_us(mgr->loop)};
+        memcpy(guesser->network, network, 8);
+    }
+    if (++guesser->guesses == MGR_GUESSES_MAX) {
+        char from[LOOP_ADDR_TEXT_BYTES];
+        loop_addr_format_host(&peer->from, from);
+        fr_log(FR_LOG_WARN, "manager", "joins are not heard for a while, too many bad tokens",
+               FR_S("from", from));
+    }
+}
+
+/* Counted each time; logged once, by the guess before. */
+static bool
+refuse_guesser(struct mgr *mgr, struct admin_exchange *exchange, const struct admin_peer *peer)
+{
+    uint8_t network[8];
+    int family = network_of(peer, network);
+    const struct mgr_guesser *guesser = find_guesser(mgr, family, network);
+    if (!guesser || guesser->guesses < MGR_GUESSES_MAX)
+        return false;
+    mgr->counters.joins_refused++;
+    mgr->counters.joins_limited++;
+    admin_answer_error(exchange, 429,
+                       "limit of guesses: %d tokens from there were none; nothing more is heard "
+                       "from it for up to %lld s",
+                       MGR_GUESSES_MAX, (long long)(MGR_GUESS_PERIOD_US / FR_US_PER_S));
+    return true;
+}
+
+/* ---- signing -------------------------------------------------------------------------------- */
 
 /* Signs and answers; true when it did. */
 static bool
@@ -98,12 +175,15 @@ mgr_post_join(void *ctx, struct admin_exchange *exchange, const struct admin_req
         refuse(mgr, exchange, 403, "join refused", "machines join over TLS only");
         return;
     }
+    if (refuse_guesser(mgr, exchange, request->peer))
+        return;
     struct pki *pki = open_authority(mgr, exchange);
     json_t *root = pki ? read_body(mgr, exchange, request) : NULL;
     const char *secret = json_string_value(json_object_get(root, "token"));
     const char *pem = json_string_value(json_object_get(root, "request"));
     if (root && pki_token_use(pki, fr_view_of(secret ? secret : ""),
                               loop_wall_us(mgr->loop) / FR_US_PER_S, name, &why) != FR_OK) {
+        note_guess(mgr, request->peer);
         refuse(mgr, exchange, 403, "join refused", why);
     } else if (root) {
         const struct pki_terms terms = {.name = name, .days = PKI_DAYS_DEFAULT};
@@ -121,12 +201,17 @@ void
 mgr_post_renew(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
 {
     struct mgr *mgr = ctx;
-    char names[ADMIN_NAMES_BYTES];
+    char names[ADMIN_NAMES_BYTES], words_no[MGR_REFUSAL_BYTES];
     const char *words[1 + PKI_ALSO_MAX];
     size_t count = 0;
     if (request->peer->way != ADMIN_WAY_TLS || !request->peer->names[0]) {
         refuse(mgr, exchange, 401, "renewal refused",
                "a certificate is renewed for who shows it, over TLS");
+        return;
+    }
+    if (!mgr_access_renew(mgr, request, words_no)) {
+        mgr->counters.forbidden++;
+        refuse(mgr, exchange, 403, "renewal refused", words_no);
         return;
     }
     (void)fr_view_copy(fr_view_of(request->peer->names), names, sizeof(names)); /* as large */

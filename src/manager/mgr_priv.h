@@ -244,8 +244,19 @@ struct mgr_counters { /* cumulative; GET /metrics */
     uint64_t requests_sent, requests_resent, requests_done, requests_refused, requests_given_up;
     uint64_t results_unknown, intruders;
     uint64_t forbidden; /* streams and posted reports that a rule of mgr_access.c refused */
-    uint64_t joins, joins_refused, renewals;
+    uint64_t joins, joins_refused, joins_limited, renewals;
     uint64_t journal_failures;
+};
+
+/* Tokens that were none, of one network (an IPv4 address, an IPv6 /64). */
+#define MGR_GUESSES_MAX 10 /* in one period; then it is heard no more until the next */
+#define MGR_GUESS_PERIOD_US (60 * FR_US_PER_S)
+#define MGR_GUESSERS_MAX 64 /* remembered; whose period began first gives way */
+struct mgr_guesser {
+    int family; /* 0: nobody */
+    uint8_t network[8];
+    unsigned guesses;
+    int64_t since_us;
 };
 
 struct mgr {
@@ -287,6 +298,7 @@ struct mgr {
     struct loop_task decide_task;
     struct loop_timer tick;
     struct policy_member *scratch; /* MGR_MEMBERS_DECIDED */
+    struct mgr_guesser guessers[MGR_GUESSERS_MAX];
     struct mgr_counters counters;
     loop_fn stop_fn; /* set while stopping */
     void *stop_ctx;
@@ -360,6 +372,8 @@ bool mgr_access_open(const struct mgr *mgr, const struct admin_peer *peer,
 bool mgr_access_report(const struct mgr *mgr, const struct admin_peer *peer, enum wire_role role,
                        const struct wire_report *report, char out_words[MGR_REFUSAL_BYTES]);
 bool mgr_access_request(void *ctx, const struct admin_request *request); /* admin_allow_fn */
+bool mgr_access_renew(const struct mgr *mgr, const struct admin_request *request,
+                      char out_words[MGR_REFUSAL_BYTES]);
 
 /* POST /join, /renew, /tokens (mgr_join.c). */
 void mgr_post_join(void *ctx, struct admin_exchange *exchange, const struct admin_request *request);

@@ -349,6 +349,8 @@ put_access_metrics(struct writer *w, const struct mgr *mgr)
            sum.forbidden);
     metric(w, "joins_total", "counter", "Machines that joined by token.", mgr->counters.joins);
     metric(w, "joins_refused_total", "counter", "Joins refused.", mgr->counters.joins_refused);
+    metric(w, "joins_limited_total", "counter", "Of those, unheard after too many bad tokens.",
+           mgr->counters.joins_limited);
     metric(w, "renewals_total", "counter", "Certificates renewed for their holders.",
            mgr->counters.renewals);
     metric(w, "certificate_end_seconds", "gauge", "When our certificate ends, since 1970; 0: none.",

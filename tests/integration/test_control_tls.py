@@ -258,6 +258,38 @@ def test_rules_of_peers(box, authority):
         assert post(certificate, path)[0] == status, (certificate, path)
 
 
+def test_a_report_is_posted_in_ones_own_name_only(box, authority):
+    """POST /report with the certificate of one edge, for another, or as what the rule forbids."""
+    manager = Manager(box, authority, peers=[{"name": "edge-*", "roles": "agent"}])
+    authority.issue("edge-1", "edge-1")
+
+    def post(body, query=""):
+        sock = http1.connect(manager.tcp)
+        sock = manager.context("edge-1").wrap_socket(sock, server_hostname="localhost")
+        with sock:
+            sock.sendall(http1.head("POST", "/report" + query, [("Connection", "close")],
+                                    body=body) + body)
+            said = b""
+            while data := sock.recv(65536):
+                said += data
+        return int(said.split(b" ")[1]), said
+
+    def document(name, role="agent"):
+        return (f'<report xmlns="{NAMESPACE}"><server id="{name}" role="{role}"/>'
+                '</report>').encode()
+    assert post(document("edge-1"))[0] == 204
+    for body, query, words in (
+            (document("edge-2"), "", b"is not the name of the certificate"),
+            (document("edge-1"), "?id=edge-2", b"is not the name of the certificate"),
+            (document("edge-1", "edge"), "",
+             b"manager.peers[0] (edge-*): roles does not have edge")):
+        before = manager.counter("forbidden_total")
+        status, said = post(body, query)
+        assert status == 403 and words in said, said
+        assert manager.counter("forbidden_total") == before + 1
+    assert [source["id"] for source in manager.status()["sources"]] == ["edge-1"]
+
+
 def test_rotation_under_a_running_stream(box, authority):
     manager = Manager(box, authority)
     authority.issue("edge-1", "edge-1")

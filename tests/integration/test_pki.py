@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import signal
+import socket
 import stat
 import subprocess
 import threading
@@ -10,7 +12,7 @@ import threading
 import pytest
 
 from harness import http1
-from harness.box import wait
+from harness.box import BINARY, wait
 from harness.setup import base, cluster
 
 
@@ -226,3 +228,109 @@ def test_join_takes_nothing_else(box, body):
         cwd=box.folder, capture_output=True, check=True, text=True).stdout
     assert done in ("400", "403")
     assert house.counter("joins_total") == 0
+
+
+def test_modes_do_not_depend_on_the_umask(box):
+    """With umask 0, what was made open to everybody would stay so."""
+    house = House(box)
+
+    def run(*arguments):
+        done = subprocess.run(["sh", "-c", 'umask 0; exec "$0" "$@"', BINARY, *arguments],
+                              cwd=box.folder, capture_output=True, text=True, timeout=60)
+        return good(done)
+    run("pki", "init", "--dir", "open")
+    run("pki", "issue", "edge-1", "--dir", "open")
+    run("pki", "renew", "edge-1", "--dir", "open")
+    run("pki", "token", "edge-2", "--dir", "open")
+    run("join", "--manager", house.tcp, "--token", house.token("edge-3"), "--dir", "joined")
+    seen = 0
+    for top in ("open", "joined"):
+        for folder, _, names in os.walk(box.folder / top):
+            assert mode(folder) == 0o700, folder
+            for name in names:
+                assert mode(os.path.join(folder, name)) == 0o600, (folder, name)
+                seen += 1
+    assert seen >= 8
+
+
+def test_a_token_is_in_no_list_of_processes_and_no_log(box):
+    house = House(box)
+    token = house.token("edge-2")
+    secret = token.split(".")[1]
+    # A manager that never answers, so that the command can be looked at.
+    silent = socket.create_server(("127.0.0.1", 0))
+    box.closers.append(silent.close)
+    address = "127.0.0.1:%d" % silent.getsockname()[1]
+    waiting = box.start("join", "--manager", address, "--token", token, "--dir", "third",
+                        name="waiting")
+    waiting.expected = None
+    silent.accept() # it has read its arguments, and connected
+    listed = open(f"/proc/{waiting.pid}/cmdline", "rb").read()
+    assert b"--token" in listed and secret.encode() not in listed, listed
+    waiting.kill9()
+    good(house.join(token), "joined as edge-2")
+    bad(house.join(token, "--dir", "fourth"), "no such token")
+    for process in box.processes:
+        assert secret not in process.log() + process.out()
+    assert secret not in json.dumps(json.loads(http1.fetch(house.unix, "/status").text))
+
+
+def test_a_token_from_a_file_or_standard_input(box):
+    house = House(box)
+    file = box.write("token", house.token("edge-2") + "\n")
+    good(box.run("join", "--manager", house.tcp, "--token-file", file, "--dir", "a"),
+         "joined as edge-2")
+    done = subprocess.run([BINARY, "join", "--manager", house.tcp, "--token-file", "-", "--dir",
+                           "b"], cwd=box.folder, input=house.token("edge-3"), text=True,
+                          capture_output=True, timeout=60)
+    good(done, "joined as edge-3")
+    bad(box.run("join", "--manager", house.tcp, "--token-file", "nowhere"), "--token-file", 2)
+    bad(box.run("join", "--manager", house.tcp, "--token-file", file, "--token", "x"),
+        "--token-file FILE, are needed", 2)
+
+
+def test_guesses_are_limited(box):
+    house = House(box)
+    real = house.token("edge-2")
+    parts = real.split(".")
+    for i in range(10):
+        guess = ".".join([parts[0], f"{i:032x}", *parts[2:]])
+        bad(house.join(guess), "no such token")
+    for token in (guess, real): # nobody from here is heard for a while, and no token is used up
+        bad(house.join(token), "limit of guesses")
+    assert house.counter("joins_refused_total") == 12
+    assert house.counter("joins_limited_total") == 2
+    assert house.process.log().count("joins are not heard for a while") == 1
+    assert len(list((box.folder / "pki/tokens").iterdir())) == 1
+
+
+def test_who_was_taken_off_the_list_is_out(box):
+    """Its stream ends with the next report, it cannot come back, and gets no new certificate."""
+    house = House(box)
+    house.settings["manager"]["peers"] = [{"name": "edge-*"}]
+    box.config(house.settings, "manager.yaml")
+    house.process.signal(signal.SIGHUP)
+    out = good(house.join(house.token("edge-2")))
+    box.write("second.yaml", out[out.index("manager:"):] +
+              f"listen: 127.0.0.1:{box.port()}\nstate: ./second-state\n"
+              "stream: { report-interval: 100ms }\nroutes: [{ cluster: web }]\n"
+              "clusters: { web: { members: [\"127.0.0.1:9\"] } }\n")
+    edge = box.start("edge", "-c", "second.yaml", name="second")
+
+    def connected():
+        sources = json.loads(http1.fetch(house.unix, "/status").text)["sources"]
+        return any(s["id"] == "edge-2" and s["connected"] for s in sources)
+    wait("the stream", connected)
+    good(box.run("join", "--renew", "-c", "second.yaml"), "renewed as edge-2")
+    house.settings["manager"]["peers"] = [{"name": "edge-3"}]
+    box.config(house.settings, "manager.yaml")
+    house.process.signal(signal.SIGHUP)
+    words = "manager.peers: no rule is for edge-2"
+    wait("the edge to name the rule", lambda: words in edge.log())
+    wait("the manager to", lambda: words in house.process.log())
+    wait("the stream to be gone", lambda: not connected())
+    assert house.counter("forbidden_total") >= 1
+    text = http1.fetch(f"unix:{box.folder}/second-state/admin.sock", "/metrics").text
+    assert int(re.search(r"^freshet_stream_refusals_total (\d+)", text, re.M).group(1)) >= 1
+    bad(box.run("join", "--renew", "-c", "second.yaml"), words)
+    assert house.counter("renewals_total") == 1

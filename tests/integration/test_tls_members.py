@@ -75,6 +75,9 @@ class Member(Origin):
             super().serve(sock)
 
 
+ONE = {"workers": 1}  # for tests that count what each worker keeps for itself
+
+
 class Setup:
     def __init__(self, box, authority, hosts=("127.0.0.1",), tls=None, pair=None, count=1, web=None,
                  **more):
@@ -109,7 +112,7 @@ def refused(setup, words):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_verified(box, authority, version):
-    setup = Setup(box, authority, version=version)
+    setup = Setup(box, authority, version=version, **ONE)
     before = setup.member.secure
     for i in range(5):
         assert setup.get(f"/{i}").text == f"m0 GET /{i}\n"
@@ -122,7 +125,7 @@ def test_verified(box, authority, version):
 
 
 def test_kept_while_clients_change(box, authority):
-    setup = Setup(box, authority)
+    setup = Setup(box, authority, **ONE)
     setup.get()
     before = setup.member.connections
     for _ in range(30):
@@ -224,7 +227,7 @@ def test_our_certificate_is_missed(box, authority, version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_resumption(box, authority, version):
-    setup = Setup(box, authority, version=version, web={"keepalive": 0})
+    setup = Setup(box, authority, version=version, web={"keepalive": 0}, **ONE)
     for _ in range(6):
         assert setup.status() == 200
     assert setup.member.secure >= 6
@@ -254,7 +257,8 @@ def test_shared_with_and_without(box, authority):
     box.origins.append(member)
     edge = Edge(box, {"safe": cluster([member], health=None, tls={"ca": "./ca.pem"}),
                       "bare": cluster([member], health=None)},
-                routes=[{"match": {"path": "/bare/"}, "cluster": "bare"}, {"cluster": "safe"}])
+                routes=[{"match": {"path": "/bare/"}, "cluster": "bare"}, {"cluster": "safe"}],
+                **ONE)
     http1.fetch(edge.address, "/bare/")
     http1.fetch(edge.address, "/")
     before = member.connections
@@ -310,7 +314,7 @@ def test_another_member_is_tried(box, authority):
     box.origins += [good, bad]
     edge = Edge(box, {"web": cluster([good, bad], health=None, balance="round-robin",
                                      eject={"failures": 3, "time": "1h"},
-                                     tls={"ca": "./ca.pem"})})
+                                     tls={"ca": "./ca.pem"})}, **ONE)
     for _ in range(12):
         answer = http1.fetch(edge.address, method="POST", body=b"once")
         assert (answer.status, answer.get("X-Origin")) == (200, "good")
@@ -431,7 +435,7 @@ def test_reload_reads_the_files_again(box, authority):
 
 def test_kept_connections_are_of_one_kind(box, authority):
     """A reload that brings TLS: what was kept in the clear carries nothing any more."""
-    setup = Setup(box, authority, tls=None, plain_too=True, web={"tls": None})
+    setup = Setup(box, authority, tls=None, plain_too=True, web={"tls": None}, **ONE)
     assert setup.status() == 200
     assert setup.member.plain_ones == 1
     for settings, secure in (({"ca": "./ca.pem"}, 1), (None, 1), ({"ca": "./ca.pem"}, 2)):
