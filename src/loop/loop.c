@@ -22,24 +22,29 @@
 #define LOOP_BUF_BYTES_DEFAULT 16384
 #define LOOP_BUF_COUNT_DEFAULT 8192
 
+static uint64_t
+data_of(void *object, enum loop_kind kind)
+{
+    fr_insist(((uintptr_t)object & LOOP_KIND_MASK) == 0);
+    return (uint64_t)(uintptr_t)object | (uint64_t)kind;
+}
+
 bool
 loop__ctl(struct loop *loop, int op, int fd, uint32_t events, void *object, enum loop_kind kind)
 {
-    struct epoll_event event = {.events = events};
-    fr_insist(((uintptr_t)object & LOOP_KIND_MASK) == 0);
-    event.data.u64 = (uint64_t)(uintptr_t)object | (uint64_t)kind;
+    struct epoll_event event = {.events = events, .data.u64 = data_of(object, kind)};
     loop__count(&loop->counters.ctl_calls, 1);
     return epoll_ctl(loop->epoll_fd, op, fd, &event) == 0;
 }
 
 void
-loop__forget(struct loop *loop, int fd, void *object)
+loop__forget(struct loop *loop, int fd, void *object, enum loop_kind kind)
 {
     /* Closing alone is not enough: between another thread's fork and exec the child holds the
      * description too, and epoll would go on reporting it. */
-    (void)loop__ctl(loop, EPOLL_CTL_DEL, fd, 0, object, LOOP_KIND_SOCK);
+    (void)loop__ctl(loop, EPOLL_CTL_DEL, fd, 0, object, kind);
     for (int i = loop->event_index + 1; i < loop->event_count; i++)
-        if ((loop->events[i].data.u64 & ~(uint64_t)LOOP_KIND_MASK) == (uint64_t)(uintptr_t)object)
+        if (loop->events[i].data.u64 == data_of(object, kind))
             loop->events[i].data.u64 = 0;
 }
 
@@ -103,6 +108,7 @@ loop_free(struct loop **loop_ptr)
         continue;
     loop__timer_fini(loop);
     loop__buf_fini(loop);
+    fr_free(loop->socks);
     int fds[] = {loop->epoll_fd, loop->post_fd, loop->signal_fd, loop->watch_fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         if (fds[i] >= 0)
@@ -116,7 +122,7 @@ dispatch(struct loop *loop, struct epoll_event event)
     void *object = (void *)(uintptr_t)(event.data.u64 & ~(uint64_t)LOOP_KIND_MASK);
     switch ((enum loop_kind)(event.data.u64 & LOOP_KIND_MASK)) {
     case LOOP_KIND_SOCK:
-        loop__sock_event(object, event.events);
+        loop__sock_event(loop, event.data.u64, event.events);
         break;
     case LOOP_KIND_LISTENER:
         loop__listener_event(object);

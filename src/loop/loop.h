@@ -116,6 +116,7 @@ struct loop_sock {
     struct loop_filter *filter; /* NULL: the kernel itself */
     /* the engine's own */
     uint32_t flags;
+    uint32_t serial; /* of no other socket of its loop */
     loop_recv_fn recv_fn;
     void *recv_ctx;
     loop_send_fn send_fn;

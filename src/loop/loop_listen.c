@@ -278,7 +278,7 @@ loop_listener_close(struct loop_listener *listener)
     if (loop->accepting == listener)
         loop->accepting = NULL;
     loop_timer_stop(&listener->retry);
-    loop__forget(loop, listener->fd, listener);
+    loop__forget(loop, listener->fd, listener, LOOP_KIND_LISTENER);
     /* Removed before the descriptor is closed: nobody can take it for a dead leftover meanwhile. */
     if (listener->addr.sa.any.sa_family == AF_UNIX && stat(path, &file) == 0 &&
         file.st_dev == listener->file_dev && file.st_ino == listener->file_ino)

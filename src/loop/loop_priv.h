@@ -36,7 +36,8 @@ struct loop_wheel {
     struct fr_list due; /* being fired */
 };
 
-/* What an epoll event is about: the low bits of its data; the rest is the object's address. */
+/* What an epoll event is about: the low bits of its data; the rest is the object's address, or of a
+ * socket its descriptor (the upper half) and its serial. */
 enum loop_kind {
     LOOP_KIND_SOCK,
     LOOP_KIND_LISTENER,
@@ -71,6 +72,9 @@ struct loop {
     size_t bufs_in_use;
     struct fr_list buf_waiters; /* sockets, by wait_link */
     size_t socks_open;
+    struct loop_sock **socks; /* by descriptor; NULL: none of this loop's sockets */
+    size_t socks_cap;
+    uint32_t sock_serial; /* the newest socket's */
     struct loop_listener *accepting; /* NULL once its callback closed it */
     int event_index;
     int event_count;
@@ -115,14 +119,14 @@ loop__list_move(struct fr_list *into, struct fr_list *from)
 bool loop__ctl(struct loop *loop, int op, int fd, uint32_t events, void *object,
                enum loop_kind kind);
 /* Takes a descriptor off epoll, and its events out of the batch being worked off. */
-void loop__forget(struct loop *loop, int fd, void *object);
+void loop__forget(struct loop *loop, int fd, void *object, enum loop_kind kind);
 
 /* loop_buf.c. *out_at_limit tells the two reasons for NULL apart. */
 struct loop_buf *loop__buf_take(struct loop *loop, bool *out_at_limit);
 void loop__buf_fini(struct loop *loop);
 
 /* loop_sock.c */
-void loop__sock_event(struct loop_sock *sock, uint32_t events);
+void loop__sock_event(struct loop *loop, uint64_t data, uint32_t events);
 void loop__sock_step(struct loop_sock *sock);
 void loop__sock_wake_receiver(struct loop *loop);
 void loop__sock_run_closed(struct loop *loop);

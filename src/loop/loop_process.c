@@ -34,7 +34,7 @@ loop_process_unwatch(struct loop_process *process)
 {
     if (!process->loop || process->pidfd < 0)
         return;
-    loop__forget(process->loop, process->pidfd, process);
+    loop__forget(process->loop, process->pidfd, process, LOOP_KIND_PROCESS);
     close(process->pidfd);
     process->pidfd = -1;
 }
