@@ -262,8 +262,8 @@ struct config_scale {
     double target;       /* of the mean utilization, for CONFIG_POLICY_TARGET; default 0.7 */
     int64_t goal_us;     /* latency that 99 % of requests should meet; 0: none, the default */
     uint32_t spare;      /* members beyond what the policy wants; default 0 */
-    uint32_t releases;   /* an hour, not of CONFIG_POLICY_THRESHOLD; 0: no budget; default 12 */
-    uint32_t changes;    /* members a minute, likewise; 0: no limit, the default */
+    uint32_t releases;   /* an hour that follow a start; 0: no budget; default 12 */
+    uint32_t changes;    /* members a minute; 0: no limit, the default */
     char from[CONFIG_NAME_BYTES]; /* pool */
     uint32_t min, max;            /* members; defaults 1 and 8 */
     struct config_level upper;    /* default 0.80 for 0 s */

@@ -43,7 +43,7 @@ struct policy_settings {
     enum policy_kind kind;
     double target;             /* of utilization, for POLICY_TARGET; 0: a default */
     uint32_t spare;            /* members beyond what the engine wants */
-    double flaps_per_hour;     /* releases, each of which a start may follow; 0: no budget */
+    double flaps_per_hour;     /* releases that follow a start; 0: no budget */
     double changes_per_minute; /* members started or released; 0: none */
     double upper, lower;       /* < 0: not set */
     int64_t upper_for_us, lower_for_us;
@@ -76,7 +76,8 @@ void policy_schedule(const struct policy_window *windows, size_t count, int64_t 
 #define POLICY_TARGET_SLICES 30
 
 /* What must be remembered from one call to the next; the caller keeps it, zero-initialised. The
- * functions here write only the two `since`; all else is the caller's to say. */
+ * functions here write the two `since`, looked_at_us and what engines and budgets remember, and
+ * mend what lies in the future; all else is the caller's to say. */
 struct policy_state {
     int64_t upper_since_us, lower_since_us; /* 0: not the case */
     int64_t changed_at_us;                  /* last change of membership that finished or failed */
@@ -85,9 +86,11 @@ struct policy_state {
      * counted there and not here. */
     uint32_t pending_up, pending_down;
     bool grow_failed; /* the last allocation was refused: below min, wait for the cooldown too */
+    int64_t looked_at_us; /* the last look; 0: none */
     struct policy_guard {
         int64_t at_us; /* 0: not begun */
         double flaps_left, changes_left;
+        bool has_grown; /* a member was started since the last release */
     } guard;
     struct policy_target {
         uint32_t wish[POLICY_TARGET_SLICES]; /* the highest of each slice of the window */
@@ -164,8 +167,9 @@ struct policy_decision {
     char highest_id[POLICY_ID_BYTES];
     double after;     /* mean after the removal that was considered; NaN if none */
     uint32_t needed;  /* members that the load needs at the target level */
-    int64_t wait_us;  /* how long until a wait or cooldown ends */
+    int64_t wait_us;  /* how long until a wait, cooldown or budget ends; 0: not known */
     uint32_t desired; /* members, ready and starting, after this */
+    uint32_t held_back; /* members more that the limit of changes a minute kept from it */
     /* of an engine that looks ahead; 0: it does not */
     double rate, forecast, margin; /* requests/s now, expected; capacity held for one expected */
     double ahead_s;                /* how far it looked: a start-up */

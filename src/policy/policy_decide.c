@@ -4,8 +4,7 @@
  * an engine wants, and who leaves.
  *
  * May touch:  base.
- * Bounded:    never beyond max, never below min, never fewer while a member's number is missing;
- *             releases within the flap budget, changes within the limit a minute.
+ * Bounded:    never beyond max, never below min, never fewer while a member's number is missing.
  */
 #include "policy/policy_priv.h"
 
@@ -14,15 +13,23 @@
 #include <math.h>
 #include <string.h>
 
-#define FLAP_BURST_SHARE 0.83 /* of an hour's budget that may be spent at once */
+#define GAP_US 60e6   /* without a look: what was seen before does not go on until now */
+#define GAP_TICKS 3.0 /* ... where looks are farther apart */
 
 /* ---- what there is -------------------------------------------------------------------------- */
+
+/* Nobody who works is idle: such a word is worth as much as none. */
+static bool
+is_contradictory(const struct policy_member *member)
+{
+    return member->in_flight > 0 && !(member->utilization > 0);
+}
 
 bool
 policy__is_usable(const struct policy_member *member)
 {
     return !member->starting && !member->draining && member->healthy && !member->stale &&
-           isfinite(member->utilization) && member->utilization >= 0;
+           isfinite(member->utilization) && member->utilization >= 0 && !is_contradictory(member);
 }
 
 void
@@ -156,7 +163,7 @@ policy__left_in_pool(const struct policy_settings *settings, const struct policy
 
 uint64_t
 policy__room_below_max(const struct policy_settings *settings, const struct policy_state *state,
-               const struct policy_observation *seen)
+                       const struct policy_observation *seen)
 {
     uint64_t taken = (uint64_t)seen->total + state->pending_up;
     return settings->max > taken ? settings->max - taken : 0;
@@ -164,17 +171,16 @@ policy__room_below_max(const struct policy_settings *settings, const struct poli
 
 bool
 policy__below_min(const struct policy_settings *settings, const struct policy_state *state,
-                 const struct policy_observation *seen, struct policy_decision *out)
+                  const struct policy_observation *seen, struct policy_decision *out)
 {
     uint64_t have = (uint64_t)seen->total + state->pending_up;
     uint64_t room = policy__room_below_max(settings, state, seen);
     if (settings->single || have >= settings->min || room == 0)
         return false;
     out->needed = settings->min;
-    int64_t wait_us =
-        state->grow_failed
-            ? policy__remaining(state->grown_at_us, settings->cooldown_up_us, seen->now_us)
-            : 0;
+    int64_t wait_us = state->grow_failed ? policy__remaining(state->grown_at_us,
+                                                             settings->cooldown_up_us, seen->now_us)
+                                         : 0;
     if (wait_us > 0) {
         policy__hold(out, POLICY_RULE_UPPER_COOLDOWN, wait_us);
         return true;
@@ -200,44 +206,15 @@ policy__have(const struct policy_state *state, const struct policy_observation *
     return have - less < UINT32_MAX ? (uint32_t)(have - less) : UINT32_MAX;
 }
 
-/* The budgets refill with time; a clock that went back refills nothing. */
 static void
-refill(const struct policy_settings *settings, struct policy_guard *guard, int64_t now_us)
-{
-    double flaps_max = fmax(1, settings->flaps_per_hour * FLAP_BURST_SHARE);
-    double hours = (double)(now_us - guard->at_us) / 3.6e9;
-
-    if (guard->at_us == 0) {
-        guard->flaps_left = flaps_max;
-        guard->changes_left = settings->changes_per_minute;
-    } else if (hours > 0) {
-        guard->flaps_left = fmin(flaps_max, guard->flaps_left + hours * settings->flaps_per_hour);
-        guard->changes_left =
-            fmin(fmax(1, settings->changes_per_minute),
-                 guard->changes_left + hours * 60 * settings->changes_per_minute);
-    }
-    guard->at_us = now_us;
-}
-
-static uint64_t
-within_limit(const struct policy_settings *settings, const struct policy_guard *guard,
-             uint64_t count)
-{
-    if (!(settings->changes_per_minute > 0) || (double)count <= guard->changes_left)
-        return count;
-    return guard->changes_left >= 1 ? (uint64_t)guard->changes_left : 0;
-}
-
-static void
-settle_growth(const struct policy_settings *settings, struct policy_state *state,
+settle_growth(const struct policy_settings *settings, const struct policy_state *state,
               const struct policy_observation *seen, uint64_t count, struct policy_decision *out)
 {
     uint64_t room = policy__room_below_max(settings, state, seen);
     uint64_t left = policy__left_in_pool(settings, state);
-    int64_t wait_us =
-        state->grow_failed
-            ? policy__remaining(state->grown_at_us, settings->cooldown_up_us, seen->now_us)
-            : 0;
+    int64_t wait_us = state->grow_failed ? policy__remaining(state->grown_at_us,
+                                                             settings->cooldown_up_us, seen->now_us)
+                                         : 0;
 
     if (settings->single || !settings->allocate)
         policy__hold(out, POLICY_RULE_UPPER_NO_POOL, 0);
@@ -249,36 +226,31 @@ settle_growth(const struct policy_settings *settings, struct policy_state *state
         policy__hold(out, POLICY_RULE_UPPER_COOLDOWN, wait_us);
     else {
         count = count < room ? count : room;
-        count = within_limit(settings, &state->guard, count < left ? count : left);
-        policy__hold(out, POLICY_RULE_CHANGE_LIMIT, 0);
-        if (count == 0)
-            return;
         out->verdict = POLICY_ALLOCATE;
         out->rule = POLICY_RULE_RISE;
-        out->count = (uint32_t)count;
-        state->guard.changes_left -= (double)count;
+        out->count = (uint32_t)(count < left ? count : left);
     }
 }
 
-/* The fewer releases the budget has left, the more members one must be about. */
-static bool
-is_worth_a_release(const struct policy_settings *settings, const struct policy_guard *guard,
-                   uint32_t have, uint64_t count)
+/* So many of `count` that those who stay do not come to the upper level by it. */
+static uint64_t
+below_upper(const struct policy_settings *settings, const struct policy_observation *seen,
+            uint64_t count)
 {
-    double full = fmax(1, settings->flaps_per_hour * FLAP_BURST_SHARE);
-
-    if (!(settings->flaps_per_hour > 0) || guard->flaps_left >= full / 2)
-        return true;
-    if (guard->flaps_left < 1)
-        return false;
-    return (double)count >= ceil(1 + 0.1 * have * (1 - 2 * guard->flaps_left / full));
+    if (!(settings->upper >= 0))
+        return count;
+    count = count < seen->usable ? count : seen->usable;
+    while (count > 0 && !(seen->sum / (double)(seen->usable - count) < settings->upper))
+        count--;
+    return count;
 }
 
 static void
-settle_release(const struct policy_settings *settings, struct policy_state *state,
+settle_release(const struct policy_settings *settings, const struct policy_state *state,
                const struct policy_observation *seen, uint64_t count, struct policy_decision *out)
 {
     uint32_t have = policy__have(state, seen);
+    uint64_t harmless = below_upper(settings, seen, count);
 
     if (seen->stale > 0)
         policy__hold(out, POLICY_RULE_LOWER_STALE, 0);
@@ -286,32 +258,24 @@ settle_release(const struct policy_settings *settings, struct policy_state *stat
         policy__hold(out, POLICY_RULE_LOWER_MIN, 0);
     else if (settings->single || seen->removable == 0)
         policy__hold(out, POLICY_RULE_LOWER_NONE_OURS, 0);
-    else if (!is_worth_a_release(settings, &state->guard, have, count))
-        policy__hold(out, POLICY_RULE_FLAP_BUDGET, 0);
+    else if (harmless == 0)
+        policy__hold(out, POLICY_RULE_LOWER_WOULD_CROSS, 0);
     else {
-        count = count < have - settings->min ? count : have - settings->min;
-        count = within_limit(settings, &state->guard, count);
-        policy__hold(out, POLICY_RULE_CHANGE_LIMIT, 0);
-        if (count == 0)
-            return;
+        count = harmless < have - settings->min ? harmless : have - settings->min;
         out->verdict = POLICY_DEALLOCATE;
         out->rule = POLICY_RULE_SURPLUS;
         out->count = (uint32_t)count;
-        state->guard.flaps_left -= 1;
-        state->guard.changes_left -= (double)count;
     }
 }
 
 void
-policy__settle(const struct policy_settings *settings, struct policy_state *state,
-               const struct policy_observation *seen, uint32_t desired,
-               struct policy_decision *out)
+policy__settle(const struct policy_settings *settings, const struct policy_state *state,
+               const struct policy_observation *seen, uint32_t desired, struct policy_decision *out)
 {
     uint32_t have = policy__have(state, seen);
     uint32_t wanted = desired;
 
     out->needed = desired;
-    refill(settings, &state->guard, seen->now_us);
     if (policy__below_min(settings, state, seen, out))
         return;
     wanted = wanted > settings->min ? wanted : settings->min;
@@ -355,6 +319,25 @@ policy_kind_parse(struct fr_view name, enum policy_kind *out)
     return false;
 }
 
+/* After a jump of the clock, or a time in which nobody looked, what lasted has to last anew before
+ * anything is given back; and nothing that happened lies ahead. */
+static void
+mend_clock(struct policy_state *state, const struct policy_observation *seen)
+{
+    int64_t now_us = seen->now_us;
+    double gap_us = fmax(GAP_US, GAP_TICKS * 1e6 * fmin(fmax(seen->traffic.dt_s, 0), 3600));
+    bool is_first = state->looked_at_us == 0;
+
+    if (!is_first &&
+        (now_us < state->looked_at_us || (double)(now_us - state->looked_at_us) > gap_us)) {
+        state->lower_since_us = 0;
+        policy__target_forget(&state->target, policy__have(state, seen), now_us);
+    }
+    state->looked_at_us = now_us;
+    state->changed_at_us = state->changed_at_us < now_us ? state->changed_at_us : now_us;
+    state->grown_at_us = state->grown_at_us < now_us ? state->grown_at_us : now_us;
+}
+
 void
 policy_tick(const struct policy_settings *settings, struct policy_state *state,
             const struct policy_observation *seen, struct policy_decision *out)
@@ -362,9 +345,11 @@ policy_tick(const struct policy_settings *settings, struct policy_state *state,
     fr_require((size_t)settings->kind < POLICY_KIND_COUNT);
     struct policy_settings scratch;
     policy__fill(seen, out);
+    mend_clock(state, seen);
     kinds[settings->kind].tick(policy__zero_floor(settings, state, seen, &scratch), state, seen,
                                out);
     policy__zero(settings, state, seen, out);
+    policy__guard(settings, state, seen, out);
     out->desired = policy__have(state, seen);
     if (out->verdict == POLICY_ALLOCATE)
         out->desired += out->count;
@@ -451,11 +436,11 @@ policy_decide(const struct policy_settings *settings, struct policy_state *state
     size_t count =
         policy__weights(settings, &seen, members, member_count, held, out, max_decisions - 1);
     if (scale.verdict == POLICY_DEALLOCATE) {
-        size_t made = scale.rule == POLICY_RULE_IDLE
-                          ? policy__zero_victims(&scale, members, member_count, out + count,
-                                                 max_decisions - count)
-                          : name_victims(&scale, members, member_count, out + count,
-                                         max_decisions - count);
+        size_t made =
+            scale.rule == POLICY_RULE_IDLE
+                ? policy__zero_victims(&scale, members, member_count, out + count,
+                                       max_decisions - count)
+                : name_victims(&scale, members, member_count, out + count, max_decisions - count);
         if (made > 0)
             return count + made;
         policy__hold(&scale, POLICY_RULE_LOWER_NONE_OURS, 0);

@@ -14,13 +14,13 @@
 #include <math.h>
 
 #define USEFUL_UTILIZATION 0.05
-#define WEIGHT_MAX 200.0        /* of what was seen of the capacity: older fades */
-#define CURVE_FADE 0.9995       /* per tick that teaches the same step */
-#define PRIOR_STEEP 22.0        /* late share before anything was seen: exp(-22 (1 - u)) */
-#define PRIOR_REQUESTS 500.0    /* what that guess is worth */
-#define SHIFT_REQUESTS 2000.0   /* a step seen so often corrects the guess for the others */
-#define SHIFT_MAX 3.0           /* in logarithms */
-#define OVERLOAD_COST 3.0       /* beyond 1 a backlog outlives the overload */
+#define WEIGHT_MAX 200.0      /* of what was seen of the capacity: older fades */
+#define CURVE_FADE 0.9995     /* per tick that teaches the same step */
+#define PRIOR_STEEP 22.0      /* late share before anything was seen: exp(-22 (1 - u)) */
+#define PRIOR_REQUESTS 500.0  /* what that guess is worth */
+#define SHIFT_REQUESTS 2000.0 /* a step seen so often corrects the guess for the others */
+#define SHIFT_MAX 3.0         /* in logarithms */
+#define OVERLOAD_COST 3.0     /* beyond 1 a backlog outlives the overload */
 #define STARTUP_GUESS_S 60.0
 
 static double
@@ -64,12 +64,13 @@ policy__member_learn(struct policy__member_model *model, const struct policy_obs
             model->startup_mean_s = model->startup_high_s = startup_s;
         model->is_startup_known = true;
         model->startup_mean_s += 0.05 * (startup_s - model->startup_mean_s);
-        double faded = model->startup_high_s + 0.0005 * (model->startup_mean_s -
-                                                         model->startup_high_s);
+        double faded =
+            model->startup_high_s + 0.0005 * (model->startup_mean_s - model->startup_high_s);
         model->startup_high_s = fmax(startup_s, faded);
     }
+    /* What a member does whose number is missing, or a lie, is in the rate too. */
     if (!(utilization > USEFUL_UTILIZATION) || !(traffic->rate > 0) || seen->usable == 0 ||
-        traffic->queue > 0)
+        seen->stale > 0 || traffic->queue > 0)
         return;
     learn_capacity(model, seen);
     if (!(utilization < 1) || !(traffic->slow >= 0) || traffic->slow > 1 || traffic->dropped > 0)
@@ -108,8 +109,8 @@ policy__member_rebuild(struct policy__member_model *model)
 
     for (size_t i = 0; i < POLICY__CURVE_STEPS; i++) {
         double guess = fmin(1, prior_slow(((double)i + 0.5) / POLICY__CURVE_STEPS) * factor);
-        double share = (model->bad[i] + guess * PRIOR_REQUESTS) /
-                       (model->requests[i] + PRIOR_REQUESTS);
+        double share =
+            (model->bad[i] + guess * PRIOR_REQUESTS) / (model->requests[i] + PRIOR_REQUESTS);
         least = fmin(1, fmax(least, share));
         step[i] = least;
     }

@@ -33,6 +33,7 @@ void policy__threshold(const struct policy_settings *settings, struct policy_sta
                        const struct policy_observation *seen, struct policy_decision *out);
 void policy__target(const struct policy_settings *settings, struct policy_state *state,
                     const struct policy_observation *seen, struct policy_decision *out);
+void policy__target_forget(struct policy_target *target, uint32_t have, int64_t now_us);
 void policy__forecast(const struct policy_settings *settings, struct policy_state *state,
                       const struct policy_observation *seen, struct policy_decision *out);
 /* Clusters of min 0. An engine sees a minimum of 1 while there is a member; scratch holds that. */
@@ -47,10 +48,14 @@ void policy__zero(const struct policy_settings *settings, const struct policy_st
 size_t policy__zero_victims(const struct policy_decision *release,
                             const struct policy_member *members, size_t count,
                             struct policy_decision *out, size_t max);
-/* For engines that name a number: makes it a verdict, within min, max, pool and budgets. */
-void policy__settle(const struct policy_settings *settings, struct policy_state *state,
+/* For engines that name a number: makes it a verdict, within min, max and pool. */
+void policy__settle(const struct policy_settings *settings, const struct policy_state *state,
                     const struct policy_observation *seen, uint32_t desired,
                     struct policy_decision *out);
+
+/* Trims what any engine decided to the flap budget and the change limit, and writes it down. */
+void policy__guard(const struct policy_settings *settings, struct policy_state *state,
+                   const struct policy_observation *seen, struct policy_decision *out);
 
 /* Weight decisions, at most `max` of them; returns how many. held: the upper level was reached for
  * long enough. */

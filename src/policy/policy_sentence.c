@@ -203,17 +203,25 @@ say_engine(struct words *words, const struct policy_settings *settings,
     case POLICY_RULE_AT_MAX:
         say(words, ", but the maximum is %u", settings->max);
         break;
-    case POLICY_RULE_FLAP_BUDGET:
-        say(words, ", but this hour's budget of %.0f releases is nearly used up",
-            shown(settings->flaps_per_hour));
-        break;
-    case POLICY_RULE_CHANGE_LIMIT:
-        say(words, ", but no more than %.0f may change in a minute",
-            shown(settings->changes_per_minute));
-        break;
     default:
         break;
     }
+}
+
+/* The budgets hold back what any engine wants. */
+static void
+say_guard(struct words *words, const struct policy_settings *settings,
+          const struct policy_decision *decision)
+{
+    say_wanted(words, decision);
+    if (decision->rule == POLICY_RULE_FLAP_BUDGET)
+        say(words, ", but the budget of %.0f start/stop pair%s an hour is nearly used up",
+            shown(settings->flaps_per_hour), settings->flaps_per_hour > 1 ? "s" : "");
+    else
+        say(words, ", but no more than %.0f may change in a minute",
+            shown(settings->changes_per_minute));
+    if (decision->wait_us > 0)
+        say(words, ", the next in %.0f s", ceil((double)decision->wait_us / 1e6));
 }
 
 static void
@@ -279,11 +287,13 @@ say_reason(struct words *words, const struct policy_settings *settings,
     case POLICY_RULE_SURPLUS:
     case POLICY_RULE_ENOUGH:
     case POLICY_RULE_AT_MAX:
-    case POLICY_RULE_FLAP_BUDGET:
-    case POLICY_RULE_CHANGE_LIMIT:
     case POLICY_RULE_LEARNING:
     case POLICY_RULE_NONSENSE:
         say_engine(words, settings, decision);
+        break;
+    case POLICY_RULE_FLAP_BUDGET:
+    case POLICY_RULE_CHANGE_LIMIT:
+        say_guard(words, settings, decision);
         break;
     default:
         say_lower(words, settings, decision);
@@ -299,6 +309,9 @@ policy_sentence(const struct policy_settings *settings, const struct policy_deci
     fr_require(out_bytes > 0);
     say_verdict(&words, decision);
     say_reason(&words, settings, decision);
+    if (decision->held_back > 0)
+        say(&words, "; %u more held back: no more than %.0f may change in a minute",
+            decision->held_back, shown(settings->changes_per_minute));
     say(&words, "; %u ready, %u starting", decision->ready, decision->starting);
     if (decision->draining > 0)
         say(&words, ", %u draining", decision->draining);

@@ -18,13 +18,22 @@
 #define WINDOW_US 300000000LL
 #define SLICE_US (WINDOW_US / POLICY_TARGET_SLICES)
 
+/* What was wished is not known any more: as if all that there is had been. */
+void
+policy__target_forget(struct policy_target *target, uint32_t have, int64_t now_us)
+{
+    for (size_t i = 0; i < POLICY_TARGET_SLICES; i++)
+        target->wish[i] = have;
+    target->slice_us = now_us;
+}
+
 /* The highest wish of the window, this one included. */
 static uint32_t
 remember(struct policy_target *target, uint32_t wish, int64_t now_us)
 {
     uint32_t highest = wish;
 
-    if (target->slice_us == 0 || now_us < target->slice_us)
+    if (target->slice_us == 0)
         target->slice_us = now_us;
     /* After a long silence the old wishes are all too old: one round forgets them. */
     for (size_t i = 0; i < POLICY_TARGET_SLICES && now_us - target->slice_us >= SLICE_US; i++) {
