@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * policy_decide.c - what every engine shares: counting what there is, the limits that hold whatever
- * an engine wants, and who leaves.
+ * policy_decide.c - what every engine shares: counting what there is, and the limits that hold
+ * whatever an engine wants.
  *
  * May touch:  base.
  * Bounded:    never beyond max, never below min, never fewer while a member's number is missing;
@@ -47,9 +47,9 @@ policy__can_name(const struct policy_member *member)
            strnlen(member->id, POLICY_ID_BYTES) < POLICY_ID_BYTES;
 }
 
-static void
-survey(const struct policy_member *members, size_t count, int64_t now_us,
-       struct policy_observation *out)
+void
+policy__survey(const struct policy_member *members, size_t count, int64_t now_us,
+               struct policy_observation *out)
 {
     *out = (struct policy_observation){
         .now_us = now_us > 0 ? now_us : 1, /* 0 says "never" in the state */
@@ -156,7 +156,7 @@ policy__left_in_pool(const struct policy_settings *settings, const struct policy
 
 uint64_t
 policy__room_below_max(const struct policy_settings *settings, const struct policy_state *state,
-               const struct policy_observation *seen)
+                       const struct policy_observation *seen)
 {
     uint64_t taken = (uint64_t)seen->total + state->pending_up;
     return settings->max > taken ? settings->max - taken : 0;
@@ -164,17 +164,16 @@ policy__room_below_max(const struct policy_settings *settings, const struct poli
 
 bool
 policy__below_min(const struct policy_settings *settings, const struct policy_state *state,
-                 const struct policy_observation *seen, struct policy_decision *out)
+                  const struct policy_observation *seen, struct policy_decision *out)
 {
     uint64_t have = (uint64_t)seen->total + state->pending_up;
     uint64_t room = policy__room_below_max(settings, state, seen);
     if (settings->single || have >= settings->min || room == 0)
         return false;
     out->needed = settings->min;
-    int64_t wait_us =
-        state->grow_failed
-            ? policy__remaining(state->grown_at_us, settings->cooldown_up_us, seen->now_us)
-            : 0;
+    int64_t wait_us = state->grow_failed ? policy__remaining(state->grown_at_us,
+                                                             settings->cooldown_up_us, seen->now_us)
+                                         : 0;
     if (wait_us > 0) {
         policy__hold(out, POLICY_RULE_UPPER_COOLDOWN, wait_us);
         return true;
@@ -200,9 +199,9 @@ policy__have(const struct policy_state *state, const struct policy_observation *
     return have - less < UINT32_MAX ? (uint32_t)(have - less) : UINT32_MAX;
 }
 
-/* The budgets refill with time; a clock that went back refills nothing. */
-static void
-refill(const struct policy_settings *settings, struct policy_guard *guard, int64_t now_us)
+/* A clock that went back refills nothing. */
+void
+policy__refill(const struct policy_settings *settings, struct policy_guard *guard, int64_t now_us)
 {
     double flaps_max = fmax(1, settings->flaps_per_hour * FLAP_BURST_SHARE);
     double hours = (double)(now_us - guard->at_us) / 3.6e9;
@@ -212,16 +211,15 @@ refill(const struct policy_settings *settings, struct policy_guard *guard, int64
         guard->changes_left = settings->changes_per_minute;
     } else if (hours > 0) {
         guard->flaps_left = fmin(flaps_max, guard->flaps_left + hours * settings->flaps_per_hour);
-        guard->changes_left =
-            fmin(fmax(1, settings->changes_per_minute),
-                 guard->changes_left + hours * 60 * settings->changes_per_minute);
+        guard->changes_left = fmin(fmax(1, settings->changes_per_minute),
+                                   guard->changes_left + hours * 60 * settings->changes_per_minute);
     }
     guard->at_us = now_us;
 }
 
-static uint64_t
-within_limit(const struct policy_settings *settings, const struct policy_guard *guard,
-             uint64_t count)
+uint64_t
+policy__within_limit(const struct policy_settings *settings, const struct policy_guard *guard,
+                     uint64_t count)
 {
     if (!(settings->changes_per_minute > 0) || (double)count <= guard->changes_left)
         return count;
@@ -234,10 +232,9 @@ settle_growth(const struct policy_settings *settings, struct policy_state *state
 {
     uint64_t room = policy__room_below_max(settings, state, seen);
     uint64_t left = policy__left_in_pool(settings, state);
-    int64_t wait_us =
-        state->grow_failed
-            ? policy__remaining(state->grown_at_us, settings->cooldown_up_us, seen->now_us)
-            : 0;
+    int64_t wait_us = state->grow_failed ? policy__remaining(state->grown_at_us,
+                                                             settings->cooldown_up_us, seen->now_us)
+                                         : 0;
 
     if (settings->single || !settings->allocate)
         policy__hold(out, POLICY_RULE_UPPER_NO_POOL, 0);
@@ -249,7 +246,7 @@ settle_growth(const struct policy_settings *settings, struct policy_state *state
         policy__hold(out, POLICY_RULE_UPPER_COOLDOWN, wait_us);
     else {
         count = count < room ? count : room;
-        count = within_limit(settings, &state->guard, count < left ? count : left);
+        count = policy__within_limit(settings, &state->guard, count < left ? count : left);
         policy__hold(out, POLICY_RULE_CHANGE_LIMIT, 0);
         if (count == 0)
             return;
@@ -290,7 +287,7 @@ settle_release(const struct policy_settings *settings, struct policy_state *stat
         policy__hold(out, POLICY_RULE_FLAP_BUDGET, 0);
     else {
         count = count < have - settings->min ? count : have - settings->min;
-        count = within_limit(settings, &state->guard, count);
+        count = policy__within_limit(settings, &state->guard, count);
         policy__hold(out, POLICY_RULE_CHANGE_LIMIT, 0);
         if (count == 0)
             return;
@@ -304,14 +301,13 @@ settle_release(const struct policy_settings *settings, struct policy_state *stat
 
 void
 policy__settle(const struct policy_settings *settings, struct policy_state *state,
-               const struct policy_observation *seen, uint32_t desired,
-               struct policy_decision *out)
+               const struct policy_observation *seen, uint32_t desired, struct policy_decision *out)
 {
     uint32_t have = policy__have(state, seen);
     uint32_t wanted = desired;
 
     out->needed = desired;
-    refill(settings, &state->guard, seen->now_us);
+    policy__refill(settings, &state->guard, seen->now_us);
     if (policy__below_min(settings, state, seen, out))
         return;
     wanted = wanted > settings->min ? wanted : settings->min;
@@ -372,65 +368,6 @@ policy_tick(const struct policy_settings *settings, struct policy_state *state,
         out->desired -= out->count < out->desired ? out->count : out->desired;
 }
 
-/* ---- who leaves ----------------------------------------------------------------------------- */
-
-static bool
-is_less_loaded(const struct policy_member *a, const struct policy_member *b)
-{
-    if (a->utilization < b->utilization || a->utilization > b->utilization)
-        return a->utilization < b->utilization;
-    if (a->in_flight != b->in_flight)
-        return a->in_flight < b->in_flight;
-    return a->age_us < b->age_us; /* the youngest has the coldest caches */
-}
-
-static bool
-is_chosen(const struct policy_decision *chosen, size_t count, const struct policy_member *member)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(chosen[i].member, member->id) == 0)
-            return true;
-    return false;
-}
-
-static const struct policy_member *
-choose_victim(const struct policy_member *members, size_t count,
-              const struct policy_decision *chosen, size_t chosen_count)
-{
-    const struct policy_member *victim = NULL;
-    for (size_t i = 0; i < count; i++) {
-        const struct policy_member *member = &members[i];
-        if (!policy__is_usable(member) || !member->allocated || !policy__can_name(member))
-            continue;
-        if (is_chosen(chosen, chosen_count, member))
-            continue;
-        if (victim == NULL || is_less_loaded(member, victim))
-            victim = member;
-    }
-    return victim;
-}
-
-/* One decision for each that leaves. A start that is not needed any more ends by itself: it is
- * ready first, and idle then, so it is the next to leave. */
-static size_t
-name_victims(const struct policy_decision *release, const struct policy_member *members,
-             size_t count, struct policy_decision *out, size_t max)
-{
-    size_t made = 0;
-    size_t wanted = release->count < POLICY_RELEASES_MAX ? release->count : POLICY_RELEASES_MAX;
-
-    while (made < wanted && made < max) {
-        const struct policy_member *victim = choose_victim(members, count, out, made);
-        if (victim == NULL)
-            break;
-        out[made] = *release;
-        out[made].count = 1;
-        policy__copy_id(victim->id, out[made].member);
-        made++;
-    }
-    return made;
-}
-
 size_t
 policy_decide(const struct policy_settings *settings, struct policy_state *state,
               const struct policy_member *members, size_t member_count,
@@ -441,7 +378,7 @@ policy_decide(const struct policy_settings *settings, struct policy_state *state
     struct policy_decision scale;
 
     fr_require(max_decisions > 0);
-    survey(members, member_count, now_us, &seen);
+    policy__survey(members, member_count, now_us, &seen);
     if (traffic)
         seen.traffic = *traffic;
     policy_tick(settings, state, &seen, &scale);
@@ -454,8 +391,8 @@ policy_decide(const struct policy_settings *settings, struct policy_state *state
         size_t made = scale.rule == POLICY_RULE_IDLE
                           ? policy__zero_victims(&scale, members, member_count, out + count,
                                                  max_decisions - count)
-                          : name_victims(&scale, members, member_count, out + count,
-                                         max_decisions - count);
+                          : policy__victims(&scale, members, member_count, out + count,
+                                            max_decisions - count);
         if (made > 0)
             return count + made;
         policy__hold(&scale, POLICY_RULE_LOWER_NONE_OURS, 0);
