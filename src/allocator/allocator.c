@@ -216,6 +216,7 @@ allocator_pool_at(const struct allocator *allocator, size_t index, struct alloca
                              ? 0
                              : pool->ops->available(pool->provider, allocator__address_taken, ctx),
             .allocated = allocator__pool_servers(pool),
+            .cost = pool->config->cost,
         };
         return true;
     }

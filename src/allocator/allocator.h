@@ -100,6 +100,7 @@ struct allocator_asked {
     struct fr_view cluster;
     uint32_t count;
     struct fr_view wanted, request;
+    struct fr_view pool; /* of this one of the cluster's only; empty: by preference */
 };
 void allocator_allocate_asked(struct allocator *allocator, const struct allocator_asked *asked,
                               allocator_done_fn fn, void *ctx);
@@ -149,6 +150,7 @@ bool allocator_server_at(const struct allocator *allocator, size_t index,
 struct allocator_pool {
     const char *name;
     uint64_t available, allocated;
+    uint32_t cost;
 };
 size_t allocator_pool_count(const struct allocator *allocator);
 bool allocator_pool_at(const struct allocator *allocator, size_t index, struct allocator_pool *out);

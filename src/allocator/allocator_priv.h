@@ -26,6 +26,7 @@
 #define ALLOCATOR_RETRY_US (1 * FR_US_PER_S)      /* of a ledger write that must be done */
 #define ALLOCATOR_FILL_RETRY_US (5 * FR_US_PER_S) /* of a cluster below its minimum; doubles */
 #define ALLOCATOR_FILL_RETRY_MAX_US (60 * FR_US_PER_S)
+#define ALLOCATOR_POOL_REST_US (30 * FR_US_PER_S) /* of a pool whose server could not start */
 #define ALLOCATOR_RESCAN_US (2 * FR_US_PER_S) /* orphans are looked for once more after this */
 #define ALLOCATOR_RESTARTS_MAX 64              /* remembered of one server */
 #define ALLOCATOR_WEIGHT_DEFAULT 100
@@ -75,6 +76,7 @@ struct allocator__pool {
     const struct provider_ops *ops;
     struct provider *provider;
     uint64_t id_next;
+    int64_t rests_until_us; /* a start failed: other pools come first until then */
     bool retired; /* not in force any more: kept until its last server has gone back */
 };
 

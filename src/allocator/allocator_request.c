@@ -228,24 +228,52 @@ request_wait(struct allocator__request *request, size_t index, struct allocator_
 /* ---- allocate
  * ------------------------------------------------------------------------------------ */
 
-/* A pool that is given, or the one that has the wanted address. */
-static struct allocator__pool *
-pool_choose(struct allocator *allocator, const struct config_cluster *cluster,
-            struct fr_view wanted)
+static bool
+pool_has(struct allocator *allocator, const struct allocator__pool *pool, struct fr_view wanted)
 {
     struct provider_server probe = {0};
-    struct allocator__pool *pool =
-        cluster->scale.enabled ? allocator__pool_find(allocator, cluster->scale.from) : NULL;
-    if (!wanted.len)
-        return pool && !pool->retired ? pool : NULL;
+    return !pool->retired && pool->ops->choose(pool->provider, wanted, allocator__address_taken,
+                                               allocator, &probe) == FR_OK;
+}
+
+/* The first of the cluster's pools that has a server. One whose last start failed is passed over
+ * for a while, as long as another has any. NULL: it has no pool; where all are dry it is the first,
+ * whose word on it will do. */
+static struct allocator__pool *
+pool_preferred(struct allocator *allocator, const struct config_cluster *cluster,
+               struct fr_view only)
+{
+    int64_t now_us = loop_now_us(allocator->loop);
+    struct allocator__pool *first = NULL, *resting = NULL;
+    for (size_t i = 0; i < CONFIG_SCALE_POOLS_MAX && cluster->scale.enabled; i++) {
+        struct allocator__pool *pool = cluster->scale.from[i][0]
+                                           ? allocator__pool_find(allocator, cluster->scale.from[i])
+                                           : NULL;
+        if (!pool || pool->retired || (only.len && !fr_view_is(only, pool->name)))
+            continue;
+        first = first ? first : pool;
+        if (!pool_has(allocator, pool, FR_VIEW("")))
+            continue;
+        if (now_us >= pool->rests_until_us)
+            return pool;
+        resting = resting ? resting : pool;
+    }
+    return resting ? resting : first;
+}
+
+/* The one that has the wanted address, whoever's it is; or by preference. */
+static struct allocator__pool *
+pool_choose(struct allocator *allocator, const struct config_cluster *cluster,
+            const struct allocator_asked *asked)
+{
+    struct fr_view wanted = asked->wanted;
     FR_LIST_EACH(&allocator->pools, node)
     {
-        struct allocator__pool *other = FR_CONTAINER(node, struct allocator__pool, link);
-        if (!other->retired && other->ops->choose(other->provider, wanted, allocator__address_taken,
-                                                  allocator, &probe) == FR_OK)
-            return other;
+        struct allocator__pool *pool = FR_CONTAINER(node, struct allocator__pool, link);
+        if (wanted.len && pool_has(allocator, pool, wanted))
+            return pool;
     }
-    return pool;
+    return pool_preferred(allocator, cluster, asked->pool);
 }
 
 /* The next server after `from` (NULL: the first) that this request brought to this cluster. */
@@ -340,15 +368,18 @@ request_fill(struct allocator__request *request, size_t from, const struct alloc
                        cluster->name, size, lacking, cluster->scale.max);
         return FR_ERR_AT_MAX;
     }
-    struct allocator__pool *pool = pool_choose(allocator, cluster, asked->wanted);
-    if (lacking && !pool) {
-        (void)snprintf(why, why_bytes, "cluster %s has no pool to allocate from", cluster->name);
-        return FR_ERR_STATE;
-    }
     for (size_t i = from; i < request->slot_count; i++) {
+        struct allocator__pool *pool = pool_choose(allocator, cluster, asked);
+        if (!pool) {
+            (void)snprintf(why, why_bytes, "cluster %s has no pool %.*s%sto allocate from",
+                           cluster->name, FR_VIEW_ARG(asked->pool), asked->pool.len ? " " : "");
+            return FR_ERR_STATE;
+        }
         enum fr_err err = choose_server(request, i, asked, cluster->name, pool);
         if (err) {
-            (void)snprintf(why, why_bytes, "pool %s: %s; asked for %u, %zu to be had", pool->name,
+            (void)snprintf(why, why_bytes, "pool %s%s: %s; asked for %u, %zu to be had", pool->name,
+                           cluster->scale.from[1][0] && !asked->pool.len ? " and those after it"
+                                                                         : "",
                            fr_err_words(err), asked->count, i);
             return err;
         }
@@ -445,8 +476,8 @@ server_takeable(struct allocator *allocator, struct fr_view id, struct fr_view c
                        cluster.len ? " in cluster " : "", FR_VIEW_ARG(cluster));
         return FR_ERR_NOT_FOUND;
     }
-    bool leaves = server->state == CLUSTER_SERVER_DRAINING ||
-                  server->state == CLUSTER_SERVER_STOPPING;
+    bool leaves =
+        server->state == CLUSTER_SERVER_DRAINING || server->state == CLUSTER_SERVER_STOPPING;
     if (server->request || (leaves && (!may_leave || server->move_to[0]))) {
         (void)snprintf(why, why_bytes, "%.*s is %s already", FR_VIEW_ARG(id),
                        cluster_server_state_name(server->state));

@@ -199,6 +199,9 @@ server_fail(struct allocator__server *server, const char *why)
     bool waited_for = request && request->kind == ALLOCATOR_REQUEST_ALLOCATE;
     (void)snprintf(server->why, sizeof(server->why), "%s", why);
     bool wanted = server->state == CLUSTER_SERVER_STARTING || server->state == CLUSTER_SERVER_READY;
+    if (server->state == CLUSTER_SERVER_STARTING)
+        server->pool->rests_until_us =
+            loop_now_us(server->allocator->loop) + ALLOCATOR_POOL_REST_US;
     if (!allocator__event(server, ALLOCATOR_FAILED, false))
         return;
     server->asked[0] = '\0'; /* it is no answer to whoever asked for it */
@@ -245,6 +248,7 @@ on_health(void *ctx, bool healthy, const char *why)
         return;
     cluster_health_free(&server->health);
     loop_timer_stop(&server->timer);
+    server->pool->rests_until_us = 0;
     (void)allocator__event(server, ALLOCATOR_PASSED, false);
 }
 

@@ -520,9 +520,10 @@ enum fr_err
 allocator_put_cluster(struct allocator *allocator, struct config_cluster *cluster)
 {
     struct cluster_ledger next;
-    if (cluster->scale.enabled &&
-        !allocator__settings_pool(&allocator->settings, cluster->scale.from))
-        return FR_ERR_NOT_FOUND;
+    for (size_t i = 0; i < CONFIG_SCALE_POOLS_MAX && cluster->scale.enabled; i++)
+        if (cluster->scale.from[i][0] &&
+            !allocator__settings_pool(&allocator->settings, cluster->scale.from[i]))
+            return FR_ERR_NOT_FOUND;
     allocator__ledger_copy(&allocator->ledger, &next);
     ledger_drop_cluster(&next, cluster->name);
     if (next.cluster_count >= CONFIG_CLUSTERS_MAX)
@@ -588,7 +589,7 @@ allocator_remove_pool(struct allocator *allocator, struct fr_view name_view)
         return FR_ERR_STATE;
     for (size_t i = 0; i < allocator->settings.cluster_count; i++)
         if (allocator->settings.clusters[i]->scale.enabled &&
-            strcmp(allocator->settings.clusters[i]->scale.from, name) == 0)
+            config_scale_has_pool(&allocator->settings.clusters[i]->scale, name))
             return FR_ERR_STATE; /* it would have nowhere to scale from */
     allocator__ledger_copy(&allocator->ledger, &next);
     ledger_drop_pool(&next, name);

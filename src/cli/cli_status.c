@@ -85,11 +85,12 @@ print_pools(const json_t *root)
     const json_t *pool;
     if (json_array_size(json_object_get(root, "pools")) == 0)
         return;
-    printf("\n%-14s %9s %9s\n", "POOL", "AVAILABLE", "ALLOCATED");
+    printf("\n%-14s %9s %9s %9s\n", "POOL", "AVAILABLE", "ALLOCATED", "COST");
     json_array_foreach (json_object_get(root, "pools"), i, pool)
-        printf("%-14s %9lld %9lld\n", text_of(pool, "name"),
+        printf("%-14s %9lld %9lld %9lld\n", text_of(pool, "name"),
                (long long)json_integer_value(json_object_get(pool, "available")),
-               (long long)json_integer_value(json_object_get(pool, "allocated")));
+               (long long)json_integer_value(json_object_get(pool, "allocated")),
+               (long long)json_integer_value(json_object_get(pool, "cost")));
 }
 
 static void

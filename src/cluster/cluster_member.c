@@ -206,6 +206,7 @@ cluster_member_sum(const struct cluster_member *member, int64_t now_us,
         out->connect_failures += cluster_count_get(&s->connect_failures);
         out->retries += cluster_count_get(&s->retries);
         out->ejections += cluster_count_get(&s->ejections);
+        out->sessions_given += cluster_count_get(&s->sessions_given);
         out->bytes_out += cluster_count_get(&s->bytes_out);
         out->bytes_in += cluster_count_get(&s->bytes_in);
         int64_t orca_at_us = __atomic_load_n(&s->orca_at_us, __ATOMIC_ACQUIRE);

@@ -31,6 +31,7 @@ struct cluster_member_stats {
     uint64_t connect_failures;
     uint64_t retries;          /* taken to another member */
     uint64_t ejections;
+    uint64_t sessions_given;   /* session cookies that name it, new ones and renewals */
     uint64_t bytes_out;        /* to the member */
     uint64_t bytes_in;         /* from the member */
     uint64_t orca_utilization; /* last endpoint-load-metrics value, in millionths */

@@ -243,10 +243,11 @@ enum config_scale_policy {
 };
 enum config_scale_mode { CONFIG_MODE_OBSERVE, CONFIG_MODE_SUPERVISED, CONFIG_MODE_AUTO };
 
-#define CONFIG_WINDOWS_MAX 64 /* of a cluster's schedule */
-struct config_window {        /* of a schedule */
-    char *at;                 /* as fr_cron_parse reads it */
-    char *zone_name;          /* of the tz database; default UTC */
+#define CONFIG_SCALE_POOLS_MAX 8 /* that one cluster allocates from */
+#define CONFIG_WINDOWS_MAX 64    /* of a cluster's schedule */
+struct config_window {           /* of a schedule */
+    char *at;                    /* as fr_cron_parse reads it */
+    char *zone_name;             /* of the tz database; default UTC */
     int64_t for_us;
     uint32_t min, max; /* members; 0: says nothing of it */
     struct fr_cron cron;
@@ -264,14 +265,16 @@ struct config_scale {
     uint32_t spare;      /* members beyond what the policy wants; default 0 */
     uint32_t releases;   /* an hour that follow a start; 0: no budget; default 12 */
     uint32_t changes;    /* members a minute; 0: no limit, the default */
-    char from[CONFIG_NAME_BYTES]; /* pool */
-    uint32_t min, max;            /* members; defaults 1 and 8 */
-    struct config_level upper;    /* default 0.80 for 0 s */
-    struct config_level lower;    /* default 0.30 for 30 s */
-    int64_t cooldown_up_us;       /* after an allocation finished; default 2 s */
-    int64_t cooldown_down_us;     /* after any change; default 30 s */
-    uint32_t step_max;            /* servers asked for at once; default 4 */
-    unsigned relief;              /* set of enum config_relief at the upper level; default both */
+    /* pools, the first that has a server gives it; "" ends them */
+    char from[CONFIG_SCALE_POOLS_MAX][CONFIG_NAME_BYTES];
+    uint32_t priority;         /* over other clusters of the same pool; default 0 */
+    uint32_t min, max;         /* members; defaults 1 and 8 */
+    struct config_level upper; /* default 0.80 for 0 s */
+    struct config_level lower; /* default 0.30 for 30 s */
+    int64_t cooldown_up_us;    /* after an allocation finished; default 2 s */
+    int64_t cooldown_down_us;  /* after any change; default 30 s */
+    uint32_t step_max;         /* servers asked for at once; default 4 */
+    unsigned relief;           /* set of enum config_relief at the upper level; default both */
     struct config_window *windows;
     size_t window_count;
     int64_t idle_us; /* min 0: without an open exchange for so long it has no member; 5 min */
@@ -385,6 +388,7 @@ struct config_pool {
     uint32_t restart_max;      /* restarts of one server within restart_window; then replaced;
                                   default 3 */
     int64_t restart_window_us; /* default 60 s */
+    uint32_t cost;             /* of a server, in any unit; the costliest leave first; default 0 */
     bool runtime;
 };
 
@@ -515,9 +519,9 @@ struct config_manager {
 
 enum config_user_role { CONFIG_USER_READ, CONFIG_USER_OPERATE, CONFIG_USER_ADMIN };
 
-struct config_user {      /* who may use the administration interface over TCP */
-    char *certificate;    /* its name, as of a peer; NULL: by token */
-    char *token;          /* SHA-256 of the bearer token, hexadecimal; NULL: by certificate */
+struct config_user {   /* who may use the administration interface over TCP */
+    char *certificate; /* its name, as of a peer; NULL: by token */
+    char *token;       /* SHA-256 of the bearer token, hexadecimal; NULL: by certificate */
     enum config_user_role role;
 };
 
@@ -667,6 +671,8 @@ void config_pool_unref(struct config_pool **pool);
 
 struct config_cluster *config_find_cluster(const struct config *config, struct fr_view name);
 struct config_pool *config_find_pool(const struct config *config, struct fr_view name);
+/* Whether a cluster may allocate from that pool. */
+bool config_scale_has_pool(const struct config_scale *scale, const char *name);
 bool config_name_valid(struct fr_view name);
 /* Whether a pattern (a name, or the beginning of one and '*') means one of the words of `names`. */
 bool config_name_matches(const char *pattern, struct fr_view names);

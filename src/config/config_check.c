@@ -83,6 +83,32 @@ pool_size(const struct config_pool *pool)
     return pool->server_count;
 }
 
+/* False: one of them is not there, and that was said. Otherwise *out_size is how many servers they
+ * can have out together. */
+static bool
+check_scale_pools(struct config__reader *reader, const struct config_node *item,
+                  const struct config *config, const struct config_cluster *cluster,
+                  struct fr_view known, uint64_t *out_size)
+{
+    const struct config_node *place = config__place(item, "scale.from");
+    const struct config_node *each = place->kind == CONFIG_SEQUENCE ? place->first_child : NULL;
+    char where[128];
+    bool found = true;
+    *out_size = 0;
+    (void)snprintf(where, sizeof(where), "clusters.%s.scale.from", cluster->name);
+    for (size_t i = 0; i < CONFIG_SCALE_POOLS_MAX && cluster->scale.from[i][0]; i++) {
+        const char *name = cluster->scale.from[i];
+        const struct config_pool *pool = config_find_pool(config, fr_view_of(name));
+        if (pool)
+            *out_size += pool_size(pool);
+        else
+            report_name(reader, each ? each : place, where, "pool", name, known);
+        found = found && pool;
+        each = each ? each->next : NULL;
+    }
+    return found;
+}
+
 static void
 check_clusters(struct config__reader *reader, const struct config_node *root,
                const struct config *config)
@@ -94,24 +120,23 @@ check_clusters(struct config__reader *reader, const struct config_node *root,
     pool_names(config, &known);
     for (size_t i = 0; i < config->cluster_count && item; i++, item = item->next) {
         const struct config_cluster *cluster = config->clusters[i];
-        const struct config_node *place = config__place(item, "scale.from");
-        char where[128];
-        if (!cluster->scale.enabled || !cluster->scale.from[0])
+        uint64_t size = 0;
+        if (!cluster->scale.enabled || !cluster->scale.from[0][0])
             continue;
-        (void)snprintf(where, sizeof(where), "clusters.%s.scale.from", cluster->name);
-        const struct config_pool *pool = config_find_pool(config, fr_view_of(cluster->scale.from));
-        if (!pool) {
-            report_name(reader, place, where, "pool", cluster->scale.from, fr_buf_view(&known));
+        if (!check_scale_pools(reader, item, config, cluster, fr_buf_view(&known), &size) ||
+            size == 0)
             continue;
-        }
-        uint64_t size = pool_size(pool) + cluster->member_count;
-        place = config__place(item, config__given(item, "scale.max") ? "scale.max" : "scale.from");
-        if (pool_size(pool) > 0 && size < cluster->scale.max)
+        size += cluster->member_count;
+        const struct config_node *place =
+            config__place(item, config__given(item, "scale.max") ? "scale.max" : "scale.from");
+        bool single = !cluster->scale.from[1][0];
+        if (size < cluster->scale.max)
             config_diag_warn(reader->diag, place->line, place->column,
-                             "clusters.%s.scale.max is %u, but pool %s and its own members make "
-                             "%llu, expected a pool that can fill it",
-                             cluster->name, cluster->scale.max, pool->name,
-                             (unsigned long long)size);
+                             "clusters.%s.scale.max is %u, but %s%s and its own members make "
+                             "%llu, expected %s that can fill it",
+                             cluster->name, cluster->scale.max, single ? "pool " : "its pools",
+                             single ? cluster->scale.from[0] : "", (unsigned long long)size,
+                             single ? "a pool" : "pools");
     }
     fr_buf_fini(&known);
 }

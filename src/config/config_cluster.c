@@ -141,7 +141,7 @@ check_scale(struct config__reader *reader, const struct config_node *node,
 {
     const struct config_scale *scale = &cluster->scale;
     const struct config_node *place;
-    if (!scale->from[0] && (scale->relief & CONFIG_RELIEF_ALLOCATE) &&
+    if (!scale->from[0][0] && (scale->relief & CONFIG_RELIEF_ALLOCATE) &&
         !config__given(node, "scale.from")) {
         place = config__place(node, "scale");
         config_diag_add(reader->diag, place->line, place->column,

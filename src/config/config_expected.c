@@ -35,6 +35,7 @@ static const char *const sentences[CONFIG_TYPE_COUNT_OF] = {
     [CONFIG_TYPE_BOOL] = "true or false",
     [CONFIG_TYPE_NAME] = "a name of letters, digits, '.', '_' and '-', beginning with a letter or "
                          "digit, at most 63",
+    [CONFIG_TYPE_POOL_NAMES] = "the name of a pool or a list of at most 8, each once",
     [CONFIG_TYPE_NAME_TEXT] = "a name of letters, digits, '.', '_' and '-', beginning with a "
                               "letter or digit, at most 63",
     [CONFIG_TYPE_TEXT] = "text without control characters, at most 4096 bytes",

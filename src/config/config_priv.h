@@ -60,6 +60,7 @@ enum config__type {
     CONFIG_TYPE_FLAGS,
     CONFIG_TYPE_STEPS,
     CONFIG_TYPE_NAME,
+    CONFIG_TYPE_POOL_NAMES,
     CONFIG_TYPE_NAME_TEXT,
     CONFIG_TYPE_TEXT,
     CONFIG_TYPE_HOST,
@@ -177,6 +178,8 @@ extern const struct config__type_ops config__types[CONFIG_TYPE_COUNT_OF];
 
 bool config__parse_name(struct config__reader *reader, const struct config__row *row,
                         const struct config_node *node, void *field);
+bool config__parse_pool_names(struct config__reader *reader, const struct config__row *row,
+                              const struct config_node *node, void *field);
 bool config__parse_name_text(struct config__reader *reader, const struct config__row *row,
                              const struct config_node *node, void *field);
 bool config__parse_text(struct config__reader *reader, const struct config__row *row,
@@ -256,6 +259,8 @@ bool config__parse_pools(struct config__reader *reader, const struct config__row
                          const struct config_node *node, void *field);
 enum fr_err config__print_name(const struct config__row *row, const void *field,
                                struct fr_buf *out);
+enum fr_err config__print_pool_names(const struct config__row *row, const void *field,
+                                     struct fr_buf *out);
 enum fr_err config__print_text(const struct config__row *row, const void *field,
                                struct fr_buf *out);
 enum fr_err config__print_header(const struct config__row *row, const void *field,

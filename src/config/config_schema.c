@@ -99,6 +99,10 @@ lists_of(const struct config__row *row)
         return json_pack("{s:[{s:s}, {s:s, s:i, s:i, s:{s:[s, s, s]}}]}", "anyOf", "type", "string",
                          "type", "object", "minProperties", 1, "maxProperties", 1,
                          "additionalProperties", "type", "string", "number", "boolean");
+    case CONFIG_TYPE_POOL_NAMES:
+        return json_pack("{s:[o, {s:s, s:i, s:i, s:b, s:o}]}", "anyOf", text_with(NAME_PATTERN),
+                         "type", "array", "minItems", 1, "maxItems", CONFIG_SCALE_POOLS_MAX,
+                         "uniqueItems", 1, "items", text_with(NAME_PATTERN));
     case CONFIG_TYPE_NETWORKS:
     case CONFIG_TYPE_NAMES:
         return json_pack("{s:[{s:s}, {s:s, s:{s:s}}]}", "anyOf", "type", "string", "type", "array",
@@ -184,6 +188,7 @@ value_of(const struct config__row *row)
     case CONFIG_TYPE_CLUSTERS:
     case CONFIG_TYPE_POOLS:
     case CONFIG_TYPE_NAMES:
+    case CONFIG_TYPE_POOL_NAMES:
     case CONFIG_TYPE_PEERS:
     case CONFIG_TYPE_USERS:
         return lists_of(row);

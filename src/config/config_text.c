@@ -49,6 +49,55 @@ config__print_name(const struct config__row *row, const void *field, struct fr_b
 }
 
 bool
+config__parse_pool_names(struct config__reader *reader, const struct config__row *row,
+                         const struct config_node *node, void *field)
+{
+    char(*names)[CONFIG_NAME_BYTES] = field;
+    char read[CONFIG_SCALE_POOLS_MAX][CONFIG_NAME_BYTES] = {{0}};
+    bool single = is_scalar(node);
+    size_t count = 0;
+    if (!single && (node->kind != CONFIG_SEQUENCE || node->child_count == 0))
+        return config__bad_value(reader, row, node);
+    for (const struct config_node *item = single ? node : node->first_child; item;
+         item = single ? NULL : item->next) {
+        if (!is_scalar(item) || !config_name_valid(item->value) || count == CONFIG_SCALE_POOLS_MAX)
+            return config__bad_value(reader, row, item);
+        for (size_t i = 0; i < count; i++)
+            if (fr_view_is(item->value, read[i]))
+                return config__bad_value(reader, row, item);
+        (void)fr_view_copy(item->value, read[count++], CONFIG_NAME_BYTES); /* a valid name fits */
+    }
+    memcpy(names, read, sizeof(read));
+    return true;
+}
+
+enum fr_err
+config__print_pool_names(const struct config__row *row, const void *field, struct fr_buf *out)
+{
+    const char *name = field;
+    if (!name[0] || !name[CONFIG_NAME_BYTES])
+        return config__print_name(row, name, out);
+    enum fr_err err = fr_buf_append(out, "[", 1);
+    for (size_t i = 0; i < CONFIG_SCALE_POOLS_MAX && name[0] && !err; i++) {
+        if (i)
+            err = fr_buf_append(out, ", ", 2);
+        if (!err)
+            err = config_print_scalar(fr_view_of(name), out);
+        name += CONFIG_NAME_BYTES;
+    }
+    return err ? err : fr_buf_append(out, "]", 1);
+}
+
+bool
+config_scale_has_pool(const struct config_scale *scale, const char *name)
+{
+    for (size_t i = 0; i < CONFIG_SCALE_POOLS_MAX && scale->from[i][0]; i++)
+        if (strcmp(scale->from[i], name) == 0)
+            return true;
+    return false;
+}
+
+bool
 config__parse_name_text(struct config__reader *reader, const struct config__row *row,
                         const struct config_node *node, void *field)
 {

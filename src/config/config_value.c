@@ -356,6 +356,7 @@ const struct config__type_ops config__types[CONFIG_TYPE_COUNT_OF] = {
     [CONFIG_TYPE_FLAGS] = {"words", parse_flags, print_flags},
     [CONFIG_TYPE_STEPS] = {"words", parse_steps, print_steps},
     [CONFIG_TYPE_NAME] = {"name", config__parse_name, config__print_name},
+    [CONFIG_TYPE_POOL_NAMES] = {"names", config__parse_pool_names, config__print_pool_names},
     [CONFIG_TYPE_NAME_TEXT] = {"name", config__parse_name_text, config__print_text},
     [CONFIG_TYPE_TEXT] = {"text", config__parse_text, config__print_text},
     [CONFIG_TYPE_HOST] = {"host name", config__parse_host, config__print_text},

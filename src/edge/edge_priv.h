@@ -88,6 +88,9 @@ struct edge_member {
     bool above_upper;        /* as last reported */
     bool below_lower;
     struct fr_hist last_latency;
+    double sessions; /* sticky ones on it, estimated at sessions_at_us */
+    uint64_t last_sessions_given;
+    int64_t sessions_at_us;
     uint64_t last_ejections;
     int64_t ejected_at_us;   /* when the counter last grew; 0 = never */
     int64_t unhealthy_since_us;
@@ -112,6 +115,7 @@ struct edge_request {
     struct edge_request_server {
         char id[CONFIG_NAME_BYTES];
         char address[LOOP_ADDR_TEXT_BYTES];
+        char pool[CONFIG_NAME_BYTES];
     } *servers;
     size_t server_count;
 };
@@ -316,7 +320,8 @@ void edge_report_start(struct edge *edge);
 /* edge_requests.c, edge_reconfigure.c */
 void edge_reconfigure(struct edge *edge, const struct wire_reconfigure *request);
 void edge_request_answer(struct edge_request *request, enum fr_err err, const char *why);
-void edge_request_add_server(struct edge_request *request, const char *id, const char *address);
+void edge_request_add_server(struct edge_request *request, const char *id, const char *address,
+                             const char *pool);
 void edge_requests_free(struct edge *edge);
 /* The request remembered under an id; NULL when it is new. */
 struct edge_request *edge_request_find(struct edge *edge, struct wire_request_id id);

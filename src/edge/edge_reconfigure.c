@@ -28,7 +28,8 @@ on_allocator_done(void *ctx, const struct allocator_answer *answer)
 {
     struct edge_request *request = ctx;
     for (size_t i = 0; i < answer->server_count; i++)
-        edge_request_add_server(request, answer->servers[i].id, answer->servers[i].address);
+        edge_request_add_server(request, answer->servers[i].id, answer->servers[i].address,
+                                answer->servers[i].pool);
     edge_request_answer(request, answer->err, answer->why);
 }
 
@@ -49,6 +50,7 @@ do_allocate(struct edge_request *request, const struct wire_reconfigure *from,
         .cluster = fr_view_of(cluster->config->name),
         .count = (uint32_t)from->count,
         .wanted = from->server,
+        .pool = from->pool,
         .request = fr_view_of(id),
     };
     allocator_allocate_asked(request->edge->allocator, &asked, on_allocator_done, request);

@@ -109,6 +109,26 @@ fill_latency(struct report *report, struct edge_member *member, struct wire_serv
         member->last_latency = now;
 }
 
+#define SESSION_US (3600 * FR_US_PER_S) /* of a cookie that ends with its browser, as a guess */
+
+/* A cookie says nobody when its session ended. One that goes on is renewed in its second half, so
+ * that a session is counted about once in half the time it may rest; what is older fades. */
+static void
+fill_sessions(struct edge_member *member, uint64_t given, int64_t now_us,
+              struct wire_server *out)
+{
+    const struct config_sticky *sticky = member->cluster ? &member->cluster->config->sticky : NULL;
+    if (!sticky || !sticky->cookie)
+        return;
+    double life_us = sticky->for_us ? (double)sticky->for_us / 2 : (double)SESSION_US;
+    if (member->sessions_at_us != 0)
+        member->sessions *= exp(-(double)(now_us - member->sessions_at_us) / life_us);
+    member->sessions += (double)(given - member->last_sessions_given);
+    member->sessions_at_us = now_us;
+    member->last_sessions_given = given;
+    out->sessions = (uint64_t)(member->sessions + 0.5);
+}
+
 static void
 fill_member(struct report *report, struct edge_member *member, struct wire_server *out)
 {
@@ -133,6 +153,7 @@ fill_member(struct report *report, struct edge_member *member, struct wire_serve
     out->bytes_in = sum.bytes_in;
     out->bytes_out = sum.bytes_out;
     fill_latency(report, member, out);
+    fill_sessions(member, sum.sessions_given, loop_now_us(edge->loop), out);
 }
 
 static bool
@@ -261,6 +282,7 @@ fill_pools(struct report *report)
             .name = fr_view_of(pool.name),
             .available = pool.available,
             .allocated = pool.allocated,
+            .cost = pool.cost ? pool.cost : WIRE_NONE,
         };
     return true;
 }

@@ -98,16 +98,19 @@ edge_request_new(struct edge *edge, const struct wire_reconfigure *from)
 }
 
 void
-edge_request_add_server(struct edge_request *request, const char *id, const char *address)
+edge_request_add_server(struct edge_request *request, const char *id, const char *address,
+                        const char *pool)
 {
     size_t count = request->server_count++;
     request->servers =
         fr_xrealloc(request->servers, request->server_count * sizeof(*request->servers));
-    /* Both come from structs of these very sizes. */
+    /* They come from structs of these very sizes. */
     (void)fr_view_copy(fr_view_of(id), request->servers[count].id,
                        sizeof(request->servers[count].id));
     (void)fr_view_copy(fr_view_of(address), request->servers[count].address,
                        sizeof(request->servers[count].address));
+    (void)fr_view_copy(fr_view_of(pool), request->servers[count].pool,
+                       sizeof(request->servers[count].pool));
 }
 
 /* "POOL_EMPTY" goes out as "pool-empty". */
@@ -132,6 +135,7 @@ edge_request_send(struct edge_request *request)
         servers[i] = wire_server_none();
         servers[i].id = fr_view_of(request->servers[i].id);
         servers[i].address = fr_view_of(request->servers[i].address);
+        servers[i].pool = fr_view_of(request->servers[i].pool);
     }
     struct wire_result result = {
         .id = request->id,

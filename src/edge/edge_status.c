@@ -137,9 +137,10 @@ pools_json(const struct edge *edge)
     json_t *pools = json_array();
     struct allocator_pool pool;
     for (size_t i = 0; allocator_pool_at(edge->allocator, i, &pool); i++)
-        json_array_append_new(pools, json_pack("{s:s, s:I, s:I}", "name", pool.name, "available",
-                                               (json_int_t)pool.available, "allocated",
-                                               (json_int_t)pool.allocated));
+        json_array_append_new(pools, json_pack("{s:s, s:I, s:I, s:I}", "name", pool.name,
+                                               "available", (json_int_t)pool.available,
+                                               "allocated", (json_int_t)pool.allocated, "cost",
+                                               (json_int_t)pool.cost));
     return pools;
 }
 

@@ -48,7 +48,7 @@ may_wake(const struct edge_cluster *cluster, int64_t now_us)
     const struct config_scale *scale = &cluster->config->scale;
     bool managed = edge->stream != NULL && (stream_session_is_open(edge->stream) ||
                                             now_us - cluster->parked_since_us < WAKE_ALONE_US);
-    return !managed && scale->enabled && scale->from[0] != '\0' &&
+    return !managed && scale->enabled && scale->from[0][0] != '\0' &&
            scale->mode == CONFIG_MODE_AUTO && (scale->relief & CONFIG_RELIEF_ALLOCATE) != 0 &&
            !cluster->waking && now_us >= cluster->wake_rest_until_us && !has_server(cluster);
 }

@@ -18,12 +18,34 @@
 #define DECISIONS_MAX (POLICY_WEIGHTS_MAX + POLICY_RELEASES_MAX) /* of one look at one cluster */
 #define WEIGHT_DEFAULT 100
 
-static struct policy_settings
-settings_of(const struct mgr_cluster *cluster)
+/* What the pools of the cluster have left for it, all together, and what is kept for others; false
+ * while one does not say. */
+static bool
+available_of(const struct mgr_cluster *cluster, uint64_t *out, uint64_t *out_reserved)
 {
-    const struct mgr *mgr = cluster->mgr;
     const struct config_scale *scale = &cluster->config->scale;
-    const struct mgr_pool *pool = fr_map_get(mgr->pools, fr_view_of(scale->from));
+    *out = *out_reserved = 0;
+    if (!cluster->responsible || !scale->from[0][0])
+        return false;
+    for (size_t i = 0; i < CONFIG_SCALE_POOLS_MAX && scale->from[i][0]; i++) {
+        const struct mgr_pool *pool = mgr_pool_find(cluster->responsible->source, scale->from[i]);
+        if (!pool || pool->available == WIRE_NONE)
+            return false;
+        uint64_t available = pool->available < UINT32_MAX ? pool->available : UINT32_MAX;
+        uint64_t reserved = mgr_take_reserved(cluster, scale->from[i]);
+        reserved = reserved < available ? reserved : available;
+        *out += available - reserved;
+        *out_reserved += reserved;
+    }
+    return true;
+}
+
+struct policy_settings
+mgr_decide_settings(const struct mgr_cluster *cluster)
+{
+    const struct config_scale *scale = &cluster->config->scale;
+    uint64_t available = 0, reserved = 0;
+    bool is_known = available_of(cluster, &available, &reserved);
 
     static_assert((int)CONFIG_POLICY_FORECAST == (int)POLICY_FORECAST, "same order");
     static_assert((int)CONFIG_POLICY_TARGET == (int)POLICY_TARGET, "same order");
@@ -33,8 +55,10 @@ settings_of(const struct mgr_cluster *cluster)
         .spare = scale->spare,
         .flaps_per_hour = scale->releases,
         .changes_per_minute = scale->changes,
-        .available_known = pool && pool->available != WIRE_NONE,
-        .available = pool ? pool->available : 0,
+        .available_known = is_known,
+        .available = available,
+        .reserved = reserved,
+        .priority = scale->priority,
         .upper = scale->upper.value,
         .lower = scale->lower.value,
         .upper_for_us = scale->upper.for_us,
@@ -45,8 +69,8 @@ settings_of(const struct mgr_cluster *cluster)
         .cooldown_up_us = scale->cooldown_up_us,
         .cooldown_down_us = scale->cooldown_down_us,
         .relieve_by_weight = (scale->relief & CONFIG_RELIEF_WEIGHT) != 0,
-        .allocate = (scale->relief & CONFIG_RELIEF_ALLOCATE) != 0 && scale->from[0] != '\0',
-        .single = scale->from[0] == '\0',
+        .allocate = (scale->relief & CONFIG_RELIEF_ALLOCATE) != 0 && scale->from[0][0] != '\0',
+        .single = scale->from[0][0] == '\0',
     };
     mgr_scale_schedule(cluster, &settings);
     return settings;
@@ -75,6 +99,36 @@ weight_normal(struct mgr_member *member)
     return member->weight_normal;
 }
 
+static uint32_t
+cost_of(const struct mgr_member *member)
+{
+    const struct mgr_view *view = member->cluster->responsible;
+    const struct mgr_pool *pool =
+        view && member->pool[0] ? mgr_pool_find(view->source, member->pool) : NULL;
+    return pool ? pool->cost : 0;
+}
+
+/* One of a pool that the cluster does not allocate from any more goes before all others. */
+static uint32_t
+rank_of(const struct config_scale *scale, const char *pool)
+{
+    uint32_t rank = 0;
+    while (rank < CONFIG_SCALE_POOLS_MAX && scale->from[rank][0] &&
+           strcmp(scale->from[rank], pool) != 0)
+        rank++;
+    return rank;
+}
+
+/* Each edge gives cookies of its own. */
+static uint64_t
+sessions_of(const struct mgr_member *member)
+{
+    uint64_t sessions = 0;
+    for (size_t i = 0; i < member->sight_count; i++)
+        sessions += member->sights[i].series->sessions;
+    return sessions;
+}
+
 static void
 observe(const struct mgr_series *series, int64_t now_us, struct policy_member *out)
 {
@@ -101,6 +155,10 @@ observe(const struct mgr_series *series, int64_t now_us, struct policy_member *o
                       (is_over && now_us - member->over_since_us < MGR_RELIEVE_AFTER_US);
 
     *out = (struct policy_member){
+        .pool = member->pool,
+        .cost = cost_of(member),
+        .rank = rank_of(scale, member->pool),
+        .sessions = sessions_of(member),
         .id = member->id,
         .utilization = mgr_purge_foresee(member->cluster, load.utilization, now_us),
         .in_flight = load.in_flight,
@@ -142,7 +200,7 @@ mgr_decide_flush(struct mgr_cluster *cluster)
 
     if (!cluster->is_hold_dirty || !cluster->config)
         return;
-    struct policy_settings settings = settings_of(cluster);
+    struct policy_settings settings = mgr_decide_settings(cluster);
     hold_sentence(&settings, &cluster->hold, cluster->hold_verdict, sentence);
     mgr_journal_repeat(cluster->mgr->journal, cluster->hold_row, cluster->hold_repeats,
                        cluster->hold_last_wall_us, &cluster->hold, sentence);
@@ -233,7 +291,7 @@ void
 mgr_decide_act(struct mgr_cluster *cluster, const struct policy_decision *decision)
 {
     struct mgr *mgr = cluster->mgr;
-    const struct policy_settings settings = settings_of(cluster);
+    const struct policy_settings settings = mgr_decide_settings(cluster);
     char sentence[MGR_SENTENCE_BYTES];
     struct wire_request_id id = {0};
     struct mgr_member *member = mgr_member_find(cluster, fr_view_of(decision->member));
@@ -248,6 +306,8 @@ mgr_decide_act(struct mgr_cluster *cluster, const struct policy_decision *decisi
     const char *verdict = decision->verdict == POLICY_ALLOCATE ? "allocate" : "deallocate";
 
     policy_sentence(&settings, decision, sentence, sizeof(sentence));
+    if (decision->verdict == POLICY_ALLOCATE)
+        ask.pool = mgr_take_pool(cluster, &ask.count);
     if (decision->verdict == POLICY_WEIGHT) {
         fr_insist(member != NULL); /* policy names whom we showed it */
         id = ask_weight(cluster, member, decision->weight, sentence);
@@ -255,6 +315,7 @@ mgr_decide_act(struct mgr_cluster *cluster, const struct policy_decision *decisi
     } else {
         (void)mgr_request_send(mgr, &ask, &id); /* if not, the row says so: it has no request */
     }
+    mgr_take_note(cluster, decision);
     mgr->counters.decisions++;
     hold_end(cluster);
     (void)journal_decision(cluster, verdict, &settings, decision, sentence, id);
@@ -266,9 +327,8 @@ mgr_decide_act(struct mgr_cluster *cluster, const struct policy_decision *decisi
 /* Each decision is carried out, only said, or put before a person, as the mode has it. */
 static void
 carry_out(struct mgr_cluster *cluster, const struct policy_settings *settings,
-          const struct policy_decision *decisions, size_t count)
+          enum config_scale_mode mode, const struct policy_decision *decisions, size_t count)
 {
-    enum config_scale_mode mode = cluster->config->scale.mode;
     const char *word = NULL;
 
     for (size_t i = 0; i < count; i++) {
@@ -276,7 +336,8 @@ carry_out(struct mgr_cluster *cluster, const struct policy_settings *settings,
         bool is_supervised = mode == CONFIG_MODE_SUPERVISED && decision->verdict != POLICY_WEIGHT;
         if (decision->verdict == POLICY_HOLD) {
             cluster->proposal.is_made = false; /* what was proposed is not wanted any more */
-            hold(cluster, settings, decision, "hold");
+            bool is_said = decision->rule == POLICY_RULE_TAKE && mode == CONFIG_MODE_OBSERVE;
+            hold(cluster, settings, decision, is_said ? "observe" : "hold");
         } else if (mode == CONFIG_MODE_OBSERVE) {
             hold(cluster, settings, decision, "observe");
         } else if (!is_supervised) {
@@ -306,7 +367,7 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
         observe(view->series[i], now_us, &mgr->scratch[count++]);
         starting += view->series[i]->state == MGR_STATE_STARTING;
     }
-    struct policy_settings settings = settings_of(cluster);
+    struct policy_settings settings = mgr_decide_settings(cluster);
     mgr_zero_look(cluster, now_us, &settings);
     mgr_request_count(mgr, cluster, &state->pending_up, &state->pending_down);
     /* What was asked for and is shown as starting already is counted among the members. */
@@ -317,9 +378,13 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
     const struct policy_guard guard = state->guard;
     size_t made = policy_decide(&settings, state, mgr->scratch, count, is_tick ? &traffic : NULL,
                                 now_us, decisions, DECISIONS_MAX);
-    if (cluster->config->scale.mode != CONFIG_MODE_AUTO)
+    enum config_scale_mode mode = cluster->config->scale.mode;
+    mgr_take_want(cluster, &settings, &decisions[made - 1]);
+    made = mgr_take_give(cluster, &settings, mgr->scratch, count, decisions, made, DECISIONS_MAX,
+                         &mode);
+    if (mode != CONFIG_MODE_AUTO)
         state->guard = guard; /* what is only said costs no budget */
-    carry_out(cluster, &settings, decisions, made);
+    carry_out(cluster, &settings, mode, decisions, made);
 }
 
 static void

@@ -43,6 +43,7 @@
 
 #define MGR_SAMPLES 120           /* of one ring: two minutes at a report a second */
 #define MGR_SOURCES_MAX 8192      /* connected or remembered */
+#define MGR_POOLS_MAX 16384       /* reported, summed over sources */
 #define MGR_CLUSTERS_MAX 4096     /* configured or reported */
 #define MGR_SERIES_MAX 100000     /* a source's servers, summed over sources: about 110 MiB */
 #define MGR_REQUESTS_MAX 4096     /* unanswered at a time */
@@ -106,6 +107,7 @@ struct mgr_series {
     uint32_t weight, weight_normal; /* UINT32_MAX: not said */
     uint64_t requests, errors, connect_failures; /* cumulative, as last said */
     float p50_ms, p99_ms;
+    uint32_t sessions;
     int64_t at_us;
     int64_t synced_at_us; /* the last time mgr_sync asked this source something about it */
     struct mgr_ring ring;
@@ -194,10 +196,11 @@ struct mgr_source {
     struct policy_relief_state relief;
 };
 
-struct mgr_pool { /* as the newest report that names it says */
+struct mgr_pool { /* as the newest report of its source says */
     char name[MGR_ID_BYTES];
     char source[MGR_ID_BYTES];
     uint64_t available, allocated; /* WIRE_NONE: not said */
+    uint32_t cost;
     int64_t at_us;
 };
 
@@ -226,6 +229,16 @@ struct mgr_cluster {
         int64_t until_us;
         int64_t rest_until_us; /* denied, or not answered in time */
     } proposal;
+    struct mgr_rivalry { /* with others of the same pool; mgr_take.c */
+        uint32_t wanted; /* servers that its pools do not have */
+        int64_t wanted_until_us;
+        char giver[MGR_ID_BYTES]; /* who was asked last */
+        int64_t taken_at_us;      /* the last time one was taken for it; 0: never */
+        int64_t released_at_us;   /* the last time it gave back by itself; 0: never */
+        uint32_t claimed;         /* servers that it is asked to give ... */
+        char taker[MGR_ID_BYTES]; /* ... to this one ... */
+        int64_t claimed_until_us;
+    } rivalry;
     /* the hold that is open in the journal: equal ones that follow only count */
     int64_t hold_row;
     struct policy_decision hold;
@@ -297,6 +310,7 @@ struct mgr {
     struct fr_list dirty; /* clusters a report of this turn concerned */
     struct loop_task decide_task;
     struct loop_timer tick;
+    int64_t wants_until_us; /* no cluster wants another's server from then on */
     struct policy_member *scratch; /* MGR_MEMBERS_DECIDED */
     struct mgr_guesser guessers[MGR_GUESSERS_MAX];
     struct mgr_counters counters;
@@ -316,6 +330,8 @@ void mgr_source_store(struct mgr *mgr, struct mgr_source *source, const struct w
 bool mgr_source_is_stale(const struct mgr_source *source, int64_t now_us);
 /* Its stream ended: it is responsible for nothing any more. */
 void mgr_source_lost(struct mgr *mgr, struct mgr_source *source);
+/* NULL: it reports none of that name. */
+const struct mgr_pool *mgr_pool_find(const struct mgr_source *source, const char *name);
 /* Logs who fell silent and who came back; forgets who is long gone. */
 void mgr_source_tick(struct mgr *mgr, int64_t now_us);
 struct mgr_view *mgr_view_find(const struct mgr_source *source, const struct mgr_cluster *cluster);
@@ -477,10 +493,31 @@ void mgr_scale_approve(void *ctx, struct admin_exchange *exchange,
 void mgr_scale_deny(void *ctx, struct admin_exchange *exchange,
                     const struct admin_request *request);
 
+/* ---- clusters that share a pool (mgr_take.c) ------------------------------------------------ */
+
+/* Servers of that pool that are kept for clusters of higher priority. */
+uint64_t mgr_take_reserved(const struct mgr_cluster *cluster, const char *pool);
+/* Of which pool an allocation must be so that it takes none of those; *count may become less. NULL:
+ * whichever. */
+const char *mgr_take_pool(const struct mgr_cluster *cluster, uint32_t *count);
+/* After its decision: notes what it wants, and asks another cluster where its pools are dry; then
+ * the decision says so. */
+void mgr_take_want(struct mgr_cluster *cluster, const struct policy_settings *settings,
+                   struct policy_decision *decision);
+/* In place of its own hold: what it is asked to give. members are changed. *mode becomes the more
+ * careful one of both clusters. Returns how many decisions there are now. */
+size_t mgr_take_give(struct mgr_cluster *cluster, const struct policy_settings *settings,
+                     struct policy_member *members, size_t member_count,
+                     struct policy_decision *decisions, size_t made, size_t max,
+                     enum config_scale_mode *mode);
+/* A decision is carried out. */
+void mgr_take_note(struct mgr_cluster *cluster, const struct policy_decision *decision);
+
 /* ---- deciding (mgr_decide.c), followers (mgr_sync.c) ---------------------------------------- */
 
 /* Runs what was marked, at the end of this turn, once for however many reports and results. */
 void mgr_decide_soon(struct mgr *mgr);
+struct policy_settings mgr_decide_settings(const struct mgr_cluster *cluster);
 /* Carries a decision out: journals it and asks for it. */
 void mgr_decide_act(struct mgr_cluster *cluster, const struct policy_decision *decision);
 void mgr_decide_cluster(struct mgr_cluster *cluster);

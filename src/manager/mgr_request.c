@@ -311,8 +311,10 @@ answer_apply(struct mgr *mgr, struct mgr_view *view, const struct mgr_request *r
         for (size_t i = 0; is_done && i < result->server_count; i++) {
             view_foresee(view, &result->servers[i], MGR_STATE_READY);
             struct mgr_member *member = mgr_member_find(cluster, result->servers[i].id);
-            if (member && cluster->config && !member->pool[0])
-                request_copy(member->pool, sizeof(member->pool), cluster->config->scale.from);
+            if (member && result->servers[i].pool.len)
+                (void)fr_view_copy(result->servers[i].pool, member->pool, sizeof(member->pool));
+            else if (member && cluster->config && !member->pool[0])
+                request_copy(member->pool, sizeof(member->pool), cluster->config->scale.from[0]);
         }
         break;
     case WIRE_DEALLOCATE:

@@ -194,10 +194,27 @@ host_forget(struct mgr_source *source)
         (void)fr_map_remove(mgr->hosts_by_address, address);
 }
 
+static void
+pools_forget(struct mgr *mgr, const struct mgr_source *source)
+{
+    size_t cursor = 0;
+    struct fr_view key;
+    void *value;
+
+    while (fr_map_next(mgr->pools, &cursor, &key, &value)) {
+        struct mgr_pool *pool = value;
+        if (strcmp(pool->source, source->id) != 0)
+            continue;
+        (void)fr_map_remove(mgr->pools, key); /* the entry just returned */
+        fr_free(pool);
+    }
+}
+
 void
 mgr_source_drop(struct mgr *mgr, struct mgr_source *source)
 {
     fr_insist(source->session == NULL);
+    pools_forget(mgr, source);
     while (source->view_count > 0)
         view_drop(source, source->view_count - 1);
     host_forget(source);
@@ -349,6 +366,7 @@ store_server(struct mgr_series *series, const struct wire_server *said, int64_t 
     series->requests = requests;
     series->errors = count_checked(said->errors);
     series->connect_failures = count_checked(said->connect_failures);
+    series->sessions = said->sessions < UINT32_MAX ? (uint32_t)said->sessions : 0;
     series->p50_ms = (float)said->p50_ms;
     series->p99_ms = (float)said->p99_ms;
     series->weight = said->weight < UINT32_MAX ? (uint32_t)said->weight : UINT32_MAX;
@@ -478,22 +496,43 @@ store_cluster(struct mgr_view *view, const struct wire_cluster *said, bool is_fu
     mgr_cluster_mark(view->cluster);
 }
 
+#define POOL_KEY_BYTES (2 * MGR_ID_BYTES)
+
+/* Edges that share a configuration each have a pool of that name, and its servers to themselves. */
+static struct fr_view
+pool_key(char out[POOL_KEY_BYTES], const struct mgr_source *source, struct fr_view name)
+{
+    int len = snprintf(out, POOL_KEY_BYTES, "%s\n%.*s", source->id, FR_VIEW_ARG(name));
+    return fr_view_make(out, (size_t)len); /* two names fit */
+}
+
+const struct mgr_pool *
+mgr_pool_find(const struct mgr_source *source, const char *name)
+{
+    char key[POOL_KEY_BYTES];
+    return fr_map_get(source->mgr->pools, pool_key(key, source, fr_view_of(name)));
+}
+
 static void
 store_pool(struct mgr_source *source, const struct wire_pool *said, int64_t now_us)
 {
     struct mgr *mgr = source->mgr;
-    struct mgr_pool *pool = fr_map_get(mgr->pools, said->name);
+    char key[POOL_KEY_BYTES];
 
+    if (!config_name_valid(said->name))
+        return;
+    struct mgr_pool *pool = fr_map_get(mgr->pools, pool_key(key, source, said->name));
     if (!pool) {
-        if (!config_name_valid(said->name) || fr_map_count(mgr->pools) >= MGR_CLUSTERS_MAX)
+        if (fr_map_count(mgr->pools) >= MGR_POOLS_MAX)
             return;
         pool = fr_xalloc(sizeof(*pool));
         (void)fr_view_copy(said->name, pool->name, sizeof(pool->name)); /* a valid name fits */
-        (void)fr_map_put(mgr->pools, said->name, pool);                 /* it was absent */
+        (void)fr_map_put(mgr->pools, pool_key(key, source, said->name), pool); /* was absent */
     }
     (void)fr_view_copy(fr_view_of(source->id), pool->source, sizeof(pool->source)); /* fits */
     pool->available = said->available;
     pool->allocated = said->allocated;
+    pool->cost = said->cost == WIRE_NONE ? 0 : (uint32_t)said->cost; /* bounded by the decoder */
     pool->at_us = now_us;
 }
 

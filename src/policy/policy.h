@@ -27,6 +27,11 @@ struct policy_member {
     bool starting, draining, healthy;
     bool allocated; /* from a pool: may be given back */
     int64_t age_us; /* since it became ready */
+    /* for the choice of who leaves */
+    const char *pool; /* it came from; NULL or "": none */
+    uint32_t cost;    /* of that pool */
+    uint32_t rank;    /* of that pool among the cluster's, 0 the preferred one */
+    uint64_t sessions; /* sticky ones that would have to move */
 };
 
 /* Which engine decides how many: a row of policy_kinds.def. */
@@ -56,6 +61,8 @@ struct policy_settings {
     int64_t idle_us;     /* ... after which it has no member any more */
     bool available_known; /* the pool's owner said how many servers it has left */
     uint64_t available;
+    uint64_t reserved; /* of what the pool had left: kept for clusters of higher priority */
+    uint32_t priority; /* over others of the same pool */
     const char *min_words, *max_words; /* of the window that set them; NULL: none did */
 };
 
@@ -153,7 +160,7 @@ const char *policy_rule_words(enum policy_rule rule);
 
 #define POLICY_ID_BYTES 64        /* of a decision's ids; a longer one is never acted on */
 #define POLICY_WEIGHTS_MAX 16     /* weight decisions of one call */
-#define POLICY_SENTENCE_BYTES 512 /* holds every sentence whole */
+#define POLICY_SENTENCE_BYTES 768 /* holds every sentence whole */
 
 struct policy_decision {
     enum policy_verdict verdict;
@@ -175,6 +182,18 @@ struct policy_decision {
     double ahead_s;                /* how far it looked: a start-up */
     double capacity;               /* requests/s of one member */
     const char *voice;             /* who forecast; static */
+    /* between clusters: who gives (POLICY_RULE_TAKE), or who is given (POLICY_RULE_TAKEN) */
+    char other[POLICY_ID_BYTES];
+    uint32_t priority; /* of that one */
+    /* of a deallocate: what chose the victim */
+    struct policy_victim {
+        bool is_said;
+        char pool[POLICY_ID_BYTES];
+        uint32_t cost;
+        double utilization;
+        uint64_t sessions;
+        int64_t age_us;
+    } victim;
 };
 
 /* One look of settings->kind: observation in, desired count and reason out. The verdict is a hold,
@@ -192,6 +211,44 @@ size_t policy_decide(const struct policy_settings *settings, struct policy_state
                      const struct policy_member *members, size_t member_count,
                      const struct policy_traffic *traffic, int64_t now_us,
                      struct policy_decision *out, size_t max_decisions);
+
+/* ---- clusters that share a pool which ran dry ---- */
+
+struct policy_taker {
+    uint32_t priority;
+    uint64_t lacking; /* servers it wants and the pool does not have */
+    uint64_t coming;  /* that are on their way back into the pool, for it */
+    bool is_bare;     /* without a member, or below its minimum: that cannot wait */
+    uint32_t step_max;
+    int64_t taken_at_us;    /* the last time one was taken for it; 0: never */
+    int64_t released_at_us; /* the last time it gave back by itself; 0: never */
+    int64_t cooldown_up_us, cooldown_down_us;
+};
+struct policy_rival { /* a cluster that has servers of the taker's pools */
+    bool is_known;    /* its numbers are fresh, and nothing of it is under way */
+    uint32_t priority, min;
+    uint32_t ready;   /* healthy members, less those asked to leave */
+    uint32_t givable; /* of those, came from a pool of the taker's */
+};
+/* Whether the decision is one for which a server may be taken elsewhere. have: members, and those
+ * asked for. */
+bool policy_wants_taken(const struct policy_settings *settings,
+                        const struct policy_decision *decision, uint32_t have);
+/* True: rivals[*out_giver] is to give *out_count. */
+bool policy_take(const struct policy_taker *taker, const struct policy_rival *rivals, size_t count,
+                 int64_t now_us, size_t *out_giver, uint32_t *out_count);
+
+struct policy_claim { /* what policy_take said, as the giver is told it */
+    const char *taker;
+    uint32_t priority; /* of the taker */
+    uint32_t count;
+};
+/* The giver's side: a deallocate for each that leaves, at most `max`; 0: it has none to give. Only
+ * members that are `allocated` count, which must be those of the taker's pools. */
+size_t policy_give(const struct policy_settings *settings, struct policy_state *state,
+                   const struct policy_member *members, size_t member_count,
+                   const struct policy_claim *claim, int64_t now_us, struct policy_decision *out,
+                   size_t max);
 
 /* One sentence for people, cut between characters where it does not fit:
  * "allocate 2: web-3 at 0.93, upper level 0.80; 3 ready, 0 starting". */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * policy_decide.c - what every engine shares: counting what there is, the limits that hold whatever
- * an engine wants, and who leaves.
+ * policy_decide.c - what every engine shares: counting what there is, and the limits that hold
+ * whatever an engine wants.
  *
  * May touch:  base.
  * Bounded:    never beyond max, never below min, never fewer while a member's number is missing.
@@ -54,9 +54,9 @@ policy__can_name(const struct policy_member *member)
            strnlen(member->id, POLICY_ID_BYTES) < POLICY_ID_BYTES;
 }
 
-static void
-survey(const struct policy_member *members, size_t count, int64_t now_us,
-       struct policy_observation *out)
+void
+policy__survey(const struct policy_member *members, size_t count, int64_t now_us,
+               struct policy_observation *out)
 {
     *out = (struct policy_observation){
         .now_us = now_us > 0 ? now_us : 1, /* 0 says "never" in the state */
@@ -357,65 +357,6 @@ policy_tick(const struct policy_settings *settings, struct policy_state *state,
         out->desired -= out->count < out->desired ? out->count : out->desired;
 }
 
-/* ---- who leaves ----------------------------------------------------------------------------- */
-
-static bool
-is_less_loaded(const struct policy_member *a, const struct policy_member *b)
-{
-    if (a->utilization < b->utilization || a->utilization > b->utilization)
-        return a->utilization < b->utilization;
-    if (a->in_flight != b->in_flight)
-        return a->in_flight < b->in_flight;
-    return a->age_us < b->age_us; /* the youngest has the coldest caches */
-}
-
-static bool
-is_chosen(const struct policy_decision *chosen, size_t count, const struct policy_member *member)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(chosen[i].member, member->id) == 0)
-            return true;
-    return false;
-}
-
-static const struct policy_member *
-choose_victim(const struct policy_member *members, size_t count,
-              const struct policy_decision *chosen, size_t chosen_count)
-{
-    const struct policy_member *victim = NULL;
-    for (size_t i = 0; i < count; i++) {
-        const struct policy_member *member = &members[i];
-        if (!policy__is_usable(member) || !member->allocated || !policy__can_name(member))
-            continue;
-        if (is_chosen(chosen, chosen_count, member))
-            continue;
-        if (victim == NULL || is_less_loaded(member, victim))
-            victim = member;
-    }
-    return victim;
-}
-
-/* One decision for each that leaves. A start that is not needed any more ends by itself: it is
- * ready first, and idle then, so it is the next to leave. */
-static size_t
-name_victims(const struct policy_decision *release, const struct policy_member *members,
-             size_t count, struct policy_decision *out, size_t max)
-{
-    size_t made = 0;
-    size_t wanted = release->count < POLICY_RELEASES_MAX ? release->count : POLICY_RELEASES_MAX;
-
-    while (made < wanted && made < max) {
-        const struct policy_member *victim = choose_victim(members, count, out, made);
-        if (victim == NULL)
-            break;
-        out[made] = *release;
-        out[made].count = 1;
-        policy__copy_id(victim->id, out[made].member);
-        made++;
-    }
-    return made;
-}
-
 size_t
 policy_decide(const struct policy_settings *settings, struct policy_state *state,
               const struct policy_member *members, size_t member_count,
@@ -426,7 +367,7 @@ policy_decide(const struct policy_settings *settings, struct policy_state *state
     struct policy_decision scale;
 
     fr_require(max_decisions > 0);
-    survey(members, member_count, now_us, &seen);
+    policy__survey(members, member_count, now_us, &seen);
     if (traffic)
         seen.traffic = *traffic;
     policy_tick(settings, state, &seen, &scale);
@@ -436,11 +377,11 @@ policy_decide(const struct policy_settings *settings, struct policy_state *state
     size_t count =
         policy__weights(settings, &seen, members, member_count, held, out, max_decisions - 1);
     if (scale.verdict == POLICY_DEALLOCATE) {
-        size_t made =
-            scale.rule == POLICY_RULE_IDLE
-                ? policy__zero_victims(&scale, members, member_count, out + count,
-                                       max_decisions - count)
-                : name_victims(&scale, members, member_count, out + count, max_decisions - count);
+        size_t made = scale.rule == POLICY_RULE_IDLE
+                          ? policy__zero_victims(&scale, members, member_count, out + count,
+                                                 max_decisions - count)
+                          : policy__victims(&scale, members, member_count, out + count,
+                                            max_decisions - count);
         if (made > 0)
             return count + made;
         policy__hold(&scale, POLICY_RULE_LOWER_NONE_OURS, 0);

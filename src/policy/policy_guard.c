@@ -7,8 +7,8 @@
  * Pairs:      a release costs one if a member was started since the release before; a long ebb that
  *             gives back one after the other costs one, a load that swings costs one each time.
  * Never held: what the minimum asks for, and a member for requests that are parked. They cost what
- *             is left of the minute's limit.
- * Bounded:    a clock that goes back refills nothing.
+ *             is left of the minute's limit. What a higher priority takes is not held by the
+ * budget. Bounded:    a clock that goes back refills nothing.
  */
 #include "policy/policy_priv.h"
 
@@ -91,7 +91,7 @@ keep_to_budget(const struct policy_settings *settings, const struct policy_guard
     uint32_t surplus = have > out->needed ? have - out->needed : 0;
 
     surplus = surplus > out->count ? surplus : out->count;
-    if (!(settings->flaps_per_hour > 0) || !guard->has_grown ||
+    if (!(settings->flaps_per_hour > 0) || !guard->has_grown || out->rule == POLICY_RULE_TAKEN ||
         is_worth_a_pair(settings, guard, have, surplus))
         return;
     policy__hold(out, POLICY_RULE_FLAP_BUDGET,

@@ -7,6 +7,8 @@
 
 #include "policy/policy.h"
 
+void policy__survey(const struct policy_member *members, size_t count, int64_t now_us,
+                    struct policy_observation *out);
 bool policy__is_usable(const struct policy_member *member);
 bool policy__can_name(const struct policy_member *member);
 void policy__copy_id(const char *id, char out[POLICY_ID_BYTES]);
@@ -56,12 +58,14 @@ void policy__settle(const struct policy_settings *settings, const struct policy_
 /* Trims what any engine decided to the flap budget and the change limit, and writes it down. */
 void policy__guard(const struct policy_settings *settings, struct policy_state *state,
                    const struct policy_observation *seen, struct policy_decision *out);
+/* One decision for each of release->count that leave; returns how many, at most `max`. */
+size_t policy__victims(const struct policy_decision *release, const struct policy_member *members,
+                       size_t count, struct policy_decision *out, size_t max);
 
 /* Weight decisions, at most `max` of them; returns how many. held: the upper level was reached for
  * long enough. */
 size_t policy__weights(const struct policy_settings *settings,
-                       const struct policy_observation *seen,
-                       const struct policy_member *members, size_t count, bool held,
-                       struct policy_decision *out, size_t max);
+                       const struct policy_observation *seen, const struct policy_member *members,
+                       size_t count, bool held, struct policy_decision *out, size_t max);
 
 #endif

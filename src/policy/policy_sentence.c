@@ -224,6 +224,25 @@ say_guard(struct words *words, const struct policy_settings *settings,
         say(words, ", the next in %.0f s", ceil((double)decision->wait_us / 1e6));
 }
 
+static unsigned
+shown_count(uint64_t value)
+{
+    return value > 99999 ? 99999 : (unsigned)value;
+}
+
+/* Why this one of all that could leave. */
+static void
+say_victim(struct words *words, const struct policy_victim *victim)
+{
+    if (!victim->is_said)
+        return;
+    say(words, "; chosen: ");
+    if (victim->pool[0])
+        say(words, "of pool %s (cost %u), ", victim->pool, victim->cost);
+    say(words, "at %.2f, %u sticky sessions, ready for %u s", shown(victim->utilization),
+        shown_count(victim->sessions), shown_count((uint64_t)(victim->age_us / 1000000)));
+}
+
 static void
 say_too_few(struct words *words, const struct policy_settings *settings)
 {
@@ -231,6 +250,24 @@ say_too_few(struct words *words, const struct policy_settings *settings)
         say(words, "%s", policy_rule_words(POLICY_RULE_WAKE));
     else
         say(words, "fewer than the minimum of %u", settings->min);
+}
+
+static void
+say_dry(struct words *words, const struct policy_settings *settings,
+        const struct policy_decision *decision)
+{
+    if (isnan(decision->highest) || decision->highest < settings->upper)
+        say_too_few(words, settings);
+    else
+        say_highest(words, settings, decision);
+    if (decision->rule == POLICY_RULE_TAKE) {
+        say(words, ", the pool has no server left: %s (priority %u, below %u) gives %u",
+            decision->other, decision->priority, settings->priority, decision->count);
+        return;
+    }
+    say(words, ", but the pool has no server left");
+    if (settings->reserved > 0)
+        say(words, " for it: %u kept for higher priority", shown_count(settings->reserved));
 }
 
 static void
@@ -261,11 +298,12 @@ say_reason(struct words *words, const struct policy_settings *settings,
         say_upper(words, settings, decision);
         break;
     case POLICY_RULE_POOL_EMPTY:
-        if (isnan(decision->highest) || decision->highest < settings->upper)
-            say_too_few(words, settings);
-        else
-            say_highest(words, settings, decision);
-        say(words, ", but the pool has no server left");
+    case POLICY_RULE_TAKE:
+        say_dry(words, settings, decision);
+        break;
+    case POLICY_RULE_TAKEN:
+        say(words, "%s (priority %u, above %u) needs it and their pool has none left; %u stay",
+            decision->other, decision->priority, settings->priority, decision->desired);
         break;
     case POLICY_RULE_UPPER:
     case POLICY_RULE_UPPER_WAIT:
@@ -317,6 +355,8 @@ policy_sentence(const struct policy_settings *settings, const struct policy_deci
         say(&words, ", %u draining", decision->draining);
     if (decision->stale > 0)
         say(&words, ", %u stale", decision->stale);
+    if (decision->verdict == POLICY_DEALLOCATE)
+        say_victim(&words, &decision->victim);
     if (settings->min_words)
         say(&words, "; scheduled: at least %u (%.80s)", settings->min, settings->min_words);
     if (settings->max_words)

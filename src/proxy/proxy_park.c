@@ -30,7 +30,7 @@ bool
 proxy_park_wants(const struct proxy_exchange *x)
 {
     const struct config_cluster *config = x->cluster->view->config;
-    return config->scale.enabled && config->scale.min == 0 && config->scale.from[0] != '\0' &&
+    return config->scale.enabled && config->scale.min == 0 && config->scale.from[0][0] != '\0' &&
            config->park.length > 0 && !x->worker->draining && !x->worker->stopping;
 }
 

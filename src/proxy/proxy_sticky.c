@@ -150,6 +150,7 @@ proxy_sticky_due(struct proxy_exchange *x)
     if (!cluster_sticky_write(view->sticky, index, expires_s, x->session_text))
         return false; /* no memory: the next response may have it */
     PROXY_COUNT(x->worker, sessions_given);
+    cluster_count_add(&x->endpoint->member->stats[x->worker->index].sessions_given, 1);
     x->storing = false; /* it answers this client alone */
     return true;
 }

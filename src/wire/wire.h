@@ -56,6 +56,7 @@ struct wire_server {
     uint64_t memory_bytes; /* resident */
     uint64_t cache_hits, cache_misses, cache_revalidations, cache_collapses, cache_bytes;
     uint64_t origin_requests; /* what members had to do, the cache's own requests included */
+    uint64_t sessions; /* sticky ones that are on it, estimated */
     uint64_t relief; /* an edge's relief step in force, 0 = none */
 };
 struct wire_server wire_server_none(void); /* all absent */
@@ -90,7 +91,7 @@ struct wire_cluster wire_cluster_none(void); /* numbers absent */
 
 struct wire_pool {
     struct fr_view name;
-    uint64_t available, allocated;
+    uint64_t available, allocated, cost;
 };
 
 struct wire_report {
@@ -121,7 +122,7 @@ struct wire_setting {
 };
 
 enum wire_operation {
-    WIRE_ALLOCATE,       /* count, optional server (a given one of the pool) */
+    WIRE_ALLOCATE,       /* count, optional server (a given one of the pool), optional pool */
     WIRE_DEALLOCATE,     /* server, or empty: the least loaded; count */
     WIRE_WEIGHT,         /* server, weight */
     WIRE_MOVE,           /* server, to (cluster) */

@@ -71,6 +71,7 @@ static const struct wire__attr server_rows[] = {
     SERVER(cache_collapses, "cache-collapses", WIRE__U64, U64_MAX),
     SERVER(cache_bytes, "cache-bytes", WIRE__U64, U64_MAX),
     SERVER(origin_requests, "origin-requests", WIRE__U64, U64_MAX),
+    SERVER(sessions, "sessions", WIRE__U64, U64_MAX),
     SERVER(relief, "relief", WIRE__U64, 1000),
 };
 const struct wire__table wire__server_table = TABLE("server", server_rows);
@@ -99,6 +100,7 @@ static const struct wire__attr pool_rows[] = {
     ROW(struct wire_pool, name, "name", WIRE__NAME, true, 0),
     ROW(struct wire_pool, available, "available", WIRE__U64, false, U64_MAX),
     ROW(struct wire_pool, allocated, "allocated", WIRE__U64, false, U64_MAX),
+    ROW(struct wire_pool, cost, "cost", WIRE__U64, false, 1000000),
 };
 const struct wire__table wire__pool_table = TABLE("pool", pool_rows);
 
@@ -130,6 +132,12 @@ static const struct wire__attr result_rows[] = {
 const struct wire__table wire__result_table = TABLE("result", result_rows);
 
 static const struct wire__attr allocate_rows[] = {
+    REQUEST(count, "count", WIRE__COUNT, false, 10000),
+    REQUEST(server, "server", WIRE__NAME, false, 0),
+    REQUEST(pool, "pool", WIRE__NAME, false, 0),
+    REASON,
+};
+static const struct wire__attr deallocate_rows[] = {
     REQUEST(count, "count", WIRE__COUNT, false, 10000),
     REQUEST(server, "server", WIRE__NAME, false, 0),
     REASON,
@@ -180,7 +188,7 @@ static const struct wire__attr remove_rows[] = {
 };
 const struct wire__table wire__operation_tables[WIRE_OPERATION_COUNT] = {
     [WIRE_ALLOCATE] = TABLE("allocate", allocate_rows),
-    [WIRE_DEALLOCATE] = TABLE("deallocate", allocate_rows),
+    [WIRE_DEALLOCATE] = TABLE("deallocate", deallocate_rows),
     [WIRE_WEIGHT] = TABLE("weight", weight_rows),
     [WIRE_MOVE] = TABLE("move", move_rows),
     [WIRE_JOIN] = TABLE("join", join_rows),

@@ -158,6 +158,7 @@ wire_server_none(void)
         .cache_collapses = WIRE_NONE,
         .origin_requests = WIRE_NONE,
         .cache_bytes = WIRE_NONE,
+        .sessions = WIRE_NONE,
         .relief = WIRE_NONE,
     };
 }

@@ -374,7 +374,8 @@ enter_in_report(struct wire_decoder *decoder, const char *name, const char **att
         decoder->place = WIRE__PLACE_POOL;
         if (pool == NULL)
             return false;
-        *pool = (struct wire_pool){.available = WIRE_NONE, .allocated = WIRE_NONE};
+        *pool = (struct wire_pool){
+            .available = WIRE_NONE, .allocated = WIRE_NONE, .cost = WIRE_NONE};
         return read_attributes(decoder, &wire__pool_table, atts, pool);
     }
     return false;

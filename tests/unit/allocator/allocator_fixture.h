@@ -191,8 +191,8 @@ fixture_make(struct fixture *fix)
     fix->api->scale.enabled = fix->web->scale.enabled = true;
     fix->api->scale.min = fix->web->scale.min = 0;
     fix->api->scale.max = fix->web->scale.max = 4;
-    (void)snprintf(fix->api->scale.from, CONFIG_NAME_BYTES, "local");
-    (void)snprintf(fix->web->scale.from, CONFIG_NAME_BYTES, "rack");
+    (void)snprintf(fix->api->scale.from[0], CONFIG_NAME_BYTES, "local");
+    (void)snprintf(fix->web->scale.from[0], CONFIG_NAME_BYTES, "rack");
     fix->local = config_pool_new(FR_VIEW("local"));
     fr_free(fix->local->provider);
     fix->local->provider = fr_xstrdup("process");

@@ -109,6 +109,92 @@ wanted_address_is_given(void **state)
     fixture_close(&fix);
 }
 
+/* web allocates from the list of two, then from processes. */
+static void
+fixture_two_pools(struct fixture *fix)
+{
+    fixture_make(fix);
+    (void)snprintf(fix->web->scale.from[1], CONFIG_NAME_BYTES, "local");
+    fix->local->cost = 3;
+    fixture_open(fix);
+}
+
+static void
+pools_are_asked_in_their_order(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct allocator_server server;
+    struct allocator_pool pool;
+    fixture_two_pools(&fix);
+    fixture_allocate(&fix, "web", 3); /* filled from both */
+    assert_int_equal(fix.err, FR_OK);
+    assert_string_equal(fix.ids[0], "rack-1");
+    assert_string_equal(fix.ids[1], "rack-2");
+    assert_string_equal(fix.ids[2], "local-1");
+    assert_true(fixture_server(&fix, "local-1", &server));
+    assert_string_equal(server.pool, "local");
+    fixture_deallocate(&fix, "rack-1"); /* back to where it came from */
+    for (size_t i = 0; allocator_pool_at(fix.allocator, i, &pool); i++) {
+        bool is_rack = strcmp(pool.name, "rack") == 0;
+        assert_int_equal(pool.allocated, 1);
+        assert_int_equal(pool.cost, is_rack ? 0 : 3);
+        if (is_rack)
+            assert_int_equal(pool.available, 1);
+    }
+    fixture_allocate(&fix, "web", 1);
+    assert_string_equal(fix.ids[0], "rack-3");
+    fixture_close(&fix);
+}
+
+static void
+one_pool_alone_may_be_asked(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct allocator_asked asked = {
+        .cluster = FR_VIEW("web"), .count = 1, .pool = FR_VIEW("local")};
+    fixture_two_pools(&fix);
+    allocator_allocate_asked(fix.allocator, &asked, fixture_done, &fix);
+    fixture_answer(&fix);
+    assert_string_equal(fix.ids[0], "local-1");
+    asked.pool = FR_VIEW("rack");
+    asked.count = 3; /* it has two */
+    allocator_allocate_asked(fix.allocator, &asked, fixture_done, &fix);
+    assert_int_equal(fix.err, FR_ERR_POOL_EMPTY);
+    assert_int_equal(allocator_server_count(fix.allocator), 1);
+    asked.pool = FR_VIEW("other");
+    allocator_allocate_asked(fix.allocator, &asked, fixture_done, &fix);
+    assert_int_equal(fix.err, FR_ERR_STATE);
+    assert_string_equal(fix.why, "cluster web has no pool other to allocate from");
+    fixture_close(&fix);
+}
+
+/* A pool whose server does not come up is passed over, and not for ever. */
+static void
+a_failing_pool_comes_last(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    fixture_make(&fix);
+    memcpy(fix.web->scale.from[1], fix.web->scale.from[0], CONFIG_NAME_BYTES);
+    (void)snprintf(fix.web->scale.from[0], CONFIG_NAME_BYTES, "local");
+    fixture_command(&fix, "exit 1");
+    fix.local->restart_max = 0;
+    fix.web->health.kind = CONFIG_HEALTH_TCP; /* nobody listens: only its end is heard of */
+    fixture_open(&fix);
+    fixture_allocate(&fix, "web", 1);
+    assert_int_equal(fix.err, FR_ERR_PROVIDER);
+    fix.web->health.kind = CONFIG_HEALTH_NONE;
+    fixture_allocate(&fix, "web", 2);
+    assert_int_equal(fix.err, FR_OK);
+    assert_string_equal(fix.ids[0], "rack-1");
+    assert_string_equal(fix.ids[1], "rack-2");
+    fixture_allocate(&fix, "web", 1); /* better than nothing: the others are dry */
+    assert_string_equal(fix.ids[0], "local-2");
+    fixture_close(&fix);
+}
+
 static void
 one_failure_gives_all_back(void **state)
 {
@@ -456,6 +542,9 @@ main(void)
         cmocka_unit_test(allocates_and_gives_back),
         cmocka_unit_test(refusals_say_why),
         cmocka_unit_test(wanted_address_is_given),
+        cmocka_unit_test(pools_are_asked_in_their_order),
+        cmocka_unit_test(one_pool_alone_may_be_asked),
+        cmocka_unit_test(a_failing_pool_comes_last),
         cmocka_unit_test(one_failure_gives_all_back),
         cmocka_unit_test(one_failure_takes_the_joined_back_too),
         cmocka_unit_test(start_times_out_with_its_reasons),

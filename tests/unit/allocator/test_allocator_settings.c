@@ -46,7 +46,7 @@ introduced_used_and_removed(void **state)
     extra->health.kind = CONFIG_HEALTH_NONE;
     extra->scale.enabled = true;
     extra->scale.min = 0;
-    (void)snprintf(extra->scale.from, CONFIG_NAME_BYTES, "spare");
+    (void)snprintf(extra->scale.from[0], CONFIG_NAME_BYTES, "spare");
     (void)snprintf(route->name, CONFIG_NAME_BYTES, "to-extra");
     (void)snprintf(route->cluster, CONFIG_NAME_BYTES, "extra");
     assert_int_equal(allocator_put_cluster(fix.allocator, extra), FR_ERR_NOT_FOUND); /* its pool */

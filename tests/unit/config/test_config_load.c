@@ -67,7 +67,7 @@ test_design_sample(void **state)
     assert_int_equal(api->health.interval_us, 2000000);
     assert_int_equal(api->utilization.limit, 64);
     assert_true(api->scale.enabled);
-    assert_string_equal(api->scale.from, "local");
+    assert_string_equal(api->scale.from[0], "local");
     assert_true(api->scale.upper.value == 0.8 && api->scale.lower.value == 0.3);
     assert_int_equal(api->scale.relief, CONFIG_RELIEF_WEIGHT | CONFIG_RELIEF_ALLOCATE);
     const struct config_pool *local = config_find_pool(config, FR_VIEW("local"));

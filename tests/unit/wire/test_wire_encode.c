@@ -124,7 +124,8 @@ test_a_full_report(void **state)
     struct wire_server servers[2] = {full_server(), wire_server_none()};
     struct wire_worker workers[2] = {{0, 0.5}, {1, NAN}};
     struct wire_cluster clusters[2] = {wire_cluster_none(), wire_cluster_none()};
-    struct wire_pool pools[2] = {{FR_VIEW("rack"), 7, WIRE_NONE}, {FR_VIEW("b"), WIRE_NONE, 0}};
+    struct wire_pool pools[2] = {{FR_VIEW("rack"), 7, WIRE_NONE, 5},
+                                 {FR_VIEW("b"), WIRE_NONE, 0, WIRE_NONE}};
     (void)state;
     servers[1].address = FR_VIEW("unix:/run/x y");
     clusters[0] = (struct wire_cluster){FR_VIEW("web"), true, 8010, 0, 13, servers, 2};

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several pools of a cluster, in order of preference; and clusters that share a pool which runs
+dry: who may be given a server of whom."""
+import collections
+import re
+import signal
+
+import yaml
+
+from harness import http1
+from harness.box import hold, wait
+from harness.load import Load
+from harness.setup import Edge, Obedient, cluster, process_pool, ready, scale, static_pool
+
+
+def pools_of(box, *names):
+    """How many servers of each pool the clusters have, by the ledger."""
+    found = collections.Counter()
+    for name in names:
+        for server in box.ledger_servers(name).values():
+            found[server["pool"]] += 1
+    return found
+
+
+def places(box):
+    """Every address that the ledger shows, in a cluster or available in a pool, how often."""
+    ledger = yaml.safe_load((box.folder / "state/ledger.yaml").read_text())
+    found = collections.Counter()
+    for entry in (ledger.get("clusters") or {}).values():
+        for server in entry.get("servers") or []:
+            found[server["address"]] += 1
+    for entry in (ledger.get("pools") or {}).values():
+        for address in entry.get("available") or []:
+            found[address] += 1
+    return found
+
+
+def why(box, edge, name="web"):
+    return box.run("why", name, "-n", "100", "-c", edge.file).stdout
+
+
+# ---- several pools ------------------------------------------------------------------------------
+
+def two_pools(box, own=1, settings=None, **more):
+    """A pool of servers of our own, then one of rented processes."""
+    servers = [box.origin(f"own{n}") for n in range(own)]
+    pools = {"own": {**static_pool(*servers), **(settings or {})},
+             "rented": process_pool(box, 3, cost=5)}
+    web = cluster(scale=scale(["own", "rented"], min=0, max=4))
+    return Obedient(box, {"web": web}, pools=pools, wait_for=False, **more), servers
+
+
+def test_a_dry_pool_is_followed_by_the_next_and_each_gets_its_own_back(box):
+    system, own = two_pools(box, own=2)
+    # One request is filled from both.
+    result = system.done('<allocate count="3"/>', "web")
+    assert [s.get("pool") for s in result.find("server")] == ["own", "own", "rented"]
+    assert pools_of(box, "web") == {"own": 2, "rented": 1}
+    text = box.run("status", "-c", system.edge.file).stdout
+    assert re.search(r"^POOL +AVAILABLE +ALLOCATED +COST$", text, re.M), text
+    assert re.search(r"^own +0 +2 +0$", text, re.M), text
+    assert re.search(r"^rented +2 +1 +5$", text, re.M), text
+    given = [i for i, s in box.ledger_servers("web").items() if s["pool"] == "own"][0]
+    system.done(f'<deallocate server="{given}"/>', "web")
+    assert pools_of(box, "web") == {"own": 1, "rented": 1}
+    # What came back is preferred again.
+    system.done('<allocate count="1"/>', "web")
+    assert pools_of(box, "web") == {"own": 2, "rented": 1}
+    assert set(places(box)) >= {server.address for server in own}
+    report = system.manager.wait("report", after=system.manager.mark())
+    assert {p.get("name"): p.get("cost") for p in report.find("pool")} == {
+        "own": None, "rented": "5"}
+
+
+def test_all_or_nothing_over_all_pools(box):
+    system, _ = two_pools(box)
+    system.done('<allocate count="4"/>', "web")
+    assert pools_of(box, "web") == {"own": 1, "rented": 3}
+
+
+def test_no_pool_has_one_left(box):
+    system, _ = two_pools(box)
+    system.done('<allocate count="3"/>', "web")
+    refused = system.refused('<allocate count="1" pool="own"/>', "web", code="pool-empty")
+    assert "pool own" in refused.get("reason"), refused.get("reason")
+    system.done('<allocate count="1" pool="rented"/>', "web")
+    assert pools_of(box, "web") == {"own": 1, "rented": 3}
+    hold("nothing half-done", lambda: sum(pools_of(box, "web").values()) == 4, 0.3)
+
+
+def test_a_pool_whose_server_does_not_start_is_passed_over(box):
+    system, own = two_pools(box, settings={"start-timeout": "300ms"})
+    own[0].healthy = False
+    system.refused('<allocate count="1"/>', "web", code="provider")
+    system.done('<allocate count="1"/>', "web")
+    assert pools_of(box, "web") == {"rented": 1}
+
+
+def test_after_kill9_each_server_is_of_its_own_pool_still(box):
+    system, own = two_pools(box)
+    system.done('<allocate count="2"/>', "web")
+    before = {i: (s["pool"], s["address"]) for i, s in box.ledger_servers("web").items()}
+    system.edge.process.kill9()
+    system.edge.start(False)
+    ready(box, "web", 2)
+    assert {i: (s["pool"], s["address"])
+            for i, s in box.ledger_servers("web").items()} == before
+    system.manager.wait("report", after=system.manager.mark())
+    for server in before:
+        system.done(f'<deallocate server="{server}"/>', "web")
+    assert places(box)[own[0].address] == 1 and not box.ledger_servers("web")
+
+
+def test_the_costliest_pool_gives_first(box):
+    """Live: load takes one of each, and rest gives the rented one back first."""
+    base, own, rented = box.origin("base"), box.origin("own"), box.origin("rented")
+    for origin in (base, own, rented):
+        origin.delay = 0.05
+    web = cluster([base], limit=4, scale=scale(["own", "rented"], min=1, max=3,
+                                               lower={"level": "30%", "for": "500ms"}))
+    edge = Edge(box, {"web": web}, role="run",
+                pools={"own": static_pool(own), "rented": {**static_pool(rented), "cost": 7}})
+    with Load(edge.address, threads=10) as load:
+        ready(box, "web", 2)
+        load.wait_done(40)
+    with Load(edge.address, threads=1, pause=0.02) as idle:
+        ready(box, "web", 1)
+        assert pools_of(box, "web") == {"own": 1}
+        idle.wait_done(5)
+    load.assert_clean()
+    idle.assert_clean()
+    text = why(box, edge)
+    assert re.search(r"deallocate rented-1: .*; chosen: of pool rented \(cost 7\), at 0\.\d\d, "
+                     r"0 sticky sessions, ready for \d+ s", text), text
+
+
+# ---- sticky sessions ----------------------------------------------------------------------------
+
+def test_who_has_the_fewest_sessions_leaves_first(box):
+    """Of two members alike the one without sessions goes, though it is the older one."""
+    base = box.origin("base")
+    first, second = box.origin("first"), box.origin("second")
+    web = cluster([base], sticky={"cookie": "seat"},
+                  scale=scale("rack", min=1, max=3, lower={"level": "30%", "for": "1s"},
+                              cooldown={"up": "200ms", "down": "3s"}, mode="observe"))
+    system = Obedient(box, {"web": web}, pools={"rack": static_pool(first, second)},
+                      sticky={"key": "11" * 32})
+    system.done('<allocate count="2"/>', "web")
+    seats = collections.Counter()
+    for _ in range(30):
+        response = http1.fetch(system.edge.address)
+        assert "seat=" in (response.get("Set-Cookie") or "")
+        seats[response.get("X-Origin")] += 1
+    assert len(seats) == 3, seats
+
+    def said():
+        report = system.manager.wait("report", after=system.manager.mark())
+        return {s.get("address"): s.get("sessions") for s in report.element.iter(
+            "{urn:freshet:stream:1}server") if s.get("state") == "ready"}
+    expected = {origin.address: str(seats[origin.name]) for origin in (base, first, second)}
+    wait("reports to say so", lambda: said() == expected)
+
+
+# ---- priorities ---------------------------------------------------------------------------------
+
+def rivals(box, servers=3, high=None, low=None, drain="5s"):
+    """`low` has all of a pool; `high` goes first."""
+    bases = [box.origin("high"), box.origin("low")]
+    pool = [box.origin(f"s{n}") for n in range(servers)]
+    for origin in bases + pool:
+        origin.delay = 0.05
+    clusters = {
+        "high": cluster([bases[0]], limit=4, drain=drain,
+                        scale=scale("rack", **{"priority": 10, "lower": None, **(high or {})})),
+        "low": cluster([bases[1]], limit=4, drain=drain,
+                       scale=scale("rack", **{"min": 2, "lower": {"level": 0, "for": "1h"},
+                                              **(low or {})})),
+    }
+    edge = Edge(box, clusters, role="run", pools={"rack": static_pool(*pool)},
+                routes=[{"cluster": "low"}, {"match": {"path": "/high/"}, "cluster": "high"}])
+    return edge, pool
+
+
+def all_to_low(box, edge, count):
+    """Load until `low` has all of the pool."""
+    load = Load(edge.address, threads=16, path="/low/")
+    ready(box, "low", count)
+    return load
+
+
+def test_a_dry_pool_is_filled_from_a_lower_priority(box):
+    edge, pool = rivals(box)
+    with all_to_low(box, edge, 3) as low:
+        with Load(edge.address, threads=9, path="/high/") as high:
+            ready(box, "high", 2)
+            # Never below its minimum of 2, one of which is its own.
+            wait("low to have what it keeps", lambda: len(box.ledger_servers("low")) == 1)
+            high.wait_done(50)
+            low.wait_done(50)
+            hold("nobody goes back and forth", lambda: len(box.ledger_servers("low")) == 1 and
+                 len(box.ledger_servers("high")) == 2, 2)
+    low.assert_clean()
+    high.assert_clean()
+    text = why(box, edge, "high")
+    assert re.search(r"hold: high at \d\.\d\d, upper level 0\.80, the pool has no server left: "
+                     r"low \(priority 0, below 10\) gives 1", text) or \
+        "low (priority 0, below 10) gives 1" in text, text
+    text = why(box, edge, "low")
+    assert re.search(r"deallocate rack-\d: high \(priority 10, above 0\) needs it and their pool "
+                     r"has none left; \d stay", text), text
+    assert text.count("deallocate rack-") == 2, text
+    assert sum(places(box).values()) == len(places(box)) == 3, places(box)
+
+
+def test_equals_take_nothing_from_each_other(box):
+    edge, _ = rivals(box, high={"priority": 0})
+    with all_to_low(box, edge, 3) as low, Load(edge.address, threads=9, path="/high/") as high:
+        wait("it to want one", lambda: "but the pool has no server left" in why(box, edge, "high"))
+        hold("none is taken", lambda: len(box.ledger_servers("low", only="ready")) == 3, 1.5)
+    low.assert_clean()
+    high.assert_clean()
+
+
+def test_what_comes_back_is_kept_for_the_higher(box):
+    """Both want the one server that an operator gives back: the higher one gets it."""
+    edge, _ = rivals(box, high={"mode": "auto"}, low={"min": 4})
+    with all_to_low(box, edge, 3) as low, Load(edge.address, threads=6, path="/high/") as high:
+        wait("it to want one", lambda: "but the pool has no server left" in why(box, edge, "high"))
+        assert not box.ledger_servers("high")
+        # min 4 keeps it: nothing can be taken. A server more in the pool is for `high`.
+        newcomer = box.origin("new")
+        newcomer.delay = 0.05
+        edge.settings["pools"]["rack"]["servers"].append(newcomer.address)
+        edge.write()
+        edge.process.signal(signal.SIGHUP)
+        ready(box, "high", 1)
+    low.assert_clean()
+    high.assert_clean()
+
+
+# ---- modes ---------------------------------------------------------------------------------------
+
+def test_who_only_observes_takes_nothing(box):
+    edge, _ = rivals(box, high={"mode": "observe"})
+    with all_to_low(box, edge, 3) as low, Load(edge.address, threads=9, path="/high/") as high:
+        wait("it to say so", lambda: "only observing, else hold: " in why(box, edge, "high") and
+             "low (priority 0, below 10) gives" in why(box, edge, "high"))
+        hold("none is taken", lambda: len(box.ledger_servers("low", only="ready")) == 3, 1)
+        assert "deallocate" not in why(box, edge, "low")
+    low.assert_clean()
+    high.assert_clean()
+
+
+def filled(box, high=None, low=None):
+    """`low` has all of the pool before it becomes as careful as `low` says."""
+    edge, pool = rivals(box)
+    with all_to_low(box, edge, 3):
+        pass
+    edge.settings["clusters"]["low"]["scale"].update(low or {})
+    edge.settings["clusters"]["high"]["scale"].update(high or {})
+    edge.write()
+    edge.process.signal(signal.SIGHUP)
+    wait("both to have read it",
+         lambda: edge.process.log().count("configuration re-read") >= 2)
+    return edge, pool
+
+
+def test_who_only_observes_gives_nothing(box):
+    edge, _ = filled(box, low={"mode": "observe"})
+    with Load(edge.address, threads=2, path="/low/", pause=0.02) as low, \
+            Load(edge.address, threads=9, path="/high/") as high:
+        wait("it to say so", lambda: "only observing, else deallocate rack-" in
+             why(box, edge, "low"))
+        hold("none is taken", lambda: len(box.ledger_servers("low", only="ready")) == 3, 1)
+    low.assert_clean()
+    high.assert_clean()
+
+
+def test_a_take_waits_for_approval(box):
+    """The more careful mode of the two counts: `high` is supervised, and `low` would act alone."""
+    edge, _ = rivals(box, high={"mode": "supervised", "max": 2})
+    with all_to_low(box, edge, 3) as low, Load(edge.address, threads=9, path="/high/") as high:
+        wait("the proposal", lambda: re.search(
+            "waiting for approval: deallocate rack-.: high .priority 10", why(box, edge, "low")))
+        hold("none is taken", lambda: len(box.ledger_servers("low", only="ready")) == 3, 1)
+        done = box.run("approve", "low", "-c", edge.file)
+        assert done.returncode == 0 and "approved" in done.stdout, done.stderr
+        # It is kept for `high`, whose turn to be asked it is, though `low` is at its level too.
+        wait("the next proposal", lambda: "waiting for approval: allocate 1" in
+             why(box, edge, "high"))
+        hold("it is kept", lambda: len(box.ledger_servers("low")) == 2, 1)
+        assert box.run("approve", "high", "-c", edge.file).returncode == 0
+        ready(box, "high", 1)
+    low.assert_clean()
+    high.assert_clean()
+
+
+def test_a_take_may_be_denied_or_forgotten(box):
+    edge, _ = filled(box, low={"mode": "supervised", "approval": "2s"})
+    words, denied = ("waiting for approval: deallocate rack-",
+                     "denied, or not answered in time: deallocate rack-")
+    with Load(edge.address, threads=2, path="/low/", pause=0.02) as low, \
+            Load(edge.address, threads=9, path="/high/") as high:
+        wait("the proposal", lambda: words in why(box, edge, "low"))
+        assert box.run("deny", "low", "-c", edge.file).returncode == 0
+        wait("the word on it", lambda: denied in why(box, edge, "low"))
+        # Asked anew after the rest; and nobody's answer in time is a no, too.
+        wait("asked anew", lambda: why(box, edge, "low").count(words) >= 2)
+        wait("the time-out", lambda: why(box, edge, "low").count(denied) >= 2)
+        assert len(box.ledger_servers("low", only="ready")) == 3
+        wait("asked once more", lambda: why(box, edge, "low").count(words) >= 3)
+        assert box.run("approve", "low", "-c", edge.file).returncode == 0
+        ready(box, "high", 1)
+    low.assert_clean()
+    high.assert_clean()
