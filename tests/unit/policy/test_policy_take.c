@@ -145,7 +145,8 @@ test_the_limit_of_changes_holds_for_the_giver(void **state_)
     policy_sentence(&settings, &out[0], words, sizeof(words));
     assert_non_null(strstr(words,
                            "api (priority 4, above 1) needs it and their pool has none left; "
-                           "3 stay; 4 ready"));
+                           "3 stay; 2 more held back: no more than 2 may change in a minute; "
+                           "4 ready"));
     /* A member whose number is missing: nobody is given on silence. */
     members[3].stale = true;
     assert_int_equal(policy_give(&settings, &state, members, 4, &claim, NOW + 99 * SECOND, out, 4),
