@@ -267,10 +267,14 @@ cache_fill_rest(const struct cache_entry *part, const struct cache_request *requ
     struct fr_view held;
     if (framing != HTTP_BODY_LENGTH || !continues(part, response, cache__store_object_max(store)))
         return NULL;
+    if (part->surrogate && !http_head_find_name(response, FR_VIEW("surrogate-control")))
+        return NULL; /* what ruled it is not stored, and was not said anew */
     struct cache__merged *merged = cache__merge(part, response, FR_VIEW("HTTP/1.1 200 OK\r\n"));
-    if (!merged || !cache__may_store(request->head, &merged->head, framing, policy, request_us,
-                                     response_us, &freshness))
+    if (!merged || !cache__may_store(request->head, &merged->head, framing, policy,
+                                     request_us - request->ahead_us,
+                                     response_us - request->ahead_us, &freshness))
         goto out;
+    freshness.response_us = response_us;
     cache__control_read_response(&merged->head, policy, &said);
     struct cache__entry_plan plan = {
         .response = &merged->head,
@@ -280,6 +284,10 @@ cache_fill_rest(const struct cache_entry *part, const struct cache_request *requ
     };
     if (!cache__entry_plan(&plan, store, request, &room))
         goto out;
+    /* What was purged since the part was looked up concerns both. */
+    uint64_t judged = __atomic_load_n(&part->serial, __ATOMIC_RELAXED);
+    if (judged < plan.serial)
+        plan.serial = judged;
     filler = begin(store, &plan, true, part->body->bytes + response->content_length, request_us);
     for (size_t i = 0; filler && cache_entry_body(part, i, &held); i++)
         if (cache_fill_add(&filler, held) != FR_OK)

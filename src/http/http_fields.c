@@ -220,6 +220,8 @@ known_of_token(const char *name, size_t len)
                                          : HTTP_FIELD_PROXY_AUTHORIZATION);
     case 21:
         return either(name, HTTP_FIELD_ENDPOINT_LOAD_METRICS);
+    case 25:
+        return either(name, HTTP_FIELD_PROXY_AUTHENTICATION_INFO);
     default:
         return HTTP_UNKNOWN;
     }
@@ -357,10 +359,10 @@ http_head_find_name(const struct http_head *head, struct fr_view name)
 /* ---- hop-by-hop ------------------------------------------------------------------------------ */
 
 /* RFC 9110 section 7.6.1 names Proxy-Connection, Keep-Alive, TE, Transfer-Encoding and Upgrade as
- * gone at each hop whether or not Connection lists them. Three of ours are added: Trailer, because
- * trailers are dropped here and must not be announced; Proxy-Authenticate and Proxy-Authorization,
- * because they are between a client and a forward proxy (section 11.7), which no member may play.
- */
+ * gone at each hop whether or not Connection lists them. Four of ours are added: Trailer, because
+ * trailers are dropped here and must not be announced; Proxy-Authenticate, Proxy-Authorization and
+ * Proxy-Authentication-Info, because they are between a client and a forward proxy (section 11.7),
+ * which no member may play, and must not be stored (RFC 9111 section 3.1). */
 static const enum http_known always_hop[] = {
     HTTP_FIELD_CONNECTION,
     HTTP_FIELD_KEEP_ALIVE,
@@ -371,6 +373,7 @@ static const enum http_known always_hop[] = {
     HTTP_FIELD_UPGRADE,
     HTTP_FIELD_PROXY_AUTHENTICATE,
     HTTP_FIELD_PROXY_AUTHORIZATION,
+    HTTP_FIELD_PROXY_AUTHENTICATION_INFO,
 };
 
 static void

@@ -49,6 +49,7 @@ static const struct fr_view dropped_names[] = {
     {"location", 8},
     {"pragma", 6},
     {"proxy-authenticate", 18},
+    {"proxy-authentication-info", 25},
     {"proxy-authorization", 19},
     {"range", 5},
     {"retry-after", 11},

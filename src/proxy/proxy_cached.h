@@ -9,6 +9,7 @@
 #define PROXY_CACHED_H
 
 #include "base/fr_err.h"
+#include "base/fr_time.h"
 #include "base/fr_view.h"
 #include "cache/cache.h"
 #include "http/http.h"
@@ -18,8 +19,18 @@
 struct cache_disk_place;
 struct iovec;
 struct config_route;
+struct proxy;
 struct proxy_client;
 struct proxy_exchange;
+
+#define PROXY_STALL_US (10 * FR_US_PER_S) /* a response waits so long for one who streams along */
+#define PROXY_STALL_LOOK_US 2000          /* ... and looks so often whether it still has to */
+
+/* proxy.c */
+/* One more fetch of what the cluster's ladder answers stale, of at most `max` on all workers; to be
+ * given back when true. */
+bool proxy_refresh_take(struct proxy *proxy, uint32_t cluster_slot, uint32_t max);
+void proxy_refresh_give(struct proxy *proxy, uint32_t cluster_slot);
 
 /* proxy_cached.c */
 /* Looks the request up. HIT: x->entry answers it, by proxy_cached_answer. FORWARD: x->storing or

@@ -183,13 +183,13 @@ after_unsafe(struct proxy_exchange *x, const struct http_head *response)
 
 /* ---- storing --------------------------------------------------------------------------------- */
 
-/* RFC 9111 section 4.3.5. */
+/* RFC 9111 section 4.3.5. An error of the member's says nothing of what is stored. */
 static void
 after_head(struct proxy_exchange *x, const struct cache_request *wanted,
            const struct http_head *response)
 {
     bool other = false;
-    if (!x->stale || response->status < 200 || response->status == 304)
+    if (!x->stale || response->status < 200 || response->status == 304 || response->status >= 500)
         return;
     struct cache_entry *fresh =
         cache_entry_freshen(x->stale, wanted, response, x->request_wall_us, wanted->now_us, &other);

@@ -58,11 +58,9 @@
 #define PROXY_RECLAIM_TRIES_MAX 16     /* idle clients looked at to find one that may be closed */
 #define PROXY_BUDGET_HALF_US 5000000   /* the retry budget looks at the last two of these */
 #define PROXY_BUDGET_FLOOR 30          /* retries that are always allowed in them: 3 a second */
-#define PROXY_STALL_US (10 * FR_US_PER_S) /* a response waits so long for one who streams along */
-#define PROXY_STALL_LOOK_US 2000          /* ... and looks so often whether it still has to */
-#define PROXY_HOPS_MAX 16                 /* proxies in front of us that are looked through */
-#define PROXY_ADDRESS_BYTES 48            /* an address without a port, and its NUL */
-#define PROXY_CLUSTER_BLOCK 64            /* clusters a block of counters */
+#define PROXY_HOPS_MAX 16              /* proxies in front of us that are looked through */
+#define PROXY_ADDRESS_BYTES 48         /* an address without a port, and its NUL */
+#define PROXY_CLUSTER_BLOCK 64         /* clusters a block of counters */
 #define PROXY_CLUSTER_BLOCKS (PROXY_CLUSTERS_MAX / PROXY_CLUSTER_BLOCK)
 
 /* Received bytes, in order: buf[0] is read from (and sent from), buf[1] waits behind it. Receiving
@@ -674,10 +672,6 @@ bool proxy_sticky_due(struct proxy_exchange *x);
 
 /* proxy.c: requests under way in a cluster, of all workers; any worker may ask. */
 uint64_t proxy_places_taken(const struct proxy *proxy, uint32_t cluster_slot);
-/* One more fetch of what the cluster's ladder answers stale, of at most `max` on all workers; to be
- * given back when true. */
-bool proxy_refresh_take(struct proxy *proxy, uint32_t cluster_slot, uint32_t max);
-void proxy_refresh_give(struct proxy *proxy, uint32_t cluster_slot);
 
 /* proxy_queue.c */
 /* True: the exchange has a place in its cluster and goes on. False: it waits, proxy_forward_resume

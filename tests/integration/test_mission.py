@@ -270,6 +270,7 @@ def test_c28_edge_relieved(box):
         stale = http1.fetch(address, "/cached")
         assert stale.status == 200 and stale.text == "own /cached\n"
         assert int(stale.get("Age")) >= 1 and own.count("/cached") == served
+        assert stale.get("Cache-Status").endswith("; detail=relief")
         assert origin_of("/movable") == "other"
         mark = system.tap.mark()
         shed = http1.fetch(address, "/low")

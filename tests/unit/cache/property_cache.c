@@ -16,15 +16,17 @@
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-/* A request goes to the origin; its answer comes in later. Takes over what is to be validated. */
+/* A request goes to the origin; its answer comes in later. Takes over what is to be validated or
+ * completed. */
 static void
-forward(struct world *w, const struct wish *wish, struct cache_entry **stale)
+forward(struct world *w, const struct wish *wish, struct cache_entry **stale,
+        struct cache_entry **part)
 {
     struct pending *pending = &w->pending[fr_rand_below(&w->rand, PENDING)];
     if (pending->used)
         return;
-    *pending = (struct pending){.used = true, .wish = *wish, .stale = *stale};
-    *stale = NULL;
+    *pending = (struct pending){.used = true, .wish = *wish, .stale = *stale, .part = *part};
+    *stale = *part = NULL;
     pending->record = (struct record){
         .id = w->next_id++,
         .asked_step = w->step,
@@ -43,6 +45,7 @@ ask_once(struct world *w)
     struct cache_found found;
     struct wish wish = wish_random(w);
     struct cache_request ask = request_make(w, &wish, "GET", w->text, sizeof(w->text));
+    ask.takes_part = !chance(w, 4);
     enum cache_answer answer = cache_lookup(w->store, &ask, &found);
     if (found.entry)
         check(w, &wish, found.entry, answer);
@@ -58,8 +61,9 @@ ask_once(struct world *w)
         medium_read(w, &ask);
     assert_false(wish.only_if_cached && (answer == CACHE_MISS || answer == CACHE_VALIDATE));
     if (answer == CACHE_VALIDATE || answer == CACHE_MISS)
-        forward(w, &wish, &found.entry);
+        forward(w, &wish, &found.entry, &found.part);
     cache_entry_let_go(w->reader, &found.entry);
+    cache_entry_let_go(w->reader, &found.part);
 }
 
 /* ---- responses ------------------------------------------------------------------------------- */
@@ -69,6 +73,7 @@ pending_end(struct world *w, struct pending *pending)
 {
     cache_fill_drop(&pending->filler);
     cache_entry_let_go(w->reader, &pending->stale);
+    cache_entry_let_go(w->reader, &pending->part);
     pending->used = false;
 }
 
@@ -113,6 +118,31 @@ part_choose(struct world *w, struct pending *pending, const struct body *body)
     return 206;
 }
 
+/* The rest of what is stored in part, or what the origin takes for it. False: it is none, and
+ * everything is asked for anew. */
+static bool
+complete(struct world *w, struct pending *pending, const struct cache_request *ask,
+         const struct body *body)
+{
+    struct record *record = &pending->record;
+    uint64_t held = cache_entry_body_bytes(pending->part);
+    bool same = record_of(w, pending->part)->body_id == body->id; /* it is there */
+    if (held >= body->bytes)
+        return false;
+    record->first = held;
+    record->bytes = body->bytes - held;
+    if (record->said.expires_s == NONE)
+        record->said.expires_s = 0;
+    record->body_id = body->id;
+    w->records[record->id % RECORDS] = *record;
+    response_make(w, record, body, 206);
+    pending->filler = cache_fill_rest(pending->part, ask, &w->response, w->response.framing,
+                                      record->request_us, record->response_us);
+    assert_true(same || !pending->filler);
+    w->completed += pending->filler != NULL;
+    return pending->filler != NULL;
+}
+
 /* The head of an answer. False: it is over. */
 static bool
 receive_head(struct world *w, struct pending *pending)
@@ -138,6 +168,14 @@ receive_head(struct world *w, struct pending *pending)
     struct body *body = &w->bodies[body_current(w, &pending->wish)->id % RECORDS];
     if (old && old->body_id == body->id) {
         confirm(w, pending, &ask);
+        return false;
+    }
+    /* An origin that heeds If-Range answers with all of what is new. */
+    const struct record *begun = pending->part ? record_of(w, pending->part) : NULL;
+    if (begun && (begun->body_id == body->id || chance(w, 4))) {
+        if (complete(w, pending, &ask, body))
+            return true;
+        cache_forget(w->store, &ask);
         return false;
     }
     int status = part_choose(w, pending, body);
@@ -398,10 +436,10 @@ walk(struct world *w)
     stop(w, false);
     print_message("%" PRIu64 " steps: %" PRIu64 " fresh, %" PRIu64 " of them in part, %" PRIu64
                   " stale, %" PRIu64 " to validate, %" PRIu64 " confirmed, %" PRIu64
-                  " for errors, %" PRIu64 " responses, %" PRIu64 " joined; clock set %" PRIu64
-                  " times\n",
+                  " for errors, %" PRIu64 " responses, %" PRIu64 " joined, %" PRIu64
+                  " completed; clock set %" PRIu64 " times\n",
                   steps, w->hits, w->ranges, w->stale, w->validated, w->not_modified,
-                  w->errors_served, w->stored, w->joined, w->clocks_set);
+                  w->errors_served, w->stored, w->joined, w->completed, w->clocks_set);
     /* Not a test of nothing. */
     assert_true(w->hits > steps / 20);
     assert_true(w->ranges > steps / 400);
@@ -409,6 +447,7 @@ walk(struct world *w)
     assert_true(w->not_modified > steps / 1000);
     assert_true(w->errors_served > steps / 5000);
     assert_true(w->joined > steps / 10000);
+    assert_true(w->completed > steps / 20000);
     assert_true(w->clocks_set > steps / 10000);
 }
 

@@ -50,8 +50,8 @@ wish_random(struct world *w)
         .ranged = chance(w, 6),
     };
     if (is_partial(wish.path)) { /* in pieces that overlap, so that they are put together */
-        wish.ranged = true;
-        wish.first = 64 * fr_rand_below(&w->rand, 6);
+        wish.ranged = !chance(w, 6);
+        wish.first = chance(w, 3) ? 0 : 64 * fr_rand_below(&w->rand, 6);
         wish.last = wish.first + 63 + fr_rand_below(&w->rand, 100);
     } else if (wish.ranged) {
         wish.first = fr_rand_below(&w->rand, chance(w, 3) ? 2000 : 300);

@@ -66,6 +66,7 @@ struct pending {
     struct record record;
     struct cache_filler *filler;
     struct cache_entry *stale; /* to be validated: the reader's */
+    struct cache_entry *part;  /* to be completed: likewise */
     char text[512];
     uint64_t serial;
     size_t sent;
@@ -97,7 +98,7 @@ struct world {
     struct pending pending[PENDING];
     /* What was asked for before is purged, changed by a POST, made stale. */
     uint64_t purged_step[PATHS], changed_step[PATHS], soft_step[PATHS];
-    uint64_t hits, stale, validated, not_modified, errors_served, stored, ranges, joined;
+    uint64_t hits, stale, validated, not_modified, errors_served, stored, ranges, joined, completed;
     uint64_t restarts, kills, from_disk, written, moved, damaged, clocks_set;
     char head[1024], text[512];
     struct http_head request, response;

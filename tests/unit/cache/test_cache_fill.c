@@ -333,6 +333,28 @@ the_rest_completes_it(void **state)
     cache_store_free(&store);
 }
 
+/* Dates are by the clock of the day, which may have been set back since. */
+static void
+the_rest_is_as_old_as_its_date_says(void **state)
+{
+    (void)state;
+    struct cache_entry *part;
+    struct cache_store *store = with_part(FIRST, &part);
+    help_request(&req, GET(""));
+    help_response(&res, PART("Date: " NOW_TEXT "\r\nContent-Range: bytes 5-9/10\r\n"
+                             "Content-Length: 5\r\n"));
+    struct cache_request ask = help_ask(&req, NOW + 1000 * S);
+    ask.ahead_us = 1000 * S;
+    struct cache_filler *filler =
+        cache_fill_rest(part, &ask, &res, HTTP_BODY_LENGTH, NOW + 1000 * S, NOW + 1000 * S);
+    assert_int_equal(cache_fill_add(&filler, FR_VIEW("56789")), FR_OK);
+    cache_fill_commit(&filler);
+    assert_int_equal(help_answer(store, GET(""), NOW + 1059 * S), CACHE_FRESH);
+    assert_int_equal(help_answer(store, GET(""), NOW + 1061 * S), CACHE_MISS);
+    cache_entry_unref(&part);
+    cache_store_free(&store);
+}
+
 static void
 the_rest_of_something_else_does_not(void **state)
 {
@@ -560,6 +582,7 @@ main(void)
         cmocka_unit_test(too_large),
         cmocka_unit_test(memory_is_out),
         cmocka_unit_test(the_rest_completes_it),
+        cmocka_unit_test(the_rest_is_as_old_as_its_date_says),
         cmocka_unit_test(the_rest_of_something_else_does_not),
         cmocka_unit_test(what_may_be_completed),
         cmocka_unit_test(what_is_too_much_goes_by),

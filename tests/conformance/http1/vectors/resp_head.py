@@ -86,6 +86,9 @@ ROWS = [
     ReplyRow("Proxy-Authenticate goes no further", "9110 11.7.1",
              plain(b"Proxy-Authenticate: Basic\r\n"),
              Got(body=b"hi", absent=["proxy-authenticate"])),
+    ReplyRow("Proxy-Authentication-Info goes no further", "9110 11.7.3",
+             plain(b"Proxy-Authentication-Info: nextnonce=x\r\n"),
+             Got(body=b"hi", absent=["proxy-authentication-info"])),
     ReplyRow("cookies stay apart", "9110 5.3", plain(b"Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n"),
              Got(body=b"hi", have={"set-cookie": b"a=1, b=2"})),
 ]
