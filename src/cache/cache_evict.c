@@ -95,14 +95,19 @@ evict_page(struct cache_store *store)
         cache__store_evict_owner(store, owners[i]);
 }
 
-/* Readers need not turn before the next one finds room: some is kept free. */
+/* Readers need not turn before the next one finds room: some is kept free. What waits for them is
+ * as good as that, once they are told. */
 static void
 keep_spare(struct cache_store *store, uint64_t bytes)
 {
     struct cache__mem_stat stat;
-    uint64_t evicted_bytes = 0;
+    uint64_t evicted_bytes = 0, waiting_bytes = cache__counted(&store->limbo.waiting_bytes);
     cache__mem_stat(store->mem, &stat);
     if (stat.free_bytes + stat.slack_bytes >= store->spare_bytes)
+        return;
+    if (waiting_bytes > 0)
+        cache__limbo_wake(&store->limbo);
+    if (stat.free_bytes + stat.slack_bytes + waiting_bytes >= store->spare_bytes)
         return;
     for (size_t i = 0; i < SPARE_RUN && evicted_bytes < 2 * bytes; i++)
         evicted_bytes += evict_one(store);
@@ -110,13 +115,13 @@ keep_spare(struct cache_store *store, uint64_t bytes)
 }
 
 /* Bytes whose readers are slow do not come back at once. Evicting on for their sake would empty the
- * shelf and gain nothing, so that there is an end to it. */
+ * shelf and gain nothing, so that there is an end to it, and what waits for them already counts. */
 static void *
 evict_and_take(struct cache_store *store, size_t bytes, uint32_t owner, enum cache__kind kind)
 {
-    uint64_t evicted_bytes = 0;
-    void *out = NULL;
     cache__limbo_empty(&store->limbo);
+    void *out = cache__mem_take(store->mem, bytes, owner, kind);
+    uint64_t evicted_bytes = cache__counted(&store->limbo.waiting_bytes);
     for (size_t round = 1; round <= ROUNDS_MAX && !out; round++) {
         if (round % (SIEVE_RUN + 1) == 0) {
             evict_page(store);

@@ -184,7 +184,7 @@ struct cache__limbo {
     struct fr_lock lock;
     struct fr_list readers;
     struct fr_list entries;                                 /* oldest first */
-    uint64_t waiting;                                       /* atomic */
+    uint64_t waiting, waiting_bytes;                        /* atomic */
     uint64_t epoch __attribute__((aligned(FR_CACHE_LINE))); /* ... and read without: atomic */
 };
 void cache__limbo_init(struct cache__limbo *limbo);

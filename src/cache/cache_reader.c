@@ -294,6 +294,7 @@ cache__limbo_retire(struct cache__limbo *limbo, struct cache_entry *entry)
     __atomic_store_n(&entry->retired, (uint32_t)epoch, __ATOMIC_RELEASE);
     fr_list_push_back(&limbo->entries, &entry->queue);
     __atomic_fetch_add(&limbo->waiting, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&limbo->waiting_bytes, cache__entry_counted(entry), __ATOMIC_RELAXED);
     __atomic_store_n(&limbo->epoch, epoch, __ATOMIC_RELEASE); /* whoever sees it sees the above */
     fr_lock_give(&limbo->lock);
 }
@@ -328,6 +329,7 @@ cache__limbo_empty(struct cache__limbo *limbo)
         fr_list_remove(&entry->queue);
         fr_list_push_back(&gone, &entry->queue);
         __atomic_fetch_sub(&limbo->waiting, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_sub(&limbo->waiting_bytes, cache__entry_counted(entry), __ATOMIC_RELAXED);
     }
     fr_lock_give(&limbo->lock);
     while (!fr_list_empty(&gone)) {

@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NOW_US (INT64_C(784111777) * FR_US_PER_S)
 #define LINE_BYTES_MAX 512
@@ -111,13 +112,16 @@ static bool
 other_reading(const char *text, uint64_t total, uint64_t *out_first, uint64_t *out_bytes)
 {
     uint64_t first, last = UINT64_MAX;
-    char digits[20], rest;
-    if (sscanf(text, "bytes=%19[0-9]-%c", digits, &rest) != 1 || text[strlen(text) - 1] != '-') {
-        if (sscanf(text, "bytes=%*19[0-9]-%19[0-9]%c", digits, &rest) != 1)
-            return false;
-        last = strtoull(digits, NULL, 10);
-    }
-    first = strtoull(text + strlen("bytes="), NULL, 10);
+    char *end;
+    if (strncmp(text, "bytes=", 6) != 0 || text[6] < '0' || text[6] > '9')
+        return false;
+    first = strtoull(text + 6, &end, 10);
+    if (*end++ != '-')
+        return false;
+    if (*end >= '0' && *end <= '9')
+        last = strtoull(end, &end, 10);
+    if (*end != '\0')
+        return false;
     if (last < first)
         return false;
     if (first >= total)
@@ -171,8 +175,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0 || size > LINE_BYTES_MAX || memchr(data, '\0', size) ||
         !fr_view_split(&rest, '\n', &parts[0]) || !fr_view_split(&rest, '\n', &parts[1]) ||
         !fr_view_split(&rest, '\n', &value) ||
-        !fr_view_copy(fr_view_trim(value), range, sizeof(range)) || strlen(range) == 0)
-        range[0] = '\0';
+        !fr_view_copy(fr_view_trim(value), range, sizeof(range)))
+        return 0;
     if (!rest.ptr || cache_store_new(&options, &store) != FR_OK)
         return 0;
     if (part_put(store, parts[0])) {

@@ -99,13 +99,19 @@ class Reader:
 
     def read_pieces(self, pieces):
         while self.got < pieces:
-            line = self.file.readline()
+            try:
+                line = self.file.readline()
+            except ConnectionResetError:  # cut off while something of it was still on its way
+                return False
             size = int(line, 16) if line else 0
             if size == 0:
                 self.whole = line == b"0\r\n"
                 return False
-            self.rest += self.file.read(size)
-            self.file.readline()
+            try:
+                self.rest += self.file.read(size)
+                self.file.readline()
+            except ConnectionResetError:
+                return False
             while len(self.rest) >= PIECE:
                 assert self.rest[:PIECE] == piece(self.got), f"wrong bytes in piece {self.got}"
                 self.rest = self.rest[PIECE:]

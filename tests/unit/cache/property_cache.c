@@ -214,7 +214,8 @@ receive(struct world *w, struct pending *pending)
     bool cut = chance(w, 40);
     if (pending->filler && pending->sent < record->bytes && !cut)
         return;
-    if (pending->filler && pending->sent == record->bytes) {
+    if (pending->filler && (pending->sent == record->bytes || chance(w, 2))) {
+        /* One that was cut is not whole, whatever is said. */
         cache_fill_commit(&pending->filler);
         w->stored++;
     }
@@ -354,7 +355,7 @@ restart(struct world *w)
     stop(w, chance(w, 2));
     if (w->medium.file && chance(w, 4))
         medium_damage(w);
-    w->wall_us += (int64_t)fr_rand_below(&w->rand, 100) * S - (chance(w, 4) ? 90 * S : 0);
+    w->wall_us += (int64_t)fr_rand_below(&w->rand, 100) * S - (chance(w, 2) ? 90 * S : 0);
     w->steady_us += S;
     start(w);
     pass(w, 0, 0);
@@ -389,6 +390,8 @@ step(struct world *w)
 {
     uint32_t what = fr_rand_below(&w->rand, 1000);
     int64_t passes_us = chance(w, 4) ? fr_rand_below(&w->rand, 3000000) : 0;
+    if (chance(w, 2)) /* so that what ends, ends at the very moment of a question now and then */
+        passes_us = passes_us / S * S;
     w->step++;
     pass(w, passes_us, passes_us);
     if (what < 580) {

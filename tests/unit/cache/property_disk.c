@@ -294,6 +294,11 @@ medium_read(struct world *w, const struct cache_request *ask)
     size_t want = 0;
     if (m->loading || !cache_disk_find(m->disk, ask, &place))
         return;
+    if (chance(w, 20)) { /* one octet is not what was written */
+        char *octet = at_of(m, place.segment, place.offset) + fr_rand_below(&w->rand, place.bytes);
+        *octet = (char)(*octet ^ (1 << fr_rand_below(&w->rand, 8)));
+        w->damaged++;
+    }
     struct fr_view record = fr_view_make(at_of(m, place.segment, place.offset), place.bytes);
     size_t at = cache_disk_head_bytes(record);
     enum cache_disk_step step = CACHE_DISK_BAD;

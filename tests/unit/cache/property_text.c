@@ -236,10 +236,13 @@ body_current(struct world *w, const struct wish *wish)
     if (*id != 0 && !chance(w, 30))
         return &w->bodies[*id % RECORDS];
     *id = w->next_id++;
+    uint64_t bytes = 1 + fr_rand_below(&w->rand, chance(w, w->medium.disk ? 4 : 20) ? 50000 : 1200);
+    if (is_partial(wish->path)) /* as long as the one before: their tags alone differ */
+        bytes = 700;
     struct body *body = &w->bodies[*id % RECORDS];
     *body = (struct body){
         .id = *id,
-        .bytes = 1 + fr_rand_below(&w->rand, chance(w, w->medium.disk ? 4 : 20) ? 50000 : 1200),
+        .bytes = bytes,
         .path = wish->path,
         .language = varies_by_language(wish->path) ? wish->language : -1,
         .group = varies_by_group(wish->path) ? wish->group : -1,
