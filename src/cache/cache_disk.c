@@ -293,14 +293,20 @@ spot_place(const struct cache_entry *entry, uint64_t stamp)
     };
 }
 
-uint64_t
-cache__disk_stamp(struct cache_disk *disk, const struct cache_entry *entry, bool *out_replaces)
+void
+cache__disk_stamp(struct cache_disk *disk, struct cache_entry *entry, bool same_body,
+                  struct cache_disk_job *out)
 {
+    const struct cache__far *far = cache__body_far(entry->body);
     __atomic_fetch_add(pending_of(disk, cache__entry_hash(entry)), 1, __ATOMIC_SEQ_CST);
     uint64_t stamp = __atomic_add_fetch(disk->map.stamp, 1, __ATOMIC_SEQ_CST);
     struct cache__spot_place place = spot_place(entry, stamp);
-    *out_replaces = cache__spots_supersede(disk->spots, &place) || !is_ready(disk);
-    return stamp;
+    *out = (struct cache_disk_job){.entry = cache_entry_ref(entry), .stamp = stamp};
+    place.birth = far ? far->birth : 0;
+    if (far || same_body)
+        out->birth = cache__spots_restamp(disk->spots, &place);
+    out->replaces =
+        out->birth != 0 || cache__spots_supersede(disk->spots, &place) || !is_ready(disk);
 }
 
 static void
@@ -313,8 +319,12 @@ job_end(struct cache_disk *disk, struct cache_disk_job *job)
 void
 cache_disk_unwritten(struct cache_disk *disk, struct cache_disk_job *job)
 {
+    struct fr_hash128 hash = cache__entry_hash(job->entry);
+    struct cache_disk_place place;
+    if (job->birth && cache__spots_locate(disk->spots, hash, job->birth, &place))
+        (void)cache__spots_drop(disk->spots, &place); /* or it went just now */
     if (job->replaces)
-        gone_up_to(disk, cache__entry_hash(job->entry), job->stamp);
+        gone_up_to(disk, hash, job->stamp);
     job_end(disk, job);
 }
 
@@ -336,22 +346,21 @@ enqueue(struct cache_disk *disk, const struct cache_disk_job *job)
 }
 
 void
-cache__disk_stored(struct cache_disk *disk, struct cache_entry *entry, uint64_t stamp,
-                   bool replaces)
+cache__disk_stored(struct cache_disk *disk, struct cache_disk_job *job)
 {
-    struct cache_disk_job job = {cache_entry_ref(entry), stamp, replaces};
     uint64_t *why = &disk->counters.dropped;
-    bool large =
-        cache_disk_record_bytes(entry) > disk->layout.segment_bytes - CACHE_DISK_SEGMENT_HEAD_BYTES;
-    if (large)
+    bool headless = job->entry->body->far && !job->birth; /* its body has gone meanwhile */
+    bool large = cache_disk_record_bytes(job->entry) >
+                 disk->layout.segment_bytes - CACHE_DISK_SEGMENT_HEAD_BYTES;
+    if (headless || (large && !job->birth))
         why = &disk->counters.refused;
-    else if (enqueue(disk, &job)) {
+    else if (enqueue(disk, job)) {
         if (disk->wake)
             disk->wake(disk->wake_ctx);
         return;
     }
     count(why, 1);
-    cache_disk_unwritten(disk, &job);
+    cache_disk_unwritten(disk, job);
 }
 
 bool
@@ -393,8 +402,9 @@ cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t
     place.segment = segment;
     place.offset = offset;
     place.bytes = (uint32_t)cache_disk_record_bytes(job->entry);
+    place.birth = job->stamp;
     struct cache_disk_place at = {
-        .hash = place.hash, .stamp = job->stamp, .segment = segment, .offset = offset};
+        .hash = place.hash, .birth = job->stamp, .segment = segment, .offset = offset};
     enum cache__spot_put put = cache__spots_put(disk->spots, &place);
     if (put == CACHE__SPOT_FULL)
         return false; /* the job is not over */
@@ -404,6 +414,57 @@ cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t
     count(&disk->counters.written_bytes, place.bytes);
     job_end(disk, job);
     return true;
+}
+
+/* ---- heads alone ----------------------------------------------------------------------------- */
+
+enum cache_disk_heading
+cache_disk_heading(struct cache_disk *disk, struct cache_disk_job *job,
+                   struct cache_disk_place *out)
+{
+    struct fr_hash128 hash = cache__entry_hash(job->entry);
+    bool there =
+        !is_gone(disk, hash, job->stamp) && cache__spots_locate(disk->spots, hash, job->birth, out);
+    if (there && out->stamp == job->stamp)
+        return CACHE_DISK_HEADING_HERE;
+    if (there) { /* a newer one is queued */
+        count(&disk->counters.written, 1);
+        job_end(disk, job);
+        return CACHE_DISK_HEADING_NONE;
+    }
+    if (is_gone(disk, hash, job->stamp) || job->entry->body->far) {
+        count(&disk->counters.dropped, 1);
+        cache_disk_unwritten(disk, job);
+        return CACHE_DISK_HEADING_NONE;
+    }
+    job->birth = 0;
+    return CACHE_DISK_HEADING_WHOLE;
+}
+
+bool
+cache_disk_heading_whole(struct cache_disk *disk, struct cache_disk_job *job,
+                         const struct cache_disk_place *place)
+{
+    if (job->entry->body->far) {
+        count(&disk->counters.refused, 1);
+        cache_disk_unwritten(disk, job);
+        return false;
+    }
+    (void)cache__spots_drop(disk->spots, place); /* or taken back just now */
+    job->birth = 0;
+    return true;
+}
+
+void
+cache_disk_headed(struct cache_disk *disk, struct cache_disk_job *job,
+                  const struct cache_disk_place *place, size_t bytes)
+{
+    if (is_gone(disk, cache__entry_hash(job->entry), job->stamp))
+        (void)cache__spots_drop(disk->spots, place); /* or whoever took it back did */
+    count(&disk->counters.written, 1);
+    count(&disk->counters.heads, 1);
+    count(&disk->counters.written_bytes, bytes);
+    job_end(disk, job);
 }
 
 /* ---- looking up ------------------------------------------------------------------------------ */
@@ -422,6 +483,12 @@ cache_disk_find(struct cache_disk *disk, const struct cache_request *request,
         return true;
     count(&disk->counters.misses, 1);
     return false;
+}
+
+bool
+cache_disk_holds(struct cache_disk *disk, const struct cache_disk_place *place)
+{
+    return cache__spots_holds(disk->spots, place);
 }
 
 bool
@@ -485,6 +552,7 @@ found_at_start(struct cache_disk *disk, const struct cache__record *record,
         .hash = record->hash,
         .select = record->select,
         .stamp = record->stamp,
+        .birth = record->birth,
         .serial = record->serial,
         .vary = record->vary,
         .segment = at->segment,
@@ -521,20 +589,24 @@ cache_disk_scan(struct cache_disk *disk, uint32_t segment, uint64_t sequence, ui
     *out_bytes = head_bytes;
     if (bytes.len < head_bytes)
         return CACHE_DISK_SCAN_SHORT;
-    if (!cache__record_read(disk->map.hash_key, bytes, &record) || record.sequence != sequence ||
-        record.record_bytes > left ||
-        record.stamp > __atomic_load_n(disk->map.stamp, __ATOMIC_RELAXED))
+    if (!cache__record_front(disk->map.hash_key, bytes, &record) || record.sequence != sequence ||
+        record.record_bytes > left)
         return CACHE_DISK_SCAN_END;
+    bool torn = !cache__record_read(disk->map.hash_key, bytes, &record) ||
+                record.stamp > __atomic_load_n(disk->map.stamp, __ATOMIC_RELAXED);
     *out = (struct cache_disk_record_view){
         .place = {.hash = record.hash,
                   .stamp = record.stamp,
+                  .birth = record.birth,
                   .segment = segment,
                   .bytes = (uint32_t)record.record_bytes,
                   .offset = offset},
         .body_bytes = record.body_bytes,
         .head_bytes = head_bytes,
+        .torn = torn,
     };
-    found_at_start(disk, &record, &out->place);
+    if (!torn)
+        found_at_start(disk, &record, &out->place);
     return CACHE_DISK_SCAN_RECORD;
 }
 
@@ -602,7 +674,7 @@ remake_entry(struct cache_store *store, const struct cache__record *record, uint
     bool far = record->body_bytes > CACHE_DISK_WHOLE_BYTES_MAX;
     uint32_t owner_hash = cache__owner_of(record->hash);
     if (far) {
-        const struct cache__far where = {.hash = record->hash, .stamp = record->stamp};
+        const struct cache__far where = {.hash = record->hash, .birth = record->birth};
         plan.body = cache__body_new_far(store, owner_hash, record->body_bytes, &where);
         if (!plan.body)
             return NULL;
@@ -637,7 +709,7 @@ cache_disk_load_begin(struct cache_store *store, struct cache_disk *disk,
 {
     struct cache__record record;
     if (!cache__record_read(disk->map.hash_key, head, &record) || record.stamp != place->stamp ||
-        record.record_bytes != place->bytes)
+        record.birth != place->birth || record.record_bytes != place->bytes)
         return CACHE_DISK_BAD;
     struct cache_disk_loading *loading = fr_alloc(sizeof(*loading));
     struct remake *remake = fr_alloc(sizeof(*remake));
@@ -662,7 +734,7 @@ enum cache_disk_step
 cache_disk_load_add(struct cache_disk_loading *loading, struct fr_view unit, size_t *out_bytes)
 {
     if (unit.len != cache_disk_piece_bytes(loading->left) ||
-        !cache_disk_piece_good(loading->disk, loading->place.stamp, loading->piece + 1, unit))
+        !cache_disk_piece_good(loading->disk, loading->place.birth, loading->piece + 1, unit))
         return CACHE_DISK_BAD;
     size_t bytes =
         loading->left < CACHE_DISK_PIECE_BYTES ? (size_t)loading->left : CACHE_DISK_PIECE_BYTES;
@@ -681,17 +753,13 @@ cache_disk_load_end(struct cache_disk_loading **loading)
     struct cache_disk *disk = self->disk;
     struct cache_entry *entry = self->entry;
     fr_require(self->left == 0);
-    enum cache__put_back put = cache__store_put_back(entry->store, entry);
-    /* It is in memory; if it was taken back on disk before that, it is there against the rules, and
-     * if it is taken back from now on, memory is seen to after the disk. */
-    bool there = put == CACHE__PUT_BACK_DONE && cache__spots_visit(disk->spots, &self->place);
-    if (put == CACHE__PUT_BACK_DONE && !there)
-        cache__store_take_back(entry->store, entry);
-    else if (put == CACHE__PUT_BACK_PURGED)
+    enum cache__put_back put = cache__store_put_back(entry->store, entry, &self->place);
+    if (put == CACHE__PUT_BACK_PURGED)
         (void)cache__spots_drop(disk->spots, &self->place); /* or it is gone already */
-    count(there || put == CACHE__PUT_BACK_HELD ? &disk->counters.hits : &disk->counters.purged, 1);
+    bool there = put == CACHE__PUT_BACK_DONE || put == CACHE__PUT_BACK_HELD;
+    count(there ? &disk->counters.hits : &disk->counters.purged, 1);
     cache_disk_load_drop(loading);
-    return there || put == CACHE__PUT_BACK_HELD;
+    return there;
 }
 
 void

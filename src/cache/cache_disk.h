@@ -13,7 +13,7 @@
  *
  *     file:     [super][marks][segment 0][segment 1] ...        super and marks are mapped
  *     segment:  [segment head][record][record] ...               one is written, the oldest leaves
- *     record:   [fixed | tags key vary range head | check][piece | check][piece | check] ...
+ *     record:   [front][fixed | tags key vary range head | check][piece | check][piece | check] ...
  */
 #ifndef CACHE_DISK_H
 #define CACHE_DISK_H
@@ -81,6 +81,7 @@ struct cache_disk_counters {
     uint64_t entries, bytes;               /* on disk, and found */
     uint64_t hits;                         /* found on disk and taken into memory */
     uint64_t misses;                       /* neither in memory nor on disk */
+    uint64_t heads;                        /* of those written, heads alone */
     uint64_t written, written_bytes, kept; /* kept: written again when their segment left */
     uint64_t dropped;                      /* the writer was behind */
     uint64_t refused;                      /* too large, index or table of Vary full */
@@ -106,7 +107,8 @@ void cache_disk_count_cut(struct cache_disk *disk);
 
 struct cache_disk_place {
     struct fr_hash128 hash;
-    uint64_t stamp;
+    uint64_t stamp; /* of its head */
+    uint64_t birth; /* of the record, whose name it is */
     uint32_t segment;
     uint32_t bytes;  /* the whole record */
     uint64_t offset; /* in the segment */
@@ -114,7 +116,8 @@ struct cache_disk_place {
 /* What memory does not hold (cache_found.absent): whether the disk may. */
 bool cache_disk_find(struct cache_disk *disk, const struct cache_request *request,
                      struct cache_disk_place *out);
-/* Whether it still is the one that is found. */
+/* Whether it still is the one that is found, with this head; or with whatever head. */
+bool cache_disk_holds(struct cache_disk *disk, const struct cache_disk_place *place);
 bool cache_disk_is_there(struct cache_disk *disk, const struct cache_disk_place *place);
 void cache_disk_drop(struct cache_disk *disk, const struct cache_disk_place *place);
 /* Something else came to stand there. Counted, and dropped. */
@@ -169,7 +172,8 @@ void cache_disk_on_queued(struct cache_disk *disk, void (*wake)(void *ctx), void
 struct cache_disk_job {
     struct cache_entry *entry; /* a counted reference */
     uint64_t stamp;
-    bool replaces; /* an older one, which must not come back */
+    uint64_t birth; /* of the record that has the body already: its head is to be written; or 0 */
+    bool replaces;  /* an older one, which must not come back */
 };
 /* False: nothing is queued. Each job ends in _written or _unwritten. */
 bool cache_disk_next(struct cache_disk *disk, struct cache_disk_job *out);
@@ -178,6 +182,19 @@ uint64_t cache_disk_record_bytes(const struct cache_entry *entry);
 bool cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t segment,
                         uint64_t offset);
 void cache_disk_unwritten(struct cache_disk *disk, struct cache_disk_job *job);
+/* Of a job with a birth: what is to be done now. */
+enum cache_disk_heading {
+    CACHE_DISK_HEADING_HERE,  /* *out is where the record stands */
+    CACHE_DISK_HEADING_WHOLE, /* the record is gone: the response is written as others are */
+    CACHE_DISK_HEADING_NONE,  /* it is out of date, or nobody has its body any more */
+};
+enum cache_disk_heading cache_disk_heading(struct cache_disk *disk, struct cache_disk_job *job,
+                                           struct cache_disk_place *out);
+/* It cannot be written where it was: forgets that. False: then it is over. */
+bool cache_disk_heading_whole(struct cache_disk *disk, struct cache_disk_job *job,
+                              const struct cache_disk_place *place);
+void cache_disk_headed(struct cache_disk *disk, struct cache_disk_job *job,
+                       const struct cache_disk_place *place, size_t bytes);
 void cache_disk_close(struct cache_disk *disk); /* nothing is queued any more */
 
 /* A record as bytes, unit by unit: the head, then pieces. */
@@ -195,6 +212,13 @@ void cache_disk_encode_begin(struct cache_disk_encoder *encoder, const struct ca
                              const struct cache_disk_job *job, uint64_t sequence);
 /* The next unit into out, of CACHE_DISK_UNIT_BYTES_MAX; 0: that was the last. */
 size_t cache_disk_encode(struct cache_disk_encoder *encoder, char *out);
+
+/* Where the head of a record of this entry stands, and how much room it has. */
+uint64_t cache_disk_head_at(const struct cache_disk *disk, const struct cache_entry *entry,
+                            const struct cache_disk_place *place, size_t *out_bytes);
+/* So many bytes. False: it does not fit. */
+bool cache_disk_encode_head(const struct cache_disk *disk, const struct cache_entry *entry,
+                            uint64_t stamp, uint64_t birth, size_t bytes, char *out);
 
 /* ---- segments: the writer's ------------------------------------------------------------------ */
 
@@ -220,7 +244,7 @@ bool cache_disk_sweep(struct cache_disk *disk, struct cache_store *store,
 /* The record's head for its new segment. False: it is bad. */
 bool cache_disk_reseat(const struct cache_disk *disk, const struct cache_disk_place *place,
                        char *head, size_t bytes, uint64_t sequence);
-bool cache_disk_piece_good(const struct cache_disk *disk, uint64_t stamp, uint64_t piece,
+bool cache_disk_piece_good(const struct cache_disk *disk, uint64_t birth, uint64_t piece,
                            struct fr_view unit);
 /* It stands elsewhere now. False: it was taken back meanwhile. */
 bool cache_disk_moved(struct cache_disk *disk, const struct cache_disk_place *place,
@@ -237,6 +261,7 @@ struct cache_disk_record_view {
     struct cache_disk_place place;
     uint64_t body_bytes;
     size_t head_bytes;
+    bool torn; /* its head is not what was written: it is gone, what stands behind it is not */
 };
 /* Reads one record's head at offset. A RECORD is found from cache_disk_ready on, unless a newer one
  * is known or it was taken back. */
@@ -244,9 +269,9 @@ enum cache_disk_scan cache_disk_scan(struct cache_disk *disk, uint32_t segment, 
                                      uint64_t offset, struct fr_view bytes,
                                      struct cache_disk_record_view *out, size_t *out_bytes);
 void cache_disk_ready(struct cache_disk *disk);
-/* How long a record's head is, from its first 16 bytes; 0: it is none. */
+/* How long a record's front and head are, from its first bytes; 0: it is none. */
 size_t cache_disk_head_bytes(struct fr_view bytes);
-#define CACHE_DISK_FIRST_BYTES 16
+#define CACHE_DISK_FIRST_BYTES 40
 /* Bytes of a piece with its check, of a body of which so many are left. */
 size_t cache_disk_piece_bytes(uint64_t left);
 

@@ -10,7 +10,7 @@
  * When full:  as if it was not on disk, and counted (no_room).
  * Trusts:     nothing read: a piece is checked by itself before any of it is sent.
  *
- * A record is named by its stamp, not by its place, because it moves. Who is being sent one goes on
+ * A record is named by its birth, not by its place, because it moves. Who is being sent one goes on
  * reading where it began, also after the record was replaced or purged: as with a body in memory,
  * the answer that has begun is brought to its end. What was written over it since fails its check.
  */
@@ -24,7 +24,7 @@ cache__disk_body_there(struct cache_disk *disk, const struct cache_entry *entry)
     struct cache_disk_place place;
     const struct cache__far *far = cache__body_far(entry->body);
     fr_require(far);
-    return cache__spots_locate(cache__disk_spots(disk), far->hash, far->stamp, &place);
+    return cache__spots_locate(cache__disk_spots(disk), far->hash, far->birth, &place);
 }
 
 bool
@@ -33,7 +33,7 @@ cache_disk_body_open(struct cache_disk *disk, const struct cache_entry *entry,
 {
     const struct cache__far *far = cache__body_far(entry->body);
     fr_require(far);
-    if (!cache__spots_locate(cache__disk_spots(disk), far->hash, far->stamp, out))
+    if (!cache__spots_locate(cache__disk_spots(disk), far->hash, far->birth, out))
         return false;
     if (cache__disk_window_take(disk))
         return true;
@@ -67,7 +67,7 @@ cache_disk_body_again(struct cache_disk *disk, const struct cache_entry *entry,
 {
     struct cache_disk_place now;
     const struct cache__far *far = cache__body_far(entry->body);
-    if (!cache__spots_locate(cache__disk_spots(disk), far->hash, far->stamp, &now) ||
+    if (!cache__spots_locate(cache__disk_spots(disk), far->hash, far->birth, &now) ||
         (now.segment == place->segment && now.offset == place->offset))
         return false;
     *place = now;

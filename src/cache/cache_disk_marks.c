@@ -17,7 +17,8 @@
 #include "base/fr_check.h"
 
 #define SUPER_MAGIC 0x31444346u /* "FCD1" */
-#define VERSION 1
+#define VERSION 2
+#define STAMP_MAX (UINT64_C(1) << 47) /* never given out */
 #define BLOCK 4096
 #define SEGMENT_BYTES_MIN (2 * 1024 * 1024)
 #define SEGMENT_BYTES_MAX (64 * 1024 * 1024)
@@ -174,8 +175,9 @@ marks_make_sense(const struct cache__disk_map *map, const struct cache_disk_layo
 {
     const struct cache__marks *marks = map->marks;
     uint64_t most = marks->last + 1;
-    bool good = marks->last > 0 && marks->all_hard <= most && marks->all_soft <= most &&
-                marks->prefix_last <= most && marks->prefix_floor <= most;
+    bool good = *map->stamp <= STAMP_MAX && marks->last > 0 && marks->all_hard <= most &&
+                marks->all_soft <= most && marks->prefix_last <= most &&
+                marks->prefix_floor <= most;
     for (size_t i = 0; good && i < layout->slot_count; i++)
         good = map->slots[i].hard <= most && map->slots[i].soft <= most;
     for (size_t i = 0; good && i < layout->gone_count; i++)

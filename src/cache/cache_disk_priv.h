@@ -61,7 +61,7 @@ void cache__disk_map(void *mapped, const struct cache_disk_layout *layout,
 struct cache__spots;
 struct cache__spot_place {
     struct fr_hash128 hash, select;
-    uint64_t stamp, serial;
+    uint64_t stamp, birth, serial;
     struct fr_view vary;
     uint32_t segment, bytes;
     uint64_t offset;
@@ -79,9 +79,14 @@ size_t cache__spots_forget(struct cache__spots *spots, struct fr_hash128 hash);
 bool cache__spots_find(struct cache__spots *spots, const struct fr_hash_key *hash_key,
                        struct fr_hash128 hash, const struct http_head *request,
                        uint64_t serial_least, struct cache_disk_place *out);
-/* The one with this stamp, wherever it is by now; visits it. */
-bool cache__spots_locate(struct cache__spots *spots, struct fr_hash128 hash, uint64_t stamp,
+/* The record of this birth, wherever it is by now; visits it. */
+bool cache__spots_locate(struct cache__spots *spots, struct fr_hash128 hash, uint64_t birth,
                          struct cache_disk_place *out);
+/* The record of this very variant is to get a head with this stamp and serial: of this birth, or of
+ * any where that is 0. Returns its birth; 0: there is none. */
+uint64_t cache__spots_restamp(struct cache__spots *spots, const struct cache__spot_place *place);
+/* By its birth and where it is; exact: with this head. */
+bool cache__spots_holds(struct cache__spots *spots, const struct cache_disk_place *place);
 bool cache__spots_has(struct cache__spots *spots, const struct cache_disk_place *place);
 bool cache__spots_visit(struct cache__spots *spots, const struct cache_disk_place *place);
 bool cache__spots_drop(struct cache__spots *spots, const struct cache_disk_place *place);
@@ -107,7 +112,7 @@ struct cache__record {
     struct cache__part_of part_of;
     bool is_part;
     uint32_t stale; /* as of struct cache_entry */
-    uint64_t stamp, sequence, serial;
+    uint64_t stamp, birth, sequence, serial;
     uint64_t record_bytes, body_bytes;
     size_t head_bytes;
     struct fr_view key, vary, head;
@@ -115,6 +120,9 @@ struct cache__record {
     const char *tags; /* not aligned */
 };
 /* The check is right, and so is every length in it. */
+/* Of the front alone: birth, sequence, record_bytes, head_bytes. */
+bool cache__record_front(const struct fr_hash_key *hash_key, struct fr_view bytes,
+                         struct cache__record *out);
 bool cache__record_read(const struct fr_hash_key *hash_key, struct fr_view bytes,
                         struct cache__record *out);
 
@@ -131,19 +139,24 @@ void cache__disk_window_give(struct cache_disk *disk);
 /* Whether the body of a far entry is still there. */
 bool cache__disk_body_there(struct cache_disk *disk, const struct cache_entry *entry);
 /* Under the shard's lock, when an entry is about to be found in memory: older ones on disk are not
- * any more. Followed by _stored. */
-uint64_t cache__disk_stamp(struct cache_disk *disk, const struct cache_entry *entry,
-                           bool *out_replaces);
-void cache__disk_stored(struct cache_disk *disk, struct cache_entry *entry, uint64_t stamp,
-                        bool replaces);
+ * any more. same_body: what it takes the place of in memory has the same body. Followed by _stored
+ * with the job. */
+void cache__disk_stamp(struct cache_disk *disk, struct cache_entry *entry, bool same_body,
+                       struct cache_disk_job *out);
+void cache__disk_stored(struct cache_disk *disk, struct cache_disk_job *job);
 /* Nothing of this key that is on disk, or on its way, is found any more, after a restart neither.
  * Before memory forgets it. */
 void cache__disk_forget(struct cache_disk *disk, struct fr_hash128 hash);
 /* What was read from disk goes back on the shelf, if nothing has come in meanwhile that is newer,
  * and nothing was taken back that concerns it. */
-enum cache__put_back { CACHE__PUT_BACK_DONE, CACHE__PUT_BACK_HELD, CACHE__PUT_BACK_PURGED };
-enum cache__put_back cache__store_put_back(struct cache_store *store, struct cache_entry *entry);
-void cache__store_take_back(struct cache_store *store, struct cache_entry *entry); /* after all */
+enum cache__put_back {
+    CACHE__PUT_BACK_DONE,
+    CACHE__PUT_BACK_HELD,   /* memory has one */
+    CACHE__PUT_BACK_PURGED, /* by a purge */
+    CACHE__PUT_BACK_OTHER,  /* it is on disk no more, or with another head */
+};
+enum cache__put_back cache__store_put_back(struct cache_store *store, struct cache_entry *entry,
+                                           const struct cache_disk_place *place);
 /* How often it was asked for in memory; 0: it is not there, or was not. */
 uint32_t cache__store_hits(struct cache_store *store, struct fr_hash128 hash);
 

@@ -5,13 +5,18 @@
  * May touch:  base, http.
  * Memory:     a unit (a record's head, or a piece of its body) at a time, in the caller's room.
  * Limits:     CACHE_DISK_UNIT_BYTES_MAX a head; what has a larger one is not written.
- * Trusts:     nothing read. Every head and every piece ends in a keyed hash (SipHash-1-3, 64 bits)
- *             over its bytes, its stamp and its number; the key is the file's own, random, so that
- *             no member can make bytes that look like a record, and what stood in the same place
- *             before never passes for what should.
+ * Trusts:     nothing read. Every front, head and piece ends in a keyed hash (SipHash-1-3, 64 bits)
+ *             over its bytes, its record's birth and its number; the key is the file's own, random,
+ *             so that no member can make bytes that look like a record, and what stood in the same
+ *             place before never passes for what should.
  *
- *     [magic head_bytes record_bytes | struct fixed | tags key vary range head 0.. | check]
+ *     [struct front, with its check]               where the record ends, whatever its head is
+ *     [struct fixed | tags key vary range head 0.. | check]
  *     [64 KiB of the body | check] ... [the rest of it, 0.. | check]
+ *
+ * A record is named by its birth: the stamp that it was written with. A head may be written anew in
+ * its place, with a newer stamp and some slack to grow into. Where that is cut off half way, the
+ * record is gone and those behind it are not: the front is not touched.
  */
 #include "cache/cache_disk_priv.h"
 
@@ -27,11 +32,22 @@
 #define AUTHORIZATION_GOOD 8u
 #define SURROGATE 16u
 
+#define HEAD_NUMBER 0 /* pieces count from 1 */
+#define FRONT_NUMBER (UINT64_C(1) << 62)
+#define SLACK_BYTES 64
+#define SLACK_BYTES_FAR 256 /* what cannot be written anew from memory */
+
 /* Fixed sizes, no holes. */
+struct front {
+    uint32_t magic, head_bytes; /* of the head with its check */
+    uint64_t record_bytes;      /* of all */
+    uint64_t sequence, birth;
+    uint64_t check;
+};
+_Static_assert(sizeof(struct front) == CACHE_DISK_FIRST_BYTES, "as it is on disk");
+
 struct fixed {
-    uint32_t magic, head_bytes;
-    uint64_t record_bytes;
-    uint64_t sequence, stamp, serial;
+    uint64_t stamp, serial;
     struct fr_hash128 hash, select;
     uint64_t body_bytes;
     int64_t lifetime_us, initial_age_us, response_us, while_revalidate_s, if_error_s;
@@ -39,7 +55,7 @@ struct fixed {
     struct cache_piece piece;
     uint32_t flags, tag_count, key_len, vary_len, range_len, head_len;
 };
-_Static_assert(sizeof(struct fixed) == 176, "as it is on disk");
+_Static_assert(sizeof(struct fixed) == 152, "as it is on disk");
 _Static_assert(sizeof(struct fixed) % ALIGN == 0, "");
 
 struct segment_fixed {
@@ -57,9 +73,9 @@ aligned(size_t bytes)
 }
 
 static uint64_t
-check_of(const struct fr_hash_key *hash_key, uint64_t stamp, uint64_t number, struct fr_view bytes)
+check_of(const struct fr_hash_key *hash_key, uint64_t birth, uint64_t number, struct fr_view bytes)
 {
-    struct fr_hash_key key = {hash_key->k0 ^ stamp, hash_key->k1 + (number << 1 | 1)};
+    struct fr_hash_key key = {hash_key->k0 ^ birth, hash_key->k1 + (number << 1 | 1)};
     return fr_hash64(&key, bytes.ptr, bytes.len);
 }
 
@@ -89,17 +105,25 @@ text_bytes(const struct cache_entry *entry)
 }
 
 static size_t
-head_on_disk(size_t text)
+head_least(size_t text)
 {
     return sizeof(struct fixed) + aligned(text) + sizeof(uint64_t);
+}
+
+/* Of a new record. */
+static size_t
+head_on_disk(const struct cache_entry *entry)
+{
+    bool far = entry->body->bytes > CACHE_DISK_WHOLE_BYTES_MAX;
+    return head_least(text_bytes(entry) + (far ? SLACK_BYTES_FAR : SLACK_BYTES));
 }
 
 uint64_t
 cache_disk_record_bytes(const struct cache_entry *entry)
 {
-    size_t text = text_bytes(entry);
-    return text > TEXT_BYTES_MAX ? UINT64_MAX
-                                 : head_on_disk(text) + body_on_disk(entry->body->bytes);
+    if (text_bytes(entry) > TEXT_BYTES_MAX)
+        return UINT64_MAX;
+    return sizeof(struct front) + head_on_disk(entry) + body_on_disk(entry->body->bytes);
 }
 
 /* ---- encoding -------------------------------------------------------------------------------- */
@@ -126,17 +150,12 @@ put(char *at, const void *data, size_t bytes)
 }
 
 static struct fixed
-fixed_of(const struct cache_disk_encoder *encoder)
+fixed_of(const struct cache_entry *entry, uint64_t stamp)
 {
-    const struct cache_entry *entry = encoder->entry;
     const struct cache__freshness freshness = cache__entry_freshness(entry);
     const struct cache__part_of *part_of = cache__entry_part_of(entry);
     struct fixed fixed = {
-        .magic = RECORD_MAGIC,
-        .head_bytes = (uint32_t)head_on_disk(text_bytes(entry)),
-        .record_bytes = cache_disk_record_bytes(entry),
-        .sequence = encoder->sequence,
-        .stamp = encoder->stamp,
+        .stamp = stamp,
         .serial = __atomic_load_n(&entry->serial, __ATOMIC_RELAXED),
         .hash = cache__entry_hash(entry),
         .select = cache__entry_select(entry),
@@ -163,23 +182,32 @@ fixed_of(const struct cache_disk_encoder *encoder)
     return fixed;
 }
 
-/* Zeroes up to the next multiple, then the check. Returns the unit's bytes. */
+/* Zeroes up to `whole`, then the check. Returns the unit's bytes. */
 static size_t
-seal(const struct fr_hash_key *hash_key, uint64_t stamp, uint64_t number, char *unit, size_t bytes)
+seal(const struct fr_hash_key *hash_key, uint64_t birth, uint64_t number, char *unit, size_t bytes,
+     size_t whole)
 {
-    size_t whole = aligned(bytes);
     memset(unit + bytes, 0, whole - bytes);
-    uint64_t check = check_of(hash_key, stamp, number, fr_view_make(unit, whole));
+    uint64_t check = check_of(hash_key, birth, number, fr_view_make(unit, whole));
     memcpy(unit + whole, &check, sizeof(check));
     return whole + sizeof(check);
 }
 
-static size_t
-encode_head(struct cache_disk_encoder *encoder, const struct fr_hash_key *hash_key, char *out)
+static void
+front_seal(const struct fr_hash_key *hash_key, struct front *front)
 {
-    const struct cache_entry *entry = encoder->entry;
+    front->check = check_of(hash_key, front->birth, FRONT_NUMBER,
+                            fr_view_make((const char *)front, offsetof(struct front, check)));
+}
+
+bool
+cache_disk_encode_head(const struct cache_disk *disk, const struct cache_entry *entry,
+                       uint64_t stamp, uint64_t birth, size_t bytes, char *out)
+{
     const struct cache__part_of *part_of = cache__entry_part_of(entry);
-    struct fixed fixed = fixed_of(encoder);
+    struct fixed fixed = fixed_of(entry, stamp);
+    if (head_least(text_bytes(entry)) > bytes)
+        return false;
     char *at = put(out, &fixed, sizeof(fixed));
     at = put(at, cache__entry_tags(entry), entry->tag_count * sizeof(uint32_t));
     at = put(at, cache__entry_key(entry).ptr, entry->key_len);
@@ -187,9 +215,29 @@ encode_head(struct cache_disk_encoder *encoder, const struct fr_hash_key *hash_k
     if (part_of)
         at = put(at, part_of->range.ptr, part_of->range.len);
     at = put(at, cache_entry_head(entry).ptr, entry->head_len);
-    size_t bytes = seal(hash_key, encoder->stamp, 0, out, (size_t)(at - out));
-    fr_insist(bytes == fixed.head_bytes);
-    return bytes;
+    (void)seal(cache__disk_map_of(disk)->hash_key, birth, HEAD_NUMBER, out, (size_t)(at - out),
+               bytes - sizeof(uint64_t));
+    return true;
+}
+
+/* Front and head. */
+static size_t
+encode_begin(const struct cache_disk_encoder *encoder, char *out)
+{
+    const struct cache_entry *entry = encoder->entry;
+    size_t head = head_on_disk(entry);
+    struct front front = {
+        .magic = RECORD_MAGIC,
+        .head_bytes = (uint32_t)head,
+        .record_bytes = cache_disk_record_bytes(entry),
+        .sequence = encoder->sequence,
+        .birth = encoder->stamp,
+    };
+    front_seal(cache__disk_map_of(encoder->disk)->hash_key, &front);
+    memcpy(out, &front, sizeof(front));
+    fr_insist(cache_disk_encode_head(encoder->disk, entry, encoder->stamp, encoder->stamp, head,
+                                     out + sizeof(front)));
+    return sizeof(front) + head;
 }
 
 size_t
@@ -200,7 +248,7 @@ cache_disk_encode(struct cache_disk_encoder *encoder, char *out)
     struct fr_view part;
     if (!encoder->head_done) {
         encoder->head_done = true;
-        return encode_head(encoder, hash_key, out);
+        return encode_begin(encoder, out);
     }
     if (encoder->left == 0)
         return 0;
@@ -220,32 +268,61 @@ cache_disk_encode(struct cache_disk_encoder *encoder, char *out)
     }
     fr_insist(done == want);
     encoder->left -= done;
-    return seal(hash_key, encoder->stamp, ++encoder->piece, out, done);
+    return seal(hash_key, encoder->stamp, ++encoder->piece, out, done, aligned(done));
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+static struct front
+front_of(struct fr_view bytes)
+{
+    struct front front;
+    memcpy(&front, bytes.ptr, sizeof(front));
+    return front;
+}
+
 size_t
 cache_disk_head_bytes(struct fr_view bytes)
 {
-    uint32_t words[2];
-    if (bytes.len < CACHE_DISK_FIRST_BYTES)
+    if (bytes.len < sizeof(struct front))
         return 0;
-    memcpy(words, bytes.ptr, sizeof(words));
-    bool good = words[0] == RECORD_MAGIC && words[1] >= head_on_disk(0) &&
-                words[1] <= CACHE_DISK_UNIT_BYTES_MAX && words[1] % ALIGN == 0;
-    return good ? words[1] : 0;
+    struct front front = front_of(bytes);
+    bool good = front.magic == RECORD_MAGIC && front.head_bytes >= head_least(0) &&
+                front.head_bytes <= CACHE_DISK_UNIT_BYTES_MAX - sizeof(front) &&
+                front.head_bytes % ALIGN == 0;
+    return good ? sizeof(front) + front.head_bytes : 0;
 }
 
 static bool
-unit_good(const struct fr_hash_key *hash_key, uint64_t stamp, uint64_t number, struct fr_view unit)
+unit_good(const struct fr_hash_key *hash_key, uint64_t birth, uint64_t number, struct fr_view unit)
 {
     uint64_t check;
     if (unit.len < sizeof(check))
         return false;
     struct fr_view bytes = fr_view_make(unit.ptr, unit.len - sizeof(check));
     memcpy(&check, unit.ptr + bytes.len, sizeof(check));
-    return check == check_of(hash_key, stamp, number, bytes);
+    return check == check_of(hash_key, birth, number, bytes);
+}
+
+bool
+cache__record_front(const struct fr_hash_key *hash_key, struct fr_view bytes,
+                    struct cache__record *out)
+{
+    size_t head_bytes = cache_disk_head_bytes(bytes);
+    if (head_bytes == 0)
+        return false;
+    struct front front = front_of(bytes);
+    if (!unit_good(hash_key, front.birth, FRONT_NUMBER, fr_view_make(bytes.ptr, sizeof(front))) ||
+        front.birth == 0 || front.record_bytes > UINT32_MAX || front.record_bytes < head_bytes ||
+        front.record_bytes % ALIGN != 0)
+        return false;
+    *out = (struct cache__record){
+        .birth = front.birth,
+        .sequence = front.sequence,
+        .record_bytes = front.record_bytes,
+        .head_bytes = head_bytes,
+    };
+    return true;
 }
 
 static struct fr_view
@@ -259,78 +336,82 @@ take(const char **at, size_t bytes)
 /* Every length within bounds, and their sum what it should be: the file's key is secret, and still
  * no index is built on trust. */
 static bool
-lengths_fit(const struct fixed *fixed)
+lengths_fit(const struct cache__record *record, const struct fixed *fixed)
 {
     uint64_t text = (uint64_t)fixed->tag_count * sizeof(uint32_t) + fixed->key_len +
                     fixed->vary_len + fixed->range_len + fixed->head_len;
     if (fixed->tag_count > CACHE__TAGS_MAX || fixed->key_len > CACHE__KEY_BYTES_MAX ||
         fixed->vary_len > CACHE__VARY_BYTES_MAX || text > TEXT_BYTES_MAX ||
-        fixed->head_bytes != head_on_disk((size_t)text))
+        record->head_bytes - sizeof(struct front) < head_least((size_t)text))
         return false;
-    if (fixed->body_bytes > UINT32_MAX || fixed->stale > UINT32_MAX || fixed->stamp == 0 ||
-        fixed->record_bytes > UINT32_MAX ||
-        fixed->record_bytes != fixed->head_bytes + body_on_disk(fixed->body_bytes))
+    if (fixed->body_bytes > UINT32_MAX || fixed->stale > UINT32_MAX ||
+        fixed->stamp < record->birth ||
+        record->record_bytes != record->head_bytes + body_on_disk(fixed->body_bytes))
         return false;
     if (!(fixed->flags & IS_PART))
         return fixed->range_len == 0;
     return fixed->piece.first <= fixed->piece.last && fixed->piece.last < fixed->piece.total;
 }
 
+static void
+record_fill(struct cache__record *out, const struct fixed *fixed, const char *at)
+{
+    out->hash = fixed->hash;
+    out->select = fixed->select;
+    out->freshness = (struct cache__freshness){
+        .lifetime_us = fixed->lifetime_us,
+        .initial_age_us = fixed->initial_age_us,
+        .response_us = fixed->response_us,
+        .while_revalidate_s = fixed->while_revalidate_s,
+        .if_error_s = fixed->if_error_s,
+        .stale_forbidden = fixed->flags & STALE_FORBIDDEN,
+        .always_validate = fixed->flags & ALWAYS_VALIDATE,
+        .authorization_good = fixed->flags & AUTHORIZATION_GOOD,
+        .surrogate = fixed->flags & SURROGATE,
+    };
+    out->is_part = fixed->flags & IS_PART;
+    out->stale = (uint32_t)fixed->stale;
+    out->stamp = fixed->stamp;
+    out->serial = fixed->serial;
+    out->body_bytes = fixed->body_bytes;
+    out->tag_count = fixed->tag_count;
+    out->tags = take(&at, fixed->tag_count * sizeof(uint32_t)).ptr;
+    out->key = take(&at, fixed->key_len);
+    out->vary = take(&at, fixed->vary_len);
+    out->part_of = (struct cache__part_of){fixed->piece, take(&at, fixed->range_len)};
+    out->head = take(&at, fixed->head_len);
+}
+
 bool
 cache__record_read(const struct fr_hash_key *hash_key, struct fr_view bytes,
                    struct cache__record *out)
 {
+    struct cache__record record;
     struct fixed fixed;
-    size_t head_bytes = cache_disk_head_bytes(bytes);
-    if (head_bytes == 0 || bytes.len < head_bytes)
+    if (!cache__record_front(hash_key, bytes, &record) || bytes.len < record.head_bytes)
         return false;
-    memcpy(&fixed, bytes.ptr, sizeof(fixed));
-    if (!unit_good(hash_key, fixed.stamp, 0, fr_view_make(bytes.ptr, head_bytes)) ||
-        !lengths_fit(&fixed))
+    struct fr_view head =
+        fr_view_make(bytes.ptr + sizeof(struct front), record.head_bytes - sizeof(struct front));
+    memcpy(&fixed, head.ptr, sizeof(fixed));
+    if (!unit_good(hash_key, record.birth, HEAD_NUMBER, head) || !lengths_fit(&record, &fixed))
         return false;
-    const char *at = bytes.ptr + sizeof(fixed);
-    *out = (struct cache__record){
-        .hash = fixed.hash,
-        .select = fixed.select,
-        .freshness = {.lifetime_us = fixed.lifetime_us,
-                      .initial_age_us = fixed.initial_age_us,
-                      .response_us = fixed.response_us,
-                      .while_revalidate_s = fixed.while_revalidate_s,
-                      .if_error_s = fixed.if_error_s,
-                      .stale_forbidden = fixed.flags & STALE_FORBIDDEN,
-                      .always_validate = fixed.flags & ALWAYS_VALIDATE,
-                      .authorization_good = fixed.flags & AUTHORIZATION_GOOD,
-                      .surrogate = fixed.flags & SURROGATE},
-        .is_part = fixed.flags & IS_PART,
-        .stale = (uint32_t)fixed.stale,
-        .stamp = fixed.stamp,
-        .sequence = fixed.sequence,
-        .serial = fixed.serial,
-        .record_bytes = fixed.record_bytes,
-        .body_bytes = fixed.body_bytes,
-        .head_bytes = head_bytes,
-        .tag_count = fixed.tag_count,
-    };
-    out->tags = take(&at, fixed.tag_count * sizeof(uint32_t)).ptr;
-    out->key = take(&at, fixed.key_len);
-    out->vary = take(&at, fixed.vary_len);
-    out->part_of = (struct cache__part_of){fixed.piece, take(&at, fixed.range_len)};
-    out->head = take(&at, fixed.head_len);
+    record_fill(&record, &fixed, head.ptr + sizeof(fixed));
+    *out = record;
     return true;
 }
 
 bool
-cache_disk_piece_good(const struct cache_disk *disk, uint64_t stamp, uint64_t piece,
+cache_disk_piece_good(const struct cache_disk *disk, uint64_t birth, uint64_t piece,
                       struct fr_view unit)
 {
-    return unit_good(cache__disk_map_of(disk)->hash_key, stamp, piece, unit);
+    return unit_good(cache__disk_map_of(disk)->hash_key, birth, piece, unit);
 }
 
 bool
 cache_disk_piece_right(const struct cache_disk *disk, const struct cache_disk_place *place,
                        uint64_t number, struct fr_view padded, uint64_t check)
 {
-    return check == check_of(cache__disk_map_of(disk)->hash_key, place->stamp, number + 1, padded);
+    return check == check_of(cache__disk_map_of(disk)->hash_key, place->birth, number + 1, padded);
 }
 
 uint64_t
@@ -345,6 +426,17 @@ cache_disk_piece_at(const struct cache_disk *disk, const struct cache_entry *ent
     return record + place->bytes - body_on_disk(body) + body_on_disk(first);
 }
 
+uint64_t
+cache_disk_head_at(const struct cache_disk *disk, const struct cache_entry *entry,
+                   const struct cache_disk_place *place, size_t *out_bytes)
+{
+    uint64_t record =
+        cache_disk_segment_at(cache_disk_layout_of(disk), place->segment) + place->offset;
+    *out_bytes =
+        (size_t)(place->bytes - body_on_disk(cache_entry_body_bytes(entry)) - sizeof(struct front));
+    return record + sizeof(struct front);
+}
+
 bool
 cache_disk_reseat(const struct cache_disk *disk, const struct cache_disk_place *place, char *head,
                   size_t bytes, uint64_t sequence)
@@ -352,11 +444,13 @@ cache_disk_reseat(const struct cache_disk *disk, const struct cache_disk_place *
     const struct fr_hash_key *hash_key = cache__disk_map_of(disk)->hash_key;
     struct cache__record record;
     if (!cache__record_read(hash_key, fr_view_make(head, bytes), &record) ||
-        record.head_bytes != bytes || record.stamp != place->stamp ||
+        record.head_bytes != bytes || record.birth != place->birth ||
         record.record_bytes != place->bytes)
         return false;
-    memcpy(head + offsetof(struct fixed, sequence), &sequence, sizeof(sequence));
-    (void)seal(hash_key, record.stamp, 0, head, bytes - sizeof(uint64_t));
+    struct front front = front_of(fr_view_make(head, bytes));
+    front.sequence = sequence;
+    front_seal(hash_key, &front);
+    memcpy(head, &front, sizeof(front));
     return true;
 }
 

@@ -22,19 +22,21 @@
 #define VARIANTS_MAX 16 /* of one key; then the oldest leaves */
 #define UNIT 8          /* offsets and sizes are multiples */
 
+#define STAMP_BITS 48
+#define STAMP_MAX (((uint64_t)1 << STAMP_BITS) - 1)
+
 struct spot {
     uint64_t hash;
-    uint32_t hash_more;
+    uint64_t stamp : STAMP_BITS, hash_more : 16; /* stamp 0: free */
+    uint64_t birth : STAMP_BITS, segment : 16;
     uint32_t select;
-    uint64_t stamp; /* 0: free */
     uint32_t serial;
-    uint16_t segment;
-    uint16_t vary : 15;
-    uint16_t visited : 1;
     uint32_t offset; /* in UNITs */
     uint32_t bytes;
     uint32_t next;
-    uint32_t more; /* to a multiple of eight */
+    uint16_t vary : 15;
+    uint16_t visited : 1;
+    uint16_t more; /* to a multiple of eight */
 };
 _Static_assert(sizeof(struct spot) == 48, "with its bucket a spot is CACHE_DISK_SPOT_BYTES");
 _Static_assert(sizeof(struct spot) + 2 * sizeof(uint32_t) == CACHE_DISK_SPOT_BYTES, "");
@@ -268,15 +270,23 @@ variants_limit(struct cache__spots *self, struct shard *shard, struct fr_hash128
         spot_remove(self, shard, oldest);
 }
 
+/* Whatever its head is. */
 static struct spot *
 spot_of(struct cache__spots *self, struct shard *shard, const struct cache_disk_place *place)
 {
     struct spot *spot = first_of(self, shard, place->hash.lo);
     while (spot &&
-           !(has_key(spot, place->hash) && spot->stamp == place->stamp &&
+           !(has_key(spot, place->hash) && spot->birth == place->birth &&
              spot->segment == place->segment && spot->offset == (uint32_t)(place->offset / UNIT)))
         spot = next_of(shard, spot);
     return spot;
+}
+
+static struct spot *
+spot_exactly(struct cache__spots *self, struct shard *shard, const struct cache_disk_place *place)
+{
+    struct spot *spot = spot_of(self, shard, place);
+    return spot && spot->stamp == place->stamp ? spot : NULL;
 }
 
 static struct cache_disk_place
@@ -285,6 +295,7 @@ place_of(const struct spot *spot)
     return (struct cache_disk_place){
         .hash = {spot->hash, spot->hash_more},
         .stamp = spot->stamp,
+        .birth = spot->birth,
         .segment = spot->segment,
         .bytes = spot->bytes * UNIT,
         .offset = (uint64_t)spot->offset * UNIT,
@@ -306,7 +317,8 @@ cache__spots_put(struct cache__spots *spots, const struct cache__spot_place *pla
     bool newer = false;
     enum cache__spot_put put = CACHE__SPOT_FULL;
     struct shard *shard = shard_of(spots, place->hash);
-    fr_require(place->offset % UNIT == 0 && place->bytes % UNIT == 0 && place->stamp > 0);
+    fr_require(place->offset % UNIT == 0 && place->bytes % UNIT == 0 && place->stamp > 0 &&
+               place->stamp <= STAMP_MAX && place->birth > 0);
     if (!vary_index(spots, place->vary, true, &vary))
         return put;
     fr_lock_take(&shard->lock);
@@ -318,7 +330,8 @@ cache__spots_put(struct cache__spots *spots, const struct cache__spot_place *pla
             .hash = place->hash.lo,
             .hash_more = (uint16_t)place->hash.hi,
             .select = select_of(place->select),
-            .stamp = place->stamp,
+            .stamp = place->stamp & STAMP_MAX,
+            .birth = place->birth & STAMP_MAX,
             .serial = serial_of(place->serial),
             .segment = (uint16_t)place->segment,
             .vary = (uint16_t)(vary & 0x7fff),
@@ -395,13 +408,13 @@ cache__spots_find(struct cache__spots *spots, const struct fr_hash_key *hash_key
 }
 
 bool
-cache__spots_locate(struct cache__spots *spots, struct fr_hash128 hash, uint64_t stamp,
+cache__spots_locate(struct cache__spots *spots, struct fr_hash128 hash, uint64_t birth,
                     struct cache_disk_place *out)
 {
     struct shard *shard = shard_of(spots, hash);
     fr_lock_take(&shard->lock);
     struct spot *spot = first_of(spots, shard, hash.lo);
-    while (spot && !(has_key(spot, hash) && spot->stamp == stamp))
+    while (spot && !(has_key(spot, hash) && spot->birth == birth))
         spot = next_of(shard, spot);
     if (spot) {
         spot->visited = 1;
@@ -412,8 +425,30 @@ cache__spots_locate(struct cache__spots *spots, struct fr_hash128 hash, uint64_t
     return spot != NULL;
 }
 
+uint64_t
+cache__spots_restamp(struct cache__spots *spots, const struct cache__spot_place *place)
+{
+    uint16_t vary;
+    struct shard *shard = shard_of(spots, place->hash);
+    if (!vary_index(spots, place->vary, false, &vary))
+        return 0;
+    fr_lock_take(&shard->lock);
+    struct spot *spot = first_of(spots, shard, place->hash.lo);
+    while (spot && !(has_key(spot, place->hash) && spot->vary == vary &&
+                     spot->select == select_of(place->select) &&
+                     (place->birth == 0 || spot->birth == place->birth)))
+        spot = next_of(shard, spot);
+    uint64_t birth = spot ? spot->birth : 0;
+    if (spot) {
+        spot->stamp = place->stamp & STAMP_MAX;
+        spot->serial = serial_of(place->serial);
+    }
+    fr_lock_give(&shard->lock);
+    return birth;
+}
+
 bool
-cache__spots_has(struct cache__spots *spots, const struct cache_disk_place *place)
+cache__spots_holds(struct cache__spots *spots, const struct cache_disk_place *place)
 {
     struct shard *shard = shard_of(spots, place->hash);
     fr_lock_take(&shard->lock);
@@ -423,11 +458,21 @@ cache__spots_has(struct cache__spots *spots, const struct cache_disk_place *plac
 }
 
 bool
+cache__spots_has(struct cache__spots *spots, const struct cache_disk_place *place)
+{
+    struct shard *shard = shard_of(spots, place->hash);
+    fr_lock_take(&shard->lock);
+    bool there = spot_exactly(spots, shard, place) != NULL;
+    fr_lock_give(&shard->lock);
+    return there;
+}
+
+bool
 cache__spots_visit(struct cache__spots *spots, const struct cache_disk_place *place)
 {
     struct shard *shard = shard_of(spots, place->hash);
     fr_lock_take(&shard->lock);
-    struct spot *spot = spot_of(spots, shard, place);
+    struct spot *spot = spot_exactly(spots, shard, place);
     if (spot)
         spot->visited = 1;
     fr_lock_give(&shard->lock);

@@ -219,7 +219,7 @@ struct cache__body {
 /* Behind the struct of a far one. */
 struct cache__far {
     struct fr_hash128 hash; /* of the key */
-    uint64_t stamp;         /* of the record */
+    uint64_t birth;         /* of the record */
 };
 /* NULL: no memory. */
 struct cache__body *cache__body_new_far(struct cache_store *store, uint32_t owner, uint64_t bytes,
@@ -462,8 +462,10 @@ struct cache_entry *cache__store_find(struct cache_store *store, struct cache_re
 bool cache__store_has(struct cache_store *store, struct cache_reader *reader,
                       const struct cache__key *key, const struct http_head *request,
                       struct fr_hash128 *out_select);
-/* Keeps the caller's reference whatever happens. request_us: when it was asked for. */
-void cache__store_take(struct cache_store *store, struct cache_entry *entry, int64_t request_us);
+/* Keeps the caller's reference whatever happens. request_us: when it was asked for. `of`: whose
+ * body it shares; or NULL. */
+void cache__store_take(struct cache_store *store, struct cache_entry *entry,
+                       const struct cache_entry *of, int64_t request_us);
 struct cache__purges *cache__store_purges(const struct cache_store *store);
 /* Visits what is stored, so many buckets from *cursor on; true from fn unlinks. The shard is
  * locked: fn calls nothing of the store. False: that was the last bucket, the cursor is at the

@@ -303,6 +303,18 @@ find_and_hold(struct cache_store *store, struct cache_reader *reader, const stru
     return entry;
 }
 
+static bool
+is_it(void *ctx, struct cache_entry *entry)
+{
+    return ctx == entry;
+}
+
+static void
+take_back(struct cache_store *store, struct cache_entry *entry)
+{
+    cache__store_walk_key(store, cache__entry_key(entry), is_it, entry);
+}
+
 /* What has its body on disk leaves when that has left. */
 struct cache_entry *
 cache__store_find(struct cache_store *store, struct cache_reader *reader,
@@ -312,7 +324,7 @@ cache__store_find(struct cache_store *store, struct cache_reader *reader,
     struct cache_entry *entry = find_and_hold(store, reader, key, request);
     if (!entry || !entry->body->far || cache__disk_body_there(store->options.disk, entry))
         return entry;
-    cache__store_take_back(store, entry);
+    take_back(store, entry);
     cache_entry_let_go(reader, &entry);
     return NULL;
 }
@@ -407,27 +419,38 @@ shelf_link(struct cache_store *store, struct cache__shard *shard, struct cache_e
     cache__count(&store->entries, 1);
 }
 
+/* The lock is held. */
+static bool
+is_linked(struct cache_store *store, struct cache__shard *shard, const struct cache_entry *entry)
+{
+    const struct cache_entry *at = *bucket_of(store, shard, cache__entry_hash(entry));
+    while (at && at != entry)
+        at = at->chain;
+    return at != NULL;
+}
+
 void
-cache__store_take(struct cache_store *store, struct cache_entry *entry, int64_t request_us)
+cache__store_take(struct cache_store *store, struct cache_entry *entry,
+                  const struct cache_entry *of, int64_t request_us)
 {
     struct fr_list gone;
     struct cache__shard *shard = shard_of(store, cache__entry_hash(entry));
     struct cache_disk *disk = store->options.disk;
-    uint64_t stamp = 0;
-    bool replaces = false;
+    struct cache_disk_job job = {.entry = NULL};
     fr_list_init(&gone);
     fr_lock_take(&shard->lock);
     bool purged = cache__purges_judge(store->purges, entry) != CACHE__PURGED_NOT;
     bool taken = !purged && !outdated(shard, entry, request_us);
     if (taken) {
-        if (disk && !entry->body->far)
-            stamp = cache__disk_stamp(disk, entry, &replaces);
+        /* While `of` is in the index, what the disk has of it is its own record or none. */
+        if (disk)
+            cache__disk_stamp(disk, entry, of && is_linked(store, shard, of), &job);
         shelf_link(store, shard, entry);
         replaced_take(store, shard, entry, &gone); /* so that readers find one or the other */
     }
     fr_lock_give(&shard->lock);
-    if (stamp > 0)
-        cache__disk_stored(disk, entry, stamp, replaces);
+    if (job.entry)
+        cache__disk_stored(disk, &job);
     if (taken)
         cache__count(&store->stored, 1);
     if (purged)
@@ -484,31 +507,24 @@ stands_for(struct cache_store *store, struct cache__shard *shard, const struct c
 }
 
 enum cache__put_back
-cache__store_put_back(struct cache_store *store, struct cache_entry *entry)
+cache__store_put_back(struct cache_store *store, struct cache_entry *entry,
+                      const struct cache_disk_place *place)
 {
     enum cache__put_back put = CACHE__PUT_BACK_PURGED;
+    struct cache__spots *spots = cache__disk_spots(store->options.disk);
     struct cache__shard *shard = shard_of(store, cache__entry_hash(entry));
     fr_lock_take(&shard->lock);
     if (stands_for(store, shard, entry)) {
         put = CACHE__PUT_BACK_HELD;
     } else if (cache__purges_admit(store->purges, entry)) {
-        shelf_link(store, shard, entry);
-        put = CACHE__PUT_BACK_DONE;
+        /* What takes it back on disk from now on sees to memory afterwards, which waits for this
+         * lock; and what would replace it gets its stamp under it. */
+        put = cache__spots_visit(spots, place) ? CACHE__PUT_BACK_DONE : CACHE__PUT_BACK_OTHER;
+        if (put == CACHE__PUT_BACK_DONE)
+            shelf_link(store, shard, entry);
     }
     fr_lock_give(&shard->lock);
     return put;
-}
-
-static bool
-is_it(void *ctx, struct cache_entry *entry)
-{
-    return ctx == entry;
-}
-
-void
-cache__store_take_back(struct cache_store *store, struct cache_entry *entry)
-{
-    cache__store_walk_key(store, cache__entry_key(entry), is_it, entry);
 }
 
 uint32_t

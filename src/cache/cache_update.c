@@ -186,6 +186,6 @@ cache_entry_freshen(struct cache_entry *entry, const struct cache_request *reque
         fresh = cache__entry_make(entry->store, &plan);
     fr_free(merged);
     if (fresh && stored)
-        cache__store_take(entry->store, fresh, request_us);
+        cache__store_take(entry->store, fresh, entry, request_us);
     return fresh;
 }

@@ -46,7 +46,7 @@ read_two(int fd, char *room, size_t bytes, uint64_t *out_check, uint64_t at, int
 static enum disk_piece_end
 lost(struct disk *disk, struct disk_piece *piece, int error)
 {
-    bool there = cache_disk_is_there(disk->cache, &piece->place);
+    bool there = cache_disk_holds(disk->cache, &piece->place);
     if (error) {
         cache_disk_count_error(disk->cache);
         disk__tell_error(disk, error);

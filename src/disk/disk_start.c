@@ -7,7 +7,8 @@
  * Limits:     none is needed: a segment ends where its records do.
  *
  * Whoever was killed may have left one record half written, and only as the last of its segment:
- * the last ones are read whole. All others are judged when they are asked for.
+ * the last ones are read whole. All others are judged when they are asked for. A head that was
+ * being written anew just then is gone with its record; what stands behind it is not.
  */
 #include "disk/disk_priv.h"
 
@@ -38,7 +39,7 @@ check_last(struct disk *disk, const struct cache_disk_record_view *last)
     for (uint64_t piece = 1; left > 0; piece++) {
         size_t want = cache_disk_piece_bytes(left);
         struct fr_view bytes = disk__stream_need(&stream, want);
-        if (bytes.len < want || !cache_disk_piece_good(disk->cache, place->stamp, piece,
+        if (bytes.len < want || !cache_disk_piece_good(disk->cache, place->birth, piece,
                                                        fr_view_make(bytes.ptr, want))) {
             cache_disk_drop(disk->cache, place);
             return;
@@ -71,7 +72,8 @@ scan_segment(struct disk *disk, const struct order *order)
         offset += record.place.bytes;
         disk__stream_skip(&stream, record.place.bytes);
         want = CACHE_DISK_FIRST_BYTES;
-        last = record;
+        if (!record.torn)
+            last = record;
     }
     if (stream.failed) {
         cache_disk_count_error(disk->cache);

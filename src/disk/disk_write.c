@@ -189,7 +189,7 @@ copy_record(struct disk *disk, const struct cache_disk_place *place)
         size_t bytes =
             cache_disk_piece_bytes(left < sizeof(uint64_t) ? 0 : left - sizeof(uint64_t));
         if (bytes > left || !copy_unit(disk, &stream, bytes, &unit) ||
-            !cache_disk_piece_good(disk->cache, place->stamp, piece, fr_view_make(unit, bytes)))
+            !cache_disk_piece_good(disk->cache, place->birth, piece, fr_view_make(unit, bytes)))
             return false;
         left -= bytes;
     }
@@ -300,10 +300,38 @@ has_room(struct disk *disk, uint64_t bytes)
     return segment_open(disk, bytes);
 }
 
+/* The head of a record that is in the file already, in its place: a store into some bytes of the
+ * log, so that what a 304 says costs a head and not a body. False: the response is to be written
+ * whole; else the job is over. */
+static bool
+write_head(struct disk *disk, struct cache_disk_job *job)
+{
+    struct cache_disk_place place;
+    size_t bytes;
+    (void)flush(disk); /* it may be in the buffer; and then the buffer is free */
+    enum cache_disk_heading heading = cache_disk_heading(disk->cache, job, &place);
+    if (heading != CACHE_DISK_HEADING_HERE)
+        return heading == CACHE_DISK_HEADING_NONE;
+    uint64_t at = cache_disk_head_at(disk->cache, job->entry, &place, &bytes);
+    if (!cache_disk_encode_head(disk->cache, job->entry, job->stamp, job->birth, bytes,
+                                disk->write_buf))
+        return !cache_disk_heading_whole(disk->cache, job, &place);
+    if (disk->off || !write_at(disk, disk->write_buf, bytes, at)) {
+        cache_disk_unwritten(disk->cache, job);
+        if (!disk->off)
+            note_error(disk);
+        return true;
+    }
+    cache_disk_headed(disk->cache, job, &place, bytes);
+    return true;
+}
+
 bool
 disk__write_job(struct disk *disk, struct cache_disk_job *job)
 {
     struct cache_disk_encoder encoder;
+    if (job->birth && write_head(disk, job))
+        return true;
     uint64_t bytes = cache_disk_record_bytes(job->entry);
     if (disk->off || !has_room(disk, bytes)) {
         cache_disk_unwritten(disk->cache, job);

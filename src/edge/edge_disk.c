@@ -106,12 +106,13 @@ edge_disk_print(const struct edge *edge, struct fr_buf *out)
         out,
         ", \"disk\": %" PRIu64 ", \"disk_ready\": %d, \"disk_entries\": %" PRIu64
         ", \"disk_bytes\": %" PRIu64 ", \"disk_hits\": %" PRIu64 ", \"disk_misses\": %" PRIu64
-        ", \"disk_written\": %" PRIu64 ", \"disk_written_bytes\": %" PRIu64
-        ", \"disk_kept\": %" PRIu64 ", \"disk_queued\": %" PRIu64 ", \"disk_dropped\": %" PRIu64
-        ", \"disk_refused\": %" PRIu64 ", \"disk_purged\": %" PRIu64 ", \"disk_no_room\": %" PRIu64
-        ", \"disk_late\": %" PRIu64 ", \"disk_streamed\": %" PRIu64 ", \"disk_cut\": %" PRIu64
-        ", \"disk_bad\": %" PRIu64 ", \"disk_errors\": %" PRIu64,
+        ", \"disk_heads\": %" PRIu64 ", \"disk_written\": %" PRIu64
+        ", \"disk_written_bytes\": %" PRIu64 ", \"disk_kept\": %" PRIu64
+        ", \"disk_queued\": %" PRIu64 ", \"disk_dropped\": %" PRIu64 ", \"disk_refused\": %" PRIu64
+        ", \"disk_purged\": %" PRIu64 ", \"disk_no_room\": %" PRIu64 ", \"disk_late\": %" PRIu64
+        ", \"disk_streamed\": %" PRIu64 ", \"disk_cut\": %" PRIu64 ", \"disk_bad\": %" PRIu64
+        ", \"disk_errors\": %" PRIu64,
         cache_disk_layout_of(disk_cache(edge->disk))->file_bytes, c.ready, c.entries, c.bytes,
-        c.hits, c.misses, c.written, c.written_bytes, c.kept, c.queued, c.dropped, c.refused,
-        c.purged, c.no_room, c.late, c.streamed, c.cut, c.bad, c.errors);
+        c.hits, c.misses, c.heads, c.written, c.written_bytes, c.kept, c.queued, c.dropped,
+        c.refused, c.purged, c.no_room, c.late, c.streamed, c.cut, c.bad, c.errors);
 }

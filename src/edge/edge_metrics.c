@@ -122,6 +122,8 @@ put_disk(struct metrics *metrics, const struct edge *edge)
         {"cache_disk_misses_total", "counter", "Look-ups that memory and disk had nothing for",
          disk.misses},
         {"cache_disk_written_total", "counter", "Responses written", disk.written},
+        {"cache_disk_heads_total", "counter", "... of them heads alone, of bodies there already",
+         disk.heads},
         {"cache_disk_written_bytes_total", "counter", "Bytes of them", disk.written_bytes},
         {"cache_disk_kept_total", "counter", "Responses written again, as they are asked for",
          disk.kept},

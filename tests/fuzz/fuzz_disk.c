@@ -30,9 +30,9 @@ try_super(const struct cache_disk_layout *layout, char *mapped, struct fr_view b
 
 /* The check of the unit at `at`, made right. */
 static void
-seal(const struct fr_hash_key *hash_key, char *at, size_t bytes, uint64_t stamp, uint64_t number)
+seal(const struct fr_hash_key *hash_key, char *at, size_t bytes, uint64_t birth, uint64_t number)
 {
-    struct fr_hash_key key = {hash_key->k0 ^ stamp, hash_key->k1 + (number << 1 | 1)};
+    struct fr_hash_key key = {hash_key->k0 ^ birth, hash_key->k1 + (number << 1 | 1)};
     uint64_t check = fr_hash64(&key, at, bytes - sizeof(check));
     memcpy(at + bytes - sizeof(check), &check, sizeof(check));
 }
@@ -40,18 +40,20 @@ seal(const struct fr_hash_key *hash_key, char *at, size_t bytes, uint64_t stamp,
 static void
 seal_record(const struct fr_hash_key *hash_key, char *at, size_t left)
 {
-    uint64_t stamp;
+    uint64_t birth;
+    size_t front = CACHE_DISK_FIRST_BYTES;
     size_t head = cache_disk_head_bytes(fr_view_make(at, left));
-    if (head == 0 || head > left || left < 32)
+    if (head == 0 || head > left || left < front)
         return;
-    memcpy(&stamp, at + 24, sizeof(stamp));
-    seal(hash_key, at, head, stamp, 0);
+    memcpy(&birth, at + 24, sizeof(birth));
+    seal(hash_key, at, front, birth, UINT64_C(1) << 62);
+    seal(hash_key, at + front, head - front, birth, 0);
     uint64_t number = 0;
     for (size_t done = head; done < left;) {
         size_t unit = cache_disk_piece_bytes(left - done > 8 ? left - done - 8 : 1);
         if (unit > left - done)
             break;
-        seal(hash_key, at + done, unit, stamp, ++number);
+        seal(hash_key, at + done, unit, birth, ++number);
         done += unit;
     }
 }
@@ -101,7 +103,8 @@ try_records(const struct cache_disk_layout *layout, char *mapped, struct fr_view
         if (cache_disk_scan(disk, 0, SEQUENCE, offset + at, rest, &record, &want) !=
             CACHE_DISK_SCAN_RECORD)
             break;
-        load(store, disk, &record.place, rest);
+        if (!record.torn)
+            load(store, disk, &record.place, rest);
         at += record.place.bytes;
     }
     cache_disk_close(disk);

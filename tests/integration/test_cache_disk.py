@@ -186,7 +186,6 @@ def test_variants_and_validation(box):
         site.versions["/v"] = version
         store(edge, "/v", fields=[("Accept-Language", language)])
     # Stale at once, with a validator.
-    site.sizes["/s"] = 70000
     site.fields["/s"] = [("Cache-Control", "max-age=0"), ("ETag", '"0"')]
     get(edge, "/s")
     settled(edge)

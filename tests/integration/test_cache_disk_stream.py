@@ -203,21 +203,53 @@ def test_written_over_meanwhile_it_is_cut_and_never_mixed(box):
     assert len(site.origin.requests) == 1
 
 
-def test_a_304_keeps_the_body_where_it_is(box):
+@pytest.mark.parametrize("size", [MIB // 8, BIG], ids=["from memory", "from disk"])
+def test_a_304_writes_a_head_and_leaves_the_body(box, size):
     site = BigSite(box)
     edge = started(box, site)
-    site.fields["/big"] = [("Cache-Control", "max-age=0"), ("ETag", '"0"')]
+    site.sizes["/big"] = size
+    site.fields["/big"] = [("Cache-Control", "max-age=0"), ("ETag", '"0"'), ("X-Turn", "0")]
     get(edge, "/big")
     settled(edge)
     again(edge)
-    site.fields["/big"] = [("Cache-Control", "max-age=3600"), ("ETag", '"0"'), ("X-New", "yes")]
+    site.origin.requests.clear()
+    for turn in range(1, 6):
+        site.fields["/big"] = [("Cache-Control", "max-age=0"), ("ETag", '"0"'),
+                               ("X-Turn", str(turn))]
+        answer = get(edge, "/big")
+        assert answer.body == site.body("/big") and answer.get("X-Turn") == str(turn), answer
+        assert ("If-None-Match", '"0"') in site.origin.requests[-1].fields
+        settled(edge)
+    said = stat(edge)
+    assert said["disk_heads"] == said["disk_written"] == 5, said
+    assert said["disk_written_bytes"] < 5 * 1024, said
+    # The last of them outlives the process.
+    site.fields["/big"] = [("Cache-Control", "max-age=3600"), ("ETag", '"0"'), ("X-Turn", "6")]
+    get(edge, "/big")
+    settled(edge)
+    again(edge, kill=True)
     site.origin.requests.clear()
     answer = get(edge, "/big")
-    assert answer.body == site.body("/big") and answer.get("X-New") == "yes", answer
-    assert ("If-None-Match", '"0"') in site.origin.requests[0].fields
-    answer = get(edge, "/big")
-    assert answer.body == site.body("/big") and answer.get("X-New") == "yes" and from_disk(answer)
-    assert len(site.origin.requests) == 1
+    assert answer.body == site.body("/big") and answer.get("X-Turn") == "6" and from_disk(answer)
+    assert not site.origin.requests
+
+
+def test_a_head_that_outgrows_its_place_is_written_with_its_body(box):
+    site = BigSite(box)
+    edge = started(box, site)
+    site.sizes["/a"] = MIB // 8
+    site.fields["/a"] = [("Cache-Control", "max-age=0"), ("ETag", '"0"')]
+    get(edge, "/a")
+    settled(edge)
+    site.fields["/a"] = [("Cache-Control", "max-age=3600"), ("ETag", '"0"'), ("X-New", "x" * 600)]
+    get(edge, "/a")
+    settled(edge)
+    said = stat(edge)
+    assert said["disk_heads"] == 0 and said["disk_written_bytes"] > 2 * MIB // 8, said
+    again(edge, kill=True)
+    answer = get(edge, "/a")
+    assert answer.body == site.body("/a") and answer.get("X-New") == "x" * 600
+    assert from_disk(answer) and stat(edge)["disk_entries"] == 1
 
 
 def test_of_too_many_the_others_come_from_members(box):

@@ -87,7 +87,7 @@ help_scan(struct help_disk *help, uint32_t segment, uint64_t sequence)
                            fr_view_make(base + offset, help->layout.segment_bytes - offset),
                            &record, &want) == CACHE_DISK_SCAN_RECORD) {
         offset += record.place.bytes;
-        count++;
+        count += !record.torn;
     }
     cache_disk_ready(help->disk);
     return count;

@@ -177,6 +177,160 @@ variants_are_found_each(void **state)
     help_disk_free(&help);
 }
 
+static void forget(struct help_disk *help, const char *request, int64_t now_us);
+
+/* A 304 to what is stored for GET(""), with these fields. */
+static void
+confirm(struct help_disk *help, const char *fields, int64_t now_us)
+{
+    static struct http_head req, res;
+    char response[512];
+    struct cache_found found;
+    bool other = false;
+    (void)snprintf(response, sizeof(response), "HTTP/1.1 304 Not Modified\r\n%s\r\n", fields);
+    help_request(&req, GET(""));
+    help_response(&res, response);
+    struct cache_request ask = help_ask(&req, now_us);
+    (void)cache_lookup(help->store, &ask, &found);
+    assert_non_null(found.entry);
+    struct cache_entry *fresh =
+        cache_entry_freshen(found.entry, &ask, &res, now_us, now_us, &other);
+    assert_non_null(fresh);
+    cache_entry_unref(&fresh);
+    cache_entry_unref(&found.entry);
+}
+
+/* As the writer does it. */
+static enum cache_disk_heading
+write_head(struct help_disk *help)
+{
+    struct cache_disk_job job;
+    struct cache_disk_place place;
+    size_t bytes;
+    assert_true(cache_disk_next(help->disk, &job));
+    assert_true(job.birth > 0);
+    enum cache_disk_heading heading = cache_disk_heading(help->disk, &job, &place);
+    if (heading == CACHE_DISK_HEADING_WHOLE)
+        cache_disk_unwritten(help->disk, &job);
+    if (heading != CACHE_DISK_HEADING_HERE)
+        return heading;
+    char *at = help->file + cache_disk_head_at(help->disk, job.entry, &place, &bytes);
+    assert_true(cache_disk_encode_head(help->disk, job.entry, job.stamp, job.birth, bytes, at));
+    cache_disk_headed(help->disk, &job, &place, bytes);
+    return heading;
+}
+
+static void
+a_304_writes_a_head_alone(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place, other;
+    struct cache_entry *entry;
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH("ETag: \"1\"\r\n"), "hello", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    assert_true(
+        help_put(help.store, "GET /y HTTP/1.1\r\nHost: a\r\n\r\n", FRESH(""), "hello", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    assert_true(help_find(&help, GET(""), &place));
+    uint64_t written = counters(&help).written_bytes;
+    confirm(&help, "ETag: \"1\"\r\nCache-Control: max-age=90\r\nX-New: 1\r\n", NOW + S);
+    assert_false(help_find(&help, GET(""), &other)); /* until it is written */
+    assert_int_equal(write_head(&help), CACHE_DISK_HEADING_HERE);
+    assert_int_equal(counters(&help).heads, 1);
+    assert_true(counters(&help).written_bytes - written < place.bytes);
+    assert_true(help_find(&help, GET(""), &other));
+    assert_true(other.offset == place.offset && other.birth == place.birth);
+    assert_true(other.stamp > place.stamp);
+    assert_false(cache_disk_is_there(help.disk, &place)); /* with that head it is not */
+    assert_true(cache_disk_holds(help.disk, &place));
+    restart(&help);
+    assert_int_equal(counters(&help).entries, 2);
+    assert_true(help_find(&help, GET(""), &place));
+    assert_true(help_load(&help, &place));
+    assert_int_equal(help_get(help.store, GET(""), NOW + 80 * S, &entry), CACHE_FRESH);
+    assert_true(memmem(cache_entry_head(entry).ptr, cache_entry_head(entry).len, "X-New", 5));
+    cache_entry_unref(&entry);
+    assert_true(help_body_is(help.store, GET(""), NOW + 80 * S, "hello"));
+    /* Half written: it is gone, the one behind it is not. */
+    help.file[cache_disk_segment_at(&help.layout, 0) + START + CACHE_DISK_FIRST_BYTES + 9] ^= 1;
+    restart(&help);
+    assert_int_equal(counters(&help).entries, 1);
+    assert_false(help_find(&help, GET(""), &place));
+    help_disk_free(&help);
+}
+
+/* Between the 304 and its head on disk anything may happen to the record. */
+static void
+a_head_whose_record_went_is_not_written(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 4; way++) {
+        struct help_disk help = help_disk_new();
+        struct cache_disk_place place;
+        uint64_t at = START;
+        cache_disk_ready(help.disk);
+        assert_true(help_put(help.store, GET(""), FRESH("ETag: \"1\"\r\n"), "hello", NOW));
+        (void)help_write(&help, 0, 1, &at);
+        assert_true(help_find(&help, GET(""), &place));
+        confirm(&help, "ETag: \"1\"\r\n", NOW + S);
+        if (way == 0) { /* taken back */
+            forget(&help, GET(""), NOW + 2 * S);
+            assert_int_equal(write_head(&help), CACHE_DISK_HEADING_NONE);
+        } else if (way == 1) { /* its segment left */
+            cache_disk_drop(help.disk, &place);
+            assert_int_equal(write_head(&help), CACHE_DISK_HEADING_WHOLE);
+        } else if (way == 2) { /* and confirmed again: the newer one is written */
+            confirm(&help, "ETag: \"1\"\r\nX: 2\r\n", NOW + 2 * S);
+            assert_int_equal(write_head(&help), CACHE_DISK_HEADING_NONE);
+            assert_int_equal(write_head(&help), CACHE_DISK_HEADING_HERE);
+        } else { /* given up: the older head does not come back */
+            struct cache_disk_job job;
+            assert_true(cache_disk_next(help.disk, &job));
+            cache_disk_unwritten(help.disk, &job);
+        }
+        assert_int_equal(help_find(&help, GET(""), &place), way == 2);
+        restart(&help);
+        assert_int_equal(help_find(&help, GET(""), &place), way == 2);
+        help_disk_free(&help);
+    }
+}
+
+/* What another response took the place of is confirmed late: its head must not come to stand before
+ * the other one's body. */
+static void
+a_late_304_is_no_head_of_another_body(void **state)
+{
+    (void)state;
+    static struct http_head req, res;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    struct cache_disk_job job;
+    struct cache_found old;
+    bool other = false;
+    uint64_t at = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH("ETag: \"1\"\r\n"), "older", NOW));
+    (void)help_write(&help, 0, 1, &at);
+    help_request(&req, GET(""));
+    struct cache_request ask = help_ask(&req, NOW);
+    assert_int_equal(cache_lookup(help.store, &ask, &old), CACHE_FRESH);
+    assert_true(help_put(help.store, GET(""), FRESH("ETag: \"2\"\r\n"), "newer", NOW + S));
+    (void)help_write(&help, 0, 1, &at);
+    help_response(&res, "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n");
+    struct cache_entry *fresh =
+        cache_entry_freshen(old.entry, &ask, &res, NOW + 2 * S, NOW + 2 * S, &other);
+    cache_entry_unref(&fresh);
+    cache_entry_unref(&old.entry);
+    assert_true(cache_disk_next(help.disk, &job));
+    assert_int_equal(job.birth, 0); /* whole */
+    cache_disk_unwritten(help.disk, &job);
+    assert_false(help_find(&help, GET(""), &place));
+    help_disk_free(&help);
+}
+
 static void
 forget(struct help_disk *help, const char *request, int64_t now_us)
 {
@@ -436,6 +590,9 @@ main(void)
         cmocka_unit_test(a_dropped_one_takes_back_what_it_replaced),
         cmocka_unit_test(the_queue_has_an_end),
         cmocka_unit_test(variants_are_found_each),
+        cmocka_unit_test(a_304_writes_a_head_alone),
+        cmocka_unit_test(a_head_whose_record_went_is_not_written),
+        cmocka_unit_test(a_late_304_is_no_head_of_another_body),
         cmocka_unit_test(forgotten_stays_forgotten),
         cmocka_unit_test(purged_stays_purged),
         cmocka_unit_test(softly_purged_is_as_old_as_its_purge),

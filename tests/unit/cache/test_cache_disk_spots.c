@@ -23,6 +23,7 @@ place_at(uint32_t key, uint32_t variant, uint64_t stamp, uint32_t segment)
         .hash = {(uint64_t)key << 60 | key % 7, key},
         .select = {(uint64_t)variant << 32, 0},
         .stamp = stamp,
+        .birth = stamp,
         .serial = 1,
         .vary = FR_VIEW("a"),
         .segment = segment,
@@ -36,6 +37,7 @@ found_at(const struct cache__spot_place *place)
 {
     return (struct cache_disk_place){.hash = place->hash,
                                      .stamp = place->stamp,
+                                     .birth = place->birth,
                                      .segment = place->segment,
                                      .bytes = place->bytes,
                                      .offset = place->offset};
