@@ -335,6 +335,18 @@ tell_sent(struct http2_client *client, struct http2_call *stream)
     client->ops->sent(client->ctx, stream);
 }
 
+/* By an increment, and not to a size: what the library takes for its own before the member has
+ * acknowledged our SETTINGS is not what the member counts from. */
+void
+http2_client_widen(struct http2_client *client, struct http2_call *stream, uint32_t bytes)
+{
+    if (stream->id == 0 || bytes == 0)
+        return;
+    if (nghttp2_submit_window_update(client->session, NGHTTP2_FLAG_NONE, stream->id,
+                                     (int32_t)bytes) == NGHTTP2_ERR_NOMEM)
+        client->flooded = true;
+}
+
 static int
 on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
 {
@@ -349,6 +361,7 @@ on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
     if (!stream)
         return 0;
     stream->head_sent = true;
+    http2_client_widen(client, stream, stream->widen_bytes);
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
         tell_sent(client, stream);
     return 0;
@@ -448,6 +461,9 @@ http2_client_open(struct http2_client *client, struct http2_call *stream,
         .connect = request->connect,
         .sending = request->bodiless,
         .last = request->bodiless,
+        .widen_bytes = request->window_bytes > HTTP2_CALL_FIRST_BYTES
+                           ? request->window_bytes - HTTP2_CALL_FIRST_BYTES
+                           : 0,
     };
     return FR_OK;
 }
@@ -521,7 +537,7 @@ greet(struct http2_client *client)
 {
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP2_CALL_WINDOW_BYTES},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP2_CALL_FIRST_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)client->limits->head_bytes_max},
     };
     int rc = nghttp2_submit_settings(client->session, NGHTTP2_FLAG_NONE, settings,

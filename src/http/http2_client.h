@@ -21,7 +21,8 @@
 
 #include <sys/uio.h>
 
-#define HTTP2_CALL_WINDOW_BYTES 65536     /* of a stream: what may wait for its reader */
+#define HTTP2_CALL_WINDOW_BYTES 65536     /* of a stream, at most: what may wait for its reader */
+#define HTTP2_CALL_FIRST_BYTES 1536       /* ... and at least, which is what it begins with */
 #define HTTP2_CLIENT_WINDOW_BYTES 1048576 /* of all streams: bytes under way */
 #define HTTP2_CALL_PARTS_MAX 16           /* of one send */
 #define HTTP2_CLIENT_IDLE_FRAMES_MAX                                                               \
@@ -55,6 +56,7 @@ struct http2_call { /* the caller's storage; zero-initialise */
     bool connect;   /* ... or an extended CONNECT */
     bool head_sent, reset_by_peer, deferred, last;
     enum http2_call_end fault; /* ours of its frames */
+    uint32_t widen_bytes;      /* behind its head */
     struct iovec parts[HTTP2_CALL_PARTS_MAX];
     int part, part_count;
     struct fr_view trailers;
@@ -105,6 +107,7 @@ struct http2_request {
     bool bodiless;  /* nothing is sent behind it; ops->sent tells when it is out */
     bool head_only; /* a HEAD */
     bool connect;
+    uint32_t window_bytes; /* HTTP2_CALL_FIRST_BYTES or less: that */
 };
 /* Opens a stream; its body follows by _send. FR_ERR_NOMEM, FR_ERR_FULL: no more of them here. */
 FR_MUST_USE enum fr_err http2_client_open(struct http2_client *client, struct http2_call *stream,
@@ -114,6 +117,8 @@ FR_MUST_USE enum fr_err http2_client_open(struct http2_client *client, struct ht
  * at a time. */
 void http2_client_send(struct http2_client *client, struct http2_call *stream,
                        const struct iovec *parts, int count, bool last, struct fr_view trailers);
+/* The window of a stream whose head is out grows by so much. */
+void http2_client_widen(struct http2_client *client, struct http2_call *stream, uint32_t bytes);
 /* The reader is done with so many bytes. */
 void http2_client_consume(struct http2_client *client, struct http2_call *stream, size_t bytes);
 /* Nothing more is wanted of it; the stream may be freed. whole: its response was, and this is no

@@ -71,6 +71,7 @@ loop_new(const struct loop_limits *limits, struct loop **out)
     fr_list_init(&loop->closed);
     fr_list_init(&loop->tasks);
     fr_list_init(&loop->bufs);
+    fr_list_init(&loop->small_bufs);
     fr_list_init(&loop->buf_waiters);
     fr_list_init(&loop->watches);
     sigemptyset(&loop->signals);

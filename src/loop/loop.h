@@ -64,16 +64,33 @@ void loop_read_counters(const struct loop *loop, struct loop_counters *out); /* 
 
 /* ---- receive buffers ---------------------------------------------------------------------- */
 
+#define LOOP_BUF_SMALL_BYTES 2048 /* of those lent on an account that is used up */
+
+/* What somebody holds of them, in bytes, and from where on it is lent small ones only. */
+struct loop_account {
+    size_t bytes;
+    size_t bytes_max;
+};
+
 struct loop_buf {
     char *data;
     uint32_t len; /* bytes received */
     uint32_t cap;
     struct loop *owner;
-    struct fr_list link; /* the holder's, while lent */
+    struct loop_account *account; /* it counts there until it is given back; NULL: nowhere */
+    struct fr_list link;          /* the holder's, while lent */
 };
 void loop_buf_give_back(struct loop_buf *buf); /* on the loop's thread; NULL is allowed */
 /* A buffer to write into; NULL when the limit is reached or memory is out. */
 struct loop_buf *loop_buf_take(struct loop *loop);
+struct loop_buf *loop_buf_take_small(struct loop *loop);
+/* Has it count there and nowhere else; account NULL: nowhere. buf may be NULL. */
+void loop_buf_charge(struct loop_buf *buf, struct loop_account *account);
+static inline bool
+loop_account_full(const struct loop_account *account)
+{
+    return account && account->bytes >= account->bytes_max;
+}
 
 /* ---- sockets ------------------------------------------------------------------------------ */
 
@@ -112,8 +129,10 @@ struct loop_filter {
 struct loop_sock {
     /* set once */
     struct loop *loop;
-    int fd; /* -1 when closed */
+    int fd;                     /* -1 when closed */
     struct loop_filter *filter; /* NULL: the kernel itself */
+    /* owner: for whom it receives; outlives the buffers that were lent for it. NULL: for nobody */
+    struct loop_account *account;
     /* the engine's own */
     uint32_t flags;
     uint32_t serial; /* of no other socket of its loop */
@@ -131,7 +150,7 @@ struct loop_sock {
     int send_file; /* behind the parts, while send_file_bytes > 0 */
     int64_t send_file_offset;
     uint64_t send_file_bytes;
-    int send_status; /* of the connect too */
+    int send_status;     /* of the connect too */
     uint64_t sent_bytes; /* taken by the kernel, ever */
     struct fr_list ready_link;
     struct fr_list wait_link;
@@ -177,7 +196,7 @@ bool loop_send_pending(const struct loop_sock *sock);
  * about a reader. Cost: one system call. */
 uint64_t loop_sock_unread(const struct loop_sock *sock);
 uint64_t loop_sock_sent(const struct loop_sock *sock); /* bytes that the kernel ever took */
-void loop_shutdown_send(struct loop_sock *sock); /* half close */
+void loop_shutdown_send(struct loop_sock *sock);       /* half close */
 /* Ends all operations without their callbacks and closes the descriptor; fn (may be NULL) runs
  * when the storage may be reused, in this turn or a later one. */
 void loop_close(struct loop_sock *sock, loop_close_fn fn, void *ctx);

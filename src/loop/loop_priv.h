@@ -67,8 +67,9 @@ struct loop {
     struct fr_list pass;    /* the part of ready that is being worked off */
     struct fr_list closed;  /* sockets whose close callback is due */
     struct fr_list tasks;
-    struct fr_list bufs;    /* spare ones */
-    size_t bufs_spare;
+    struct fr_list bufs; /* spare ones */
+    struct fr_list small_bufs;
+    size_t bufs_spare; /* of either kind */
     size_t bufs_in_use;
     struct fr_list buf_waiters; /* sockets, by wait_link */
     size_t socks_open;
@@ -122,7 +123,8 @@ bool loop__ctl(struct loop *loop, int op, int fd, uint32_t events, void *object,
 void loop__forget(struct loop *loop, int fd, void *object, enum loop_kind kind);
 
 /* loop_buf.c. *out_at_limit tells the two reasons for NULL apart. */
-struct loop_buf *loop__buf_take(struct loop *loop, bool *out_at_limit);
+struct loop_buf *loop__buf_take(struct loop *loop, struct loop_account *account,
+                                bool *out_at_limit);
 void loop__buf_fini(struct loop *loop);
 
 /* loop_sock.c */

@@ -283,7 +283,7 @@ take_recv_buf(struct loop_sock *sock)
     struct loop_buf *buf = NULL;
     sock->flags &= ~(uint32_t)SOCK_WOKEN;
     if (woken || fr_list_empty(&loop->buf_waiters))
-        buf = loop__buf_take(loop, &at_limit);
+        buf = loop__buf_take(loop, sock->account, &at_limit);
     if (buf)
         return buf;
     if (!at_limit) {

@@ -500,6 +500,7 @@ proxy_carrier_begin(struct proxy_upstream *up)
     fr_list_remove(&up->link);
     fr_list_push_back(&pool->carriers, &up->link);
     up->state = PROXY_UPSTREAM_SHARED;
+    up->sock.account = NULL;
     up->exchange = NULL;
     h2->keepalive_us = config_of(x)->timeouts.keepalive_us;
     count_idle(h2, 1);

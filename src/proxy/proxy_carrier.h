@@ -49,6 +49,9 @@ struct proxy_lane {
     struct fr_list link;           /* in the streams of its h2, or the followers of its leader */
     struct fr_list dirty_link;
     struct fr_list queue; /* of loop_buf: came, and up->in is full */
+    uint32_t passed[2];   /* bytes of the buffers in up->in, which its window still counts */
+    uint32_t window_bytes;
+    size_t committed_bytes; /* of it, on the account of its client's connection */
     struct fr_buf trailers;
     loop_send_fn fn; /* of the send under way; NULL: none is */
     void *fn_ctx;
@@ -89,6 +92,8 @@ void proxy_lane_send_on(struct proxy_upstream *up, const struct iovec *part, boo
 /* Behind the body, for a chunked one of the client's; false: no memory. */
 bool proxy_lane_trailers(struct proxy_upstream *up, struct fr_buf *out);
 void proxy_lane_close(struct proxy_upstream *up);
+/* What it may hold counts on its client's account no more, before that client goes. */
+void proxy_lane_release(struct proxy_upstream *up);
 
 /* proxy_upstream.c: what is asked of either kind, and by both */
 void proxy_pool_count(struct proxy_pool *pool); /* shows how many connections there are */

@@ -20,7 +20,8 @@
 #define PROXY_H2_GOAWAY_US 200000   /* between the warning and the end: requests are on their way */
 #define PROXY_H2_CHUNK_HEAD_BYTES 6 /* "3fe0\r\n" */
 #define PROXY_H2_FILE_BIT_BYTES 64
-#define PROXY_H2_FILE_BUFS 2 /* of a file, read ahead of its frames */
+#define PROXY_H2_HELD_BYTES_MAX 524288 /* of responses, for a connection; then: little each */
+#define PROXY_H2_FILE_BUFS 2           /* of a file, read ahead of its frames */
 
 struct proxy_h2 {
     uint32_t magic;
@@ -34,6 +35,7 @@ struct proxy_h2 {
     bool broken;         /* there is no memory to say more */
     int64_t deadline_us; /* of the head, or of idleness; 0: none */
     struct loop_timer leave_timer;
+    struct loop_account held; /* of responses that its streams have not taken */
 };
 
 struct proxy_stream {
@@ -101,6 +103,13 @@ void proxy_stream_finish(struct proxy_exchange *x);
 void proxy_stream_over(struct proxy_client *client, bool well);
 void proxy_stream_work(struct proxy_stream *stream);   /* what is due */
 void proxy_stream_orphan(struct proxy_stream *stream); /* its session is no more */
+
+/* On whose account the response is held; NULL: nobody's but its own two buffers'. */
+static inline struct loop_account *
+proxy_exchange_account(const struct proxy_exchange *x)
+{
+    return x->client->stream ? &proxy_stream_of(x->client)->h2->held : NULL;
+}
 
 /* Of a response whose length is not told: on a stream the end needs no chunks. */
 static inline enum http_framing

@@ -5,16 +5,23 @@
  *
  * May touch:  base, loop, http, cluster, config.
  * Memory:     what comes is copied from the frames into receive buffers, packed, so that small
- *             frames cost no more than large ones. The stream's window is given back as bytes go on
- *             into up->in: at most HTTP2_CALL_WINDOW_BYTES and its two buffers wait for a slow
- * client. When full:  no buffer is to be had: the stream is reset, as a broken response. Follows:
- * RFC 9113 sections 5.4.2, 6.4, 6.9 and 8.1, RFC 8441 section 5.
+ *             frames cost no more than large ones. The stream's window is given back as the client
+ *             takes the bytes: at most the window waits for a slow one. It is
+ *             HTTP2_CALL_WINDOW_BYTES, but the streams of one HTTP/2 client share what their
+ *             connection may hold (PROXY_H2_HELD_BYTES_MAX): each is given a part of what is left
+ *             of it, down to HTTP2_CALL_FIRST_BYTES, and more when it has taken some.
+ * When full:  no buffer is to be had: the stream is reset, as a broken response.
+ * Follows:    RFC 9113 sections 5.4.2, 6.4, 6.9 and 8.1, RFC 8441 section 5.
  */
 #include "proxy/proxy_carrier.h"
+#include "proxy/proxy_h2.h"
 
 #include "http/http_websocket.h"
 
 #include <errno.h>
+
+#define WINDOW_SHARE 8  /* of what is left of the account, for one stream */
+#define TAKERS_SHARES 4 /* the account, for streams whose client has taken some */
 
 /* ---- making and ending ---------------------------------------------------------------------- */
 
@@ -84,6 +91,15 @@ let_go(struct proxy_lane *lane)
 }
 
 void
+proxy_lane_release(struct proxy_upstream *up)
+{
+    struct proxy_lane *lane = up->lane;
+    if (lane->committed_bytes > 0)
+        proxy_exchange_account(up->exchange)->bytes -= lane->committed_bytes;
+    lane->committed_bytes = 0;
+}
+
+void
 proxy_lane_close(struct proxy_upstream *up)
 {
     struct proxy_lane *lane = up->lane;
@@ -99,6 +115,7 @@ proxy_lane_close(struct proxy_upstream *up)
         loop_buf_give_back(FR_CONTAINER(link, struct loop_buf, link));
     fr_buf_fini(&lane->trailers);
     fr_list_remove(&up->link);
+    proxy_lane_release(up);
     up->state = PROXY_UPSTREAM_CLOSED;
     up->exchange = NULL;
     up->pool = NULL;
@@ -127,7 +144,11 @@ append(struct proxy_lane *lane, struct fr_view bytes)
         if (!fr_list_empty(&lane->queue))
             buf = FR_CONTAINER(lane->queue.prev, struct loop_buf, link);
         if (!buf || buf->len == buf->cap) {
-            buf = loop_buf_take(up->worker->loop);
+            bool small = lane->window_bytes <= HTTP2_CALL_FIRST_BYTES;
+            struct loop *loop = up->worker->loop;
+            buf = small ? loop_buf_take_small(loop) : loop_buf_take(loop);
+            if (buf && small && lane->opened)
+                PROXY_COUNT(up->worker, h2_held_small);
             if (!buf) {
                 PROXY_COUNT(up->worker, memory_refusals);
                 return false;
@@ -248,17 +269,61 @@ const struct http2_client_ops proxy_lane_ops = {
     .sent = on_sent,
 };
 
+/* ---- windows -------------------------------------------------------------------------------- */
+
+/* How much more the member may have on its way than it may now. A client that takes what comes is
+ * trusted with more. */
+static uint32_t
+share_of_window(struct proxy_lane *lane, bool taken)
+{
+    struct loop_account *held = proxy_exchange_account(lane->up->exchange);
+    uint32_t more = HTTP2_CALL_WINDOW_BYTES - lane->window_bytes;
+    if (held) {
+        size_t most = taken ? TAKERS_SHARES * held->bytes_max : held->bytes_max;
+        size_t left = held->bytes < most ? most - held->bytes : 0;
+        if (more > left / WINDOW_SHARE)
+            more = (uint32_t)(left / WINDOW_SHARE);
+        if (more < HTTP2_CALL_FIRST_BYTES)
+            return 0;
+        held->bytes += more;
+        lane->committed_bytes += more;
+    }
+    lane->window_bytes += more;
+    return more;
+}
+
+/* What the client has taken goes back to the stream's window. */
+static void
+give_window(struct proxy_lane *lane)
+{
+    const struct proxy_input *in = &lane->up->in;
+    int held = (in->buf[0] != NULL) + (in->buf[1] != NULL);
+    int passed = (lane->passed[0] > 0) + (lane->passed[1] > 0);
+    if (passed <= held)
+        return;
+    for (; passed > held; passed--) {
+        /* Heads count too: a little more window than was used. */
+        if (lane->h2)
+            http2_client_consume(lane->h2->client, &lane->h2s, lane->passed[0]);
+        lane->passed[0] = lane->passed[1];
+        lane->passed[1] = 0;
+    }
+    if (!lane->h2 || lane->over)
+        return;
+    if (lane->window_bytes < HTTP2_CALL_WINDOW_BYTES)
+        http2_client_widen(lane->h2->client, &lane->h2s, share_of_window(lane, true));
+    proxy_carrier_wake(lane->h2);
+}
+
 void
 proxy_lane_fill(struct proxy_upstream *up)
 {
     struct proxy_lane *lane = up->lane;
+    give_window(lane);
     while (!proxy_input_full(&up->in) && !fr_list_empty(&lane->queue)) {
         struct fr_list *link = fr_list_pop_front(&lane->queue);
         struct loop_buf *buf = FR_CONTAINER(link, struct loop_buf, link);
-        if (lane->h2) { /* heads count too: a little more window than was used */
-            http2_client_consume(lane->h2->client, &lane->h2s, buf->len);
-            proxy_carrier_wake(lane->h2);
-        }
+        lane->passed[up->in.buf[0] ? 1 : 0] = buf->len;
         proxy_input_push(&up->in, buf);
     }
     if (!lane->over || !fr_list_empty(&lane->queue))
@@ -353,7 +418,10 @@ open_stream(struct proxy_exchange *x, bool bodiless)
     bool connect = x->upgrade_len > 0;
     if (connect)
         prepare_accept(lane, x);
+    lane->window_bytes = HTTP2_CALL_FIRST_BYTES;
+    (void)share_of_window(lane, false);
     struct http2_request request = {
+        .window_bytes = lane->window_bytes,
         .head = fr_buf_view(&x->up_head),
         .https = lane->h2->carrier->tls_client != NULL,
         .bodiless = bodiless && !connect,

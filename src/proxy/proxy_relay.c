@@ -205,6 +205,7 @@ finish_response(struct proxy_exchange *x)
         proxy_fault(x->pool, PROXY_ATTEMPT_EXTRA_BYTES);
     }
     x->tail = in->buf[0];
+    loop_buf_charge(x->tail, proxy_exchange_account(x));
     in->buf[0] = in->buf[1];
     in->buf[1] = NULL;
     in->pos = 0;

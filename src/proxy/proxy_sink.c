@@ -12,7 +12,7 @@
  * A sink takes everything at once, but as any send it completes in a later turn: so a response is
  * relayed by the same code whether or not anybody reads it.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_carrier.h"
 
 static struct proxy_client *
 sink_new(struct proxy_worker *worker)
@@ -86,6 +86,21 @@ proxy_sink_send(struct proxy_exchange *x, proxy_after_fn after)
     loop_timer_start(x->worker->loop, &x->client->timer, 0, on_absorbed, x->client);
 }
 
+/* The connection whose streams held this together goes; the sink takes at once. */
+static void
+leave_account(struct proxy_exchange *x)
+{
+    struct proxy_upstream *up = x->up;
+    loop_buf_charge(x->tail, NULL);
+    if (!up)
+        return;
+    loop_buf_charge(up->in.buf[0], NULL);
+    loop_buf_charge(up->in.buf[1], NULL);
+    up->sock.account = NULL;
+    if (up->lane)
+        proxy_lane_release(up);
+}
+
 bool
 proxy_sink_take_over(struct proxy_exchange *x)
 {
@@ -100,6 +115,7 @@ proxy_sink_take_over(struct proxy_exchange *x)
     PROXY_COUNT(x->worker, requests);
     cluster_count_add(&x->worker->counters.requests_active, (uint64_t)-1);
     PROXY_COUNT(x->worker, cache_fetches);
+    leave_account(x);
     client->exchange = NULL;
     x->client = sink;
     x->keep_alive = false;

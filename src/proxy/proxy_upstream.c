@@ -16,6 +16,7 @@
  *         '------------------------+---- close -----'--> CLOSED --> free list
  */
 #include "proxy/proxy_carrier.h"
+#include "proxy/proxy_h2.h"
 
 #include <errno.h>
 
@@ -116,6 +117,8 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
     if (status > 0) {
         cluster_count_add(&up->pool->stats->bytes_in, (uint64_t)status);
         up->response_bytes += (uint64_t)status;
+        if (buf->account && buf->cap <= LOOP_BUF_SMALL_BYTES)
+            PROXY_COUNT(up->worker, h2_held_small);
         proxy_input_push(&up->in, buf);
     } else {
         up->ended = true;
@@ -129,8 +132,13 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
 void
 proxy_upstream_want(struct proxy_upstream *up)
 {
-    if (!up->lane && !up->ended && !proxy_input_full(&up->in) && !loop_recv_pending(&up->sock))
-        loop_recv(&up->sock, on_recv, up);
+    const struct proxy_input *in = &up->in;
+    if (up->lane || up->ended || proxy_input_full(in) || loop_recv_pending(&up->sock))
+        return;
+    /* What was received is being sent, and there is no room for more beside it. */
+    if (loop_account_full(up->sock.account) && in->buf[0] && proxy_input_view(in).len == 0)
+        return;
+    loop_recv(&up->sock, on_recv, up);
 }
 
 /* ---- time --------------------------------------------------------------------------------- */
@@ -208,6 +216,7 @@ proxy_upstream_connect(struct proxy_pool *pool, struct proxy_exchange *x, int64_
     up->state = PROXY_UPSTREAM_CONNECTING;
     up->pool = pool;
     up->exchange = x;
+    up->sock.account = proxy_exchange_account(x);
     up->http1_only = x->http1_only;
     proxy_preface_write(x, up);
     fr_list_push_back(&pool->busy, &up->link);
@@ -251,6 +260,7 @@ proxy_upstream_reuse(struct proxy_pool *pool, const struct proxy_exchange *x)
         fr_list_push_back(&pool->busy, &up->link);
         pool->idle_count--;
         up->state = PROXY_UPSTREAM_BUSY;
+        up->sock.account = proxy_exchange_account(x);
         up->response_bytes = 0;
         proxy_pool_count(pool);
         PROXY_COUNT(pool->worker, member_reuses);
@@ -271,6 +281,7 @@ proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster *conf
     }
     fr_insist(!up->in.buf[0] && !loop_send_pending(&up->sock));
     up->state = PROXY_UPSTREAM_IDLE;
+    up->sock.account = NULL;
     up->exchange = NULL;
     fr_list_remove(&up->link);
     fr_list_push_front(&pool->idle, &up->link);

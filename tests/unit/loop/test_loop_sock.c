@@ -555,6 +555,57 @@ test_buffer_limit_makes_wait_in_line(void **state)
     bed_close(&bed);
 }
 
+/* Whoever holds as much as it may is lent small buffers, which is for the moment of receiving to
+ * say; what it gives back counts no more. */
+static void
+test_small_buffers_when_the_account_is_full(void **state)
+{
+    struct loop_account account = {.bytes_max = 16384};
+    struct bed bed;
+    struct side side;
+    static char text[20000];
+    int fds[2];
+    (void)state;
+    bed_open(&bed, NULL);
+    make_pair(fds);
+    side_open(&side, &bed, fds[0]);
+    side.keep = true;
+    side.bytes_wanted = SIZE_MAX;
+    side.sock.account = &account;
+    assert_false(loop_account_full(NULL));
+    struct loop_buf *large = loop_buf_take(bed.loop);
+    assert_int_equal(large->cap, 16384);
+    loop_recv(&side.sock, on_recv, &side); /* before it is full */
+    loop_buf_charge(large, &account);
+    loop_buf_charge(large, &account); /* once */
+    assert_int_equal(account.bytes, 16384);
+    assert_true(loop_account_full(&account));
+    assert_int_equal(write(fds[1], text, sizeof(text)), sizeof(text));
+    bed_settle(&bed, 5000);
+    struct loop_buf *first = side.buf;
+    assert_non_null(first);
+    assert_int_equal(first->len, LOOP_BUF_SMALL_BYTES);
+    assert_int_equal(account.bytes, 16384 + LOOP_BUF_SMALL_BYTES);
+    loop_buf_give_back(large);
+    assert_int_equal(account.bytes, LOOP_BUF_SMALL_BYTES);
+    side.buf = NULL;
+    loop_recv(&side.sock, on_recv, &side); /* what is left is told of without a new event */
+    bed_settle(&bed, 5000);
+    assert_int_equal(side.buf->len, 16384);
+    loop_buf_charge(first, NULL);
+    assert_int_equal(account.bytes, 16384);
+    loop_buf_give_back(first);
+    loop_buf_give_back(side.buf);
+    assert_int_equal(account.bytes, 0);
+    struct loop_buf *small = loop_buf_take_small(bed.loop);
+    assert_ptr_equal(small, first); /* the spare ones of either size are kept apart */
+    assert_int_equal(small->cap, LOOP_BUF_SMALL_BYTES);
+    loop_buf_give_back(small);
+    side_close(&side);
+    close(fds[1]);
+    bed_close(&bed);
+}
+
 static void
 test_recv_without_memory_fails(void **state)
 {
@@ -758,6 +809,7 @@ main(void)
         cmocka_unit_test(test_abort_resets),
         cmocka_unit_test(test_detach_gives_back_a_working_descriptor),
         cmocka_unit_test(test_buffer_limit_makes_wait_in_line),
+        cmocka_unit_test(test_small_buffers_when_the_account_is_full),
         cmocka_unit_test(test_recv_without_memory_fails),
         cmocka_unit_test(test_stale_hint),
         cmocka_unit_test(test_busy_socket_leaves_timers_their_turn),
