@@ -14,7 +14,9 @@ import shutil
 import subprocess
 
 CACHED = ("hit-1k", "hit-64k", "conn", "hot-set")
-EVERY = ("hit-1k", "hit-64k", "proxy-1k", "h2-hit-1k", "conn", "hot-set")
+EVERY = ("hit-1k", "hit-64k", "proxy-1k", "h2-hit-1k", "conn", "conn-tls", "conn-resumed",
+         "hot-set")
+OVER_TLS = ("h2-hit-1k", "conn-tls", "conn-resumed")
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
@@ -363,7 +365,7 @@ def floor(engine):
 
 FRESHET = os.environ.get("FRESHET", str(ROOT / "build/freshet"))
 FLOOR = str(ROOT / "build/bench/floor")
-NO_TLS = tuple(name for name in EVERY if not name.startswith("h2-"))
+NO_TLS = tuple(name for name in EVERY if name not in OVER_TLS)
 PEERS = [
     Peer("freshet", "cache", FRESHET, freshet, (["version"], r"(\S+)$")),
     Peer("nginx", "cache", "nginx", nginx, (["-v"], r"nginx/(\S+)")),

@@ -170,6 +170,7 @@ on_lingering(void *ctx, struct loop_buf *buf, int status)
 }
 
 static void on_deadline(void *ctx);
+static void tell_refused(struct admin_conn *conn, const char *what, const char *why);
 
 static void
 deadline_start(struct admin_conn *conn, int64_t delay_us)
@@ -329,6 +330,10 @@ on_deadline(void *ctx)
     switch (conn->state) {
     case CONN_FIRST:
     case CONN_HEAD:
+        if (conn->tls && !tls_session_ready(conn->tls)) {
+            conn->admin->counters.handshakes_failed++;
+            tell_refused(conn, "handshake", "it was not over in time");
+        }
         if (conn->in.len == 0)
             conn_close(conn); /* idle */
         else

@@ -326,6 +326,18 @@ put_access(struct metrics *metrics, struct edge *edge)
     if (edge->admin != NULL)
         admin_read_counters(edge->admin, &admin);
     put(metrics,
+        "# HELP freshet_reconfigures_refused_total Requests of the manager that were refused\n"
+        "# TYPE freshet_reconfigures_refused_total counter\n"
+        "freshet_reconfigures_refused_total %llu\n"
+        "# HELP freshet_reconfigures_stale_total Of those, of an older epoch, or older than those "
+        "remembered\n"
+        "# TYPE freshet_reconfigures_stale_total counter\n"
+        "freshet_reconfigures_stale_total %llu\n"
+        "# HELP freshet_managers_refused_total Streams of a manager that a newer one replaced\n"
+        "# TYPE freshet_managers_refused_total counter\nfreshet_managers_refused_total %llu\n",
+        (unsigned long long)edge->requests_refused, (unsigned long long)edge->requests_stale,
+        (unsigned long long)edge->managers_refused);
+    put(metrics,
         "# HELP freshet_stream_refusals_total Streams that the manager ended with an error\n"
         "# TYPE freshet_stream_refusals_total counter\nfreshet_stream_refusals_total %llu\n"
         "# HELP freshet_stream_tls_failures_total Streams that TLS ended, certificates refused by "

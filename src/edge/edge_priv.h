@@ -193,6 +193,7 @@ struct edge {
     struct fr_map *requests_by_id;
     uint64_t manager_epoch; /* the newest one obeyed; STATE/epoch keeps it over a restart */
     struct wire_request_id forgotten; /* the newest that was answered and is not remembered */
+    uint64_t requests_refused, requests_stale, managers_refused;
     /* ends */
     bool started, stopping;
     loop_fn stop_fn;

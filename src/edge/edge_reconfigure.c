@@ -489,6 +489,13 @@ static const struct operation_row {
     [WIRE_PURGE] = {do_purge, false},
 };
 
+static void
+refuse_stale(struct edge_request *request, const char *why)
+{
+    request->edge->requests_stale++;
+    edge_request_answer(request, FR_ERR_STATE, why);
+}
+
 void
 edge_reconfigure(struct edge *edge, const struct wire_reconfigure *from)
 {
@@ -509,11 +516,10 @@ edge_reconfigure(struct edge *edge, const struct wire_reconfigure *from)
     else if (from->operation >= WIRE_OPERATION_COUNT) /* of a newer manager */
         edge_request_answer(request, FR_ERR_UNSUPPORTED, "this version knows no such operation");
     else if (from->id.epoch < edge->manager_epoch) /* a newer manager has decided since */
-        edge_request_answer(request, FR_ERR_STATE, "the request is of an older epoch");
+        refuse_stale(request, "the request is of an older epoch");
     else if (edge_request_is_old(edge, from->id))
-        edge_request_answer(
-            request, FR_ERR_STATE,
-            "the request is older than those remembered: sent again, or out of order");
+        refuse_stale(request,
+                     "the request is older than those remembered: sent again, or out of order");
     else if (operations[from->operation].needs_cluster && cluster == NULL)
         refuse(request, FR_ERR_NOT_FOUND, "unknown cluster", from->cluster);
     else

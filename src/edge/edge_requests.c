@@ -166,6 +166,7 @@ finish(void *ctx)
     char id[WIRE_REQUEST_ID_BYTES];
     bool done = request->err == FR_OK;
     note_answered(request);
+    request->edge->requests_refused += !done;
     request->generation = allocator_ledger(request->edge->allocator)->generation;
     wire_request_id_format(request->id, id);
     fr_log(done ? FR_LOG_INFO : FR_LOG_WARN, "edge", done ? "request done" : "request refused",

@@ -64,6 +64,7 @@ on_opened(void *ctx, const struct wire_open *open)
         return;
     }
     if (open->epoch < edge->manager_epoch) {
+        edge->managers_refused++;
         fr_log(FR_LOG_ERROR, "edge", "manager refused: a newer one was obeyed already",
                FR_I("epoch", open->epoch), FR_I("obeyed", edge->manager_epoch));
         stream_session_fail(edge->stream, "stale-epoch", "a newer manager was obeyed already");

@@ -255,7 +255,7 @@ struct mgr_counters { /* cumulative; GET /metrics */
     uint64_t clusters_ignored, sources_ignored;
     uint64_t decisions, holds;
     uint64_t requests_sent, requests_resent, requests_done, requests_refused, requests_given_up;
-    uint64_t results_unknown, intruders;
+    uint64_t results_unknown, intruders, refused_by_peer;
     uint64_t forbidden; /* streams and posted reports that a rule of mgr_access.c refused */
     uint64_t joins, joins_refused, joins_limited, renewals;
     uint64_t journal_failures;

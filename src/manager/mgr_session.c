@@ -218,8 +218,11 @@ on_ended(void *ctx, const char *why)
 {
     struct mgr_session *session = ctx;
     struct mgr *mgr = session->mgr;
+    struct stream_counters counters = {0};
 
     fr_insist(session->magic == MGR_SESSION_MAGIC);
+    stream_session_read_counters(session->stream, &counters);
+    mgr->counters.refused_by_peer += counters.refusals;
     fr_log(FR_LOG_INFO, "manager", "session ended",
            FR_S("source", session->source ? session->source->id : "-"), FR_S("why", why));
     mgr_session_free(session);

@@ -400,6 +400,8 @@ mgr_metrics_text(struct mgr *mgr, struct fr_buf *out)
            counters->requests_given_up);
     metric(w, "results_unknown_total", "counter", "Results for nothing that is unanswered.",
            counters->results_unknown);
+    metric(w, "sessions_refused_by_peer_total", "counter", "Streams that the other end refused.",
+           counters->refused_by_peer);
     metric(w, "intruders_total", "counter", "Streams ended because the peer sent a reconfigure.",
            counters->intruders);
     put_access_metrics(w, mgr);

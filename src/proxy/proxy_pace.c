@@ -222,6 +222,8 @@ proxy_pace_idle_judge(struct proxy_client *client)
     int64_t due = next_us(client);
     if (left_us <= 0) {
         PROXY_COUNT(client->worker, idle_timeouts);
+        if (client->tls && !tls_session_ready(client->tls))
+            PROXY_COUNT(client->worker, tls_handshakes_failed);
         proxy_client_close(client);
     } else {
         proxy_client_timer(client, due < left_us ? due : left_us);

@@ -4,6 +4,8 @@ certificates that are replaced under a stream that goes on."""
 import json
 import os
 import ssl
+import threading
+import time
 
 import pytest
 
@@ -358,3 +360,28 @@ def test_mistakes_are_told(box, manager, words):
     role = "manager" if "listen" in manager else "edge"
     done = box.run("check", "--role", role)
     assert done.returncode == 3 and words in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+def test_half_open_handshakes_end_after_ten_seconds(box, authority):
+    """They hold no place for streams: silent, or with half a hello that drips on."""
+    manager = Manager(box, authority)
+    before = manager.counter("handshakes_failed_total")
+    silent, drip = (http1.connect(manager.tcp, 30) for _ in range(2))
+    started = time.monotonic()
+
+    def dripping():
+        for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100):
+            try:
+                drip.sendall(bytes([byte]))
+            except OSError:
+                return
+            time.sleep(0.3)
+    threading.Thread(target=dripping, daemon=True).start()
+    for sock in (silent, drip):
+        try:
+            assert sock.recv(100) == b""
+        except ConnectionResetError:
+            pass
+        assert 9 < time.monotonic() - started < 14
+        sock.close()
+    wait("them to count", lambda: manager.counter("handshakes_failed_total") == before + 2)

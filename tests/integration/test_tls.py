@@ -319,6 +319,43 @@ def test_half_open_handshakes_end(box, authority):
     assert time.monotonic() - started < 5
 
 
+def test_half_open_handshakes_end_after_ten_seconds(box, authority):
+    """By default, from the first moment: who drips is no better off than who is silent."""
+    setup = Setup(box, authority)
+    out = ssl.MemoryBIO()
+    hello = context_of(authority).wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        hello.do_handshake()
+    hello = out.read()
+    before = failed(setup)
+    silent, half, whole, drip = (http1.connect(setup.address, 30) for _ in range(4))
+    started = time.monotonic()
+    half.sendall(hello[:50])
+    whole.sendall(hello)
+    assert whole.recv(1)  # the server's answer is there, and is never taken up
+
+    def dripping():
+        for byte in hello[:-1]:
+            try:
+                drip.sendall(bytes([byte]))
+            except OSError:
+                return
+            time.sleep(0.3)
+    threading.Thread(target=dripping, daemon=True).start()
+    for sock in (silent, half, whole, drip):
+        try:
+            while sock.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        took = time.monotonic() - started
+        assert 9 < took < 14, took
+        sock.close()
+    wait("the four to be counted", lambda: failed(setup) == before + 4)
+    with setup.open() as client:
+        assert client.get().status == 200
+
+
 def test_proxy_protocol_before_the_handshake(box, authority):
     setup = Setup(box, authority, listen={"proxy-protocol": True},
                   **{"trusted-proxies": ["127.0.0.1"]})
