@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""feed - simulated edges: python3 bench/feed.py ADDRESS EDGES MEMBERS SECONDS.
+"""feed - simulated edges: python3 bench/feed.py ADDRESS EDGES MEMBERS SECONDS [RATE].
 
-Each edge holds a stream to the manager and reports its members once a second, spread over it.
+Each edge holds a stream to the manager and reports its members once a second, spread over it; or
+all together RATE times a second.
 Prints what was sent as JSON.
 """
 import json
@@ -31,6 +32,7 @@ def report(edge, members, sequence):
 
 def main():
     address, edges, members, seconds = sys.argv[1], *map(int, sys.argv[2:5])
+    rate = int(sys.argv[5]) if len(sys.argv) > 5 else edges
     selector = selectors.DefaultSelector()
     sockets = []
     for edge in range(edges):
@@ -40,16 +42,16 @@ def main():
         sockets.append(sock)
     began = time.monotonic()
     sent = lost = received = 0
-    total = edges * seconds
+    total = rate * seconds
     while sent < total:
-        due = began + sent / edges
+        due = began + sent / rate
         for key, _ in selector.select(max(0, due - time.monotonic())):
             data = key.fileobj.recv(65536)
             received += len(data)
             if not data:
                 lost += 1
                 selector.unregister(key.fileobj)
-        while sent < total and time.monotonic() >= began + sent / edges:
+        while sent < total and time.monotonic() >= began + sent / rate:
             edge = sent % edges
             sockets[edge].sendall(report(edge, members, sent // edges + 1))
             sent += 1

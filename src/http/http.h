@@ -198,5 +198,8 @@ void http_date_format(int64_t s, char out[HTTP_DATE_BYTES]);
 /* Host of an authority without port and trailing dot, lower case, brackets of an IPv6 address kept,
  * into out (not NUL-terminated); false when it is not an authority or does not fit. */
 bool http_host_normalise(struct fr_view authority, char *out, size_t out_bytes, size_t *out_len);
+/* The same of the authority of a head, which was checked when the head was parsed. False: there is
+ * none, or it does not fit. */
+bool http_head_host(const struct http_head *head, char *out, size_t out_bytes, size_t *out_len);
 
 #endif

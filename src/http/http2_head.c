@@ -15,7 +15,9 @@
  */
 #include "http/http2_head.h"
 
-#include "http/http_priv.h"
+#include "http/http_scan.h"
+
+#include "base/fr_put.h"
 
 enum seen {
     SEEN_METHOD = 1,
@@ -94,20 +96,17 @@ http2_writer_begin(struct http2_writer *writer, enum http2_kind kind, struct fr_
 static bool
 all_of(struct fr_view text, enum http__class class)
 {
-    for (size_t i = 0; i < text.len; i++)
-        if (!http__is(text.ptr[i], class))
-            return false;
-    return true;
+    return text.len == 0 || http__run(text.ptr, text.ptr + text.len, class) == text.ptr + text.len;
 }
 
 /* RFC 9113 section 8.2.1, and a token at that: RFC 9110 section 5.1. */
 static bool
 is_name(struct fr_view name)
 {
+    bool upper = false;
     for (size_t i = 0; i < name.len; i++)
-        if (!http__is(name.ptr[i], HTTP__TOKEN) || (name.ptr[i] >= 'A' && name.ptr[i] <= 'Z'))
-            return false;
-    return name.len > 0;
+        upper |= (uint8_t)(name.ptr[i] - 'A') <= 'Z' - 'A';
+    return name.len > 0 && !upper && all_of(name, HTTP__TOKEN);
 }
 
 static bool
@@ -275,8 +274,16 @@ put_field(struct http2_writer *writer, struct fr_view name, struct fr_view value
         writer->words = "too many fields";
         return HTTP2_TOO_LARGE;
     }
-    struct fr_view views[] = {name, FR_VIEW(": "), value, FR_VIEW("\r\n")};
-    return put_all(writer, views, 4);
+    struct fr_buf *out = writer->out;
+    enum http2_verdict verdict = verdict_of(writer, fr_buf_reserve(out, name.len + value.len + 4));
+    if (verdict != HTTP2_FINE)
+        return verdict;
+    char *at = fr_put(out->data + out->len, name);
+    at = FR_PUT(at, ": ");
+    at = fr_put(at, value);
+    at = FR_PUT(at, "\r\n");
+    out->len = (size_t)(at - out->data);
+    return HTTP2_FINE;
 }
 
 /* RFC 9113 section 8.2.3: crumbs are joined before anybody else sees them. */
@@ -343,12 +350,19 @@ host_field(struct http2_writer *writer, struct fr_view value)
 static bool
 is_of_connection(struct fr_view name)
 {
-    static const char *const names[] = {"connection", "proxy-connection", "keep-alive",
-                                        "transfer-encoding", "upgrade"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (fr_view_ieq(name, fr_view_of(names[i])))
-            return true;
-    return false;
+    switch (name.len) { /* it is in lower case */
+    case sizeof("upgrade") - 1:
+        return memcmp(name.ptr, "upgrade", name.len) == 0;
+    case sizeof("connection") - 1:
+        return memcmp(name.ptr, "connection", name.len) == 0 ||
+               memcmp(name.ptr, "keep-alive", name.len) == 0;
+    case sizeof("proxy-connection") - 1:
+        return memcmp(name.ptr, "proxy-connection", name.len) == 0;
+    case sizeof("transfer-encoding") - 1:
+        return memcmp(name.ptr, "transfer-encoding", name.len) == 0;
+    default:
+        return false;
+    }
 }
 
 enum http2_verdict

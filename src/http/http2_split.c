@@ -56,10 +56,19 @@ first_line(struct http2_split *split, struct fr_view line)
     return true;
 }
 
+/* The lengths of the names below: most fields of a head need no further look. */
+#define LENGTH_BIT(name) ((uint32_t)1 << (sizeof(name) - 1))
+static const uint32_t lengths_left_out =
+    LENGTH_BIT("connection") | LENGTH_BIT("keep-alive") | LENGTH_BIT("proxy-connection") |
+    LENGTH_BIT("transfer-encoding") | LENGTH_BIT("upgrade") | LENGTH_BIT("te") |
+    LENGTH_BIT("host") | LENGTH_BIT("content-length");
+
 /* True: told otherwise, or not at all. */
 static bool
 is_left_out(struct http2_split *split, struct fr_view name, struct fr_view value)
 {
+    if (name.len >= 32 || !(lengths_left_out >> name.len & 1))
+        return false;
     switch (http_known_of(name)) {
     case HTTP_FIELD_CONNECTION:
     case HTTP_FIELD_KEEP_ALIVE:

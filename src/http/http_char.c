@@ -5,7 +5,7 @@
  * May touch:  base. Never: anything else.
  * Follows:    RFC 9110 sections 5.5 and 5.6.2, RFC 9112 section 3.2, RFC 3986 section 3.2.2.
  */
-#include "http/http_priv.h"
+#include "http/http_scan.h"
 
 #define TOK HTTP__TOKEN
 #define TXT HTTP__TEXT
@@ -47,10 +47,6 @@ const uint8_t http__class_of[256] = {
 bool
 http_is_token(struct fr_view text)
 {
-    if (text.len == 0)
-        return false;
-    for (size_t i = 0; i < text.len; i++)
-        if (!http__is(text.ptr[i], HTTP__TOKEN))
-            return false;
-    return true;
+    const char *end = text.ptr + text.len;
+    return text.len > 0 && http__run(text.ptr, end, HTTP__TOKEN) == end;
 }

@@ -8,6 +8,7 @@
  */
 #include "http/http_scan.h"
 
+#include "base/fr_check.h"
 #include "base/fr_put.h"
 
 #define PORT_DIGITS_MAX 5
@@ -121,12 +122,9 @@ http_is_authority(struct fr_view text)
     return host_bytes(text) > 0;
 }
 
-bool
-http_host_normalise(struct fr_view authority, char *out, size_t out_bytes, size_t *out_len)
+static bool
+put_host(struct fr_view authority, size_t len, char *out, size_t out_bytes, size_t *out_len)
 {
-    size_t len = host_bytes(authority);
-    if (len == 0)
-        return false;
     /* "example.com." is the same name, fully qualified. */
     if (len > 1 && authority.ptr[len - 1] == '.')
         len--;
@@ -135,4 +133,25 @@ http_host_normalise(struct fr_view authority, char *out, size_t out_bytes, size_
     (void)fr_put_lower(out, fr_view_make(authority.ptr, len));
     *out_len = len;
     return true;
+}
+
+bool
+http_host_normalise(struct fr_view authority, char *out, size_t out_bytes, size_t *out_len)
+{
+    size_t len = host_bytes(authority);
+    return len > 0 && put_host(authority, len, out, out_bytes, out_len);
+}
+
+bool
+http_head_host(const struct http_head *head, char *out, size_t out_bytes, size_t *out_len)
+{
+    struct fr_view host = head->host;
+    if (host.len == 0)
+        return false;
+    /* Only a literal has colons of its own, and it ends before the port's. */
+    const char *from = host.ptr[0] == '[' ? memchr(host.ptr, ']', host.len) : host.ptr;
+    const char *colon = from ? memchr(from, ':', host.len - (size_t)(from - host.ptr)) : NULL;
+    size_t len = colon ? (size_t)(colon - host.ptr) : host.len;
+    fr_slow_check(len == host_bytes(host));
+    return put_host(host, len, out, out_bytes, out_len);
 }

@@ -513,7 +513,7 @@ exchange_route(struct proxy_exchange *x, const struct http_head *request, struct
     struct proxy_worker *worker = x->worker;
     char host[sizeof(x->host)];
     size_t host_len = 0;
-    if (request->host.len && !http_host_normalise(request->host, host, sizeof(host), &host_len)) {
+    if (request->host.len && !http_head_host(request, host, sizeof(host), &host_len)) {
         struct proxy_answer answer = {.status = 400, .words = "the host is not usable"};
         proxy_local_answer(x, &answer);
         return;

@@ -66,10 +66,12 @@ on_deadline(void *ctx)
 void
 proxy_grpc_take(struct proxy_exchange *x, const struct http_head *request)
 {
+    if (request->method != HTTP_POST) /* the protocol has no other, and looking costs */
+        return;
     const struct http_field *type = http_head_find_name(request, FR_VIEW("content-type"));
     const struct http_field *timeout = http_head_find_name(request, FR_VIEW("grpc-timeout"));
     int64_t us;
-    x->grpc = request->method == HTTP_POST && type && is_grpc(type->value);
+    x->grpc = type && is_grpc(type->value);
     if (x->grpc && timeout && read_timeout(timeout->value, &us))
         loop_timer_start(x->worker->loop, &x->grpc_timer, us + PROXY_GRPC_SLACK_US, on_deadline, x);
 }
@@ -85,8 +87,9 @@ take_status(struct proxy_exchange *x, struct fr_view text)
 void
 proxy_grpc_head(struct proxy_exchange *x, const struct http_head *response)
 {
-    const struct http_field *field = http_head_find_name(response, FR_VIEW("grpc-status"));
-    if (x->grpc && field)
+    const struct http_field *field =
+        x->grpc ? http_head_find_name(response, FR_VIEW("grpc-status")) : NULL;
+    if (field)
         take_status(x, field->value);
 }
 

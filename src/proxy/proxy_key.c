@@ -7,7 +7,8 @@
  */
 #include "proxy/proxy_priv.h"
 
-#define URL_KEY_BYTES 4096 /* host, path and query up to here are the key; the rest tells no more */
+#define URL_KEY_BYTES 4096 /* host, path and query up to here are the key; the rest tells no more  \
+                            */
 
 struct key_writer {
     char bytes[URL_KEY_BYTES];
@@ -32,7 +33,7 @@ url_key(const struct http_head *request)
     char host[256];
     size_t host_len = 0;
     w.len = 0;
-    if (request->host.len && http_host_normalise(request->host, host, sizeof(host), &host_len))
+    if (http_head_host(request, host, sizeof(host), &host_len))
         add(&w, fr_view_make(host, host_len));
     add(&w, request->path);
     if (request->has_query) {

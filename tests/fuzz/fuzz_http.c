@@ -220,6 +220,14 @@ message_run(struct fr_view in, uint64_t seed)
     struct http_err err;
     size_t scanned = 0;
     head_run(http_request_parse, true, in, seed);
+    char host[64], other[64];
+    size_t len, other_len;
+    if (http_request_parse(in, &limits, &scanned, head, &err) == HTTP_DONE &&
+        http_head_host(head, host, sizeof(host), &len)) {
+        fr_insist(http_host_normalise(head->host, other, sizeof(other), &other_len));
+        fr_insist(other_len == len && memcmp(host, other, len) == 0);
+    }
+    scanned = 0;
     if (http_request_parse(in, &limits, &scanned, head, &err) == HTTP_DONE)
         body_run(head->framing, head->content_length,
                  fr_view_make(in.ptr + head->head_bytes, in.len - head->head_bytes), seed);

@@ -140,6 +140,11 @@ host_is(const char *authority, const char *want)
     assert_int_equal(http_is_authority(fr_view_of(authority)), want != NULL);
     if (ok)
         assert_view(fr_view_make(out, len), want);
+    struct http_head parsed = {.host = fr_view_of(authority)};
+    if (want) { /* what a head holds is one, or nothing */
+        assert_true(http_head_host(&parsed, out, sizeof(out), &len));
+        assert_view(fr_view_make(out, len), want);
+    }
 }
 
 static void
@@ -186,6 +191,8 @@ hosts(void **state)
     assert_true(http_host_normalise(FR_VIEW("ABCD:1"), out, sizeof(out), &len));
     assert_int_equal(len, 4);
     assert_false(http_host_normalise(FR_VIEW("ABCDE"), out, sizeof(out), &len));
+    assert_false(http_head_host(&(struct http_head){.host = FR_VIEW("ABCDE")}, out, 4, &len));
+    assert_false(http_head_host(&(struct http_head){.host = FR_VIEW("")}, out, 4, &len));
 }
 
 static void
