@@ -72,6 +72,14 @@ def test_a_dry_pool_is_followed_by_the_next_and_each_gets_its_own_back(box):
         "own": None, "rented": "5"}
 
 
+def test_whoever_is_not_named_leaves_from_the_costliest(box):
+    system, _ = two_pools(box, own=2)
+    system.done('<allocate count="3"/>', "web")
+    for left in ({"own": 2}, {"own": 1}, {}):
+        system.done("<deallocate/>", "web")
+        assert pools_of(box, "web") == left
+
+
 def test_all_or_nothing_over_all_pools(box):
     system, _ = two_pools(box)
     system.done('<allocate count="4"/>', "web")
