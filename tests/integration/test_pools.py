@@ -144,22 +144,21 @@ def test_the_costliest_pool_gives_first(box):
 
 # ---- sticky sessions ----------------------------------------------------------------------------
 
-def test_who_has_the_fewest_sessions_leaves_first(box):
-    """Of two members alike the one without sessions goes, though it is the older one."""
+def test_reports_tell_the_sessions_of_each(box):
     base = box.origin("base")
     first, second = box.origin("first"), box.origin("second")
-    web = cluster([base], sticky={"cookie": "seat"},
-                  scale=scale("rack", min=1, max=3, lower={"level": "30%", "for": "1s"},
-                              cooldown={"up": "200ms", "down": "3s"}, mode="observe"))
+    web = cluster([base], sticky={"cookie": "seat"}, scale=scale("rack", max=3))
     system = Obedient(box, {"web": web}, pools={"rack": static_pool(first, second)},
                       sticky={"key": "11" * 32})
     system.done('<allocate count="2"/>', "web")
     seats = collections.Counter()
     for _ in range(30):
         response = http1.fetch(system.edge.address)
-        assert "seat=" in (response.get("Set-Cookie") or "")
+        seat = response.get("Set-Cookie").split(";")[0]
         seats[response.get("X-Origin")] += 1
     assert len(seats) == 3, seats
+    for _ in range(10):  # who is seated already is nobody new
+        assert http1.fetch(system.edge.address, fields=[("Cookie", seat)]).status == 200
 
     def said():
         report = system.manager.wait("report", after=system.manager.mark())
@@ -167,6 +166,30 @@ def test_who_has_the_fewest_sessions_leaves_first(box):
             "{urn:freshet:stream:1}server") if s.get("state") == "ready"}
     expected = {origin.address: str(seats[origin.name]) for origin in (base, first, second)}
     wait("reports to say so", lambda: said() == expected)
+
+
+def test_who_has_the_fewest_sessions_leaves_first(box):
+    base, first, second = (box.origin(name) for name in ("base", "first", "second"))
+    spares = {origin.address: origin.name for origin in (first, second)}
+    for origin in (base, first, second):
+        origin.delay = 0.05
+    web = cluster([base], limit=4, sticky={"cookie": "seat"},
+                  scale=scale("rack", max=3, lower={"level": "30%", "for": "3s"}))
+    edge = Edge(box, {"web": web}, role="run", pools={"rack": static_pool(first, second)},
+                sticky={"key": "11" * 32})
+    with Load(edge.address, threads=12) as load:  # it sends no cookie back: each is a new session
+        ready(box, "web", 2)
+        load.wait_done(40)
+    load.assert_clean()
+    seats = load.seen
+    if seats["first"] == seats["second"]:
+        seats[http1.fetch(edge.address).get("X-Origin")] += 1
+    assert seats["first"] != seats["second"], seats
+    (stays,) = ready(box, "web", 1).values()
+    most = max(("first", "second"), key=lambda name: seats[name])
+    assert spares[stays["address"]] == most, (seats, stays)
+    assert re.search(rf"chosen: .* {min(seats['first'], seats['second'])} sticky sessions",
+                     why(box, edge)), (seats, why(box, edge))
 
 
 # ---- priorities ---------------------------------------------------------------------------------
