@@ -119,6 +119,22 @@ def test_after_kill9_each_server_is_of_its_own_pool_still(box):
     assert places(box)[own[0].address] == 1 and not box.ledger_servers("web")
 
 
+def test_a_cluster_of_two_pools_at_run_time(box):
+    """Introduced over the stream, kept in the ledger, read from it by the next life."""
+    system, own = two_pools(box)
+    system.done('<cluster name="late"><health type="tcp"/><scale min="0" max="3"><from>'
+                "<item>own</item><item>rented</item></from></scale></cluster>")
+    assert box.ledger()["new-clusters"]["late"]["scale"]["from"] == ["own", "rented"]
+    system.refused('<remove-pool name="own"/>', code="state")
+    system.edge.process.kill9()
+    system.edge.start(False)
+    system.manager.wait("report", after=system.manager.mark())
+    system.done('<allocate count="2"/>', "late")
+    assert pools_of(box, "late") == {"own": 1, "rented": 1}
+    assert [s["address"] for s in box.ledger_servers("late").values()
+            if s["pool"] == "own"] == [own[0].address]
+
+
 def test_the_costliest_pool_gives_first(box):
     """Live: load takes one of each, and rest gives the rented one back first."""
     base, own, rented = box.origin("base"), box.origin("own"), box.origin("rented")
