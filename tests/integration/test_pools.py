@@ -10,7 +10,7 @@ import yaml
 from harness import http1
 from harness.box import hold, wait
 from harness.load import Load
-from harness.setup import Edge, Obedient, cluster, process_pool, ready, scale, static_pool
+from harness.setup import Edge, Managed, Obedient, cluster, process_pool, ready, scale, static_pool
 
 
 def pools_of(box, *names):
@@ -283,6 +283,31 @@ def test_what_comes_back_is_kept_for_the_higher(box):
         ready(box, "high", 1)
     low.assert_clean()
     high.assert_clean()
+
+
+def test_who_has_another_pool_leaves_what_is_kept(box):
+    """`low` gives one of its own hosts and takes a rented one, though its own hosts come first."""
+    bases = [box.origin("high"), box.origin("low")]
+    own = [box.origin(f"own{n}") for n in range(2)]
+    rented = [box.origin(f"rented{n}") for n in range(2)]
+    for origin in bases + own + rented:
+        origin.delay = 0.05
+    never = [{"level": 0, "for": "1h"} for _ in range(2)]
+    clusters = {
+        "high": cluster([bases[0]], limit=4, scale=scale("own", priority=10, lower=never[0], max=2)),
+        "low": cluster([bases[1]], limit=4, scale=scale(["own", "rented"], lower=never[1]))}
+    system = Managed(box, clusters, pools={"own": static_pool(*own), "rented": static_pool(*rented)},
+                     routes=[{"cluster": "low"}, {"match": {"path": "/high/"}, "cluster": "high"}])
+    with Load(system.edge.address, threads=8, path="/low/") as low:
+        wait("low to have its own hosts", lambda: pools_of(box, "low") == {"own": 2} or None)
+        with Load(system.edge.address, threads=6, path="/high/") as high:
+            wait("each to have its own", lambda: pools_of(box, "high") == {"own": 1} and
+                 pools_of(box, "low") == {"own": 1, "rented": 1})
+            hold("it stays so", lambda: pools_of(box, "high") == {"own": 1}, 1)
+            high.wait_done(20)
+    low.assert_clean()
+    high.assert_clean()
+    assert len(system.tap.requests("deallocate")) == 1
 
 
 # ---- modes ---------------------------------------------------------------------------------------
