@@ -12,6 +12,9 @@
  *                                                         answered FR_ERR_IO; the others wait and
  *                                                         are tried again each ALLOCATOR_RETRY_US
  *
+ * One thing of the world comes before its write: the first member of a cluster joins at once
+ * (join_early), because requests are parked for it and the ledger has it as starting already.
+ *
  * A write costs two waits for the disk, whatever it holds. Under a stream of changes the turns of
  * ALLOCATOR_WRITE_US share one; a few changes after some rest are written without any delay.
  */
@@ -319,6 +322,11 @@ on_flush(void *ctx)
         return;
     bool written = true;
     loop_timer_stop(&allocator->retry_timer);
+    if (allocator->write_yields) { /* behind the owner's own work of this turn */
+        allocator->write_yields = false;
+        loop_defer(allocator->loop, &allocator->flush_task, on_flush, allocator);
+        return;
+    }
     if (write_waits(allocator))
         return;
     if (allocator->dirty) {

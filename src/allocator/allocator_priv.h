@@ -167,6 +167,7 @@ struct allocator {
     struct loop_task flush_task;
     struct loop_timer retry_timer;
     struct fr_pace write_pace;
+    bool write_yields; /* once: what a join of this turn leads to comes before the write */
     bool write_failed; /* told once, until a write succeeds */
     struct loop_task notify_task;
     bool settings_changed;

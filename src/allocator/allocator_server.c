@@ -239,6 +239,38 @@ on_start_timeout(void *ctx)
     server_fail(server, why);
 }
 
+/* Whether its cluster has nobody else: then clients wait for this very one (parked requests). */
+static bool
+is_first(const struct allocator__server *server)
+{
+    const struct allocator *allocator = server->allocator;
+    const struct config_cluster *cluster =
+        allocator__settings_cluster(&allocator->settings, server->provided.cluster);
+    if (!cluster || cluster->member_count > 0)
+        return false;
+    FR_LIST_EACH(&allocator->servers, node)
+    {
+        const struct allocator__server *other = FR_CONTAINER(node, struct allocator__server, link);
+        if (other->joined && strcmp(other->provided.cluster, cluster->name) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* Into the cluster before the ledger says ready, which takes two waits for the disk. It is there as
+ * starting, with its pool and process: a crash in between loses nothing, the next life checks it
+ * and has it join. Who asked for it is answered after the write, as ever. */
+static void
+join_early(struct allocator__server *server)
+{
+    struct allocator *allocator = server->allocator;
+    struct allocator_server shown;
+    server->joined = true;
+    allocator->write_yields = true;
+    allocator__server_show(server, &shown);
+    allocator->events.join(allocator->events.ctx, &shown);
+}
+
 static void
 on_health(void *ctx, bool healthy, const char *why)
 {
@@ -249,7 +281,8 @@ on_health(void *ctx, bool healthy, const char *why)
     cluster_health_free(&server->health);
     loop_timer_stop(&server->timer);
     server->pool->rests_until_us = 0;
-    (void)allocator__event(server, ALLOCATOR_PASSED, false);
+    if (allocator__event(server, ALLOCATOR_PASSED, false) && is_first(server))
+        join_early(server);
 }
 
 static void
@@ -333,9 +366,11 @@ act_join(struct allocator__server *server)
     struct allocator_server shown;
     if (server->state != CLUSTER_SERVER_READY)
         return; /* wanted back in the same turn: it never was in the cluster */
-    server->joined = true;
-    allocator__server_show(server, &shown);
-    allocator->events.join(allocator->events.ctx, &shown);
+    if (!server->joined) {
+        server->joined = true;
+        allocator__server_show(server, &shown);
+        allocator->events.join(allocator->events.ctx, &shown);
+    }
     allocator__request_ready(server);
 }
 

@@ -32,6 +32,7 @@
 #define WINDOW 64          /* numbers in flight that tell what is high */
 #define HOT_SHARE 0.8      /* of them, that are lower than a hot one's */
 #define NEAREST 5          /* samples at a like number in flight */
+#define ALIKE 0.25         /* latencies nearer than this are equal */
 #define FAILING_GAIN 0.1   /* weight of one request in the share of failures */
 #define FAILING_MAX 0.1    /* a higher share is avoided */
 #define FAILURE_US 5e5     /* what a failure costs, as a wait */
@@ -229,6 +230,15 @@ cost_us(const struct probe *probe)
     return (probe->latency_us + probe->failing * FAILURE_US) / succeeding;
 }
 
+/* A median of a few samples is no nearer than that. Of members alike the least loaded for its
+ * weight is picked, which keeps the shares that weights ask for; one that is really slow stands out
+ * by more. */
+static bool
+is_alike(double a_us, double b_us)
+{
+    return fabs(a_us - b_us) <= fmax(1, ALIKE * fmax(a_us, b_us));
+}
+
 /* Whether a is the better one to pick. */
 static bool
 is_better(const struct cluster_prequal *self, const struct probe *a, const struct probe *b)
@@ -239,7 +249,7 @@ is_better(const struct cluster_prequal *self, const struct probe *a, const struc
     bool a_hot = is_hot(self, a->load), b_hot = is_hot(self, b->load);
     if (a_hot != b_hot)
         return b_hot;
-    if (a_hot || fabs(a->latency_us - b->latency_us) < 1)
+    if (a_hot || is_alike(a->latency_us, b->latency_us))
         return a->load < b->load;
     return a->latency_us < b->latency_us;
 }
@@ -281,7 +291,8 @@ static const struct cluster_endpoint *
 choose(struct cluster_prequal *self, const struct cluster__choice *choice, uint32_t *out_at)
 {
     const struct cluster_endpoint *picked = NULL;
-    for (uint32_t i = 0; i < self->count; i++) {
+    /* The newest of equals: members are drawn for probes in proportion to their weights. */
+    for (uint32_t i = self->count; i-- > 0;) {
         const struct cluster_endpoint *endpoint = endpoint_of(choice, &self->pool[i]);
         if (endpoint && (!picked || is_better(self, &self->pool[i], &self->pool[*out_at]))) {
             picked = endpoint;

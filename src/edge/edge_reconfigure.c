@@ -56,21 +56,40 @@ do_allocate(struct edge_request *request, const struct wire_reconfigure *from,
     allocator_allocate_asked(request->edge->allocator, &asked, on_allocator_done, request);
 }
 
+/* How much rather one of that pool leaves than others: by cost, then by the order of preference. */
+static uint64_t
+pool_burden(const struct edge_cluster *cluster, const char *name)
+{
+    const struct config_scale *scale = &cluster->config->scale;
+    struct allocator_pool pool;
+    uint64_t rank = 0;
+    while (rank < CONFIG_SCALE_POOLS_MAX && scale->from[rank][0] &&
+           strcmp(scale->from[rank], name) != 0)
+        rank++;
+    for (size_t i = 0; allocator_pool_at(cluster->edge->allocator, i, &pool); i++)
+        if (strcmp(pool.name, name) == 0)
+            return (uint64_t)pool.cost * (CONFIG_SCALE_POOLS_MAX + 1) + rank;
+    return rank;
+}
+
 struct edge_member *
 edge_pick_victim(struct edge_cluster *cluster)
 {
     struct edge_member *victim = NULL;
-    uint64_t victim_in_flight = 0;
+    uint64_t victim_in_flight = 0, victim_burden = 0;
     FR_LIST_EACH(&cluster->members, node)
     {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         struct cluster_member_stats sum;
         if (member->origin != EDGE_FROM_POOL)
             continue;
+        uint64_t burden = pool_burden(cluster, member->shared->pool);
         cluster_member_sum(member->shared, loop_now_us(cluster->edge->loop), &sum);
-        if (victim == NULL || sum.in_flight <= victim_in_flight) { /* the newest of equals */
+        if (victim == NULL || burden > victim_burden ||
+            (burden == victim_burden && sum.in_flight <= victim_in_flight)) { /* newest of equals */
             victim = member;
             victim_in_flight = sum.in_flight;
+            victim_burden = burden;
         }
     }
     return victim;

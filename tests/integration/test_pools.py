@@ -10,7 +10,7 @@ import yaml
 from harness import http1
 from harness.box import hold, wait
 from harness.load import Load
-from harness.setup import Edge, Obedient, cluster, process_pool, ready, scale, static_pool
+from harness.setup import Edge, Managed, Obedient, cluster, process_pool, ready, scale, static_pool
 
 
 def pools_of(box, *names):
@@ -72,6 +72,14 @@ def test_a_dry_pool_is_followed_by_the_next_and_each_gets_its_own_back(box):
         "own": None, "rented": "5"}
 
 
+def test_whoever_is_not_named_leaves_from_the_costliest(box):
+    system, _ = two_pools(box, own=2)
+    system.done('<allocate count="3"/>', "web")
+    for left in ({"own": 2}, {"own": 1}, {}):
+        system.done("<deallocate/>", "web")
+        assert pools_of(box, "web") == left
+
+
 def test_all_or_nothing_over_all_pools(box):
     system, _ = two_pools(box)
     system.done('<allocate count="4"/>', "web")
@@ -111,6 +119,22 @@ def test_after_kill9_each_server_is_of_its_own_pool_still(box):
     assert places(box)[own[0].address] == 1 and not box.ledger_servers("web")
 
 
+def test_a_cluster_of_two_pools_at_run_time(box):
+    """Introduced over the stream, kept in the ledger, read from it by the next life."""
+    system, own = two_pools(box)
+    system.done('<cluster name="late"><health type="tcp"/><scale min="0" max="3"><from>'
+                "<item>own</item><item>rented</item></from></scale></cluster>")
+    assert box.ledger()["new-clusters"]["late"]["scale"]["from"] == ["own", "rented"]
+    system.refused('<remove-pool name="own"/>', code="state")
+    system.edge.process.kill9()
+    system.edge.start(False)
+    system.manager.wait("report", after=system.manager.mark())
+    system.done('<allocate count="2"/>', "late")
+    assert pools_of(box, "late") == {"own": 1, "rented": 1}
+    assert [s["address"] for s in box.ledger_servers("late").values()
+            if s["pool"] == "own"] == [own[0].address]
+
+
 def test_the_costliest_pool_gives_first(box):
     """Live: load takes one of each, and rest gives the rented one back first."""
     base, own, rented = box.origin("base"), box.origin("own"), box.origin("rented")
@@ -136,22 +160,21 @@ def test_the_costliest_pool_gives_first(box):
 
 # ---- sticky sessions ----------------------------------------------------------------------------
 
-def test_who_has_the_fewest_sessions_leaves_first(box):
-    """Of two members alike the one without sessions goes, though it is the older one."""
+def test_reports_tell_the_sessions_of_each(box):
     base = box.origin("base")
     first, second = box.origin("first"), box.origin("second")
-    web = cluster([base], sticky={"cookie": "seat"},
-                  scale=scale("rack", min=1, max=3, lower={"level": "30%", "for": "1s"},
-                              cooldown={"up": "200ms", "down": "3s"}, mode="observe"))
+    web = cluster([base], sticky={"cookie": "seat"}, scale=scale("rack", max=3))
     system = Obedient(box, {"web": web}, pools={"rack": static_pool(first, second)},
                       sticky={"key": "11" * 32})
     system.done('<allocate count="2"/>', "web")
     seats = collections.Counter()
     for _ in range(30):
         response = http1.fetch(system.edge.address)
-        assert "seat=" in (response.get("Set-Cookie") or "")
+        seat = response.get("Set-Cookie").split(";")[0]
         seats[response.get("X-Origin")] += 1
     assert len(seats) == 3, seats
+    for _ in range(10):  # who is seated already is nobody new
+        assert http1.fetch(system.edge.address, fields=[("Cookie", seat)]).status == 200
 
     def said():
         report = system.manager.wait("report", after=system.manager.mark())
@@ -159,6 +182,30 @@ def test_who_has_the_fewest_sessions_leaves_first(box):
             "{urn:freshet:stream:1}server") if s.get("state") == "ready"}
     expected = {origin.address: str(seats[origin.name]) for origin in (base, first, second)}
     wait("reports to say so", lambda: said() == expected)
+
+
+def test_who_has_the_fewest_sessions_leaves_first(box):
+    base, first, second = (box.origin(name) for name in ("base", "first", "second"))
+    spares = {origin.address: origin.name for origin in (first, second)}
+    for origin in (base, first, second):
+        origin.delay = 0.05
+    web = cluster([base], limit=4, sticky={"cookie": "seat"},
+                  scale=scale("rack", max=3, lower={"level": "30%", "for": "3s"}))
+    edge = Edge(box, {"web": web}, role="run", pools={"rack": static_pool(first, second)},
+                sticky={"key": "11" * 32})
+    with Load(edge.address, threads=12) as load:  # it sends no cookie back: each is a new session
+        ready(box, "web", 2)
+        load.wait_done(40)
+    load.assert_clean()
+    seats = load.seen
+    if seats["first"] == seats["second"]:
+        seats[http1.fetch(edge.address).get("X-Origin")] += 1
+    assert seats["first"] != seats["second"], seats
+    (stays,) = ready(box, "web", 1).values()
+    most = max(("first", "second"), key=lambda name: seats[name])
+    assert spares[stays["address"]] == most, (seats, stays)
+    assert re.search(rf"chosen: .* {min(seats['first'], seats['second'])} sticky sessions",
+                     why(box, edge)), (seats, why(box, edge))
 
 
 # ---- priorities ---------------------------------------------------------------------------------
@@ -236,6 +283,31 @@ def test_what_comes_back_is_kept_for_the_higher(box):
         ready(box, "high", 1)
     low.assert_clean()
     high.assert_clean()
+
+
+def test_who_has_another_pool_leaves_what_is_kept(box):
+    """`low` gives one of its own hosts and takes a rented one, though its own hosts come first."""
+    bases = [box.origin("high"), box.origin("low")]
+    own = [box.origin(f"own{n}") for n in range(2)]
+    rented = [box.origin(f"rented{n}") for n in range(2)]
+    for origin in bases + own + rented:
+        origin.delay = 0.05
+    never = [{"level": 0, "for": "1h"} for _ in range(2)]
+    clusters = {
+        "high": cluster([bases[0]], limit=4, scale=scale("own", priority=10, lower=never[0], max=2)),
+        "low": cluster([bases[1]], limit=4, scale=scale(["own", "rented"], lower=never[1]))}
+    system = Managed(box, clusters, pools={"own": static_pool(*own), "rented": static_pool(*rented)},
+                     routes=[{"cluster": "low"}, {"match": {"path": "/high/"}, "cluster": "high"}])
+    with Load(system.edge.address, threads=8, path="/low/") as low:
+        wait("low to have its own hosts", lambda: pools_of(box, "low") == {"own": 2} or None)
+        with Load(system.edge.address, threads=6, path="/high/") as high:
+            wait("each to have its own", lambda: pools_of(box, "high") == {"own": 1} and
+                 pools_of(box, "low") == {"own": 1, "rented": 1})
+            hold("it stays so", lambda: pools_of(box, "high") == {"own": 1}, 1)
+            high.wait_done(20)
+    low.assert_clean()
+    high.assert_clean()
+    assert len(system.tap.requests("deallocate")) == 1
 
 
 # ---- modes ---------------------------------------------------------------------------------------

@@ -4,6 +4,10 @@
  */
 #include "allocator_fixture.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 /* A folder in the ledger's place makes every write fail, root or not. */
 static void
 ledger_block(struct fixture *fix)
@@ -119,6 +123,88 @@ death_waits_for_the_ledger(void **state)
     fixture_close(&fix);
 }
 
+/* A server of the rack that refuses connections until somebody calls listen(). */
+static int
+rack_bind(struct fixture *fix, size_t index)
+{
+    struct config_member *member = &fix->rack->servers[index];
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    fr_free(member->address);
+    member->address = fr_xprintf("127.0.0.1:%u", ntohs(addr.sin_port));
+    assert_int_equal(loop_addr_parse(fr_view_of(member->address), &member->addr), FR_OK);
+    return fd;
+}
+
+static bool
+until_checked(struct fixture *fix)
+{
+    struct allocator_server server;
+    size_t last = allocator_server_count(fix->allocator) - 1;
+    return !fix->allocator->dirty && allocator_server_at(fix->allocator, last, &server) &&
+           FR_CONTAINER(fix->allocator->servers.prev, struct allocator__server, link)->health;
+}
+
+static bool
+until_seen_one(struct fixture *fix)
+{
+    return fix->seen_count == 1;
+}
+
+static bool
+until_not_written(struct fixture *fix)
+{
+    return strstr(fix->note, "can't be written") != NULL;
+}
+
+/* Requests are parked for the first member of a cluster: it joins before the write. Whoever asked
+ * for it hears of it after the write, and every other member joins after it too. */
+static void
+only_the_first_joins_before_the_write(void **state)
+{
+    (void)state;
+    struct fixture fix;
+    struct cluster_ledger ledger;
+    fixture_make(&fix);
+    int fds[2] = {rack_bind(&fix, 0), rack_bind(&fix, 1)};
+    fix.web->health.kind = CONFIG_HEALTH_TCP;
+    fix.web->health.starting_interval_us = 10000;
+    fixture_open(&fix);
+    allocator_allocate(fix.allocator, FR_VIEW("web"), 1, FR_VIEW(""), fixture_done, &fix);
+    fixture_run(&fix, until_checked);
+    ledger_block(&fix);
+    assert_int_equal(listen(fds[0], 8), 0);
+    fixture_run(&fix, until_seen_one);
+    assert_string_equal(fix.seen[0], "join rack-1");
+    fixture_run(&fix, until_not_written);
+    assert_int_equal(fix.answers, 0);
+    ledger_unblock(&fix);
+    fixture_answer(&fix);
+    assert_int_equal(fix.err, FR_OK);
+    assert_int_equal(fix.seen_count, 1); /* once */
+    fixture_ledger(&fix, &ledger);
+    assert_int_equal(ledger.servers[0].state, CLUSTER_SERVER_READY);
+    cluster_ledger_fini(&ledger);
+
+    allocator_allocate(fix.allocator, FR_VIEW("web"), 1, FR_VIEW(""), fixture_done, &fix);
+    fixture_run(&fix, until_checked);
+    fix.note[0] = '\0';
+    ledger_block(&fix);
+    assert_int_equal(listen(fds[1], 8), 0);
+    fixture_run(&fix, until_not_written);
+    assert_int_equal(fix.seen_count, 1);
+    ledger_unblock(&fix);
+    fixture_answer(&fix);
+    assert_string_equal(fix.seen[1], "join rack-2");
+    fixture_close(&fix);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 static void
 transitions_of_a_turn_share_a_write(void **state)
 {
@@ -169,6 +255,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_the_first_joins_before_the_write),
         cmocka_unit_test(transitions_of_a_turn_share_a_write),
         cmocka_unit_test(allocation_is_refused_and_undone),
         cmocka_unit_test(deallocation_is_refused_and_undone),

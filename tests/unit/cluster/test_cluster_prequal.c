@@ -86,6 +86,28 @@ the_fastest_of_the_cold_ones(void **state)
     bed_fini(&b);
 }
 
+/* Nobody is slow: what tells two medians apart is noise, and shares are those of the weights. */
+static void
+alike_ones_keep_the_shares_of_their_weights(void **state)
+{
+    struct bed b;
+    (void)state;
+    bed_init(&b, 4, 1);
+    cluster_view_unref(&b.view);
+    b.f.endpoints[3].weight = 50;
+    b.view = fixture_view(&b.f);
+    for (uint32_t i = 0; i < 4; i++)
+        teach(&b, i, 0, 10000 + 500 * (int64_t)i, false);
+    run(&b);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_true(b.hits[i] > PICKS * 2 / 7 * 3 / 4);
+        assert_true(b.hits[i] < PICKS * 2 / 7 * 5 / 4);
+    }
+    assert_true(b.hits[3] > PICKS / 7 / 2);
+    assert_true(b.hits[3] < PICKS / 7 * 3 / 2);
+    bed_fini(&b);
+}
+
 static void
 a_hot_one_is_left_however_fast_it_is(void **state)
 {
@@ -244,6 +266,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_fastest_of_the_cold_ones),
+        cmocka_unit_test(alike_ones_keep_the_shares_of_their_weights),
         cmocka_unit_test(a_hot_one_is_left_however_fast_it_is),
         cmocka_unit_test(latency_counts_at_a_like_number_in_flight),
         cmocka_unit_test(what_fails_fast_is_no_sink),
