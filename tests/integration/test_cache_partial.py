@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is stored in part is completed by a request for the rest, and never with another's bytes."""
 import concurrent.futures
+import subprocess
 import threading
 
 import pytest
 
 from harness import http1
 from harness.box import wait
+from harness.h2member import H2Member
 from harness.origin import Answer, field
-from harness.setup import metric, simple
+from harness.setup import Edge, metric, simple
 
 CACHE = {"memory": "16MiB"}
 SMALL = (b"0123456789", b"ABCDEFGHIJKL")
@@ -202,3 +204,30 @@ def test_a_client_that_goes_leaves_it_to_the_others(box):
         it.gate.set()
         it.whole(0, other.result())
     assert it.member.count() == 2
+
+
+@pytest.mark.parametrize("tag,asked", [('"0"', ["bytes=0-499999", "bytes=500000-"]),
+                                       ('"1"', ["bytes=0-499999", "bytes=500000-", None])])
+def test_over_http2_on_both_sides(box, tag, asked):
+    body, seen = LARGE[0], []
+
+    def act(connection, request):
+        seen.append(request.get("range"))
+        first, last = (request.get("range") or "bytes=0-")[len("bytes="):].split("-")
+        first, last = int(first or 0), int(last or len(body) - 1)
+        given = body[first:last + 1]
+        ranged = [("content-range", f"bytes {first}-{last}/{len(body)}")]
+        connection.answer(request, given, "206" if seen[-1] else "200", [
+            ("cache-control", "max-age=60"), ("etag", '"0"' if len(seen) == 1 else tag),
+            *(ranged if seen[-1] else [])])
+    member = H2Member(act)
+    box.closers.append(member.stop)
+    edge = Edge(box, {"web": {"members": [member.address], "protocol": "h2c"}}, cache=CACHE)
+
+    def curl(*more):
+        return subprocess.run(["curl", "-sS", "--http2-prior-knowledge", "--max-time", "20", *more,
+                               f"http://{edge.address}/it"], check=True, capture_output=True).stdout
+    assert curl("-r", "0-499999") == body[:500_000]
+    for _ in range(2):
+        assert curl() == body
+    assert seen == asked
