@@ -7,9 +7,10 @@
  * Memory:     cache_mem.c's; what is evicted while a reader may have it counts until it has not.
  * When full:  what is large (LARGE_SHARE) is taken in when it is asked for a second time, not at
  *             the first: it would drive out many others. Then evict, from the fuller of two shards,
- *             by SIEVE; where what was freed lies scattered, the entries of the page that has the
- *             fewest. If that is not enough, or readers still hold it, refuse: NULL.
- * Follows:    Zhang et al., "SIEVE is Simpler than LRU" (NSDI 2024); docs/decisions/0019.
+ *             by SIEVE; where what was freed lies scattered, at last the entries of the page that
+ *             has the fewest, whoever they are. If that is not enough, or readers still hold it,
+ * refuse: NULL. Follows:    Zhang et al., "SIEVE is Simpler than LRU" (NSDI 2024);
+ * docs/decisions/0019.
  *
  *     shard.queue:   newest <-> ... <-> hand <-> ... <-> oldest        (fr_list, newest first)
  *                                    <--- the hand walks from old to new, spares what was visited
@@ -21,8 +22,10 @@
 #include "base/fr_time.h"
 
 #define EVICT_SLACK_BYTES 65536 /* evicted beyond what is needed, before it is given up */
-#define SIEVE_RUN 4             /* evictions by SIEVE between two of a page */
-#define ROUNDS_MAX 64
+#define EVICT_PAGES 8           /* ... and so many pages' worth */
+#define PAGE_AFTER 4 /* pages' worth evicted by SIEVE; then it is one page that has to go */
+#define SIEVE_RUN 64 /* ... or so many entries */
+#define ROUNDS_MAX 256
 #define OWNERS_MAX 1024
 #define SPARE_RUN 8
 #define LARGE_SHARE 64 /* of the budget, from which on an object has to be asked for twice */
@@ -111,25 +114,35 @@ keep_spare(struct cache_store *store, uint64_t bytes)
         return;
     for (size_t i = 0; i < SPARE_RUN && evicted_bytes < 2 * bytes; i++)
         evicted_bytes += evict_one(store);
+    if (evicted_bytes < bytes) /* small ones leave for a large one */
+        evict_page(store);
     cache__limbo_empty(&store->limbo);
 }
 
 /* Bytes whose readers are slow do not come back at once. Evicting on for their sake would empty the
- * shelf and gain nothing, so that there is an end to it, and what waits for them already counts. */
+ * shelf and gain nothing, so that there is an end to it. */
 static void *
 evict_and_take(struct cache_store *store, size_t bytes, uint32_t owner, enum cache__kind kind)
 {
+    uint64_t page_bytes = cache__mem_page_bytes(store->mem), evicted_bytes = 0;
+    uint64_t page_due = PAGE_AFTER * page_bytes;
+    uint64_t enough_bytes = EVICT_PAGES * page_bytes + EVICT_SLACK_BYTES;
+    size_t run = 0;
     cache__limbo_empty(&store->limbo);
     void *out = cache__mem_take(store->mem, bytes, owner, kind);
-    uint64_t evicted_bytes = cache__counted(&store->limbo.waiting_bytes);
     for (size_t round = 1; round <= ROUNDS_MAX && !out; round++) {
-        if (round % (SIEVE_RUN + 1) == 0) {
+        if (cache__counted(&store->limbo.waiting_bytes) > enough_bytes)
+            break;
+        if (evicted_bytes >= page_due || run == SIEVE_RUN) {
             evict_page(store);
+            page_due = evicted_bytes + page_bytes;
+            run = 0;
         } else {
             uint64_t gained = evict_one(store);
-            if (gained == 0 || evicted_bytes > 4 * (uint64_t)bytes + EVICT_SLACK_BYTES)
+            if (gained == 0 || evicted_bytes > enough_bytes)
                 break;
             evicted_bytes += gained;
+            run++;
         }
         cache__limbo_empty(&store->limbo);
         out = cache__mem_take(store->mem, bytes, owner, kind);

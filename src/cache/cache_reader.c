@@ -215,7 +215,7 @@ void
 cache_reader_turn(struct cache_reader *reader)
 {
     fr_require(reader->magic == READER_MAGIC);
-    __atomic_store_n(&reader->waking, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&reader->waking, 0, __ATOMIC_RELEASE); /* what was told is read */
     turn(reader, __atomic_load_n(&reader->limbo->epoch, __ATOMIC_ACQUIRE));
     cache__limbo_empty(reader->limbo);
 }
@@ -347,7 +347,7 @@ cache__limbo_wake(struct cache__limbo *limbo)
     {
         struct cache_reader *reader = FR_CONTAINER(node, struct cache_reader, link);
         if (__atomic_load_n(&reader->seen, __ATOMIC_RELAXED) < limbo->epoch && reader->wake &&
-            !__atomic_exchange_n(&reader->waking, 1, __ATOMIC_RELAXED))
+            !__atomic_exchange_n(&reader->waking, 1, __ATOMIC_ACQUIRE))
             reader->wake(reader->wake_ctx);
     }
     fr_lock_give(&limbo->lock);

@@ -112,6 +112,7 @@ def test_what_is_too_large_streams_through(box):
             if seen % (16 * MIB) < len(data):
                 highest = max(highest, resident_kib(edge.process.pid))
     assert seen > STREAM_BYTES
+    print(f"{seen >> 20} MiB went through; resident {before} KiB before, {highest} KiB at most")
     assert highest - before < (64 if sanitized() else 8) * 1024, "the body went through memory"
     wait("the refusal", lambda: stat(edge)["refused_large"] == 1)
     said = adds_up(edge, 16 * MIB)
