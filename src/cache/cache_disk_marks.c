@@ -17,7 +17,7 @@
 #include "base/fr_check.h"
 
 #define SUPER_MAGIC 0x31444346u /* "FCD1" */
-#define VERSION 2
+#define VERSION 3
 #define STAMP_MAX (UINT64_C(1) << 47) /* never given out */
 #define BLOCK 4096
 #define SEGMENT_BYTES_MIN (2 * 1024 * 1024)

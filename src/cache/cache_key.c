@@ -218,6 +218,8 @@ put_sorted(struct filler *f, struct fr_view query)
 static void
 put_query(struct filler *f, const struct http_head *head, enum cache_query how)
 {
+    if (how == CACHE_QUERY_NONE)
+        put(f, FR_VIEW(CACHE__KEY_ANY_QUERY));
     if (!head->has_query || how == CACHE_QUERY_NONE)
         return;
     put(f, FR_VIEW("?"));
@@ -238,7 +240,7 @@ cache__key_make(const struct fr_hash_key *hash_key, const struct cache_request *
     put_lower(&f, request->scheme);
     put(&f, FR_VIEW("://"));
     if (policy->key_any_host)
-        put(&f, FR_VIEW("*"));
+        put(&f, FR_VIEW(CACHE__KEY_ANY_HOST));
     else
         put_lower(&f, request->host);
     put(&f, request->head->path);

@@ -105,6 +105,9 @@ struct cache__key {
     size_t url_len; /* up to here it is scheme, host, path and query; then come fields */
     char text[CACHE__KEY_BYTES_MAX];
 };
+/* In the place of a host or a query that the route leaves out; neither stands in any URL. */
+#define CACHE__KEY_ANY_HOST "*"
+#define CACHE__KEY_ANY_QUERY "#"
 /* False when it does not fit. */
 bool cache__key_make(const struct fr_hash_key *hash_key, const struct cache_request *request,
                      struct cache__key *out);
@@ -123,7 +126,7 @@ bool cache__select_hash(const struct fr_hash_key *hash_key, struct fr_view vary_
 /* The URL of the target, from the host on, as cache_purge knows it: a piece of the key. */
 struct fr_view cache__key_url(const struct cache__key *key, const struct cache_request *request);
 
-/* ---- tags and purges (cache_purge.c) --------------------------------------------------------- */
+/* ---- tags and purges (cache_tags.c, cache_purge.c) ------------------------------------------- */
 
 #define CACHE__TAGS_MAX 256 /* of one response, with the URL; what has more is not stored */
 
@@ -134,6 +137,14 @@ struct cache__tags {
 /* False when there are too many. */
 bool cache__tags_read(const struct fr_hash_key *hash_key, const struct http_head *response,
                       struct fr_view url, struct cache__tags *out);
+
+uint32_t cache__tag(const struct fr_hash_key *hash_key, struct fr_view name); /* never 0 */
+/* All names that a URL, from its host on, may be stored by; none is 0. */
+#define CACHE__URL_TAGS 4
+void cache__url_tags(const struct fr_hash_key *hash_key, struct fr_view text,
+                     uint32_t out[CACHE__URL_TAGS]);
+/* Both from the host on. */
+bool cache__url_starts(struct fr_view text, struct fr_view prefix);
 
 struct cache__purges;
 enum cache__purged { CACHE__PURGED_NOT, CACHE__PURGED_SOFT, CACHE__PURGED_HARD };

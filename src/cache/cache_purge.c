@@ -19,6 +19,7 @@
  *
  *     tag, URL     slots[hash of it].hard or .soft = serial: both are tags, the URL unspoken.
  *                  Two that share a slot go together, which takes too much and never too little.
+ *                  A URL has several: without its host, and without its query, too (cache_key.c).
  *     prefix       remembered in a ring, compared with the key
  *     all          one serial
  *
@@ -45,8 +46,8 @@ struct record {
     enum cache_purge_kind kind;
     bool soft;
     bool swept;
-    uint32_t tag;
-    struct fr_view prefix; /* from the host on; ours */
+    uint32_t tags[CACHE__URL_TAGS]; /* of a URL, or one tag; 0 = no more */
+    struct fr_view prefix;          /* from the host on; ours */
     struct cache_purged sum;
 };
 
@@ -145,94 +146,6 @@ cache__purges_free(struct cache__purges **purges)
     fr_free(self);
 }
 
-/* ---- tags ------------------------------------------------------------------------------------ */
-
-/* Kinds of names that must not meet in one hash. */
-static uint32_t
-name_hash(const struct fr_hash_key *hash_key, char kind, struct fr_view name)
-{
-    struct fr_hash_key key = {hash_key->k0 ^ (uint64_t)kind, hash_key->k1};
-    return (uint32_t)fr_hash64(&key, name.ptr, name.len);
-}
-
-/* A key or URL from its host on. Behind the host may stand, after a space, another one that
- * a trusted proxy claimed: purging by the first concerns all of them. */
-struct url {
-    struct fr_view host, rest;
-};
-
-static struct url
-url_of(struct fr_view text)
-{
-    size_t host = 0;
-    while (host < text.len && text.ptr[host] != '/' && text.ptr[host] != ' ')
-        host++;
-    size_t path = host;
-    while (path < text.len && text.ptr[path] != '/')
-        path++;
-    return (struct url){fr_view_make(text.ptr, host),
-                        fr_view_make(text.ptr + path, text.len - path)};
-}
-
-static uint32_t
-url_hash(const struct fr_hash_key *hash_key, struct fr_view text)
-{
-    struct url url = url_of(text);
-    return name_hash(hash_key, 'h', url.host) * 0x9e3779b1u + name_hash(hash_key, 'u', url.rest);
-}
-
-static bool
-url_starts(struct fr_view text, struct fr_view prefix)
-{
-    struct url url = url_of(text);
-    if (prefix.len <= url.host.len)
-        return fr_view_starts(url.host, prefix);
-    if (!fr_view_starts(prefix, url.host))
-        return false;
-    return fr_view_starts(url.rest,
-                          fr_view_make(prefix.ptr + url.host.len, prefix.len - url.host.len));
-}
-
-static bool
-tag_add(struct cache__tags *out, const struct fr_hash_key *hash_key, struct fr_view name)
-{
-    if (name.len == 0)
-        return true;
-    if (out->count == CACHE__TAGS_MAX)
-        return false;
-    out->tags[out->count++] = name_hash(hash_key, 't', name);
-    return true;
-}
-
-/* Surrogate-Key's tags stand between blanks, Cache-Tag's between commas. */
-static bool
-tags_add(struct cache__tags *out, const struct fr_hash_key *hash_key, struct fr_view value,
-         char separator)
-{
-    struct fr_view item;
-    while (fr_view_split(&value, separator, &item))
-        if (!tag_add(out, hash_key, fr_view_trim(item)))
-            return false;
-    return true;
-}
-
-bool
-cache__tags_read(const struct fr_hash_key *hash_key, const struct http_head *response,
-                 struct fr_view url, struct cache__tags *out)
-{
-    out->count = 1;
-    out->tags[0] = url_hash(hash_key, url);
-    for (size_t i = 0; i < response->field_count; i++) {
-        const struct http_field *field = &response->fields[i];
-        char separator = fr_view_ieq(field->name, FR_VIEW("surrogate-key")) ? ' '
-                         : fr_view_ieq(field->name, FR_VIEW("cache-tag"))   ? ','
-                                                                            : '\0';
-        if (separator && !tags_add(out, hash_key, field->value, separator))
-            return false;
-    }
-    return true;
-}
-
 /* ---- judging --------------------------------------------------------------------------------- */
 
 /* The key from its host on: what is purged is purged for http and https. */
@@ -275,14 +188,15 @@ record_fits(const struct cache__purges *self, const struct record *record,
     case CACHE_PURGE_ALL:
         return true;
     case CACHE_PURGE_PREFIX:
-        return url_starts(after_scheme(cache__entry_key(entry)), record->prefix);
+        return cache__url_starts(after_scheme(cache__entry_key(entry)), record->prefix);
     case CACHE_PURGE_TAG:
     case CACHE_PURGE_URL:
         break;
     }
     for (size_t i = 0; i < entry->tag_count; i++)
-        if ((tags[i] & mask) == (record->tag & mask))
-            return true;
+        for (size_t r = 0; r < CACHE__URL_TAGS && record->tags[r] != 0; r++)
+            if ((tags[i] & mask) == (record->tags[r] & mask))
+                return true;
     return false;
 }
 
@@ -310,7 +224,7 @@ judge_prefix_marks(const struct cache__purges *self, const struct cache_entry *e
     for (size_t i = 0; i < CACHE__PREFIXES; i++) {
         const struct cache__prefix_mark *mark = &self->prefixes[i];
         if (mark->serial > since && mark->len <= CACHE__PREFIX_BYTES_MAX &&
-            url_starts(text, fr_view_make(mark->text, mark->len)))
+            cache__url_starts(text, fr_view_make(mark->text, mark->len)))
             found = harder(found, mark->soft ? CACHE__PURGED_SOFT : CACHE__PURGED_HARD);
     }
     return found;
@@ -552,9 +466,12 @@ purge_locked(struct cache__purges *self, const struct cache_purge *purge, struct
     switch (purge->kind) {
     case CACHE_PURGE_URL:
     case CACHE_PURGE_TAG:
-        record->tag = purge->kind == CACHE_PURGE_URL ? url_hash(self->hash_key, text)
-                                                     : name_hash(self->hash_key, 't', text);
-        slot_mark(self, record->tag, serial, purge->soft);
+        if (purge->kind == CACHE_PURGE_URL)
+            cache__url_tags(self->hash_key, text, record->tags);
+        else
+            record->tags[0] = cache__tag(self->hash_key, text);
+        for (size_t i = 0; i < CACHE__URL_TAGS && record->tags[i] != 0; i++)
+            slot_mark(self, record->tags[i], serial, purge->soft);
         break;
     case CACHE_PURGE_PREFIX:
         record->prefix = fr_view_make(prefix, text.len);
@@ -650,25 +567,41 @@ sweep_one(void *ctx, struct cache_entry *entry)
     return true;
 }
 
+/* The key of what stands for the URL in one of the ways in which a route may store it: bit 0 https,
+ * bit 1 any host, bit 2 any query. */
+static bool
+key_put(struct fr_buf *out, struct fr_view url, unsigned way)
+{
+    size_t host_len = 0;
+    while (host_len < url.len && url.ptr[host_len] != '/')
+        host_len++;
+    struct fr_view host = fr_view_make(url.ptr, host_len);
+    struct fr_view rest = fr_view_make(url.ptr + host_len, url.len - host_len), path = rest;
+    if (way & 4)
+        (void)fr_view_split(&rest, '?', &path); /* or all of it is the path */
+    fr_buf_clear(out);
+    return fr_buf_append_view(out, way & 1 ? FR_VIEW("https://") : FR_VIEW("http://")) == FR_OK &&
+           fr_buf_append_view(out, way & 2 ? FR_VIEW(CACHE__KEY_ANY_HOST) : host) == FR_OK &&
+           fr_buf_append_view(out, path) == FR_OK &&
+           (!(way & 4) || fr_buf_append_view(out, FR_VIEW(CACHE__KEY_ANY_QUERY)) == FR_OK);
+}
+
 /* What is stored for the URL itself goes at once; nothing is left for the sweep, unless it has
- * other purges before this one to see to. */
+ * other purges before this one to see to. What has fields in its key, or sorted parameters, is
+ * purged as well, and leaves when it is looked at. */
 static void
 purge_url_now(struct cache_store *store_, struct fr_view url, uint64_t serial, int64_t now_us)
 {
-    static const struct fr_view schemes[] = {{"http://", 7}, {"https://", 8}};
     struct cache__purges *self = cache__store_purges(store_);
     struct sweep sweep = {self, serial, now_us};
     struct fr_buf key;
     fr_buf_init(&key, CACHE__KEY_BYTES_MAX);
     bool whole = true;
-    for (size_t i = 0; i < 2; i++) {
-        fr_buf_clear(&key);
-        enum fr_err err = fr_buf_append_view(&key, schemes[i]);
-        if (err == FR_OK)
-            err = fr_buf_append_view(&key, url);
-        if (err == FR_OK)
+    for (unsigned way = 0; way < 8; way++) {
+        bool fits = key_put(&key, url, way);
+        if (fits)
             cache__store_walk_key(store_, fr_buf_view(&key), sweep_one, &sweep);
-        whole &= err == FR_OK;
+        whole &= fits;
     }
     fr_buf_fini(&key);
     fr_lock_take(&self->lock);

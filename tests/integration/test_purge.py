@@ -260,3 +260,22 @@ def test_manager_tells_of_a_refusal(box):
     two = Two(box)
     done = box.run("cache", "purge", "--manager", two.listen, "--url", "nonsense")
     assert done.returncode == 1 and done.stdout.count("refused: not purged: nonsense") == 2, done
+
+
+def test_what_a_route_leaves_out_of_the_key_is_purged_too(box):
+    """Stored without host or query, or sorted: found by every URL that asks for it."""
+    member = box.origin("m", answer=lambda request: Answer(200, request.path,
+                                                           [("Cache-Control", "max-age=60")]))
+    edge = Edge(box, {"web": cluster([member], health=None)}, routes=[
+        {"match": {"path": "/any/"}, "cluster": "web", "cache": {"key-host": False}},
+        {"match": {"path": "/none/"}, "cluster": "web", "cache": {"key-query": "none"}},
+        {"match": {"path": "/sorted/"}, "cluster": "web", "cache": {"key-query": "sorted"}}],
+        cache={**CACHE, "purge-from": ["127.0.0.0/8"]})
+    for asked, purged in [("/any/a", "/any/a"), ("/none/a?x=1", "/none/a?y=2"),
+                          ("/sorted/a?b=2&a=1", "/sorted/a?b=2&a=1")]:
+        http1.fetch(edge.address, asked, host="one.example")
+        wait("it to be stored", lambda asked=asked: http1.fetch(
+            edge.address, asked, host="one.example").get("Age") is not None)
+        host = "two.example" if asked == "/any/a" else "one.example"
+        assert http1.fetch(edge.address, purged, "PURGE", host=host).status == 200
+        assert http1.fetch(edge.address, asked, host="one.example").get("Age") is None, asked

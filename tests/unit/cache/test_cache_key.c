@@ -146,10 +146,10 @@ keys_by_policy(void **state)
     key_is(&policy, request, "a", "http://a/p?a=1&b&b=2");
     policy.key_query = CACHE_QUERY_NONE;
     policy.key_any_host = true;
-    key_is(&policy, request, "a", "http://*/p");
+    key_is(&policy, request, "a", "http://*/p#");
     policy.key_headers = FR_VIEW("X-Device");
-    key_is(&policy, request, "a", "http://*/p\n+m,");
-    key_is(&policy, "GET /p HTTP/1.1\r\nHost: a\r\n\r\n", "a", "http://*/p\n-");
+    key_is(&policy, request, "a", "http://*/p#\n+m,");
+    key_is(&policy, "GET /p HTTP/1.1\r\nHost: a\r\n\r\n", "a", "http://*/p#\n-");
 }
 
 static void

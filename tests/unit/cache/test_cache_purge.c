@@ -412,12 +412,68 @@ rates_by_owner(void **state)
     cache_store_free(&store);
 }
 
+/* What a route leaves out of the key is named by every URL that could have been asked for. */
+static void
+by_url_of_another_key(void **state)
+{
+    (void)state;
+    static const struct {
+        bool any_host;
+        enum cache_query query;
+        enum cache_purge_kind kind;
+        const char *purge;
+        bool gone;
+    } rows[] = {
+        {true, CACHE_QUERY_WHOLE, CACHE_PURGE_URL, "//b/x?b=2&a=1", true},
+        {true, CACHE_QUERY_WHOLE, CACHE_PURGE_URL, "//b/x", false},
+        {true, CACHE_QUERY_WHOLE, CACHE_PURGE_PREFIX, "//b/x", true},
+        {true, CACHE_QUERY_WHOLE, CACHE_PURGE_PREFIX, "//b", true},
+        {true, CACHE_QUERY_WHOLE, CACHE_PURGE_PREFIX, "//b/y", false},
+        {false, CACHE_QUERY_NONE, CACHE_PURGE_URL, "//a/x?c", true},
+        {false, CACHE_QUERY_NONE, CACHE_PURGE_URL, "//a/x", true},
+        {false, CACHE_QUERY_NONE, CACHE_PURGE_URL, "//b/x", false},
+        {false, CACHE_QUERY_NONE, CACHE_PURGE_PREFIX, "//a/x?c", true},
+        {false, CACHE_QUERY_NONE, CACHE_PURGE_PREFIX, "//a/x/y?c", false},
+        {true, CACHE_QUERY_NONE, CACHE_PURGE_URL, "//b/x?c", true},
+        {false, CACHE_QUERY_SORTED, CACHE_PURGE_URL, "//a/x?b=2&a=1", true},
+        {false, CACHE_QUERY_SORTED, CACHE_PURGE_URL, "//a/x?a=1&b=2", true},
+        {false, CACHE_QUERY_SORTED, CACHE_PURGE_URL, "//a/x?a=1", false},
+        {false, CACHE_QUERY_WHOLE, CACHE_PURGE_URL, "//a/x", false},
+        {false, CACHE_QUERY_WHOLE, CACHE_PURGE_URL, "//a/x?b=2", false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        static struct http_head req, res;
+        struct cache_store *store = help_store(MEMORY, MEMORY);
+        struct cache_policy policy = cache_policy_default;
+        struct cache_found found;
+        policy.key_any_host = rows[i].any_host;
+        policy.key_query = rows[i].query;
+        help_request(&req, GET_PATH("/x?b=2&a=1"));
+        help_response(&res, TAGGED(""));
+        struct cache_request ask = help_ask(&req, NOW);
+        ask.policy = &policy;
+        struct cache_filler *filler =
+            cache_fill_begin(store, &ask, &res, HTTP_BODY_LENGTH, NOW, NOW);
+        assert_int_equal(cache_fill_add(&filler, FR_VIEW("hello")), FR_OK);
+        cache_fill_commit(&filler);
+        uint64_t serial = purge(store, rows[i].kind, rows[i].purge, false);
+        bool there = cache_lookup(store, &ask, &found) == CACHE_FRESH;
+        cache_entry_unref(&found.entry);
+        if (there == rows[i].gone)
+            fail_msg("row %zu: %s", i, there ? "it is still there" : "it is gone");
+        if (rows[i].query != CACHE_QUERY_SORTED && swept(store, serial).objects != rows[i].gone)
+            fail_msg("row %zu: not counted", i);
+        cache_store_free(&store);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_url),
         cmocka_unit_test(by_url_all_variants),
+        cmocka_unit_test(by_url_of_another_key),
         cmocka_unit_test(by_url_claimed_host),
         cmocka_unit_test(by_tag),
         cmocka_unit_test(too_many_tags),
