@@ -271,14 +271,16 @@ const struct http2_client_ops proxy_lane_ops = {
 
 /* ---- windows -------------------------------------------------------------------------------- */
 
-/* How much more the member may have on its way than it may now. A client that takes what comes is
- * trusted with more. */
+/* How much more the member may have on its way than it may now. A client that has taken some of the
+ * body is trusted with more. */
 static uint32_t
-share_of_window(struct proxy_lane *lane, bool taken)
+share_of_window(struct proxy_lane *lane)
 {
-    struct loop_account *held = proxy_exchange_account(lane->up->exchange);
+    const struct proxy_exchange *x = lane->up->exchange;
+    struct loop_account *held = proxy_exchange_account(x);
     uint32_t more = HTTP2_CALL_WINDOW_BYTES - lane->window_bytes;
     if (held) {
+        bool taken = proxy_stream_of(x->client)->http2.taken_bytes > 0;
         size_t most = taken ? TAKERS_SHARES * held->bytes_max : held->bytes_max;
         size_t left = held->bytes < most ? most - held->bytes : 0;
         if (more > left / WINDOW_SHARE)
@@ -311,7 +313,7 @@ give_window(struct proxy_lane *lane)
     if (!lane->h2 || lane->over)
         return;
     if (lane->window_bytes < HTTP2_CALL_WINDOW_BYTES)
-        http2_client_widen(lane->h2->client, &lane->h2s, share_of_window(lane, true));
+        http2_client_widen(lane->h2->client, &lane->h2s, share_of_window(lane));
     proxy_carrier_wake(lane->h2);
 }
 
@@ -419,7 +421,7 @@ open_stream(struct proxy_exchange *x, bool bodiless)
     if (connect)
         prepare_accept(lane, x);
     lane->window_bytes = HTTP2_CALL_FIRST_BYTES;
-    (void)share_of_window(lane, false);
+    (void)share_of_window(lane);
     struct http2_request request = {
         .window_bytes = lane->window_bytes,
         .head = fr_buf_view(&x->up_head),
