@@ -22,7 +22,7 @@ struct http2_client {
     nghttp2_session *session;
     /* owner */
     uint32_t open_count; /* until libnghttp2 has closed them */
-    bool settled, goaway_came, flooded, broken;
+    bool settled, goaway_came, flooded, broken, http1_required;
     int64_t now_us, idle_from_us;
     int32_t idle_frames;
     int64_t strange_bytes, strange_from_us; /* see note_strange */
@@ -254,6 +254,7 @@ on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
         break;
     case NGHTTP2_GOAWAY:
         client->goaway_came = true;
+        client->http1_required |= frame->goaway.error_code == NGHTTP2_HTTP_1_1_REQUIRED;
         break;
     case NGHTTP2_HEADERS:
         if (client->strange_bytes > 0)
@@ -318,6 +319,7 @@ on_close(nghttp2_session *session, int32_t id, uint32_t error, void *ctx)
         return 0;
     stream->end = end_of(client, stream, error);
     stream->error = error;
+    stream->http1_required = client->http1_required || error == NGHTTP2_HTTP_1_1_REQUIRED;
     stream->id = 0;
     stream->part = stream->part_count;
     client->ops->ended(client->ctx, stream);

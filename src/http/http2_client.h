@@ -47,10 +47,11 @@ enum http2_call_end {
 struct http2_call { /* the caller's storage; zero-initialise */
     int32_t id;     /* 0: none, or none any more */
     enum http2_call_end end;
-    uint32_t error; /* of the RST_STREAM that ended it */
-    bool ended;     /* END_STREAM came: nothing is missing of the response */
-    bool head_came; /* a final head */
-    bool sending;   /* ops->sent is still to come */
+    uint32_t error;      /* of the RST_STREAM that ended it */
+    bool ended;          /* END_STREAM came: nothing is missing of the response */
+    bool head_came;      /* a final head */
+    bool sending;        /* ops->sent is still to come */
+    bool http1_required; /* ... and the member wants to be asked in HTTP/1.1 */
     /* private */
     bool head_only; /* the request was a HEAD */
     bool connect;   /* ... or an extended CONNECT */

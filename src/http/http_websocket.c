@@ -83,3 +83,13 @@ http_websocket_accept(struct fr_view key, char out[32])
     out[at - 1] = '='; /* 20 bytes: one short of a full group */
     out[at] = '\0';
 }
+
+struct fr_view
+http_websocket_key(struct fr_view head)
+{
+    struct fr_view line, name;
+    while (fr_view_split(&head, '\n', &line))
+        if (fr_view_split(&line, ':', &name) && fr_view_ieq(name, FR_VIEW("Sec-WebSocket-Key")))
+            return fr_view_trim(fr_view_make(line.ptr, line.len > 0 ? line.len - 1 : 0));
+    return (struct fr_view){0};
+}

@@ -247,6 +247,11 @@ proxy_carrier_acquire(struct proxy_pool *pool, struct proxy_exchange *x)
     if (config->protocol == CONFIG_PROTOCOL_HTTP1 ||
         (config->protocol == CONFIG_PROTOCOL_AUTO && !config->tls.enabled))
         return NULL;
+    bool told = pool->http1_until_us > loop_now_us(pool->worker->loop);
+    if (told && config->protocol == CONFIG_PROTOCOL_AUTO) { /* RFC 9113 section 7 */
+        x->http1_only = true;
+        return NULL;
+    }
     bool unfit = takes_no_connect(pool, x);
     if (unfit && config->protocol == CONFIG_PROTOCOL_AUTO) {
         x->http1_only = true; /* there is another way */

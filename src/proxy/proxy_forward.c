@@ -160,7 +160,10 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
     if (end == PROXY_ATTEMPT_DROPPED || end == PROXY_ATTEMPT_WITHDRAWN)
         return; /* not the member's doing */
     if (x->forgiven) {
-        PROXY_COUNT(worker, member_kept_closed);
+        if (end == PROXY_ATTEMPT_HTTP1_REQUIRED)
+            proxy_fault(x->pool, end);
+        else
+            PROXY_COUNT(worker, member_kept_closed);
         return;
     }
     cluster_count_add(&stats->requests, 1);
@@ -301,7 +304,8 @@ is_unreached(const struct proxy_exchange *x, enum proxy_attempt_end end)
 static bool
 is_unprocessed(enum proxy_attempt_end end)
 {
-    return end == PROXY_ATTEMPT_GONE_AWAY || end == PROXY_ATTEMPT_STREAM_REFUSED;
+    return end == PROXY_ATTEMPT_GONE_AWAY || end == PROXY_ATTEMPT_STREAM_REFUSED ||
+           end == PROXY_ATTEMPT_HTTP1_REQUIRED;
 }
 
 /* Whether this end allows another try; budget aside. */
@@ -320,6 +324,9 @@ may_retry(const struct proxy_exchange *x, enum proxy_attempt_end end, bool silen
         return true;
     if (x->tried_count - x->refused_count >= PROXY_ATTEMPTS_MAX)
         return false;
+    if (end == PROXY_ATTEMPT_HTTP1_REQUIRED &&
+        x->cluster->view->config->protocol != CONFIG_PROTOCOL_AUTO)
+        return false; /* there is no other way */
     if (is_unprocessed(end))
         return silent && (untouched || empty || x->replayable);
     if (end == PROXY_ATTEMPT_CONNECT_TIMEOUT)
@@ -358,7 +365,7 @@ proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end)
         bool silent = !x->up || x->up->response_bytes == 0;
         bool again = may_retry(x, end, silent);
         bool stale = (end == PROXY_ATTEMPT_CLOSED && x->reused && !x->stale_retried) ||
-                     end == PROXY_ATTEMPT_GONE_AWAY;
+                     end == PROXY_ATTEMPT_GONE_AWAY || end == PROXY_ATTEMPT_HTTP1_REQUIRED;
         x->forgiven = again && stale;
         bool unreached = is_unreached(x, end);
         x->refused_count += unreached;

@@ -228,8 +228,10 @@ why_of(const struct http2_call *h2s)
     case HTTP2_CALL_REFUSED:
         return PROXY_ATTEMPT_STREAM_REFUSED;
     case HTTP2_CALL_UNPROCESSED:
-        return PROXY_ATTEMPT_GONE_AWAY;
+        return h2s->http1_required ? PROXY_ATTEMPT_HTTP1_REQUIRED : PROXY_ATTEMPT_GONE_AWAY;
     case HTTP2_CALL_RESET:
+        if (h2s->http1_required && !h2s->head_came)
+            return PROXY_ATTEMPT_HTTP1_REQUIRED;
         return h2s->head_came ? PROXY_ATTEMPT_CUT : PROXY_ATTEMPT_STREAM_RESET;
     case HTTP2_CALL_BAD:
         return h2s->head_came ? PROXY_ATTEMPT_BAD_BODY : PROXY_ATTEMPT_BAD;
@@ -249,6 +251,9 @@ on_ended(void *ctx, struct http2_call *h2s)
     lane->broken = !h2s->ended;
     if (lane->broken)
         lane->up->why = why_of(h2s);
+    if (lane->up->why == PROXY_ATTEMPT_HTTP1_REQUIRED)
+        lane->up->pool->http1_until_us =
+            loop_now_us(lane->up->worker->loop) + PROXY_HTTP1_REQUIRED_US;
     note(lane);
 }
 
@@ -271,14 +276,16 @@ const struct http2_client_ops proxy_lane_ops = {
 
 /* ---- windows -------------------------------------------------------------------------------- */
 
-/* How much more the member may have on its way than it may now. A client that takes what comes is
- * trusted with more. */
+/* How much more the member may have on its way than it may now. A client that has taken some of the
+ * body is trusted with more. */
 static uint32_t
-share_of_window(struct proxy_lane *lane, bool taken)
+share_of_window(struct proxy_lane *lane)
 {
-    struct loop_account *held = proxy_exchange_account(lane->up->exchange);
+    const struct proxy_exchange *x = lane->up->exchange;
+    struct loop_account *held = proxy_exchange_account(x);
     uint32_t more = HTTP2_CALL_WINDOW_BYTES - lane->window_bytes;
     if (held) {
+        bool taken = proxy_stream_of(x->client)->http2.taken_bytes > 0;
         size_t most = taken ? TAKERS_SHARES * held->bytes_max : held->bytes_max;
         size_t left = held->bytes < most ? most - held->bytes : 0;
         if (more > left / WINDOW_SHARE)
@@ -311,7 +318,7 @@ give_window(struct proxy_lane *lane)
     if (!lane->h2 || lane->over)
         return;
     if (lane->window_bytes < HTTP2_CALL_WINDOW_BYTES)
-        http2_client_widen(lane->h2->client, &lane->h2s, share_of_window(lane, true));
+        http2_client_widen(lane->h2->client, &lane->h2s, share_of_window(lane));
     proxy_carrier_wake(lane->h2);
 }
 
@@ -388,23 +395,11 @@ proxy_lane_cut(struct proxy_lane *lane, enum proxy_attempt_end why)
 
 /* ---- what goes ------------------------------------------------------------------------------ */
 
-static struct fr_view
-field_of(struct fr_view head, struct fr_view name)
-{
-    struct fr_view line;
-    while (fr_view_split(&head, '\n', &line)) {
-        struct fr_view word;
-        if (fr_view_split(&line, ':', &word) && fr_view_ieq(word, name))
-            return fr_view_trim(fr_view_make(line.ptr, line.len > 0 ? line.len - 1 : 0));
-    }
-    return (struct fr_view){0};
-}
-
 /* A WebSocket's client waits for proof that its key was read, which nobody but us can give here. */
 static void
 prepare_accept(struct proxy_lane *lane, const struct proxy_exchange *x)
 {
-    struct fr_view key = field_of(fr_buf_view(&x->up_head), FR_VIEW("Sec-WebSocket-Key"));
+    struct fr_view key = http_websocket_key(fr_buf_view(&x->up_head));
     lane->websocket =
         key.len > 0 && fr_view_ieq(fr_view_make(x->upgrade, x->upgrade_len), FR_VIEW("websocket"));
     if (lane->websocket)
@@ -419,7 +414,7 @@ open_stream(struct proxy_exchange *x, bool bodiless)
     if (connect)
         prepare_accept(lane, x);
     lane->window_bytes = HTTP2_CALL_FIRST_BYTES;
-    (void)share_of_window(lane, false);
+    (void)share_of_window(lane);
     struct http2_request request = {
         .window_bytes = lane->window_bytes,
         .head = fr_buf_view(&x->up_head),

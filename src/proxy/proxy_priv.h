@@ -46,6 +46,7 @@
 #define PROXY_PROBE_US 500000    /* how often a member that took no connection is tried */
 #define PROXY_DRIP_US 5000000    /* the least rate of responses is judged over this much waiting */
 #define PROXY_FAULT_QUIET_US 1000000 /* between two log lines on one fault of one member */
+#define PROXY_HTTP1_REQUIRED_US 60000000 /* a member that asked for HTTP/1.1 gets it for so long */
 #define PROXY_INTERIM_MAX 16    /* 1xx responses to one request; past it the member is broken */
 #define PROXY_UPGRADE_BYTES 64  /* protocols offered in one Upgrade; more are not passed on */
 #define PROXY_LINGER_US 2000000 /* how long a closed connection is still read from */
@@ -128,6 +129,7 @@ struct proxy_pool { /* one member's connections on one worker */
     struct fr_list carriers; /* of proxy_upstream, SHARED; see proxy_carrier.h */
     uint32_t carriers_idle;
     bool speaks_h2;         /* it chose HTTP/2 in its last handshake */
+    int64_t http1_until_us; /* it said HTTP_1_1_REQUIRED: it is not offered HTTP/2 until then */
     uint64_t shown_in;      /* worker->epoch of the last snapshot that shows it */
     struct fr_list watches; /* of proxy_watch_leg */
     /* proxy_probe.c */

@@ -12,6 +12,8 @@
 #include "proxy/proxy_carrier.h"
 #include "proxy/proxy_h2.h"
 
+#include "http/http_websocket.h"
+
 /* Without its version: "HTTP/2.0" is HTTP. */
 static struct fr_view
 protocol_name(struct fr_view protocol)
@@ -61,6 +63,22 @@ was_offered(const struct proxy_exchange *x, struct fr_view protocol)
     return false;
 }
 
+/* The key of a WebSocket that a client asked for on a stream was made here, and nobody else looks
+ * whether the member has read it (RFC 6455 section 4.1, RFC 8441 section 5). */
+static bool
+proves_key(const struct proxy_exchange *x, const struct http_head *response,
+           struct fr_view switched)
+{
+    char expected[32];
+    if (!x->client->stream || x->up->lane || !fr_view_ieq(switched, FR_VIEW("websocket")))
+        return true;
+    const struct http_field *accept =
+        http_head_find_name(response, FR_VIEW("sec-websocket-accept"));
+    http_websocket_accept(http_websocket_key(fr_buf_view(&x->up_head)), expected);
+    return accept && !http_head_next(response, accept) &&
+           fr_view_eq(accept->value, fr_view_of(expected));
+}
+
 static void
 after_switch(struct proxy_exchange *x)
 {
@@ -77,6 +95,10 @@ proxy_tunnel_begin(struct proxy_exchange *x, const struct http_head *response)
     if (x->upgrade_len == 0 || !response->upgrade || !x->request_sent ||
         http_head_next(response, field) || !was_offered(x, field->value))
         return false;
+    if (!proves_key(x, response, field->value)) {
+        proxy_forward_failed(x, PROXY_ATTEMPT_BAD_SWITCH);
+        return true;
+    }
     if (proxy_head_switch(x, response) != FR_OK) {
         proxy_exchange_out_of_memory(x);
         return true;

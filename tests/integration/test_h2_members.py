@@ -633,3 +633,57 @@ def test_a_websocket_over_http2_on_both_sides(box):
         sock.sendall(frame(DATA, END_STREAM, 1))
         assert any(kind == DATA and flags & END_STREAM for kind, flags, _, _ in coming)
     assert member.requests[0].get(":protocol") == "websocket"
+
+
+def talks_http1(member, seen):
+    def talk(sock):
+        with member.context.wrap_socket(sock, server_side=True) as secured:
+            if secured.selected_alpn_protocol() == "h2":
+                return member.speak(secured)
+            client = http1.Client.__new__(http1.Client)
+            client.sock, client.buffer, client.closed_by_peer = secured, b"", False
+            try:
+                while True:
+                    path = client.read_line().split(" ")[1]
+                    fields = dict((n.lower(), v) for n, v in client.read_fields())
+                    body = client.read_exactly(int(fields.get("content-length", 0)))
+                    seen.append((path, body))
+                    secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nown %s" %
+                                    (4 + len(path), path.encode()))
+            except (OSError, http1.ProtocolError):
+                pass
+        return None
+    return talk
+
+
+HTTP_1_1_REQUIRED = 13
+
+
+@pytest.mark.parametrize("goaway", [False, True], ids=["reset", "goaway"])
+@pytest.mark.parametrize("method,body", [("GET", None), ("POST", b"hello")])
+def test_a_member_that_requires_http1(box, method, body, goaway):
+    """It is asked again, over HTTP/1.1, and from then on to begin with."""
+    def act(connection, request):
+        if goaway:
+            connection.goaway(0, HTTP_1_1_REQUIRED)
+        else:
+            connection.reset(request.stream, HTTP_1_1_REQUIRED)
+    seen = []
+    member, tls = tls_member(box, ["h2", "http/1.1"], act=act)
+    member.talk = talks_http1(member, seen)
+    edge = start(box, member, protocol="auto", tls=tls)
+    for turn in range(3):
+        answer = http1.fetch(edge.address, f"/{turn}", method=method, body=body)
+        assert (answer.status, answer.text) == (200, f"own /{turn}")
+    assert seen == [(f"/{turn}", body or b"") for turn in range(3)]
+    assert len(member.requests) == 1 and metric(edge, "member_http1_required") == 1
+
+
+@pytest.mark.parametrize("protocol", ["h2", "h2c"])
+def test_a_member_that_requires_http1_where_there_is_none(box, protocol):
+    def act(connection, request):
+        connection.reset(request.stream, HTTP_1_1_REQUIRED)
+    member, tls = tls_member(box, ["h2"], act=act) if protocol == "h2" else (H2Member(act), {})
+    edge = start(box, member, protocol=protocol, **({"tls": tls} if tls else {}))
+    assert http1.fetch(edge.address, "/a").status == 502
+    assert len(member.requests) == 1

@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Extended CONNECT (RFC 8441): WebSocket on a stream, to members that know HTTP/1.1."""
+import base64
+import hashlib
 import socket
 import threading
 
 import pytest
 
 from harness.box import Box, wait
-from harness.setup import Edge, cluster
+from harness.setup import Edge, cluster, metric
 from wire2 import CANCEL, Connection, data, get, headers, reset
 
 SWITCH = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+          b"Sec-WebSocket-Accept: PROOF\r\n"
           b"Sec-WebSocket-Protocol: p\r\n\r\n")
 ASK = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
        (":path", "/chat"), (":authority", "h.example"), ("sec-websocket-version", "13"),
        ("origin", "http://h.example")]
+
+
+def proof(head):
+    key = next((line.split(b": ")[1] for line in head.split(b"\r\n")
+                if line.lower().startswith(b"sec-websocket-key: ")), b"")
+    guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+    return base64.b64encode(hashlib.sha1(key + guid).digest())
 
 
 class Member:
@@ -41,7 +50,7 @@ class Member:
                 got += sock.recv(65536)
             head, _, got = got.partition(b"\r\n\r\n")
             self.heads.append(head.decode())
-            sock.sendall(self.answer + got)
+            sock.sendall(self.answer.replace(b"PROOF", proof(head)) + got)
             while got := sock.recv(65536):
                 sock.sendall(got)
             sock.sendall(b"bye")
@@ -152,3 +161,19 @@ def test_a_tunnel_has_no_length(client):
     client.send(headers(ASK + [("content-length", "3")], end=False) + data(b"abc"))
     one = client.answer(1)
     assert one.reset == 1 or client.goaway == 1
+
+
+@pytest.mark.parametrize("line", [
+    b"", b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", b"Sec-WebSocket-Accept: \r\n",
+    b"Sec-WebSocket-Accept: PROOF\r\nSec-WebSocket-Accept: PROOF\r\n",
+    b"Sec-WebSocket-Accept: xPROOF\r\n"],
+    ids=["none", "another-key's", "empty", "twice", "with-more"])
+def test_a_member_that_did_not_read_the_key(pair, client, line):
+    """The key was made here: a 101 that does not prove it is no WebSocket's."""
+    edge, member = pair
+    before = metric(edge, "member_bad_switches")
+    member.answer = SWITCH.replace(b"Sec-WebSocket-Accept: PROOF\r\n", line)
+    client.send(headers(ASK, end=False))
+    assert client.answer(1).status == 502
+    assert metric(edge, "member_bad_switches") == before + 1
+    assert client.ask("/here", 3).status == 200

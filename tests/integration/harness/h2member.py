@@ -282,11 +282,18 @@ class H2Member:
             threading.Thread(target=self.talk, args=(sock,), daemon=True).start()
 
     def talk(self, sock):
-        connection = None
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.context:
                 sock = self.context.wrap_socket(sock, server_side=True)
+        except OSError:
+            sock.close()
+            return
+        self.speak(sock)
+
+    def speak(self, sock):
+        connection = None
+        try:
             connection = Connection(self, sock)
             with self.lock:
                 self.connections.append(connection)
