@@ -165,5 +165,6 @@ def test_no_request_fails_while_certificates_are_replaced(box):
     assert len(house.serials) >= int(SECONDS) // 4, house.serials
     assert house.resumed > 0
     log = house.edge.process.log()
-    assert log.count('"by":"admin"') == log.count("configuration re-read") == int(SECONDS) // 3
+    assert log.count('"by":"admin"') == int(SECONDS) // len(WAYS)
+    assert log.count("configuration re-read") >= 1  # two signals may have become one
     assert metric(house.edge, "tls_handshakes_failed") == before
