@@ -156,3 +156,19 @@ def test_schedule_of_a_file_holds_by_the_recordings_clock(tmp_path):
     assert abs(hours["2026-07-01T06"] - hours["2026-01-01T06"]) < 1
     done = run("simulate", log, "--begin", "yesterday")
     assert done.returncode == 2 and "--begin" in done.stderr
+
+
+def test_a_goal_is_what_every_policy_steers_to(trace, tmp_path):
+    config = tmp_path / "freshet.yaml"
+    late = {}
+    for slo in ("", "slo: 300ms,"):
+        config.write_text("manager: { listen: 'unix:m.sock' }\nlisten: 127.0.0.1:0\n"
+                          "routes: [{ cluster: web }]\n"
+                          "clusters: { web: { members: ['127.0.0.1:9'], scale: { from: p, max: 90,"
+                          " %s target: 93%%, upper: 0.98, lower: 0.6 } } }\n"
+                          "pools: { p: { provider: static, servers: ['127.0.0.1:8'] } }\n" % slo)
+        done = run("simulate", trace, "-c", config, "-p", "target", "-p", "threshold")
+        assert done.returncode == 0, done.stderr
+        late[slo] = table(done.stdout)
+    for policy in ("target", "threshold"):
+        assert late["slo: 300ms,"][policy][0] < late[""][policy][0] / 2, late
