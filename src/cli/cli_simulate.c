@@ -166,6 +166,21 @@ print_table(const struct simulation *simulation)
     }
 }
 
+/* Where nobody meets the goal, the goal or the member is not what was meant. */
+static void
+print_note(const struct simulation *simulation)
+{
+    const struct policy_model_settings *model = &simulation->model;
+    double alone_ms = 1e3 * model->workers / model->capacity;
+
+    if (simulation->runs[0].viol_share <= 0.02)
+        return;
+    printf(
+        "Even the oracle misses the goal: a member of %.0f requests/s is taken to need %.0f ms for "
+        "a\nrequest that waits for nobody, and the goal is %.0f ms. --goal sets another.\n",
+        model->capacity, alone_ms, 1e3 * model->slo_latency_s);
+}
+
 /* ---- options -------------------------------------------------------------------------------- */
 
 struct wishes {
@@ -380,6 +395,7 @@ simulate_file(const char *path, const struct wishes *wishes, struct simulation *
     for (size_t kind = 0; wishes->policy_count == 0 && kind < POLICY_KIND_COUNT; kind++)
         run_engine(simulation, (enum policy_kind)kind, model);
     print_table(simulation);
+    print_note(simulation);
     struct cli_picture picture = {.hours = simulation->hours,
                                   .need = simulation->need,
                                   .runs = simulation->runs,
