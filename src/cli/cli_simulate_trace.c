@@ -197,6 +197,19 @@ is_log(const char *line)
     return line[0] == '{' || (strchr(line, '[') != NULL && strchr(line, '"') != NULL);
 }
 
+/* gzip (RFC 1952), zstd, xz. */
+static bool
+is_compressed(const char *line)
+{
+    static const char *const magics[] = {"\x1f\x8b", "\x28\xb5\x2f\xfd",
+                                         "\xfd"
+                                         "7zXZ"};
+    for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++)
+        if (strncmp(line, magics[i], strlen(magics[i])) == 0)
+            return true;
+    return false;
+}
+
 static bool
 read_lines(struct reader *reader, FILE *file, char *line)
 {
@@ -207,6 +220,9 @@ read_lines(struct reader *reader, FILE *file, char *line)
     while (ok && fgets(line, LINE_BYTES_MAX, file) != NULL) {
         if (line[0] == '\n' || line[0] == '\r')
             continue;
+        if (is_first && is_compressed(line))
+            return complain(reader, "compressed; unpack it on the way: "
+                                    "zcat FILE | freshet simulate /dev/stdin");
         if (is_first)
             log = is_log(line);
         is_first = false;

@@ -261,7 +261,8 @@ struct config_scale {
     enum config_scale_mode mode;
     int64_t approval_us; /* supervised: how long a proposal waits; default 10 min */
     double target;       /* of the mean utilization, for CONFIG_POLICY_TARGET; default 0.7 */
-    int64_t goal_us;     /* latency that 99 % of requests should meet; 0: none, the default */
+    int64_t slo_latency_us; /* which slo_share of requests should meet; 0: none, the default */
+    double slo_share;       /* default 0.99 */
     uint32_t spare;      /* members beyond what the policy wants; default 0 */
     uint32_t releases;   /* an hour that follow a start; 0: no budget; default 12 */
     uint32_t changes;    /* members a minute; 0: no limit, the default */

@@ -52,6 +52,8 @@ mgr_decide_settings(const struct mgr_cluster *cluster)
     struct policy_settings settings = {
         .kind = (enum policy_kind)scale->policy,
         .target = scale->target,
+        .late_max = scale->slo_latency_us > 0 ? 1 - scale->slo_share : 0,
+        .slo_latency_us = scale->slo_latency_us,
         .spare = scale->spare,
         .flaps_per_hour = scale->releases,
         .changes_per_minute = scale->changes,

@@ -222,6 +222,7 @@ struct mgr_cluster {
     int64_t idle_since_us;  /* nobody uses it since then; 0: somebody does */
     uint64_t idle_requests; /* as counted at the last look */
     int64_t tick_at_us;  /* when the policy's tick began; 0: none did */
+    double answered, late; /* requests since then, and those that missed the goal */
     double startup_s;    /* the last server that was allocated took so long; 0: none yet */
     struct mgr_proposal { /* of mode supervised */
         bool is_made;
@@ -481,6 +482,8 @@ void mgr_zero_rung(struct mgr_view *view, const struct wire_cluster *said);
 
 /* True when a tick of the policy ended: *out says what passed in it. */
 bool mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_traffic *out);
+/* A report showed so many requests more of a server: how many of them missed the goal. */
+void mgr_scale_late(struct mgr_cluster *cluster, const struct wire_server *said, uint64_t requests);
 /* What the configured policy remembers is there, and nothing else is. */
 void mgr_scale_prepare(struct mgr_cluster *cluster);
 void mgr_scale_schedule(const struct mgr_cluster *cluster, struct policy_settings *settings);

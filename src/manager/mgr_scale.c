@@ -19,28 +19,26 @@
 
 /* ---- traffic -------------------------------------------------------------------------------- */
 
-/* The share of requests slower than the goal, from a median and a 99th percentile: an exponential
- * tail through both. NaN: not known. */
-static double
-late_share(double p50_ms, double p99_ms, double goal_ms)
+void
+mgr_scale_late(struct mgr_cluster *cluster, const struct wire_server *said, uint64_t requests)
 {
-    if (!(p50_ms >= 0) || !(p99_ms > 0) || !(goal_ms > 0))
-        return (double)NAN;
-    if (p50_ms >= goal_ms)
-        return 1;
-    double scale_ms = (p99_ms - p50_ms) / log(50);
-    if (!(scale_ms > 0))
-        return 0;
-    return 0.5 * exp(-(goal_ms - p50_ms) / scale_ms);
+    const struct config_cluster *config = cluster->config;
+    if (!config || config->scale.slo_latency_us <= 0 || requests == 0)
+        return;
+    double late = policy_late_share(said->p50_ms, said->p90_ms, said->p99_ms,
+                                    (double)config->scale.slo_latency_us / 1e3);
+    if (isnan(late))
+        return;
+    cluster->answered += (double)requests;
+    cluster->late += late * (double)requests;
 }
 
 struct count {
-    double rate, waiting, late;
-    unsigned late_count;
+    double rate, waiting;
 };
 
 static void
-count_view(struct mgr_view *view, int64_t now_us, double goal_ms, struct count *count)
+count_view(struct mgr_view *view, int64_t now_us, struct count *count)
 {
     int64_t passed_us = view->at_us - view->ticked_at_us;
 
@@ -53,14 +51,6 @@ count_view(struct mgr_view *view, int64_t now_us, double goal_ms, struct count *
     else
         count->rate = (double)NAN; /* its process began anew: the next tick knows more */
     count->waiting += (double)view->waiting;
-    for (size_t i = 0; i < view->series_count; i++) {
-        double late =
-            late_share((double)view->series[i]->p50_ms, (double)view->series[i]->p99_ms, goal_ms);
-        if (isnan(late))
-            continue;
-        count->late += late;
-        count->late_count++;
-    }
     view->requests_ticked = view->requests;
     view->ticked_at_us = view->at_us;
 }
@@ -76,8 +66,9 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
         return false;
     cluster->tick_at_us = now_us;
     FR_LIST_EACH(&cluster->views, node)
-    count_view(FR_CONTAINER(node, struct mgr_view, cluster_link), now_us,
-               (double)config->scale.goal_us / 1e3, &count);
+    count_view(FR_CONTAINER(node, struct mgr_view, cluster_link), now_us, &count);
+    double late = cluster->answered > 0 ? cluster->late / cluster->answered : (double)NAN;
+    cluster->answered = cluster->late = 0;
     if (is_first)
         return false; /* a rate needs two looks */
     *out = (struct policy_traffic){
@@ -86,7 +77,7 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
         /* Utilization is shown with what a purge announced; so must be the rate, or a member
          * would seem to do less than it does. */
         .rate = mgr_purge_foresee(cluster, count.rate, now_us),
-        .slow = count.late_count ? count.late / count.late_count : (double)NAN,
+        .slow = late,
         .dropped = 0,
         .queue = count.waiting,
         .startup_s = cluster->startup_s,

@@ -360,9 +360,10 @@ store_server(struct mgr_series *series, const struct wire_server *said, int64_t 
     sight->utilization = utilization_checked(said->utilization);
     sight->in_flight = count_checked(said->in_flight);
     sight->fresh_until_us = series->view->source->fresh_until_us;
-    ring_push(&series->ring, sight->utilization, sight->in_flight,
-              is_first ? 0 : counted_since(series->requests, requests),
+    uint64_t since = is_first ? 0 : counted_since(series->requests, requests);
+    ring_push(&series->ring, sight->utilization, sight->in_flight, since,
               is_first ? 0 : now_us - series->at_us);
+    mgr_scale_late(series->member->cluster, said, since);
     series->requests = requests;
     series->errors = count_checked(said->errors);
     series->connect_failures = count_checked(said->connect_failures);

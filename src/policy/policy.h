@@ -47,6 +47,8 @@ FR_MUST_USE bool policy_kind_parse(struct fr_view name, enum policy_kind *out);
 struct policy_settings {
     enum policy_kind kind;
     double target;             /* of utilization, for POLICY_TARGET; 0: a default */
+    double late_max;           /* share of requests that may be later than the goal; 0: no goal */
+    int64_t slo_latency_us;    /* the goal, for words */
     uint32_t spare;            /* members beyond what the engine wants */
     double flaps_per_hour;     /* releases that follow a start; 0: no budget */
     double changes_per_minute; /* members started or released; 0: none */
@@ -99,6 +101,12 @@ struct policy_state {
         double flaps_left, changes_left;
         bool has_grown; /* a member was started since the last release */
     } guard;
+    struct policy_slo {
+        double factor; /* of the levels: what of them counts; 0: not begun, all of it */
+        double late;   /* share of the last tick that said one */
+        uint32_t misses; /* ticks in a row that missed the goal */
+        bool is_known;
+    } slo;
     struct policy_target {
         uint32_t wish[POLICY_TARGET_SLICES]; /* the highest of each slice of the window */
         int64_t slice_us;                    /* when the newest began; 0: none did */
@@ -141,6 +149,10 @@ struct policy_observation {
 void policy_survey_equals(uint32_t ready, uint32_t starting, uint32_t draining, double utilization,
                           int64_t now_us, struct policy_observation *out);
 
+/* The share of requests that took longer than goal_ms, from quantiles as edges report them (p90 may
+ * be unknown). NaN: not known. */
+double policy_late_share(double p50_ms, double p90_ms, double p99_ms, double goal_ms);
+
 enum policy_verdict {
     POLICY_HOLD,
     POLICY_ALLOCATE,   /* count */
@@ -176,6 +188,7 @@ struct policy_decision {
     uint32_t needed;  /* members that the load needs at the target level */
     int64_t wait_us;  /* how long until a wait, cooldown or budget ends; 0: not known */
     uint32_t desired; /* members, ready and starting, after this */
+    double late, level_factor; /* with a goal: its misses, and what of the levels counts; 0: all */
     uint32_t held_back; /* members more that the limit of changes a minute kept from it */
     /* of an engine that looks ahead; 0: it does not */
     double rate, forecast, margin; /* requests/s now, expected; capacity held for one expected */

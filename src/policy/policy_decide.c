@@ -344,10 +344,13 @@ policy_tick(const struct policy_settings *settings, struct policy_state *state,
 {
     fr_require((size_t)settings->kind < POLICY_KIND_COUNT);
     struct policy_settings scratch;
+    struct policy_settings levels;
     policy__fill(seen, out);
     mend_clock(state, seen);
-    kinds[settings->kind].tick(policy__zero_floor(settings, state, seen, &scratch), state, seen,
-                               out);
+    const struct policy_settings *shown = policy__zero_floor(settings, state, seen, &scratch);
+    kinds[settings->kind].tick(policy__slo(shown, state, seen, &levels), state, seen, out);
+    out->late = state->slo.is_known ? state->slo.late : (double)NAN;
+    out->level_factor = state->slo.factor;
     policy__zero(settings, state, seen, out);
     policy__guard(settings, state, seen, out);
     out->desired = policy__have(state, seen);

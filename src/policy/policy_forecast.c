@@ -25,7 +25,8 @@
 #define WARM_UP 64              /* ticks in which every margin is looked at each time */
 #define ERROR_FLOOR 0.5         /* members: errors below this are nobody's business */
 #define VOICE_SHARPNESS 20.0    /* how much dearer a voice must be to be hardly heard */
-#define BUDGET 0.0035           /* share of late requests aimed at, of the 1 % that a p99 allows */
+#define BUDGET 0.35             /* of the late requests that the goal allows: aimed at */
+#define LATE_USUAL 0.01         /* allowed where no goal is set */
 #define PRICE_START 10.0        /* of a late request, in requests' worth of capacity */
 #define PRICE_MIN 3.0
 #define PRICE_MAX 110.0
@@ -129,14 +130,15 @@ learn_errors(struct policy_forecast *self)
 /* More late requests than the budget make each dearer, fewer make it cheaper. Requests count, not
  * minutes: a bad night with nobody there is no reason to be careful at noon. */
 static void
-learn_price(struct policy_forecast *self, const struct policy_traffic *traffic)
+learn_price(struct policy_forecast *self, const struct policy_traffic *traffic, double late_max)
 {
+    double budget = BUDGET * (late_max > 0 ? late_max : LATE_USUAL);
     double share = self->tick < 720 ? 1.0 / ((double)self->tick + 1) : 1.0 / RATE_MEMORY;
-    double late = traffic->slow >= 0 ? fmin(traffic->slow, 1) : BUDGET;
+    double late = traffic->slow >= 0 ? fmin(traffic->slow, 1) : budget;
 
     self->rate_mean += share * (traffic->rate - self->rate_mean);
     double weight = fmin(6, traffic->rate / (self->rate_mean + 1e-9));
-    self->price *= exp(PRICE_STEP * (late - BUDGET) * weight);
+    self->price *= exp(PRICE_STEP * (late - budget) * weight);
     self->price = fmax(PRICE_MIN, fmin(PRICE_MAX, self->price));
 }
 
@@ -369,7 +371,7 @@ take_tick(struct policy_forecast *self, const struct policy_settings *settings,
     self->rate[self->tick % POLICY__RING] = (float)traffic->rate;
     policy__member_learn(&self->member, seen);
     look_ahead(self, traffic->drain_s);
-    learn_price(self, traffic);
+    learn_price(self, traffic, settings->late_max);
     feel_mood(self);
     learn_errors(self);
     policy__season_add(&self->season, traffic->rate, traffic->dt_s);

@@ -20,7 +20,7 @@
 #define SCALE_USUAL 0.05    /* an ordinary error before any was seen */
 #define SCALE_LEAST 0.003
 #define SCALE_FAST 0.02     /* share of the newest error */
-#define SCALE_SLOW 0.0005
+#define SCALE_SLOW 0.0001   /* a flood in half a day of ticks is not forgotten between two */
 #define LOSS_FAST 0.004
 #define LOSS_SLOW 0.0002
 #define LOSS_MAX 60.0

@@ -20,7 +20,7 @@
 #define PRIOR_REQUESTS 500.0  /* what that guess is worth */
 #define SHIFT_REQUESTS 2000.0 /* a step seen so often corrects the guess for the others */
 #define SHIFT_MAX 3.0         /* in logarithms */
-#define OVERLOAD_COST 3.0     /* beyond 1 a backlog outlives the overload */
+#define OVERLOAD_COST 1.0     /* beyond 1 the backlog makes more late than the excess alone */
 #define STARTUP_GUESS_S 60.0
 
 static double

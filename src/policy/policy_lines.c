@@ -89,6 +89,12 @@ take_hello(struct policy_lines *lines, const json_t *hello)
     seconds = number(hello, "drain");
     if (seconds >= 0 && seconds <= 86400)
         lines->drain_s = seconds;
+    double quantile = number(hello, "slo_quantile");
+    double latency_s = number(hello, "slo_latency");
+    if (quantile > 0 && quantile < 1 && latency_s > 0 && latency_s <= 3600) {
+        lines->settings.late_max = 1 - quantile;
+        lines->settings.slo_latency_us = (int64_t)(latency_s * 1e6);
+    }
     if (count(hello, "min", &value))
         lines->settings.min = value;
     if (count(hello, "max", &value) && value > 0)

@@ -55,6 +55,11 @@ void policy__settle(const struct policy_settings *settings, const struct policy_
                     const struct policy_observation *seen, uint32_t desired,
                     struct policy_decision *out);
 
+/* Learns from the misses of the goal; the levels that an engine sees are those that count then. */
+const struct policy_settings *policy__slo(const struct policy_settings *settings,
+                                          struct policy_state *state,
+                                          const struct policy_observation *seen,
+                                          struct policy_settings *scratch);
 /* Trims what any engine decided to the flap budget and the change limit, and writes it down. */
 void policy__guard(const struct policy_settings *settings, struct policy_state *state,
                    const struct policy_observation *seen, struct policy_decision *out);

@@ -80,19 +80,27 @@ say_verdict(struct words *words, const struct policy_decision *decision)
     }
 }
 
+/* What counts of a level: all of it, unless the goal was missed. */
+static double
+in_force(double level, const struct policy_decision *decision)
+{
+    return shown(level >= 0 && decision->level_factor > 0 ? level * decision->level_factor : level);
+}
+
 static void
 say_highest(struct words *words, const struct policy_settings *settings,
             const struct policy_decision *decision)
 {
     say(words, "%s at %.2f, upper level %.2f", decision->highest_id, shown(decision->highest),
-        shown(settings->upper));
+        in_force(settings->upper, decision));
 }
 
 static void
 say_mean(struct words *words, const struct policy_settings *settings,
          const struct policy_decision *decision)
 {
-    say(words, "mean %.2f, lower level %.2f", shown(decision->mean), shown(settings->lower));
+    say(words, "mean %.2f, lower level %.2f", shown(decision->mean),
+        in_force(settings->lower, decision));
 }
 
 static void
@@ -153,7 +161,7 @@ say_lower(struct words *words, const struct policy_settings *settings,
             say(words, ", but the last one stays");
         else
             say(words, ", but %.2f after it would be too near the upper level %.2f",
-                shown(decision->after), shown(settings->upper));
+                shown(decision->after), in_force(settings->upper, decision));
         break;
     case POLICY_RULE_LOWER_STALE:
         say(words, ", but %u without a usable number: never shrink on silence", decision->stale);
@@ -256,7 +264,7 @@ static void
 say_dry(struct words *words, const struct policy_settings *settings,
         const struct policy_decision *decision)
 {
-    if (isnan(decision->highest) || decision->highest < settings->upper)
+    if (isnan(decision->highest) || decision->highest < in_force(settings->upper, decision))
         say_too_few(words, settings);
     else
         say_highest(words, settings, decision);
@@ -283,14 +291,14 @@ say_reason(struct words *words, const struct policy_settings *settings,
         say(words, "fewer than the minimum of %u", settings->min);
         break;
     case POLICY_RULE_RELIEVE_WEIGHT:
-        say(words, "at or above the upper level %.2f, mean %.2f", shown(settings->upper),
-            shown(decision->mean));
+        say(words, "at or above the upper level %.2f, mean %.2f",
+            in_force(settings->upper, decision), shown(decision->mean));
         break;
     case POLICY_RULE_RESTORE_WEIGHT:
         say(words, "it cooled down, mean %.2f", shown(decision->mean));
         break;
     case POLICY_RULE_UPPER_COOLDOWN:
-        if (isnan(decision->highest) || decision->highest < settings->upper) {
+        if (isnan(decision->highest) || decision->highest < in_force(settings->upper, decision)) {
             say_too_few(words, settings);
             say_wait(words, "and the last attempt failed: waiting", decision->wait_us);
             break;
@@ -339,6 +347,34 @@ say_reason(struct words *words, const struct policy_settings *settings,
     }
 }
 
+/* 0.5, 12 or 0.08: two digits that say something. */
+static void
+say_percent(struct words *words, double share)
+{
+    say(words, "%.*f %%",
+        share >= 0.1 || !(share > 0) ? 0
+        : share >= 0.001             ? 1
+                                     : 2,
+        shown(100 * share));
+}
+
+static void
+say_goal(struct words *words, const struct policy_settings *settings,
+         const struct policy_decision *decision)
+{
+    if (!(settings->late_max > 0) || settings->slo_latency_us <= 0)
+        return;
+    say(words, "; slower than %.0f ms: ", shown((double)settings->slo_latency_us / 1e3));
+    if (isnan(decision->late))
+        say(words, "not known");
+    else
+        say_percent(words, decision->late);
+    say(words, ", may be ");
+    say_percent(words, settings->late_max);
+    if (decision->level_factor > 0 && decision->level_factor < 0.995)
+        say(words, ", so only %.0f %% of the level counts", 100 * decision->level_factor);
+}
+
 void
 policy_sentence(const struct policy_settings *settings, const struct policy_decision *decision,
                 char *out, size_t out_bytes)
@@ -357,6 +393,7 @@ policy_sentence(const struct policy_settings *settings, const struct policy_deci
         say(&words, ", %u stale", decision->stale);
     if (decision->verdict == POLICY_DEALLOCATE)
         say_victim(&words, &decision->victim);
+    say_goal(&words, settings, decision);
     if (settings->min_words)
         say(&words, "; scheduled: at least %u (%.80s)", settings->min, settings->min_words);
     if (settings->max_words)

@@ -90,3 +90,39 @@ def test_schedule_lifts_the_floor_while_its_window_is_open(box):
     # It is idle, and yet stays at the floor.
     hold("nothing is given back", lambda: len(allocated(box)) == 1, 2)
     assert "the minimum is 2" in why(box, edge)
+
+
+def test_a_missed_latency_goal_makes_levels_count_less(box):
+    # Ten requests of 50 ms at a time on sixteen places: below the level, but later than 20 ms.
+    member, *pool = [box.origin("member%d" % i) for i in range(3)]
+    for server in (member, *pool):
+        server.delay = 0.05
+    edge = Edge(box, {
+        "web": cluster([member], limit=16,
+                       scale=scale("rack", upper=0.8, lower=0.01, slo="20ms"))},
+        pools={"rack": static_pool(*pool)}, role="run")
+    with Load(edge.address, threads=10) as load:
+        wait("more members for the goal's sake", lambda: allocated(box), 40)
+        load.wait_done(50)
+    load.assert_clean()
+    text = why(box, edge)
+    assert "slower than 20 ms: " in text and "may be 1.0 %" in text, text
+    assert "% of the level counts" in text, text
+
+
+def test_a_goal_that_is_met_changes_nothing(box):
+    edge = pair(box, spares=1, upper=0.95, lower=0.01, slo={"latency": "2s", "share": "95%"})
+    with Load(edge.address, threads=4):
+        wait("a tick that knows",
+             lambda: "slower than 2000 ms: 0 %, may be 5.0 %" in why(box, edge))
+        hold("nothing is allocated", lambda: not allocated(box), 6)
+    assert "of the level counts" not in why(box, edge)
+
+
+def test_the_limit_of_changes_holds_for_levels_too(box):
+    edge = pair(box, spares=3, upper=0.5, lower=0.01, changes=1, cooldown="0s")
+    with Load(edge.address, threads=16):
+        ready(box, "web", 1)
+        wait("what was held back",
+             lambda: "no more than 1 may change in a minute" in why(box, edge))
+        hold("one a minute", lambda: len(allocated(box)) == 1, 2)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """freshet simulate and freshet decide, from the command line."""
 import datetime
+import gzip
 import json
 import math
 import os
@@ -76,6 +77,24 @@ def test_access_logs(tmp_path, kind):
     assert "0.3 h" in done.stdout and "1 lines were not understood" in done.stdout
     # 20 requests/s, 10 a member: three members are needed all the time
     assert 0.9 < table(done.stdout)["fixed peak"][1] < 1.4
+
+
+def test_a_compressed_log_says_how_to_read_it(tmp_path):
+    path = tmp_path / "access.log.gz"
+    lines = "".join('192.0.2.1 - - [10/Oct/2025:13:%02d:%02d +0000] "GET / HTTP/1.1" 200 5\n'
+                    % divmod(i, 60) for i in range(1200))
+    path.write_bytes(gzip.compress(lines.encode()))
+    done = run("simulate", path)
+    assert done.returncode == 1 and "zcat FILE | freshet simulate /dev/stdin" in done.stderr
+    done = run("simulate", "/dev/stdin", "-p", "target", "--no-picture", input=lines)
+    assert done.returncode == 0 and "0.3 h" in done.stdout, done.stderr
+
+
+def test_a_goal_that_nobody_can_meet_is_named(trace):
+    assert "Even the oracle" not in run("simulate", trace, "-p", "target").stdout
+    done = run("simulate", trace, "-p", "target", "--capacity", 100, "--goal", "70ms")
+    assert "Even the oracle misses the goal" in done.stdout, done.stdout
+    assert "need 80 ms" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("name", ["x.svg", "x.html"])
@@ -156,3 +175,19 @@ def test_schedule_of_a_file_holds_by_the_recordings_clock(tmp_path):
     assert abs(hours["2026-07-01T06"] - hours["2026-01-01T06"]) < 1
     done = run("simulate", log, "--begin", "yesterday")
     assert done.returncode == 2 and "--begin" in done.stderr
+
+
+def test_a_goal_is_what_every_policy_steers_to(trace, tmp_path):
+    config = tmp_path / "freshet.yaml"
+    late = {}
+    for slo in ("", "slo: 300ms,"):
+        config.write_text("manager: { listen: 'unix:m.sock' }\nlisten: 127.0.0.1:0\n"
+                          "routes: [{ cluster: web }]\n"
+                          "clusters: { web: { members: ['127.0.0.1:9'], scale: { from: p, max: 90,"
+                          " %s target: 93%%, upper: 0.98, lower: 0.6 } } }\n"
+                          "pools: { p: { provider: static, servers: ['127.0.0.1:8'] } }\n" % slo)
+        done = run("simulate", trace, "-c", config, "-p", "target", "-p", "threshold")
+        assert done.returncode == 0, done.stderr
+        late[slo] = table(done.stdout)
+    for policy in ("target", "threshold"):
+        assert late["slo: 300ms,"][policy][0] < late[""][policy][0] / 2, late
