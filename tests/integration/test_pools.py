@@ -294,9 +294,11 @@ def test_who_has_another_pool_leaves_what_is_kept(box):
         origin.delay = 0.05
     never = [{"level": 0, "for": "1h"} for _ in range(2)]
     clusters = {
-        "high": cluster([bases[0]], limit=4, scale=scale("own", priority=10, lower=never[0], max=2)),
+        "high": cluster([bases[0]], limit=4,
+                        scale=scale("own", priority=10, lower=never[0], max=2)),
         "low": cluster([bases[1]], limit=4, scale=scale(["own", "rented"], lower=never[1]))}
-    system = Managed(box, clusters, pools={"own": static_pool(*own), "rented": static_pool(*rented)},
+    system = Managed(box, clusters,
+                     pools={"own": static_pool(*own), "rented": static_pool(*rented)},
                      routes=[{"cluster": "low"}, {"match": {"path": "/high/"}, "cluster": "high"}])
     with Load(system.edge.address, threads=8, path="/low/") as low:
         wait("low to have its own hosts", lambda: pools_of(box, "low") == {"own": 2} or None)
