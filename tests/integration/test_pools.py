@@ -376,14 +376,14 @@ def test_a_take_may_be_denied_or_forgotten(box):
     with Load(edge.address, threads=2, path="/low/", pause=0.02) as low, \
             Load(edge.address, threads=9, path="/high/") as high:
         wait("the proposal", lambda: words in why(box, edge, "low"))
-        assert box.run("deny", "low", "-c", edge.file).returncode == 0
+        # A proposal waits for two seconds only: on a busy machine the word may come too late.
+        wait("the word to count", lambda: box.run("deny", "low", "-c", edge.file).returncode == 0)
         wait("the word on it", lambda: denied in why(box, edge, "low"))
         # Asked anew after the rest; and nobody's answer in time is a no, too.
         wait("asked anew", lambda: why(box, edge, "low").count(words) >= 2)
         wait("the time-out", lambda: why(box, edge, "low").count(denied) >= 2)
         assert len(box.ledger_servers("low", only="ready")) == 3
-        wait("asked once more", lambda: why(box, edge, "low").count(words) >= 3)
-        assert box.run("approve", "low", "-c", edge.file).returncode == 0
+        wait("a yes in time", lambda: box.run("approve", "low", "-c", edge.file).returncode == 0)
         ready(box, "high", 1)
     low.assert_clean()
     high.assert_clean()
