@@ -72,7 +72,7 @@ mgr_take_pool(const struct mgr_cluster *cluster, uint32_t *count)
     const struct mgr_source *source = cluster->responsible->source;
     uint64_t wanted = 0;
 
-    /* Also where nothing is left of what others want: some may be back before the request is there. */
+    /* Also where nothing is left of it: some may be back before the request is there. */
     for (size_t i = 0; i < CONFIG_SCALE_POOLS_MAX && scale->from[i][0]; i++)
         wanted += mgr_take_reserved(cluster, scale->from[i]);
     if (wanted == 0 || !scale->from[1][0])

@@ -294,9 +294,11 @@ def test_who_has_another_pool_leaves_what_is_kept(box):
         origin.delay = 0.05
     never = [{"level": 0, "for": "1h"} for _ in range(2)]
     clusters = {
-        "high": cluster([bases[0]], limit=4, scale=scale("own", priority=10, lower=never[0], max=2)),
+        "high": cluster([bases[0]], limit=4,
+                        scale=scale("own", priority=10, lower=never[0], max=2)),
         "low": cluster([bases[1]], limit=4, scale=scale(["own", "rented"], lower=never[1]))}
-    system = Managed(box, clusters, pools={"own": static_pool(*own), "rented": static_pool(*rented)},
+    system = Managed(box, clusters,
+                     pools={"own": static_pool(*own), "rented": static_pool(*rented)},
                      routes=[{"cluster": "low"}, {"match": {"path": "/high/"}, "cluster": "high"}])
     with Load(system.edge.address, threads=8, path="/low/") as low:
         wait("low to have its own hosts", lambda: pools_of(box, "low") == {"own": 2} or None)
@@ -374,14 +376,14 @@ def test_a_take_may_be_denied_or_forgotten(box):
     with Load(edge.address, threads=2, path="/low/", pause=0.02) as low, \
             Load(edge.address, threads=9, path="/high/") as high:
         wait("the proposal", lambda: words in why(box, edge, "low"))
-        assert box.run("deny", "low", "-c", edge.file).returncode == 0
+        # A proposal waits for two seconds only: on a busy machine the word may come too late.
+        wait("the word to count", lambda: box.run("deny", "low", "-c", edge.file).returncode == 0)
         wait("the word on it", lambda: denied in why(box, edge, "low"))
         # Asked anew after the rest; and nobody's answer in time is a no, too.
         wait("asked anew", lambda: why(box, edge, "low").count(words) >= 2)
         wait("the time-out", lambda: why(box, edge, "low").count(denied) >= 2)
         assert len(box.ledger_servers("low", only="ready")) == 3
-        wait("asked once more", lambda: why(box, edge, "low").count(words) >= 3)
-        assert box.run("approve", "low", "-c", edge.file).returncode == 0
+        wait("a yes in time", lambda: box.run("approve", "low", "-c", edge.file).returncode == 0)
         ready(box, "high", 1)
     low.assert_clean()
     high.assert_clean()
