@@ -65,8 +65,9 @@ policy_wants_taken(const struct policy_settings *settings, const struct policy_d
 {
     if (decision->verdict != POLICY_HOLD || decision->rule != POLICY_RULE_POOL_EMPTY)
         return false;
+    double factor = decision->level_factor > 0 ? decision->level_factor : 1;
     return settings->demand || have < settings->min ||
-           (settings->upper >= 0 && decision->highest >= settings->upper);
+           (settings->upper >= 0 && decision->highest >= settings->upper * factor);
 }
 
 size_t

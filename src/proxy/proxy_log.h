@@ -66,6 +66,7 @@ struct proxy_log_record {
 };
 
 struct proxy;
+struct loop;
 struct proxy_ring;
 
 /* Runs on the control loop: there is something to read, `now` where the ring is filling up. Else
@@ -77,5 +78,14 @@ const struct proxy_log_record *proxy_log_peek(struct proxy *proxy, uint32_t work
 void proxy_log_take(struct proxy *proxy, uint32_t worker, const struct proxy_log_record *record);
 /* To be called before a round of reading: from then on workers call again. */
 void proxy_log_came(struct proxy *proxy);
+
+/* Inside the room: a ring of records from one worker to the control thread. */
+struct proxy_ring *proxy_ring_new(size_t bytes, struct loop *control, proxy_log_fn fn, void *ctx);
+/* False: it is full. */
+bool proxy_ring_put(struct proxy_ring *ring, const struct proxy_log_record *record,
+                    const char *texts, size_t text_bytes);
+const struct proxy_log_record *proxy_ring_peek(struct proxy_ring *ring);
+void proxy_ring_take(struct proxy_ring *ring, const struct proxy_log_record *record);
+void proxy_ring_came(struct proxy_ring *ring);
 
 #endif

@@ -766,13 +766,6 @@ uint64_t proxy_preface_owner(const struct proxy_exchange *x);
 void proxy_preface_write(const struct proxy_exchange *x, struct proxy_upstream *up);
 
 /* proxy_log.c */
-struct proxy_ring *proxy_ring_new(size_t bytes, struct loop *control, proxy_log_fn fn, void *ctx);
-/* False: it is full. */
-bool proxy_ring_put(struct proxy_ring *ring, const struct proxy_log_record *record,
-                    const char *texts, size_t text_bytes);
-const struct proxy_log_record *proxy_ring_peek(struct proxy_ring *ring);
-void proxy_ring_take(struct proxy_ring *ring, const struct proxy_log_record *record);
-void proxy_ring_came(struct proxy_ring *ring);
 /* Notes of an exchange; they do nothing where nothing is written down. */
 void proxy_note_begin(struct proxy_exchange *x, const struct http_head *request);
 void proxy_note_refused(struct proxy_exchange *x, struct fr_view raw);

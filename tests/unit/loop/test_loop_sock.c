@@ -8,33 +8,7 @@
 #include "base/fr_mem.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-
-static void
-make_pair(int fds[2])
-{
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-}
-
-static void
-make_tcp_pair(int fds[2])
-{
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(in);
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(listener, (struct sockaddr *)&in, len), 0);
-    assert_int_equal(listen(listener, 1), 0);
-    assert_int_equal(getsockname(listener, (struct sockaddr *)&in, &len), 0);
-    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fds[0], (struct sockaddr *)&in, len), 0);
-    fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    assert_true(fds[1] >= 0);
-    close(listener);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(fcntl(fds[i], F_SETFL, O_NONBLOCK), 0);
-}
 
 /* One side of a conversation. */
 struct side {
