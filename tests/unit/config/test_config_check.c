@@ -90,7 +90,7 @@ test_all_in_one_run(void **state)
         "      - cluster: wbe\n"
         "                 ^\n"
         "freshet.yaml:8:7: unknown key \"uper\" in clusters.web.scale, expected one of from, "
-        "priority, policy, mode, approval, target, goal, spare, releases, changes, min, max, "
+        "priority, policy, mode, approval, target, slo, spare, releases, changes, min, max, "
         "schedule, idle, "
         "upper, lower, cooldown, step, relief (did you mean \"upper\"?)\n"
         "          uper: 0.8\n"
