@@ -210,7 +210,9 @@ cache_entry_rest(const struct cache_entry *entry, uint64_t *out_first, struct fr
     const struct cache__part_of *part_of = cache__entry_part_of(entry);
     struct fr_view etag = cache__entry_etag(entry);
     bool strong = etag.len > 0 && etag.ptr[0] == '"';
-    if (!part_of || part_of->piece.first != 0 || part_of->piece.total == CACHE_LENGTH_UNKNOWN ||
+    /* What is on disk alone is not put together with anything. */
+    if (!part_of || entry->body->far || part_of->piece.first != 0 ||
+        part_of->piece.total == CACHE_LENGTH_UNKNOWN ||
         part_of->piece.last + 1 >= part_of->piece.total)
         return false;
     /* Without a strong one nothing can be put together (RFC 9111 section 3.4). Of what has none at

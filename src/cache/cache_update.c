@@ -16,8 +16,7 @@
 
 #define MERGE_SLACK_BYTES 64
 
-/* Section 3.2 and what follows from a body that stays: fields that describe these very bytes. A 304
- * to a request that named one tag is about that one, whatever tag it shows. */
+/* Section 3.2 and what follows from a body that stays: fields that describe these very bytes. */
 static bool
 field_updates(const struct cache_entry *entry, const struct http_field *field)
 {
@@ -123,6 +122,19 @@ head_differs(const struct cache_entry *entry, const struct http_head *response)
            told != bytes;
 }
 
+/* Section 4.3.4: a strong validator names what a 304 is about, and it is nothing that is stored. */
+static bool
+names_another(const struct cache_entry *entry, const struct http_head *response)
+{
+    const struct http_field *field = http_head_find(response, HTTP_FIELD_ETAG);
+    struct fr_view etag = cache__entry_etag(entry);
+    if (!field || etag.len == 0 || field->value.len == 0 || field->value.ptr[0] != '"')
+        return false;
+    if (fr_view_starts(etag, FR_VIEW("W/")))
+        etag = fr_view_make(etag.ptr + 2, etag.len - 2);
+    return !fr_view_eq(field->value, etag);
+}
+
 static struct fr_view
 status_line_of(const struct cache_entry *entry)
 {
@@ -165,7 +177,8 @@ cache_entry_freshen(struct cache_entry *entry, const struct cache_request *reque
     struct cache__control said;
     struct cache__freshness freshness;
     struct cache_entry *fresh = NULL;
-    *out_other = response->status != 304 && head_differs(entry, response);
+    *out_other =
+        response->status == 304 ? names_another(entry, response) : head_differs(entry, response);
     if (*out_other)
         return NULL;
     struct cache__merged *merged = cache__merge(entry, response, status_line_of(entry));

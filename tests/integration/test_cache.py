@@ -157,3 +157,18 @@ def test_cut_responses_are_not_stored(box):
         http1.fetch(edge.address, "/cut")
     cut[0] = False
     assert http1.fetch(edge.address, "/cut").body == b"0123456789"
+
+
+def test_a_304_about_another_tag_updates_nothing(box):
+    """RFC 9111 section 4.3.4: a strong tag that is not stored; so all of it is asked for."""
+    def answer(request):
+        if field(request, "If-None-Match"):
+            return Answer(304, b"", [("ETag", '"other"'), ("Cache-Control", "max-age=60")])
+        body = str(member.count())
+        return Answer(200, body, [("ETag", '"one"'), ("Cache-Control", "max-age=0")])
+    edge, member = simple(box, answer, cache={"memory": "8MiB"})
+    assert http1.fetch(edge.address, "/c").text == "1"
+    response = http1.fetch(edge.address, "/c")
+    assert response.status == 200 and response.text == "3", response
+    asked = [field(request, "If-None-Match") for request in member.requests]
+    assert asked == [None, '"one"', None]
