@@ -293,6 +293,8 @@ on_end(void *ctx, struct http2_stream *http2, struct fr_view trailers)
     (void)ctx;
     stream->ended = true;
     stream->trailers = trailers;
+    if (trailers.len > 2 && !stream->chunked && stream->client.exchange)
+        PROXY_COUNT(stream->client.worker, trailers_dropped);
     proxy_h2_due(stream);
 }
 
@@ -452,6 +454,13 @@ translate_no_switch(struct http2_split *split)
     split->pairs[0].value = (uint8_t *)(uintptr_t) "502";
 }
 
+/* Trailers may follow a body of told length: the member's END_STREAM has not come. */
+static bool
+awaits_end(const struct proxy_exchange *x)
+{
+    return x->up && x->up->lane && !x->response_done;
+}
+
 /* Whether a body follows this head, and how long it is if that is told. */
 static bool
 has_body(struct proxy_stream *stream, const struct http2_split *split)
@@ -463,7 +472,8 @@ has_body(struct proxy_stream *stream, const struct http2_split *split)
         return false;
     stream->counted_body = split->has_length;
     stream->body_left = split->length;
-    return split->has_length ? split->length > 0 : x->client_framing != HTTP_BODY_NONE;
+    return split->has_length ? split->length > 0 || awaits_end(x)
+                             : x->client_framing != HTTP_BODY_NONE;
 }
 
 /* Takes the head off the front of the parts. Returns where the body begins; false: it cannot be
@@ -561,7 +571,7 @@ send_parts(struct proxy_stream *stream, struct iovec *iov, int count)
     if (stream->counted_body) {
         fr_insist(bytes <= stream->body_left);
         stream->body_left -= bytes;
-        last = stream->body_left == 0;
+        last = stream->body_left == 0 && !awaits_end(x);
     } else if (!x->tunnel && stream->file.bytes == 0) {
         last = x->response_done;
     }

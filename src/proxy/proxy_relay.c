@@ -195,6 +195,9 @@ finish_response(struct proxy_exchange *x)
 {
     struct proxy_input *in = &x->up->in;
     x->response_done = true;
+    if (x->down_trailers.len > 0 && x->client_framing != HTTP_BODY_CHUNKED && !x->client->stream &&
+        !x->client->sink)
+        PROXY_COUNT(x->worker, trailers_dropped);
     if (in->buf[1] || proxy_input_view(in).len > 0) {
         /* Bytes that answer nothing: they go nowhere. A response behind the response is how a split
          * one looks (RFC 9112 section 11.1): what is before it is then not the member's own, and

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP/2 on both sides, in raw frames: what a member says arrives as it was said, or not at all."""
+import pytest
+
+from harness import http1
+from harness.box import Box
+from harness.h2member import CANCEL, H2Member
+from harness.setup import Edge, metric
+from wire2 import INTERNAL, Connection, get, headers
+
+
+@pytest.fixture(scope="module")
+def pair():
+    box, member = Box(), H2Member()
+    box.closers.append(member.stop)
+    try:
+        edge = Edge(box, {"web": {"members": [member.address], "protocol": "h2c", "slow-start": 0,
+                                  "eject": {"failures": 0}}}, workers=1)
+        yield edge, member
+        edge.process.stop()
+    finally:
+        complaints = box.close()
+        box.remove()
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.fixture
+def client(pair):
+    connection = Connection(pair[0].address)
+    yield connection
+    connection.close()
+
+
+def says(*steps):
+    """Each step is fields, or bytes of a body; the last one ends the stream, unless it is None."""
+    def act(connection, request):
+        for index, step in enumerate(steps):
+            last = index == len(steps) - 1
+            if step is None:
+                connection.reset(request.stream, CANCEL)
+            elif isinstance(step, bytes):
+                connection.data(request.stream, step, end=last)
+            else:
+                connection.headers(request.stream, step, end=last)
+            assert connection.until(lambda: True)
+    return act
+
+
+OK = [(":status", "200")]
+TAIL = [("x-tail", "seen")]
+
+
+@pytest.mark.parametrize("length", [5, None], ids=["told", "open"])
+def test_trailers_whatever_is_told_of_the_body(pair, client, length):
+    _, member = pair
+    more = [] if length is None else [("content-length", str(length))]
+    member.act = says(OK + more, b"hello", TAIL)
+    one = client.ask("/trailers")
+    assert (one.status, one.body, one.reset) == (200, b"hello", None)
+    assert one.trailers == TAIL and one.ended
+
+
+def test_trailers_that_http1_has_no_place_for_are_counted(pair):
+    edge, member = pair
+    member.act = says(OK + [("content-length", "5")], b"hello", TAIL)
+    before = metric(edge, "trailers_dropped")
+    answer = http1.fetch(edge.address, "/counted")
+    assert (answer.status, answer.text) == (200, "hello")
+    assert metric(edge, "trailers_dropped") == before + 1
+
+
+def test_a_request_s_trailers_behind_a_told_length_are_counted(pair, client):
+    edge, member = pair
+    member.act = None
+    before = metric(edge, "trailers_dropped")
+    client.send(headers(get("/up", ("content-length", "3"), method="POST"), end=False) +
+                b"\0\0\x03\0\0\0\0\0\x01abc" + headers([("x-tail", "1")]))
+    assert client.answer(1).status == 200
+    assert member.requests[-1].body == b"abc"
+    assert metric(edge, "trailers_dropped") == before + 1
+
+
+@pytest.mark.parametrize("steps", [
+    (OK + [("content-length", "5")], b"hello", None),
+    (OK + [("content-length", "5")], b"hel", None),
+    (OK + [("content-length", "5")], b"hel", b""),
+    (OK + [("content-length", "5")], b"hello", b"more", b""),
+    (OK, b"hello", None),
+    (OK + [("content-length", "5")], b"hel", TAIL),
+    (OK, b"hello", [("x-tail", "a\r\nb: c")]),
+    (OK, b"hello", [("content-length", "5")]),
+    (OK, b"hello", [(":status", "200")]),
+    (OK, b"hello", [("transfer-encoding", "chunked")])],
+    ids=["whole-but-reset", "cut", "short", "long", "open-and-reset", "short-with-trailers",
+         "a-line-in-trailers", "length-in-trailers", "pseudo-in-trailers", "coding-in-trailers"])
+def test_what_breaks_off_or_rules_is_never_ended_well(pair, client, steps):
+    """A client of HTTP/1.1 has what it was told of where all of that came, and a cut else."""
+    edge, member = pair
+    member.act = says(*steps)
+    one = client.ask("/cut")
+    assert not one.ended and one.reset == INTERNAL
+    assert not one.trailers
+    if steps[0] != OK and b"hello" in steps:
+        assert http1.fetch(edge.address, "/cut").text == "hello"
+        return
+    with pytest.raises((http1.ProtocolError, OSError)):
+        http1.fetch(edge.address, "/cut")
+
+
+@pytest.mark.parametrize("field", [
+    ("x-a", "b\r\nset-cookie: c"), ("x-a", "b\nc"), ("x-a", "b\0c"), ("x-a: b", "c"), ("X-A", "b"),
+    ("x a", "b"), ("", "b"), ("x-a", " b"), ("x-a", "b\t"), (":path", "/"), (":unknown", "1"),
+    ("connection", "close"), ("keep-alive", "1"), ("proxy-connection", "close"), ("upgrade", "h2c"),
+    ("transfer-encoding", "chunked"), ("content-length", "x"), ("content-length", "-1"),
+    ("content-length", "1, 1"), ("content-length", "+2"), (":status", "200"), ("te", "trailers"),
+    ("host", "h.example")])
+def test_a_field_that_could_be_read_in_two_ways(pair, client, field):
+    """The response is refused whole, for both kinds of client."""
+    edge, member = pair
+    member.act = says(OK + [field], b"x")
+    one = client.ask("/field")
+    assert one.status == 502
+    assert http1.fetch(edge.address, "/field").status == 502
+
+
+def test_two_lengths(pair, client):
+    _, member = pair
+    member.act = says(OK + [("content-length", "1"), ("content-length", "1")], b"x")
+    assert client.ask("/lengths").status == 502
