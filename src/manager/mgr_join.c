@@ -44,11 +44,13 @@ open_authority(struct mgr *mgr, struct admin_exchange *exchange)
 }
 
 static void
-refuse(struct mgr *mgr, struct admin_exchange *exchange, int status, const char *what,
-       const char *why)
+refuse(struct mgr *mgr, struct admin_exchange *exchange, const struct admin_peer *peer, int status,
+       const char *what, const char *why)
 {
+    char from[LOOP_ADDR_TEXT_BYTES];
+    loop_addr_format(&peer->from, from);
     mgr->counters.joins_refused++;
-    fr_log(FR_LOG_WARN, "manager", what, FR_S("why", why));
+    fr_log(FR_LOG_WARN, "manager", what, FR_S("why", why), FR_S("from", from));
     admin_answer_error(exchange, status, "%s", why);
 }
 
@@ -129,8 +131,8 @@ refuse_guesser(struct mgr *mgr, struct admin_exchange *exchange, const struct ad
 
 /* Signs and answers; true when it did. */
 static bool
-sign(struct mgr *mgr, struct admin_exchange *exchange, struct pki *pki,
-     const struct pki_terms *terms, const char *pem)
+sign(struct mgr *mgr, struct admin_exchange *exchange, const struct admin_peer *peer,
+     struct pki *pki, const struct pki_terms *terms, const char *pem)
 {
     struct fr_buf out;
     char *why = NULL;
@@ -145,7 +147,7 @@ sign(struct mgr *mgr, struct admin_exchange *exchange, struct pki *pki,
         free(text); /* tidy: allow call: Jansson's allocation, not ours */
         json_decref(root);
     } else {
-        refuse(mgr, exchange, err == FR_ERR_BAD_PEER || err == FR_ERR_SYNTAX ? 400 : 500,
+        refuse(mgr, exchange, peer, err == FR_ERR_BAD_PEER || err == FR_ERR_SYNTAX ? 400 : 500,
                "certificate refused", why ? why : fr_err_words(err));
     }
     fr_free(why);
@@ -161,7 +163,8 @@ read_body(struct mgr *mgr, struct admin_exchange *exchange, const struct admin_r
     if (json_string_value(json_object_get(root, "request")))
         return root;
     json_decref(root);
-    refuse(mgr, exchange, 400, "join refused", "expected JSON with a certificate request");
+    refuse(mgr, exchange, request->peer, 400, "join refused",
+           "expected JSON with a certificate request");
     return NULL;
 }
 
@@ -172,7 +175,7 @@ mgr_post_join(void *ctx, struct admin_exchange *exchange, const struct admin_req
     char name[PKI_NAME_BYTES];
     char *why = NULL;
     if (request->peer->way == ADMIN_WAY_CLEAR) {
-        refuse(mgr, exchange, 403, "join refused", "machines join over TLS only");
+        refuse(mgr, exchange, request->peer, 403, "join refused", "machines join over TLS only");
         return;
     }
     if (refuse_guesser(mgr, exchange, request->peer))
@@ -184,10 +187,10 @@ mgr_post_join(void *ctx, struct admin_exchange *exchange, const struct admin_req
     if (root && pki_token_use(pki, fr_view_of(secret ? secret : ""),
                               loop_wall_us(mgr->loop) / FR_US_PER_S, name, &why) != FR_OK) {
         note_guess(mgr, request->peer);
-        refuse(mgr, exchange, 403, "join refused", why);
+        refuse(mgr, exchange, request->peer, 403, "join refused", why);
     } else if (root) {
         const struct pki_terms terms = {.name = name, .days = PKI_DAYS_DEFAULT};
-        if (sign(mgr, exchange, pki, &terms, pem)) {
+        if (sign(mgr, exchange, request->peer, pki, &terms, pem)) {
             mgr->counters.joins++;
             fr_log(FR_LOG_INFO, "manager", "joined by token", FR_S("name", name));
         }
@@ -205,13 +208,13 @@ mgr_post_renew(void *ctx, struct admin_exchange *exchange, const struct admin_re
     const char *words[1 + PKI_ALSO_MAX];
     size_t count = 0;
     if (request->peer->way != ADMIN_WAY_TLS || !request->peer->names[0]) {
-        refuse(mgr, exchange, 401, "renewal refused",
+        refuse(mgr, exchange, request->peer, 401, "renewal refused",
                "a certificate is renewed for who shows it, over TLS");
         return;
     }
     if (!mgr_access_renew(mgr, request, words_no)) {
         mgr->counters.forbidden++;
-        refuse(mgr, exchange, 403, "renewal refused", words_no);
+        refuse(mgr, exchange, request->peer, 403, "renewal refused", words_no);
         return;
     }
     (void)fr_view_copy(fr_view_of(request->peer->names), names, sizeof(names)); /* as large */
@@ -221,8 +224,8 @@ mgr_post_renew(void *ctx, struct admin_exchange *exchange, const struct admin_re
         .name = words[0], .also = words + 1, .also_count = count - 1, .days = PKI_DAYS_DEFAULT};
     struct pki *pki = open_authority(mgr, exchange);
     json_t *root = pki ? read_body(mgr, exchange, request) : NULL;
-    if (root &&
-        sign(mgr, exchange, pki, &terms, json_string_value(json_object_get(root, "request")))) {
+    if (root && sign(mgr, exchange, request->peer, pki, &terms,
+                     json_string_value(json_object_get(root, "request")))) {
         mgr->counters.renewals++;
         fr_log(FR_LOG_INFO, "manager", "certificate renewed", FR_S("name", names));
     }

@@ -301,6 +301,8 @@ def test_guesses_are_limited(box):
     assert house.counter("joins_refused_total") == 12
     assert house.counter("joins_limited_total") == 2
     assert house.process.log().count("joins are not heard for a while") == 1
+    refused = [e for e in house.process.events() if e["event"] == "join refused"]
+    assert len(refused) == 10 and all(e["from"].startswith("127.0.0.1:") for e in refused)
     assert len(list((box.folder / "pki/tokens").iterdir())) == 1
 
 
