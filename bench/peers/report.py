@@ -159,8 +159,8 @@ def trust(slices):
     quiet = sum(calm(s) for s in slices)
     yield f"- calm slices: {quiet} of {len(slices)}"
     if 2 * quiet < len(slices):
-        yield ("- the machine was busy with other work: ratios are rough, times are those of a busy "
-               "machine,\n  and latencies are mostly waiting for a core")
+        yield ("- the machine was busy with other work: ratios are rough, times are those of a "
+               "busy machine,\n  and latencies are mostly waiting for a core")
 
 
 def document(slices, facts):
