@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,7 @@ main(int argc, char **argv)
 {
     struct epoll_event events[EVENTS];
     int on = 1;
+    (void)signal(SIGPIPE, SIG_IGN); /* sendfile has no way to ask for silence */
     if (argc < 4) {
         (void)fputs("usage: floor epoll|sendfile|relay PORT BYTES [ORIGIN_PORT]\n", stderr);
         return 2;

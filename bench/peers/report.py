@@ -154,6 +154,15 @@ def ahead(slices):
                            f"{ratio:.2f} of what Freshet does.")
 
 
+def trust(slices):
+    """How many slices were calm, and what to make of it where most were not."""
+    quiet = sum(calm(s) for s in slices)
+    yield f"- calm slices: {quiet} of {len(slices)}"
+    if 2 * quiet < len(slices):
+        yield ("- the machine was busy with other work: ratios are rough, times are those of a "
+               "busy machine,\n  and latencies are mostly waiting for a core")
+
+
 def document(slices, facts):
     """docs/benchmarks.md."""
     yield f"""# Benchmarks
@@ -168,8 +177,10 @@ the origin on the other, everything on 127.0.0.1. This page is written by the co
 - rounds: {facts['rounds']} of {facts['seconds']} s a peer and workload; a slice in which others
   took more than {100 * OTHERS_MAX:.0f} % of a core, or the host more than {100 * STEAL_MAX:.0f} %,
   does not count, unless there was no other
-- versions: {', '.join(f'{name} {version}' for name, version in facts['versions'].items())}
-
+- versions: {', '.join(f'{name} {version}' for name, version in facts['versions'].items())}"""
+    yield from trust(slices)
+    yield from (f"- {note}" for note in facts["notes"])
+    yield """
 CPU is run time of all threads, the kernel's part included, for one request. "x nginx" is the median
 of the ratios within a round. Kind `static` serves files from memory where others hit their cache;
 `floor` answers the same bytes to whatever comes and reads nothing: what the kernel alone costs.
