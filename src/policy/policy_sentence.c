@@ -180,12 +180,17 @@ static void
 say_wanted(struct words *words, const struct policy_decision *decision)
 {
     say(words, "%u wanted", decision->needed);
-    if (decision->capacity > 0 && decision->voice != NULL)
+    if (decision->capacity > 0 && decision->voice != NULL) {
         say(words,
-            " for %.0f requests/s in %.0f s (now %.0f; by %s), margin %.2f, a member does %.0f",
+            ": %.0f requests/s expected in %.0f s, when a new member would serve (%.0f now; "
+            "by %s)",
             shown(decision->forecast), shown(decision->ahead_s), shown(decision->rate),
-            decision->voice, shown(decision->margin), shown(decision->capacity));
-    else if (!isnan(decision->mean))
+            decision->voice);
+        if (decision->margin > 1)
+            say(words, ", with %.0f %% to spare for its errors and for latency",
+                shown(100 * (decision->margin - 1)));
+        say(words, ", and a member does %.0f", shown(decision->capacity));
+    } else if (!isnan(decision->mean))
         say(words, " at a mean of %.2f", shown(decision->mean));
 }
 

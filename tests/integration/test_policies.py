@@ -71,13 +71,13 @@ def test_target_grows_to_the_number_at_once(box):
 
 def test_forecast_learns_and_grows(box):
     edge = pair(box, spares=3, policy="forecast", spare=1)
-    with Load(edge.address, threads=7) as load:
-        # What the load needs, and one to spare, in one step.
-        ready(box, "web", 2)
+    with Load(edge.address, threads=12) as load:
+        # One and a half are busy: two, and one to spare.
+        wait("what the load needs, and one to spare", lambda: len(allocated(box)) >= 2)
         load.wait_done(50)
     load.assert_clean()
     text = why(box, edge)
-    assert "requests/s in" in text and "a member does" in text, text
+    assert "requests/s expected in" in text and "a member does" in text, text
 
 
 def test_schedule_lifts_the_floor_while_its_window_is_open(box):

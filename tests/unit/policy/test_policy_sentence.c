@@ -53,6 +53,37 @@ test_sentences(void **state_)
            "hold: no member has a usable number; 3 ready, 0 starting");
 }
 
+/* Whoever reads it knows neither margins nor factors. */
+static void
+test_a_forecast_in_words(void **state_)
+{
+    struct policy_settings settings = policy_case_settings();
+    struct policy_decision decision = full_decision();
+    char text[POLICY_SENTENCE_BYTES];
+    (void)state_;
+    decision.verdict = POLICY_ALLOCATE;
+    decision.rule = POLICY_RULE_RISE;
+    decision.needed = 5;
+    decision.rate = 320;
+    decision.forecast = 340;
+    decision.margin = 1.25;
+    decision.ahead_s = 35;
+    decision.capacity = 100;
+    decision.voice = "a line through 8 looks";
+    policy_sentence(&settings, &decision, text, sizeof(text));
+    assert_string_equal(
+        text, "allocate 2: 5 wanted: 340 requests/s expected in 35 s, when a new member would "
+              "serve (320 now; by a line through 8 looks), with 25 % to spare for its errors and "
+              "for latency, and a member does 100; 3 ready, 0 starting");
+    decision.margin = 0.9;
+    policy_sentence(&settings, &decision, text, sizeof(text));
+    assert_null(strstr(text, "to spare"));
+    decision.held_back = 3;
+    settings.changes_per_minute = 2;
+    policy_sentence(&settings, &decision, text, sizeof(text));
+    assert_non_null(strstr(text, "; 3 more held back: no more than 2 may change in a minute; 3 "));
+}
+
 static void
 test_the_others_are_counted(void **state_)
 {
@@ -142,6 +173,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_a_forecast_in_words),
         cmocka_unit_test(test_the_others_are_counted),
         cmocka_unit_test(test_never_cut_inside_a_character),
         cmocka_unit_test(test_rules_have_names_and_words),
