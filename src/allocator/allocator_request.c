@@ -479,8 +479,12 @@ server_takeable(struct allocator *allocator, struct fr_view id, struct fr_view c
     bool leaves =
         server->state == CLUSTER_SERVER_DRAINING || server->state == CLUSTER_SERVER_STOPPING;
     if (server->request || (leaves && (!may_leave || server->move_to[0]))) {
-        (void)snprintf(why, why_bytes, "%.*s is %s already", FR_VIEW_ARG(id),
-                       cluster_server_state_name(server->state));
+        if (server->state == CLUSTER_SERVER_READY) /* it serves, and its request is not answered */
+            (void)snprintf(why, why_bytes, "%.*s has only just become ready: ask again",
+                           FR_VIEW_ARG(id));
+        else
+            (void)snprintf(why, why_bytes, "%.*s is %s already", FR_VIEW_ARG(id),
+                           cluster_server_state_name(server->state));
         return FR_ERR_STATE;
     }
     *out = server;

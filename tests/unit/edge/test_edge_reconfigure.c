@@ -188,12 +188,24 @@ move_and_its_refusals(void **state)
     "  rack: { provider: static, servers: [\"127.0.0.1:11\", \"127.0.0.1:12\",\n"                  \
     "                                      \"127.0.0.1:13\"] }\n"
 
+static size_t
+ready_in_ledger(const struct bed *bed)
+{
+    const struct cluster_ledger *ledger = allocator_ledger(bed->edge->allocator);
+    size_t count = 0;
+    for (size_t i = 0; i < ledger->server_count; i++)
+        count += ledger->servers[i].state == CLUSTER_SERVER_READY;
+    return count;
+}
+
 static void
 move_keeps_minimum_and_maximum(void **state)
 {
     struct bed *bed = bed_open(TWO_THAT_SCALE);
     (void)state;
     bed_until(bed, size_of(bed, "api") == 1 && size_of(bed, "web") == 1);
+    /* A first member joins before the ledger says ready, and is somebody's until then. */
+    bed_until(bed, ready_in_ledger(bed) == 2);
     char move[160];
     const struct edge_cluster *api = edge_cluster_find(bed->edge, FR_VIEW("api"));
     const struct edge_cluster *web = edge_cluster_find(bed->edge, FR_VIEW("web"));
