@@ -61,6 +61,10 @@ def test_memory_adds_up_and_stays_bounded_under_churn(box):
     assert said["evicted"] > 500 and said["entries"] > 20
     assert said["body_bytes"] > memory / 2, said
     grown = (resident_kib(edge.process.pid) - empty_kib) * 1024
+    used = said["bytes"] - before["bytes"]
+    assert grown > 0.8 * used, "it says more than the process has"
+    if not sanitized():
+        assert grown < used + 16 * MIB, "the process has more than it says"
     shadow = 7 if sanitized() else 1  # a sanitizer's own memory, some bytes for each of ours
     assert grown <= 1.1 * (shadow * memory + 32 * MIB), (grown, said)
 
