@@ -66,7 +66,7 @@ def is_healthy(edge):
 def out(edge, why):
     wait("the member to be out", lambda: not is_healthy(edge))
     wait(why, lambda: any(why in str(event) for event in edge.process.events()))
-    assert http1.fetch(edge.address, "/").status == 503
+    wait("requests to be kept from it", lambda: http1.fetch(edge.address, "/").status == 503)
 
 
 def back(edge):
@@ -293,7 +293,7 @@ def test_a_server_that_starts_is_checked_over_http2(box):
                               "scale": {"from": "rack", "min": 1, "max": 1}}},
                 pools={"rack": {"provider": "static", "servers": [member.address]}}, role="run")
     wait("checks", lambda: len(member.asked) > 3)
-    assert http1.fetch(edge.address, "/").status == 503
+    wait("requests to be kept from it", lambda: http1.fetch(edge.address, "/").status == 503)
     member.states[""] = SERVING
     wait("it to join", lambda: [s for s in box.ledger_servers("web").values()
                                 if s["state"] == "ready"])
