@@ -172,3 +172,14 @@ def test_a_304_about_another_tag_updates_nothing(box):
     assert response.status == 200 and response.text == "3", response
     asked = [field(request, "If-None-Match") for request in member.requests]
     assert asked == [None, '"one"', None]
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-Original-URL", "x-rewrite-url"])
+def test_what_changes_the_request_unseen_is_not_stored(box, name):
+    edge, member = simple(box, lambda request: Answer(200, str(field(request, name)), [
+        ("Cache-Control", "max-age=60")]), cache={"memory": "8MiB"})
+    for _ in range(2):
+        response = http1.fetch(edge.address, "/c", fields=[(name, "/admin")])
+        assert response.text == "/admin" and "fwd=bypass" in response.get("Cache-Status")
+    assert http1.fetch(edge.address, "/c").text == "None"
+    assert member.count() == 3
