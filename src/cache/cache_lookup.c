@@ -54,7 +54,7 @@ judge(const struct cache_request *request, const struct cache__control *asked,
     struct fr_view etag;
     out->forward = CACHE_FORWARD_PARTIAL;
     if (request->takes_part && !verdict.refused && !asked->only_if_cached &&
-        head->method == HTTP_GET && !http_head_find(head, HTTP_FIELD_RANGE) && !entry->body->far &&
+        head->method == HTTP_GET && !http_head_find(head, HTTP_FIELD_RANGE) &&
         cache_entry_rest(entry, &first, &etag))
         out->part = entry;
     return CACHE_MISS;

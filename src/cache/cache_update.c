@@ -16,9 +16,36 @@
 
 #define MERGE_SLACK_BYTES 64
 
+/* Section 4.3.4: a strong tag says what a 304 is about. To a request that named one tag it is about
+ * that one; where it shows another, only what it says of time is taken from it. */
+static bool
+names_another(const struct cache_entry *entry, const struct http_head *response)
+{
+    const struct http_field *field = http_head_find(response, HTTP_FIELD_ETAG);
+    struct fr_view etag = cache__entry_etag(entry);
+    if (response->status != 304 || !field || etag.len == 0 || field->value.len == 0 ||
+        field->value.ptr[0] != '"')
+        return false;
+    if (fr_view_starts(etag, FR_VIEW("W/")))
+        etag = fr_view_make(etag.ptr + 2, etag.len - 2);
+    return !fr_view_eq(field->value, etag);
+}
+
+static bool
+is_of_time(struct fr_view name)
+{
+    static const char *const names[] = {"age",     "cache-control",     "cdn-cache-control", "date",
+                                        "expires", "surrogate-control", "pragma"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (fr_view_ieq(name, fr_view_of(names[i])))
+            return true;
+    return false;
+}
+
 /* Section 3.2 and what follows from a body that stays: fields that describe these very bytes. */
 static bool
-field_updates(const struct cache_entry *entry, const struct http_field *field)
+field_updates(const struct cache_entry *entry, const struct http_head *response,
+              const struct http_field *field)
 {
     switch (field->known) {
     case HTTP_FIELD_CONTENT_LENGTH:
@@ -28,7 +55,8 @@ field_updates(const struct cache_entry *entry, const struct http_field *field)
         return entry->etag_at == 0;
     default:
         return !field->hop && !fr_view_ieq(field->name, FR_VIEW("content-encoding")) &&
-               !fr_view_ieq(field->name, FR_VIEW("content-md5"));
+               !fr_view_ieq(field->name, FR_VIEW("content-md5")) &&
+               (is_of_time(field->name) || !names_another(entry, response));
     }
 }
 
@@ -37,7 +65,7 @@ updated(const struct cache_entry *entry, const struct http_head *response, struc
 {
     const struct http_field *field = http_head_find_name(response, name);
     for (; field; field = http_head_next(response, field))
-        if (field_updates(entry, field))
+        if (field_updates(entry, response, field))
             return true;
     return false;
 }
@@ -85,7 +113,7 @@ cache__merge(const struct cache_entry *entry, const struct http_head *response,
     char *at = put_stored(merged->text, entry, response, status_line);
     for (size_t i = 0; i < response->field_count; i++) {
         const struct http_field *field = &response->fields[i];
-        if (!field_updates(entry, field))
+        if (!field_updates(entry, response, field))
             continue;
         at = put(at, field->name);
         at = put(at, FR_VIEW(": "));
@@ -120,19 +148,6 @@ head_differs(const struct cache_entry *entry, const struct http_head *response)
     uint64_t told;
     return field && bytes != CACHE_LENGTH_UNKNOWN && fr_view_u64(field->value, &told) &&
            told != bytes;
-}
-
-/* Section 4.3.4: a strong validator names what a 304 is about, and it is nothing that is stored. */
-static bool
-names_another(const struct cache_entry *entry, const struct http_head *response)
-{
-    const struct http_field *field = http_head_find(response, HTTP_FIELD_ETAG);
-    struct fr_view etag = cache__entry_etag(entry);
-    if (!field || etag.len == 0 || field->value.len == 0 || field->value.ptr[0] != '"')
-        return false;
-    if (fr_view_starts(etag, FR_VIEW("W/")))
-        etag = fr_view_make(etag.ptr + 2, etag.len - 2);
-    return !fr_view_eq(field->value, etag);
 }
 
 static struct fr_view
@@ -177,8 +192,7 @@ cache_entry_freshen(struct cache_entry *entry, const struct cache_request *reque
     struct cache__control said;
     struct cache__freshness freshness;
     struct cache_entry *fresh = NULL;
-    *out_other =
-        response->status == 304 ? names_another(entry, response) : head_differs(entry, response);
+    *out_other = response->status != 304 && head_differs(entry, response);
     if (*out_other)
         return NULL;
     struct cache__merged *merged = cache__merge(entry, response, status_line_of(entry));

@@ -111,8 +111,6 @@ void proxy_disk_leave(struct proxy_exchange *x);
  * they cannot be read the exchange begins again, as if the entry was not there. */
 void proxy_disk_body_send(struct proxy_exchange *x, const struct cache_selection *what);
 void proxy_disk_body_leave(struct proxy_exchange *x);
-/* Its answer turned out to be none: it asks once more, for what is in memory or from a member. */
-void proxy_cached_anew(struct proxy_exchange *x);
 
 /* proxy_sink.c */
 struct proxy_client *proxy_sink_new(const struct proxy_client *client); /* in whose name; or NULL */

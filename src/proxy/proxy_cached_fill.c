@@ -51,21 +51,6 @@ answer_from(struct proxy_exchange *x, struct cache_entry *take_entry)
     proxy_cached_answer(x, &x->worker->request_head);
 }
 
-/* The member confirmed what is not stored: all of it is asked for, without a condition. */
-static void
-take_other_304(struct proxy_exchange *x, const struct cache_request *wanted)
-{
-    cache_forget(x->worker->cache, wanted);
-    if (x->flight)
-        cache_flight_lost(&x->flight);
-    if (!x->client->sink) {
-        proxy_cached_anew(x);
-        return;
-    }
-    x->begun = true;
-    proxy_exchange_reply(x);
-}
-
 /* A 304 to our own conditions. */
 static void
 take_304(struct proxy_exchange *x, const struct http_head *response)
@@ -74,12 +59,8 @@ take_304(struct proxy_exchange *x, const struct http_head *response)
     bool other = false;
     struct cache_entry *fresh =
         cache_entry_freshen(x->stale, &wanted, response, x->request_wall_us, wanted.now_us, &other);
-    proxy_cached_member_done(x, true);
-    if (other) {
-        take_other_304(x, &wanted);
-        return;
-    }
     PROXY_COUNT(x->worker, cache_validated);
+    proxy_cached_member_done(x, true);
     x->stored = fresh != NULL;
     if (x->flight)
         cache_flight_whole(&x->flight, fresh ? fresh : x->stale);

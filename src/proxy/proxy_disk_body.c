@@ -84,13 +84,6 @@ on_begin_anew(void *ctx)
     begin_anew(ctx);
 }
 
-/* In a later turn: who answers is not prepared that another answer begins. */
-void
-proxy_cached_anew(struct proxy_exchange *x)
-{
-    loop_timer_start(x->worker->loop, &x->stall, 0, on_begin_anew, x);
-}
-
 static void
 wanting(struct proxy_exchange *x)
 {
@@ -227,5 +220,6 @@ proxy_disk_body_send(struct proxy_exchange *x, const struct cache_selection *wha
     } else {
         fr_free(body);
     }
-    proxy_cached_anew(x);
+    /* In a later turn: who answers is not prepared that another answer begins. */
+    loop_timer_start(worker->loop, &x->stall, 0, on_begin_anew, x);
 }

@@ -12,12 +12,6 @@ struct side {
 };
 
 static void
-make_pair(int fds[2])
-{
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-}
-
-static void
 on_recv(void *ctx, struct loop_buf *buf, int status)
 {
     struct side *side = ctx;
