@@ -192,12 +192,14 @@ cluster__pick_p2c(const struct cluster__choice *choice)
     const struct cluster_endpoint *b = cluster__sample(choice, a);
     if (!b)
         return a;
-    /* What is under way now, not counting the request in hand: counting it would never give an idle
-     * member of a tenth of the weight anything while the other is idle too. The first of a tie was
-     * drawn in proportion to the weights, so it is the fair one. */
-    int order =
-        cluster__load_compare(cluster__in_flight(choice, a), cluster__choice_weight(choice, a),
-                              cluster__in_flight(choice, b), cluster__choice_weight(choice, b));
+    /* The first was drawn in proportion to the weights. It keeps the request if it is idle, or no
+     * worse with it than the second would be: without the one in hand, a member of a tenth of the
+     * weight would be better than any other that has a single request, and get a third of all. */
+    uint64_t of_a = cluster__in_flight(choice, a), of_b = cluster__in_flight(choice, b);
+    if (of_a == 0)
+        return a;
+    int order = cluster__load_compare(of_a + 1, cluster__choice_weight(choice, a), of_b + 1,
+                                      cluster__choice_weight(choice, b));
     return order <= 0 ? a : b;
 }
 

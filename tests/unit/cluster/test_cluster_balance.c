@@ -148,6 +148,26 @@ p2c_prefers_the_idler_of_two(void **state)
     bench_fini(&b);
 }
 
+/* One request on the member of full weight makes the idle one of a tenth no better. */
+static void
+p2c_keeps_to_weights_under_light_load(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, 2, CONFIG_BALANCE_P2C);
+    b.f.endpoints[0].weight = 10;
+    bench_view(&b);
+    cluster_member_enter(b.f.members[1], 0, 0);
+    bench_run(&b, PICKS);
+    assert_share(&b, 0, 10.0 / 110, 0.01);
+    cluster_member_enter(b.f.members[0], 0, 0); /* both have one: the tenth is worse off */
+    bench_run(&b, 1000);
+    assert_int_equal(b.hits[1], 1000);
+    cluster_member_leave(b.f.members[0], 0, 0);
+    cluster_member_leave(b.f.members[1], 0, 0);
+    bench_fini(&b);
+}
+
 static void
 least_request_takes_the_least(void **state)
 {
@@ -374,6 +394,7 @@ main(void)
         cmocka_unit_test(equal_weights_share_equally),
         cmocka_unit_test(loads_in_flight_follow_weights),
         cmocka_unit_test(p2c_prefers_the_idler_of_two),
+        cmocka_unit_test(p2c_keeps_to_weights_under_light_load),
         cmocka_unit_test(least_request_takes_the_least),
         cmocka_unit_test(slow_start_rises_from_a_tenth),
         cmocka_unit_test(unfit_ones_are_passed_over),
