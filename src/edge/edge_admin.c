@@ -282,8 +282,6 @@ post_certificates(void *ctx, struct admin_exchange *exchange, const struct admin
     if (edge->proxy != NULL)
         err = edge_listen_sync(edge, edge->config, &why);
     if (err == FR_OK) {
-        edge->tls.reloads++;
-        fr_log(FR_LOG_INFO, "edge", "certificates replaced", FR_S("by", "admin"));
         edge_stream_reload(edge);
         edge_admin_reload(edge);
         answer_when_in_force(edge, exchange, "{\"status\": \"done\"}\n");

@@ -250,8 +250,10 @@ void edge_listen_end(struct edge *edge);
 /* How connections to a listener begin; *out has references of its own. */
 FR_MUST_USE enum fr_err edge_tls_manner(struct edge *edge, const struct config_listen *listen,
                                         struct proxy_manner *out, char **out_why);
-/* Before the files of certificates are read: what changes meanwhile is seen the next time. */
-void edge_tls_look(struct edge *edge, const struct config *config);
+/* Before the files of certificates are read: what changes meanwhile is seen the next time. True:
+ * they are others than those in force. */
+bool edge_tls_look(struct edge *edge, const struct config *config);
+void edge_tls_replaced(struct edge *edge); /* counts and logs it, whoever had them read */
 /* Listeners have changed: their certificates are watched from now on, and warned of. */
 void edge_tls_watch(struct edge *edge);
 void edge_tls_stop(struct edge *edge);

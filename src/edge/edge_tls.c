@@ -97,10 +97,7 @@ on_poll(void *ctx)
         loop_timer_start(edge->loop, &edge->tls.poll_timer, POLL_US, on_poll, edge);
         return;
     }
-    if (edge_listen_sync(edge, edge->config, &why) == FR_OK) {
-        edge->tls.reloads++;
-        fr_log(FR_LOG_INFO, "edge", "certificates replaced");
-    } else {
+    if (edge_listen_sync(edge, edge->config, &why) != FR_OK) {
         edge->tls.reloads_failed++;
         fr_log(FR_LOG_ERROR, "edge", "certificates changed and are refused, the old ones stay",
                FR_S("why", why));
@@ -116,10 +113,20 @@ edge_tls_look_soon(struct edge *edge)
         loop_timer_start(edge->loop, &edge->tls.poll_timer, 0, on_poll, edge);
 }
 
-void
+bool
 edge_tls_look(struct edge *edge, const struct config *config)
 {
-    edge->tls.files = look_at_all(config);
+    uint64_t files = look_at_all(config);
+    bool replaces = edge->tls.tickets != NULL && files != edge->tls.files;
+    edge->tls.files = files;
+    return replaces;
+}
+
+void
+edge_tls_replaced(struct edge *edge)
+{
+    edge->tls.reloads++;
+    fr_log(FR_LOG_INFO, "edge", "certificates replaced");
 }
 
 void

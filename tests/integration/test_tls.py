@@ -370,12 +370,15 @@ def replace(box, name, *others):
         os.replace(box.folder / f"{name}.{suffix}", box.folder / f"localhost.{suffix}")
 
 
-def test_replacement_without_losing_a_connection(box, authority, setup):
+@pytest.mark.parametrize("how", ["seen", "told"])
+def test_replacement_without_losing_a_connection(box, authority, setup, how):
     with setup.open() as old:
         before = old.sock.getpeercert()["serialNumber"]
         assert old.get().status == 200
         authority.issue("next", "localhost")
         replace(box, "next")
+        if how == "told":
+            setup.edge.process.signal(signal.SIGHUP)
 
         def seen():
             with setup.open() as client:
@@ -385,6 +388,8 @@ def test_replacement_without_losing_a_connection(box, authority, setup):
         assert old.get().status == 200
         assert old.sock.getpeercert()["serialNumber"] == before
     assert "certificates replaced" in setup.edge.process.log()
+    text = http1.fetch(setup.edge.admin(), "/metrics").text
+    assert "\nfreshet_certificate_reloads_total 1\n" in text
 
 
 def test_a_bad_pair_is_refused_and_the_old_one_stays(box, authority, setup):

@@ -165,6 +165,7 @@ def test_no_request_fails_while_certificates_are_replaced(box):
     assert len(house.serials) >= int(SECONDS) // 4, house.serials
     assert house.resumed > 0
     log = house.edge.process.log()
-    assert log.count('"by":"admin"') == int(SECONDS) // len(WAYS)
+    # Two replacements may be seen as one.
+    assert log.count("certificates replaced") >= int(SECONDS) // 2
     assert log.count("configuration re-read") >= 1  # two signals may have become one
     assert metric(house.edge, "tls_handshakes_failed") == before
