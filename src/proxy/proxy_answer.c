@@ -36,6 +36,8 @@ proxy_answer_end(struct proxy_exchange *x)
 {
     enum fr_err err = proxy_head_put_id(x, &x->down_head);
     if (!err)
+        err = proxy_cached_put_status(x, &x->down_head);
+    if (!err)
         err = fr_buf_append_view(&x->down_head, proxy_head_connection(x));
     return err ? err : fr_buf_append(&x->down_head, "\r\n", 2);
 }

@@ -67,8 +67,11 @@ enum fr_err proxy_cached_put_fields(struct proxy_exchange *x, int64_t length);
 /* Where byte `first` of x->entry's body is, of which `bytes` are to be sent; and the next slice. */
 void proxy_cached_seek(struct proxy_exchange *x, uint64_t first, uint64_t bytes);
 int proxy_cached_gather(struct proxy_exchange *x, struct iovec *iov, int count);
-/* The value of Cache-Status, in the worker's room; empty where the route does not cache. */
+/* The value of Cache-Status of what a member answered or the store holds, in the worker's room;
+ * empty where the edge has no cache. */
 struct fr_view proxy_cached_status(const struct proxy_exchange *x);
+/* The line of Cache-Status of an answer of the edge's own. */
+enum fr_err proxy_cached_put_status(const struct proxy_exchange *x, struct fr_buf *out);
 
 /* proxy_cached_fill.c */
 /* A final response head came, before anything of it goes on. True: the client gets something else,

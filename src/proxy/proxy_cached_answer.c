@@ -80,7 +80,20 @@ proxy_cached_status(const struct proxy_exchange *x)
 {
     char *out = x->worker->cache_status;
     static_assert(sizeof(x->worker->cache_status) >= CACHE_STATUS_BYTES, "room for all of it");
-    return fr_view_make(out, x->cached ? (size_t)(put_status(x, out) - out) : 0);
+    if (x->cached)
+        return fr_view_make(out, (size_t)(put_status(x, out) - out));
+    return x->worker->cache ? FR_VIEW(CACHE_NAME "; fwd=bypass") : (struct fr_view){NULL, 0};
+}
+
+enum fr_err
+proxy_cached_put_status(const struct proxy_exchange *x, struct fr_buf *out)
+{
+    struct fr_view status = proxy_cached_status(x);
+    if (status.len == 0)
+        return FR_OK;
+    if (!x->cached)
+        status = FR_VIEW(CACHE_NAME "; detail=local");
+    return fr_buf_printf(out, "Cache-Status: %.*s\r\n", FR_VIEW_ARG(status));
 }
 
 /* ---- heads ----------------------------------------------------------------------------------- */

@@ -157,6 +157,8 @@ proxy_grpc_print(struct proxy_exchange *x, const struct proxy_answer *answer)
                       "grpc-status: %d\r\ngrpc-message: %s\r\n",
                       FR_VIEW_ARG(date), (int)status_of(answer->status), answer->words);
     if (!err)
+        err = proxy_cached_put_status(x, out);
+    if (!err)
         err = proxy_head_put_id(x, out);
     if (!err)
         err = fr_buf_printf(out, "Content-Length: 0\r\n%.*s\r\n", FR_VIEW_ARG(connection));

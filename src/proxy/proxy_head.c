@@ -515,8 +515,9 @@ proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
     if (!http_head_find(response, HTTP_FIELD_DATE)) /* RFC 9110 section 6.6.1 */
         put_field(&w, FR_VIEW("Date"), proxy_worker_date(x->worker));
     put_via(&w, x, x->up && x->up->lane ? VIA_HTTP2 : response->version_minor);
-    if (x->cached)
-        put_field(&w, FR_VIEW("Cache-Status"), proxy_cached_status(x));
+    struct fr_view cache_status = proxy_cached_status(x);
+    if (cache_status.len > 0)
+        put_field(&w, FR_VIEW("Cache-Status"), cache_status);
     if (x->gives_session)
         put_session(&w, x);
     if (tells_id(x))

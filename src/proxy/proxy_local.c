@@ -53,8 +53,8 @@ print_answer(struct proxy_exchange *x, const struct proxy_answer *answer)
         err = fr_buf_printf(out, "Allow: %s\r\n", answer->allow);
     if (!err && answer->retry_after_s > 0)
         err = fr_buf_printf(out, "Retry-After: %d\r\n", answer->retry_after_s);
-    if (!err && x->cached)
-        err = fr_buf_printf(out, "Cache-Status: %.*s\r\n", FR_VIEW_ARG(proxy_cached_status(x)));
+    if (!err)
+        err = proxy_cached_put_status(x, out);
     if (!err)
         err = proxy_head_put_id(x, out);
     if (!err && body[0])

@@ -144,6 +144,23 @@ def test_cache_is_bounded_and_evicts(box):
     assert member.count() > asked, "an old one should have made room"
 
 
+def test_every_response_says_what_the_cache_had_to_do_with_it(box):
+    edge, member = simple(box, cache={"memory": "8MiB"}, routes=[
+        {"match": {"path": "/off"}, "cluster": "web", "cache": "off"},
+        {"match": {"path": "/fixed"}, "respond": {"status": 200, "body": "x"}},
+        {"match": {"path": "/old"}, "redirect": {"to": "/new"}},
+        {"cluster": "web"}])
+    for path, status, says in (("/off", 200, "fwd=bypass"), ("/fixed", 200, "detail=local"),
+                               ("/old", None, "detail=local"), ("/", 200, "fwd=uri-miss")):
+        response = http1.fetch(edge.address, path)
+        assert status in (None, response.status)
+        assert response.get("Cache-Status").startswith(f"freshet; {says}"), path
+    with http1.Client(edge.address) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+        response = client.read_response()
+        assert response.status == 400 and response.get("Cache-Status") == "freshet; detail=local"
+
+
 def test_cut_responses_are_not_stored(box):
     cut = [True]
 
