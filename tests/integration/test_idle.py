@@ -14,6 +14,8 @@ TCP = {"health": {"type": "tcp", "interval": "100ms", "starting-interval": "20ms
 
 
 def stays(box):
+    # The first member serves before the ledger has it as ready.
+    wait("its write", lambda: box.ledger_servers("web", only="ready"))
     hold("what is open keeps its server", lambda: box.ledger_servers("web", only="ready"), 1.5)
 
 

@@ -296,7 +296,8 @@ def test_who_has_another_pool_leaves_what_is_kept(box):
     clusters = {
         "high": cluster([bases[0]], limit=4,
                         scale=scale("own", priority=10, lower=never[0], max=2)),
-        "low": cluster([bases[1]], limit=4, scale=scale(["own", "rented"], lower=never[1]))}
+        "low": cluster([bases[1]], limit=4,
+                       scale=scale(["own", "rented"], lower=never[1], max=3))}
     system = Managed(box, clusters,
                      pools={"own": static_pool(*own), "rented": static_pool(*rented)},
                      routes=[{"cluster": "low"}, {"match": {"path": "/high/"}, "cluster": "high"}])
