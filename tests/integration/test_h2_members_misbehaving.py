@@ -328,7 +328,7 @@ def test_row(box, row):
                                         else conn.answer(request))
     see(edge, row)
     if row.counter:
-        assert metric(edge, row.counter) > counted
+        wait("it to be counted", lambda: metric(edge, row.counter) > counted)
     if row.method == "POST":
         assert member.count("POST") == 1
     member.released.set()
