@@ -6,14 +6,12 @@ import random
 import re
 import socket
 
-import h2.config
-import h2.connection
-import h2.events
 import pytest
 
 from harness import http1
 from harness.box import wait
 from harness.setup import Edge, cluster
+from harness.wire2 import Connection, window
 from test_cache_disk import DISK, MIB, Site, again, from_disk, get, is_ready, purge, settled, stat
 from test_cache_disk import store
 
@@ -140,24 +138,14 @@ def test_over_http2_the_stream_is_reset(box):
     store(edge, "/big")
     again(edge)
     damage(box, site, "/big", BIG - 100)
-    conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-    conn.initiate_connection()
-    body, ended, reset = b"", False, False
-    with http1.connect(edge.address) as sock:
-        conn.send_headers(1, [(":method", "GET"), (":scheme", "http"), (":path", "/big"),
-                              (":authority", "test.example")], end_stream=True)
-        while not ended and not reset:
-            sock.sendall(conn.data_to_send())
-            data = sock.recv(65536)
-            assert data, "the connection stays"
-            for event in conn.receive_data(data):
-                if isinstance(event, h2.events.DataReceived):
-                    body += event.data
-                    conn.acknowledge_received_data(event.flow_controlled_length, 1)
-                ended |= isinstance(event, h2.events.StreamEnded)
-                reset |= isinstance(event, h2.events.StreamReset)
-    assert reset and not ended
-    assert len(body) > 0 and site.body("/big").startswith(body)
+    room = 1 << 23
+    connection = Connection(edge.address, pairs=[(4, room)])
+    connection.send(window(room))
+    one = connection.ask("/big", authority="test.example")
+    assert one.reset is not None and not one.ended
+    assert not connection.eof and connection.goaway is None, "the connection stays"
+    assert len(one.body) > 0 and site.body("/big").startswith(one.body)
+    connection.close()
 
 
 def test_a_damaged_first_piece_is_a_miss(box):

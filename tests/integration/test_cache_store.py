@@ -5,10 +5,10 @@ import json
 import os
 import random
 import socket
-import threading
 
 from harness import http1
 from harness.box import BINARY, wait
+from harness.listener import Listener
 from harness.origin import Answer
 from harness.setup import Edge, cluster, resident_kib
 
@@ -69,42 +69,21 @@ def test_memory_adds_up_and_stays_bounded_under_churn(box):
     assert grown <= 1.1 * (shadow * memory + 32 * MIB), (grown, said)
 
 
-class Streamer:
-    """An origin that sends one endless body in chunks, as fast as it is read."""
-
-    def __init__(self, length):
-        self.length = length
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.stream, args=(sock,), daemon=True).start()
-
-    def stream(self, sock):
-        piece = b"y" * 65536
-        chunk = b"10000\r\n" + piece + b"\r\n"
-        with sock:
-            while b"\r\n\r\n" not in sock.recv(65536):
-                pass
-            sock.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
-                         b"Transfer-Encoding: chunked\r\n\r\n")
-            for _ in range(self.length // len(piece)):
-                sock.sendall(chunk)
-            sock.sendall(b"0\r\n\r\n")
-
-    def close(self):
-        self.listener.close()
+def endless(sock):
+    """A body in chunks, as fast as it is read."""
+    piece = b"y" * 65536
+    chunk = b"10000\r\n" + piece + b"\r\n"
+    while b"\r\n\r\n" not in sock.recv(65536):
+        pass
+    sock.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
+                 b"Transfer-Encoding: chunked\r\n\r\n")
+    for _ in range(STREAM_BYTES // len(piece)):
+        sock.sendall(chunk)
+    sock.sendall(b"0\r\n\r\n")
 
 
 def test_what_is_too_large_streams_through(box):
-    streamer = Streamer(STREAM_BYTES)
-    box.closers.append(streamer.close)
+    streamer = Listener(box.closers, endless)
     edge = Edge(box, {"web": cluster([streamer.address], health=None)},
                 cache={"memory": "16MiB", "object-max": "1MiB"})
     before = resident_kib(edge.process.pid)

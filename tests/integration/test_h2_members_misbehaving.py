@@ -3,7 +3,6 @@
 counter moves. After each row the edge holds no descriptor more than before, and the next client
 gets what it asked for."""
 import os
-import re
 import struct
 import time
 
@@ -12,9 +11,9 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.h2member import (CALM, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY,
-                              HEADERS, INTERNAL_ERROR, LIST_SIZE, NO_ERROR, PADDED, PING,
-                              PROTOCOL_ERROR, PUSH_PROMISE, REFUSED, RST_STREAM, SETTINGS, WINDOW,
-                              WINDOW_UPDATE, H2Member, frame, settings)
+                              HEADERS, INTERNAL_ERROR, NO_ERROR, PADDED, PING, PUSH_PROMISE,
+                              REFUSED, RST_STREAM, SETTINGS, WINDOW, WINDOW_UPDATE, H2Member,
+                              frame, settings)
 from harness.setup import Edge, metric
 
 CUT = "cut"
@@ -280,33 +279,10 @@ def start(box, member, **more):
                               "timeouts": TIMEOUTS, "eject": {"failures": 0}, **more}}, workers=1)
 
 
-def everything(address, text):
-    """All that comes, and whether it ended in a reset."""
-    with http1.connect(address, 8) as sock:
-        sock.sendall(text)
-        got = b""
-        try:
-            while piece := sock.recv(65536):
-                got += piece
-        except ConnectionResetError:
-            return got, True
-        return got, False
-
-
-def looks_whole(got, was_reset):
-    top, end, body = got.partition(b"\r\n\r\n")
-    if not end or was_reset:
-        return False
-    length = re.search(rb"\r\nContent-Length: (\d+)", top, re.I)
-    if length:
-        return len(body) >= int(length.group(1))
-    return not re.search(rb"\r\nTransfer-Encoding: chunked", top, re.I) or b"0\r\n\r\n" in body
-
-
 def see(edge, row):
     if row.sees == CUT:
-        got, was_reset = everything(edge.address, http1.head(row.method, "/row"))
-        assert got.startswith(b"HTTP/1.1 200 OK") and not looks_whole(got, was_reset), got
+        got, was_reset = http1.everything(edge.address, http1.head(row.method, "/row"), 8)
+        assert got.startswith(b"HTTP/1.1 200 OK") and not http1.looks_whole(got, was_reset), got
         return
     with http1.Client(edge.address, 8) as client:
         client.send(http1.head(row.method, "/row", body=row.body) + (row.body or b""))

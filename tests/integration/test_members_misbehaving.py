@@ -200,30 +200,6 @@ def own(edge, path):
     assert (response.status, response.text) == (200, "own " + path)
 
 
-def raw(address, data, deadline):
-    """All that comes, and whether it ended in a reset."""
-    with http1.connect(address, deadline) as sock:
-        sock.sendall(data)
-        got = b""
-        try:
-            while piece := sock.recv(65536):
-                got += piece
-        except ConnectionResetError:
-            return got, True
-        return got, False
-
-
-def whole(data, was_reset):
-    """Whether what came looks like a whole response."""
-    head, end, body = data.partition(b"\r\n\r\n")
-    if not end or was_reset:
-        return False
-    length = re.search(rb"\r\nContent-Length: (\d+)", head, re.I)
-    if length:
-        return len(body) >= int(length.group(1))
-    return not re.search(rb"\r\nTransfer-Encoding: chunked", head, re.I) or b"0\r\n\r\n" in body
-
-
 def settle(edge, before):
     """The next clients get their own, and nothing is left open."""
     for turn in range(3):
@@ -234,9 +210,9 @@ def settle(edge, before):
 def see(edge, row):
     began = time.monotonic()
     if row.sees == CUT:
-        got, was_reset = raw(edge.address, http1.head(row.method, "/a", body=row.body) +
-                             (row.body or b""), row.deadline)
-        assert got.startswith(b"HTTP/1.1 200 OK") and not whole(got, was_reset), got
+        text = http1.head(row.method, "/a", body=row.body) + (row.body or b"")
+        got, was_reset = http1.everything(edge.address, text, row.deadline)
+        assert got.startswith(b"HTTP/1.1 200 OK") and not http1.looks_whole(got, was_reset), got
     else:
         response = http1.fetch(edge.address, "/a", row.method, body=row.body, timeout=10)
         if isinstance(row.sees, bytes):

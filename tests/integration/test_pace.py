@@ -2,13 +2,13 @@
 """Least rates of clients, with the bodies that they send and the answers that they read; and who
 is not to be hit by them: a client that waits for the member, one that the member keeps waiting."""
 import socket
-import threading
 import time
 
 import pytest
 
 from harness import http1
 from harness.box import wait
+from harness.listener import Listener
 from harness.origin import Answer
 from harness.setup import Edge, cluster, metric, simple
 
@@ -18,34 +18,8 @@ CHUNKED = [("Transfer-Encoding", "chunked")]
 LONGEST = WINDOW * 1.5 + 2  # and what a busy machine adds
 
 
-class Script:
-    """A member whose connections are a function's."""
-
-    def __init__(self, box, serve):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        self.serve = serve
-        box.closers.append(self.listener.close)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.run, args=(sock,), daemon=True).start()
-
-    def run(self, sock):
-        try:
-            self.serve(sock)
-        except OSError:
-            pass
-        sock.close()
-
-
 def scripted(box, serve, **more):
-    member = Script(box, serve)
+    member = Listener(box.closers, serve)
     return Edge(box, {"web": cluster([member.address], health=None)}, limits=PACE, **more)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from harness import http1
 from harness.box import hold, wait
+from harness.listener import AgentCheck
 from harness.load import Load
 from harness.origin import Answer, field
 from harness.setup import Edge, cluster, resident_kib, simple
@@ -511,30 +512,9 @@ def test_tcp_health_check(box):
     load.assert_clean()
 
 
-class AgentCheck(threading.Thread):
-    """Answers every connection with one line, as HAProxy's agent-check has it."""
-
-    def __init__(self, box):
-        super().__init__(daemon=True)
-        self.line = "up 100%"
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        box.closers.append(self.listener.close)
-        self.start()
-
-    def run(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.sendall((self.line + "\n").encode())
-
-
 def test_agent_check_takes_out_and_brings_back(box):
     """Beside an active check that passes all the time: its word alone must not be the last one."""
-    one, two, agent = box.origin("one"), box.origin("two"), AgentCheck(box)
+    one, two, agent = box.origin("one"), box.origin("two"), AgentCheck(box, "up 100%")
     edge = Edge(box, {
         "web": cluster([two]),
         "one": cluster([one], utilization={"agent-check": agent.address,

@@ -5,13 +5,13 @@ import re
 import signal
 import socket
 import struct
-import threading
 import time
 
 import pytest
 
 from harness import http1
 from harness.box import wait
+from harness.listener import Listener
 from harness.origin import field
 from harness.setup import Edge, cluster
 
@@ -183,22 +183,12 @@ def test_a_listener_changes_with_a_reload(box):
 
 # ---- to members -----------------------------------------------------------------------------
 
-class Heard:
+class Heard(Listener):
     """A member that takes PROXY headers: (header, [paths]) a connection."""
 
-    def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "%s:%d" % self.listener.getsockname()
+    def __init__(self, closers):
         self.connections = []
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+        super().__init__(closers)
 
     def serve(self, sock):
         entry = None
@@ -216,24 +206,17 @@ class Heard:
                     pass
                 entry[1].append(line.split()[1].decode())
                 sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
-        except (OSError, struct.error, IndexError):
+        except (struct.error, IndexError):
             pass
-        finally:
-            sock.close()
 
     def requests(self):
         """Without checks."""
         return [c for c in self.connections if c[0][12] == 0x21]
 
-    def close(self):
-        self.listener.close()
-
 
 @pytest.fixture
-def heard():
-    member = Heard()
-    yield member
-    member.close()
+def heard(box):
+    return Heard(box.closers)
 
 
 def test_members_are_told(box, heard):

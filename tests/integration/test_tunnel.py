@@ -8,6 +8,7 @@ import pytest
 
 from harness import http1
 from harness.box import wait
+from harness.listener import Listener
 from harness.setup import Edge, cluster
 
 ASK = (b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -16,23 +17,12 @@ SWITCH = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection
           b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
 
 
-class Echo:
+class Echo(Listener):
     """Says 101 to every request, then gives back what comes, until its end."""
 
     def __init__(self, box, first=b""):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
         self.first, self.heads, self.ended = first, [], []
-        box.closers.append(self.listener.close)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+        super().__init__(box.closers)
 
     def serve(self, sock):
         data = b""
@@ -48,7 +38,6 @@ class Echo:
             self.ended.append("fin")
         except OSError:
             self.ended.append("rst")
-        sock.close()
 
 
 def tunnel(box, first=b"", **more):

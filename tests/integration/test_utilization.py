@@ -1,40 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a member's utilization comes from: agent-check, ORCA, the highest of them."""
 import json
-import socket
-import threading
 
 import pytest
 
 from harness import http1
 from harness.box import hold, wait
+from harness.listener import AgentCheck
 from harness.load import Load
 from harness.setup import Edge, cluster, ready, scale, static_pool
-
-
-class AgentCheck:
-    """Says a line to whoever connects, as an HAProxy agent does."""
-
-    def __init__(self, box):
-        self.line = "10%\n"
-        self.asked = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        box.closers.append(self.listener.close)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            self.asked += 1
-            with sock:
-                try:
-                    sock.sendall(self.line.encode())
-                except OSError:
-                    pass
 
 
 def server(edge, name):
@@ -56,43 +30,43 @@ def checked(box, agent, **more):
 
 
 def test_agent_check_says_how_idle_the_member_is(box):
-    agent = AgentCheck(box)
+    agent = AgentCheck(box, "10%")
     edge = Edge(box, {"web": checked(box, agent)})
     # HAProxy's agent says what is left of the weight: 10 % is a member that is 90 % busy.
     wait("0.9", lambda: utilization(edge, "base") == pytest.approx(0.9))
-    agent.line = "75%\n"
+    agent.line = "75%"
     wait("0.25", lambda: utilization(edge, "base") == pytest.approx(0.25))
     asked = agent.asked
-    agent.line = "no such word\n"
+    agent.line = "no such word"
     wait("it to be asked again", lambda: agent.asked > asked + 2)
     assert http1.fetch(edge.address).status == 200
 
 
 def test_agent_check_takes_a_member_out_and_back(box):
-    agent = AgentCheck(box)
+    agent = AgentCheck(box, "10%")
     other = box.origin("other")
     edge = Edge(box, {"web": checked(box, agent)})
-    agent.line = "down\n"
+    agent.line = "down"
     wait("it to be out", lambda: server(edge, "base")["state"] == "unhealthy")
     assert http1.fetch(edge.address).status == 503
-    agent.line = "up 50%\n"
+    agent.line = "up 50%"
     wait("it to be back", lambda: server(edge, "base")["state"] == "ready")
     assert http1.fetch(edge.address).status == 200
-    agent.line = "drain\n"
+    agent.line = "drain"
     wait("no new requests", lambda: http1.fetch(edge.address).status == 503)
-    agent.line = "ready\n"
+    agent.line = "ready"
     wait("requests again", lambda: http1.fetch(edge.address).status == 200)
     assert other.count() == 0
 
 
 def test_agent_check_makes_the_cluster_grow(box):
-    agent = AgentCheck(box)
-    agent.line = "60%\n"
+    agent = AgentCheck(box, "10%")
+    agent.line = "60%"
     edge = Edge(box, {"web": checked(box, agent, scale=scale("rack", upper="80%", max=2))},
                 pools={"rack": static_pool(box.origin("spare"))}, role="run")
     wait("a number", lambda: utilization(edge, "base") == pytest.approx(0.4))
     hold("nothing asked for", lambda: box.ledger_servers("web") == {}, 0.5)
-    agent.line = "5%\n"
+    agent.line = "5%"
     ready(box, "web", 1)
 
 
@@ -109,8 +83,8 @@ def test_orca_makes_the_cluster_grow(box):
 
 
 def test_the_highest_source_counts_and_each_can_be_left_out(box):
-    agent = AgentCheck(box)
-    agent.line = "70%\n"
+    agent = AgentCheck(box, "10%")
+    agent.line = "70%"
     base = box.origin("base")
     base.utilization = 0.6
     settings = {"agent-check": agent.address, "agent-check-interval": "50ms"}

@@ -8,10 +8,10 @@ resets(CODES)  a stream error; the connection serves on
 fine           stream 1 is answered with 200
 alive          nothing happens: the connection serves on
 """
-from wire2 import (ACK, CALM, CANCEL, CLOSED, COMPRESSION, CONT, DATA, END_HEADERS, FLOW, GOAWAY,
-                   HEADERS, PADDED, PING, PRIO, PRIORITY, PRIORITY_UPDATE, PROTOCOL, PUSH, REFUSED,
-                   RST, SETTINGS, SIZE, WINDOW, block, data, frame, get, headers, literal, reset,
-                   settings, window)
+from harness.wire2 import (ACK, CLOSED, COMPRESSION, CONT, DATA, END_HEADERS, FLOW, GOAWAY,
+                           HEADERS, PADDED, PING, PRIO, PRIORITY, PRIORITY_UPDATE, PROTOCOL, PUSH,
+                           RST, SETTINGS, SIZE, WINDOW, block, data, frame, get, headers, literal,
+                           reset, settings, window)
 
 
 def error(*codes):

@@ -12,7 +12,7 @@ from harness.box import Box
 from harness.origin import Answer, Origin
 from harness.pki import Authority
 from harness.setup import Edge, cluster
-from wire2 import PREFACE, Connection, settings
+from harness.wire2 import PREFACE, Connection, settings
 
 
 class Secure:

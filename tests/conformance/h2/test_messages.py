@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from wire2 import (CANCEL, INTERNAL, NO_ERROR, Connection, data, frame, get, headers,
-                   reset, settings, window)
+from harness.wire2 import (CANCEL, INTERNAL, NO_ERROR, Connection, data, frame, get, headers,
+                           reset, settings, window)
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 import rows
-from wire2 import NO_ERROR, PREFACE, PROTOCOL, SETTINGS, ACK, Connection, frame, get, headers, \
-    settings
+from harness.wire2 import (NO_ERROR, PREFACE, PROTOCOL, SETTINGS, ACK, Connection, frame, get,
+                           headers, settings)
 
 ALL = [*rows.FRAMES, *rows.HPACK, *rows.MESSAGES]
 LATER = 101  # a stream that no row uses

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Extended CONNECT (RFC 8441): WebSocket on a stream, to members that know HTTP/1.1."""
-import base64
-import hashlib
-import socket
-import threading
-
 import pytest
 
 from harness.box import Box, wait
+from harness.listener import Listener
 from harness.setup import Edge, cluster, metric
-from wire2 import CANCEL, Connection, data, get, headers, reset
+from harness.websocket import proof
+from harness.wire2 import CANCEL, Connection, data, headers, reset
 
 SWITCH = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
           b"Sec-WebSocket-Accept: PROOF\r\n"
@@ -19,29 +16,18 @@ ASK = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
        ("origin", "http://h.example")]
 
 
-def proof(head):
+def proof_of(head):
     key = next((line.split(b": ")[1] for line in head.split(b"\r\n")
                 if line.lower().startswith(b"sec-websocket-key: ")), b"")
-    guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-    return base64.b64encode(hashlib.sha1(key + guid).digest())
+    return proof(key)
 
 
-class Member:
+class Member(Listener):
     """Switches (or answers what it is told to), then gives back what comes, and says bye."""
 
-    def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+    def __init__(self, closers):
         self.answer, self.heads, self.ends = SWITCH, [], []
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+        super().__init__(closers)
 
     def serve(self, sock):
         got = b""
@@ -50,19 +36,19 @@ class Member:
                 got += sock.recv(65536)
             head, _, got = got.partition(b"\r\n\r\n")
             self.heads.append(head.decode())
-            sock.sendall(self.answer.replace(b"PROOF", proof(head)) + got)
+            sock.sendall(self.answer.replace(b"PROOF", proof_of(head)) + got)
             while got := sock.recv(65536):
                 sock.sendall(got)
             sock.sendall(b"bye")
             self.ends.append("fin")
         except OSError:
             self.ends.append("rst")
-        sock.close()
 
 
 @pytest.fixture(scope="module")
 def pair():
-    box, member = Box(), Member()
+    box = Box()
+    member = Member(box.closers)
     try:
         web = cluster([member.address], health=None, eject={"failures": 0})
         edge = Edge(box, {"web": web}, routes=[
@@ -70,7 +56,6 @@ def pair():
         yield edge, member
         edge.process.stop()
     finally:
-        member.listener.close()
         complaints = box.close()
         box.remove()
     assert not complaints

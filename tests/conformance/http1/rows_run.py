@@ -163,7 +163,7 @@ class Suite:
     # ---- what came of it ----
 
     def judge(self, trial):
-        row, run, expect = trial.row, trial.run, trial.row.expect
+        run, expect = trial.run, trial.row.expect
         try:
             found, rest = strict.responses(run.data, run.methods, run.ended == "fin")
         except strict.Bad as error:

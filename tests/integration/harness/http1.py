@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A strict little HTTP/1.1 client on a raw socket: what a test sends is what goes out."""
+import re
 import socket
 
 
@@ -163,6 +164,30 @@ class Client:
             return False
         finally:
             self.sock.settimeout(self.timeout)
+
+
+def everything(address, data, timeout=10.0):
+    """All that comes, and whether it ended in a reset."""
+    with connect(address, timeout) as sock:
+        sock.sendall(data)
+        got = b""
+        try:
+            while piece := sock.recv(65536):
+                got += piece
+        except ConnectionResetError:
+            return got, True
+        return got, False
+
+
+def looks_whole(got, was_reset):
+    """Whether a client would take what `everything` gave for a whole response."""
+    top, end, body = got.partition(b"\r\n\r\n")
+    if not end or was_reset:
+        return False
+    length = re.search(rb"\r\nContent-Length: (\d+)", top, re.I)
+    if length:
+        return len(body) >= int(length.group(1))
+    return not re.search(rb"\r\nTransfer-Encoding: chunked", top, re.I) or b"0\r\n\r\n" in body
 
 
 def head(method, path, fields=(), body=None, host="test.example", version="HTTP/1.1"):

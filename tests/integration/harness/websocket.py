@@ -2,38 +2,24 @@
 """A WebSocket member (RFC 6455): gives back every message, answers pings and the close."""
 import base64
 import hashlib
-import socket
 import struct
-import threading
 
 from . import http1
+from .listener import Listener
 
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CLOSE, PING, PONG = 8, 9, 10
 
 
-class EchoSocket:
+def proof(key):
+    """What a server answers to a key, by which it shows that it speaks the protocol."""
+    return base64.b64encode(hashlib.sha1(key + MAGIC).digest())
+
+
+class EchoSocket(Listener):
     def __init__(self, box):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
         self.messages, self.closes = 0, []
-        box.closers.append(self.stop)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def stop(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+        super().__init__(box.closers)
 
     def serve(self, sock):
         client = http1.Client.__new__(http1.Client)
@@ -41,20 +27,17 @@ class EchoSocket:
         try:
             client.read_line()
             fields = {name.lower(): value for name, value in client.read_fields()}
-            digest = hashlib.sha1(fields["sec-websocket-key"].encode() + MAGIC).digest()
             head = [b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket",
                     b"Connection: Upgrade",
-                    b"Sec-WebSocket-Accept: " + base64.b64encode(digest)]
+                    b"Sec-WebSocket-Accept: " + proof(fields["sec-websocket-key"].encode())]
             if "sec-websocket-protocol" in fields:
                 first = fields["sec-websocket-protocol"].split(",")[0].strip()
                 head.append(b"Sec-WebSocket-Protocol: " + first.encode())
             client.send(b"\r\n".join(head) + b"\r\n\r\n")
             while self.echo(client):
                 pass
-        except (OSError, KeyError, http1.ProtocolError):
+        except (KeyError, http1.ProtocolError):
             pass
-        finally:
-            sock.close()
 
     def echo(self, client):
         """One frame and its answer; False behind the close. Fragments go back as they came."""

@@ -19,6 +19,14 @@ counters(const struct help_disk *help)
     return out;
 }
 
+/* What most tests begin with: one response, in memory and on disk. */
+static void
+write_hello(struct help_disk *help, uint64_t *at)
+{
+    assert_true(help_put(help->store, GET(""), FRESH(""), "hello", NOW));
+    assert_int_equal(help_write(help, 0, 1, at), 1);
+}
+
 /* The process ends and another one begins. */
 static void
 restart(struct help_disk *help)
@@ -349,8 +357,7 @@ forgotten_stays_forgotten(void **state)
     struct cache_disk_job job;
     uint64_t at = START;
     cache_disk_ready(help.disk);
-    assert_true(help_put(help.store, GET(""), FRESH(""), "hello", NOW));
-    (void)help_write(&help, 0, 1, &at);
+    write_hello(&help, &at);
     assert_true(help_find(&help, GET(""), &place));
     forget(&help, GET(""), NOW + S);
     struct cache_disk_place gone = place;
@@ -451,8 +458,7 @@ forgotten_prefixes_take_all_before_them(void **state)
     struct cache_disk_place place;
     uint64_t at = START;
     cache_disk_ready(help.disk);
-    assert_true(help_put(help.store, GET(""), FRESH(""), "hello", NOW));
-    (void)help_write(&help, 0, 1, &at);
+    write_hello(&help, &at);
     for (int i = 0; i <= CACHE__PREFIXES; i++) {
         char text[32];
         (void)snprintf(text, sizeof(text), "//b/%d", i);
@@ -503,8 +509,7 @@ nothing_is_found_before_it_is_ready(void **state)
     struct cache_disk_place place;
     uint64_t at = START;
     cache_disk_ready(help.disk);
-    assert_true(help_put(help.store, GET(""), FRESH(""), "hello", NOW));
-    (void)help_write(&help, 0, 1, &at);
+    write_hello(&help, &at);
     help_disk_end(&help);
     help_disk_begin(&help);
     assert_false(help_find(&help, GET(""), &place));
