@@ -3,6 +3,8 @@
 import pathlib
 import re
 
+import pytest
+import yaml
 from lxml import etree
 
 from harness import http1
@@ -62,3 +64,30 @@ def test_the_tour_loads(box):
     box.write("freshet.yaml", text.replace('"build/freshet"', '"/bin/true"'))
     done = box.run("check", "-c", "freshet.yaml")
     assert done.returncode == 0, done.stderr
+
+
+def shown_settings():
+    for page in sorted(DOCS.glob("*.md")):
+        for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S):
+            if "..." not in text:  # cut short, and seen to be
+                yield page.name, text
+
+
+@pytest.mark.parametrize("page,text", shown_settings())
+def test_every_piece_of_a_file_that_is_shown_is_taken(box, page, text):
+    """With what it leaves out filled in. Certificates and folders that it names need not be here."""
+    settings = yaml.safe_load(text)
+    settings.setdefault("listen", "127.0.0.1:8080")
+    clusters = settings.setdefault("clusters", {"web": {"members": ["127.0.0.1:9"]}})
+    pools = settings.setdefault("pools", {})
+    for one in clusters.values():
+        for name in [one.get("scale", {}).get("from", [])]:
+            for pool in [name] if isinstance(name, str) else name:
+                pools.setdefault(pool, static_pool("127.0.0.1:9"))
+    settings.setdefault("routes", [{"cluster": next(iter(clusters))}])
+    box.config(settings, "shown.yaml")
+    done = box.run("check", "-c", "shown.yaml")
+    for line in done.stderr.splitlines():
+        if line.startswith("shown.yaml:") and ": warning: " not in line:
+            assert "No such file" in line, f"{page}: {line}"
+    assert done.returncode == 0 or "No such file" in done.stderr, done.stderr

@@ -4,11 +4,9 @@ import json
 
 from harness import http1
 from harness.box import hold, wait
-from harness.load import Load
+from harness.load import Asker, Load
 from harness.origin import Answer
 from harness.setup import Edge, cluster, metric, scale, static_pool
-
-from test_queue import Asker, counter
 
 
 def laddered(box, members, rungs, role="edge", routes=None, more_ladder=None, **more):
@@ -97,7 +95,7 @@ def test_no_more_under_way_than_they_can_do(box):
     wait("all of them to be under way", lambda: a.in_flight == 6)
     at_rung(box, edge, "queue")
     askers += [Asker(edge, f"/more/{n}") for n in range(5)]
-    wait("the others to wait", lambda: counter(edge, "queue_waiting") == 5)
+    wait("the others to wait", lambda: metric(edge, "queue_waiting") == 5)
     assert status(box, edge)["queued"] == 5
     assert "web            5 requests queued" in box.run("status", "-c", edge.file).stdout
     hold("they wait", lambda: a.in_flight == 6, 0.3)

@@ -10,12 +10,11 @@ import pytest
 
 from harness import http1
 from harness.box import wait
-from harness.load import Load
+from harness.load import Asker, Load
 from harness.setup import (Edge, Managed, Obedient, base, cluster, process_pool, ready, scale,
                            static_pool)
 from test_crash import MANAGER_POINTS, fault_points
 from test_pools import places
-from test_queue import Asker
 
 OPERATIONS = ("allocate", "deallocate")
 MANAGER = [name for name in fault_points(MANAGER_POINTS)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """max-in-flight: a limit for the whole cluster, a bounded queue before it, 503 behind it."""
-import re
 import signal
 import threading
 
@@ -8,29 +7,8 @@ import pytest
 
 from harness import http1
 from harness.box import hold, wait
-from harness.load import Load
-from harness.setup import Edge, cluster
-
-
-class Asker(threading.Thread):
-    """One request in a thread of its own; `response` once it is answered."""
-
-    def __init__(self, edge, path="/"):
-        super().__init__(daemon=True)
-        self.client, self.path, self.response = http1.Client(edge.address, 20.0), path, None
-        self.start()
-
-    def run(self):
-        try:
-            self.response = self.client.request("GET", self.path)
-        except (OSError, http1.ProtocolError):
-            pass
-
-
-def counter(edge, name):
-    text = http1.fetch(edge.admin(), "/metrics").text
-    return sum(float(v) for v in re.findall(rf"^freshet_{name}(?:_total)?\{{.*\}} (\S+)$", text,
-                                            re.M))
+from harness.load import Asker, Load
+from harness.setup import Edge, cluster, metric
 
 
 def limited(box, origins, limit, workers=1, **queue):
@@ -43,7 +21,7 @@ def fill(edge, origin, count, waiting):
     origin.hold()
     askers = [Asker(edge, f"/{n}") for n in range(count)]
     wait("the places to be taken", lambda: origin.in_flight == count - waiting)
-    wait("the others to wait", lambda: counter(edge, "queue_waiting") == waiting)
+    wait("the others to wait", lambda: metric(edge, "queue_waiting") == waiting)
     return askers
 
 
@@ -57,8 +35,8 @@ def test_no_more_than_the_limit(box, workers):
     for asker in askers:
         asker.join(20)
         assert asker.response.status == 200
-    assert counter(edge, "queued") == 9
-    assert counter(edge, "queue_waiting") == 0
+    assert metric(edge, "queued") == 9
+    assert metric(edge, "queue_waiting") == 0
 
 
 def test_first_come_first_served(box):
@@ -67,7 +45,7 @@ def test_first_come_first_served(box):
     askers = fill(edge, origin, 1, 0)
     for n in range(1, 6):
         askers.append(Asker(edge, f"/{n}"))
-        wait("it to wait", lambda: counter(edge, "queue_waiting") == n)
+        wait("it to wait", lambda: metric(edge, "queue_waiting") == n)
     origin.release()
     for asker in askers:
         asker.join(20)
@@ -80,7 +58,7 @@ def test_newest_first_once_the_queue_stands(box):
     askers = fill(edge, origin, 1, 0)
     for n in range(1, 7):
         askers.append(Asker(edge, f"/{n}"))
-        wait("it to wait", lambda: counter(edge, "queue_waiting") == n)
+        wait("it to wait", lambda: metric(edge, "queue_waiting") == n)
     origin.delay = 0.15  # each one served keeps the queue above its target for so long
     origin.release()
     for asker in askers:
@@ -96,7 +74,7 @@ def test_a_full_queue_refuses(box):
     askers = fill(edge, origin, 3, 2)
     response = http1.fetch(edge.address, "/more")
     assert response.status == 503 and response.get("Retry-After") == "1"
-    assert counter(edge, "queue_refusals") == 1
+    assert metric(edge, "queue_refusals") == 1
     origin.release()
     for asker in askers:
         asker.join(20)
@@ -122,7 +100,7 @@ def test_the_longest_wait(box):
         origin.release()
         askers[0].join(20)
         assert client.request("GET", "/next").status == 200  # on the same connection
-    assert counter(edge, "queue_timeouts") == 1
+    assert metric(edge, "queue_timeouts") == 1
     assert "/late" not in origin.paths()
 
 
@@ -134,11 +112,11 @@ def test_who_goes_away_leaves_the_line(box):
         if asker.response is None:
             asker.client.close()
     waiting = [asker for asker in askers if asker.client.sock.fileno() >= 0]
-    wait("the line to be empty", lambda: counter(edge, "queue_waiting") == len(waiting) - 1)
+    wait("the line to be empty", lambda: metric(edge, "queue_waiting") == len(waiting) - 1)
     origin.release()
     for asker in waiting:
         asker.join(20)
-    wait("the edge to be idle", lambda: counter(edge, "requests_active") == 0)
+    wait("the edge to be idle", lambda: metric(edge, "requests_active") == 0)
     assert http1.fetch(edge.address, "/after").status == 200
 
 
@@ -151,7 +129,7 @@ def test_posts_wait_with_their_bodies(box):
     asker = threading.Thread(target=lambda: answers.append(
         http1.fetch(edge.address, "/post", method="POST", body=body)))
     asker.start()
-    wait("it to wait", lambda: counter(edge, "queue_waiting") == 1)
+    wait("it to wait", lambda: metric(edge, "queue_waiting") == 1)
     origin.release()
     asker.join(20)
     assert answers[0].status == 200
@@ -182,5 +160,5 @@ def test_under_load_nothing_is_lost(box):
         load.wait_done(600)
     load.assert_clean()
     assert set(load.statuses) == {200}
-    wait("the edge to be idle", lambda: counter(edge, "requests_active") == 0)
-    assert counter(edge, "queued") > 0 and counter(edge, "queue_waiting") == 0
+    wait("the edge to be idle", lambda: metric(edge, "requests_active") == 0)
+    assert metric(edge, "queued") > 0 and metric(edge, "queue_waiting") == 0

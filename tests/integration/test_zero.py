@@ -6,10 +6,9 @@ import time
 
 from harness import http1
 from harness.box import hold, wait
+from harness.load import Asker
 from harness.origin import Answer
 from harness.setup import WORKERS, Edge, cluster, metric, scale, static_pool
-
-from test_queue import Asker, counter
 
 
 def zero(box, *servers, role="run", park=None, more=None, **settings):
@@ -26,7 +25,7 @@ def asleep(box, name="web"):
 
 
 def parked(edge, count):
-    wait(f"{count} parked", lambda: counter(edge, "parked_now") == count)
+    wait(f"{count} parked", lambda: metric(edge, "parked_now") == count)
 
 
 def why(box, edge):
@@ -54,8 +53,8 @@ def test_the_first_request_waits_for_its_server(box):
     asker.join(20)
     assert asker.response.status == 200 and asker.response.text.startswith("a GET /first")
     assert "requests are parked, and the cluster has no member" in why(box, edge)
-    assert counter(edge, "park_released") == 1 and counter(edge, "parked_now") == 0
-    assert counter(edge, "no_member") == 0
+    assert metric(edge, "park_released") == 1 and metric(edge, "parked_now") == 0
+    assert metric(edge, "no_member") == 0
 
 
 def test_bodies_and_many_clients_wait(box):
@@ -99,7 +98,7 @@ def test_no_more_than_the_limit(box):
     parked(edge, 2)
     response = http1.fetch(edge.address, "/more")
     assert response.status == 503 and int(response.get("Retry-After")) > 0
-    assert counter(edge, "park_refusals") == 1
+    assert metric(edge, "park_refusals") == 1
     server.healthy = True
     for asker in askers:
         asker.join(20)
@@ -116,9 +115,9 @@ def test_no_more_than_the_bytes(box):
         for n in range(20):
             askers.append(Asker(edge, f"/{n}?" + "x" * 6000))
             before = n + 1
-            wait("it to be dealt with", lambda: counter(edge, "parked_now") +
-                 counter(edge, "park_refusals") == before)
-            if counter(edge, "park_refusals"):
+            wait("it to be dealt with", lambda: metric(edge, "parked_now") +
+                 metric(edge, "park_refusals") == before)
+            if metric(edge, "park_refusals"):
                 refused.append(n)
                 break
         assert 0 < refused[0] < 12
@@ -136,7 +135,7 @@ def test_not_for_ever(box):
     with http1.Client(edge.address) as client:
         response = client.request("GET", "/late")
         assert response.status == 503 and int(response.get("Retry-After")) > 0
-        assert counter(edge, "park_timeouts") == 1
+        assert metric(edge, "park_timeouts") == 1
         server.healthy = True
         wait("it to be served on the same connection",
              lambda: client.request("GET", "/next").status == 200)
@@ -147,7 +146,7 @@ def test_parking_can_be_switched_off(box):
     server = box.origin("a")
     edge = zero(box, server, park={"length": 0})
     assert http1.fetch(edge.address, "/").status == 503
-    assert counter(edge, "no_member") == 1
+    assert metric(edge, "no_member") == 1
 
 
 def test_who_goes_away_is_not_kept(box):
@@ -177,7 +176,7 @@ def test_browsers_are_shown_a_page(box):
     assert page.get("Refresh") == "1" and page.get("Retry-After") == "1"
     assert page.get("Cache-Control") == "no-store"
     assert page.get("Content-Type").startswith("text/html")
-    assert counter(edge, "park_pages") == 1
+    assert metric(edge, "park_pages") == 1
     assert api.response is None, "only who takes HTML is shown it"
     server.healthy = True
     api.join(20)

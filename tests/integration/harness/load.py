@@ -103,3 +103,18 @@ class Load:
     def assert_clean(self):
         assert self.done > 0, "no request was made"
         assert not self.failed, f"{len(self.failed)} of {self.done} failed: {self.failed[:5]}"
+
+
+class Asker(threading.Thread):
+    """One request in a thread of its own; `response` once it is answered."""
+
+    def __init__(self, edge, path="/"):
+        super().__init__(daemon=True)
+        self.client, self.path, self.response = http1.Client(edge.address, 20.0), path, None
+        self.start()
+
+    def run(self):
+        try:
+            self.response = self.client.request("GET", self.path)
+        except (OSError, http1.ProtocolError):
+            pass

@@ -175,8 +175,11 @@ def resident_kib(pid):
 
 
 def metric(edge, name):
-    """The sum over the workers of one of the edge's counters."""
+    """The sum over the workers, or members, of one of the edge's counters or gauges."""
     text = http1.fetch(edge.admin(), "/metrics").text
-    found = re.findall(rf"^freshet_{name}_total{{.*}} (\d+)$", text, re.M)
-    assert found, name
-    return sum(map(int, found))
+    for end in ("_total", ""):
+        found = re.findall(rf"^freshet_{name}{end}{{.*}} (\S+)$", text, re.M)
+        if found:
+            total = sum(map(float, found))
+            return int(total) if total.is_integer() else total
+    raise AssertionError(f"no metric {name}")
