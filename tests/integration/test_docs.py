@@ -75,7 +75,7 @@ def shown_settings():
 
 @pytest.mark.parametrize("page,text", shown_settings())
 def test_every_piece_of_a_file_that_is_shown_is_taken(box, page, text):
-    """With what it leaves out filled in. Certificates and folders that it names need not be here."""
+    """With what it leaves out filled in. Certificates and folders that it names may be missing."""
     settings = yaml.safe_load(text)
     settings.setdefault("listen", "127.0.0.1:8080")
     clusters = settings.setdefault("clusters", {"web": {"members": ["127.0.0.1:9"]}})

@@ -174,6 +174,7 @@ def test_a_weight_of_0(box, three, draining):
     edge.settings["clusters"]["web"]["members"][0]["weight"] = 0
     edge.write()
     edge.process.signal(signal.SIGHUP)
+    wait("the file to be read", lambda: "configuration re-read" in edge.process.log())
     wait("no new sessions on it", lambda: all(session(edge)[1] != "m0" for _ in range(12)))
     if draining == "keep":
         stays(edge, cookie, "m0")
