@@ -88,12 +88,13 @@ test_words_say_why(void **state_)
                                   "ready for 41 s"));
 }
 
-/* Whatever they are like: the victims are different ones, of pools, healthy, and with a number; and
- * none that stays is of a costlier pool. */
+/* Whatever they are like: the victims are different ones, of pools and healthy; none that stays is
+ * of a costlier pool; and nobody leaves while somebody is silent. */
 static void
 test_whatever_they_are_like(void **state_)
 {
     struct fr_rand rand;
+    size_t all = 0;
     (void)state_;
     fr_rand_init(&rand, 31);
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -114,9 +115,15 @@ test_whatever_they_are_like(void **state_)
             members[i].draining = fr_rand_below(&rand, 8) == 0;
             members[i].healthy = fr_rand_below(&rand, 8) > 0;
         }
+        struct policy_member *quiet = &members[fr_rand_below(&rand, (uint32_t)count)];
+        quiet->stale = fr_rand_below(&rand, 8) == 0;
+        bool silent =
+            quiet->stale && quiet->healthy && !quiet->draining; /* it serves, unmeasured */
         const struct policy_claim claim = {.taker = "t", .priority = 1, .count = 3};
         size_t made =
             policy_give(&settings, &state, members, count, &claim, NOW, out, POLICY_RELEASES_MAX);
+        all += made;
+        assert_true(!silent || made == 0);
         for (size_t i = 0; i < made; i++) {
             const struct policy_member *victim = &members[strtoul(out[i].member + 1, NULL, 10)];
             assert_true(victim->allocated && victim->healthy && !victim->draining);
@@ -131,6 +138,7 @@ test_whatever_they_are_like(void **state_)
             }
         }
     }
+    assert_true(all > ROUNDS / 2);
 }
 
 int
