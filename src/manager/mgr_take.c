@@ -232,7 +232,9 @@ mgr_take_want(struct mgr_cluster *cluster, const struct policy_settings *setting
         rivalry->wanted = 0;
         return;
     }
-    rivalry->wanted = decision->needed > have ? decision->needed - have : 1;
+    rivalry->wanted = policy_lacking(settings, decision, have);
+    if (rivalry->wanted == 0)
+        return;
     if (mode != CONFIG_MODE_OBSERVE) {
         rivalry->wanted_until_us = now_us + WANT_US;
         mgr->wants_until_us = rivalry->wanted_until_us;

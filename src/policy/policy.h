@@ -247,6 +247,9 @@ struct policy_rival { /* a cluster that has servers of the taker's pools */
  * asked for. */
 bool policy_wants_taken(const struct policy_settings *settings,
                         const struct policy_decision *decision, uint32_t have);
+/* How many more it can use: what it needs and its own max still allows. 0: none. */
+uint32_t policy_lacking(const struct policy_settings *settings,
+                        const struct policy_decision *decision, uint32_t have);
 /* True: rivals[*out_giver] is to give *out_count. */
 bool policy_take(const struct policy_taker *taker, const struct policy_rival *rivals, size_t count,
                  int64_t now_us, size_t *out_giver, uint32_t *out_count);
