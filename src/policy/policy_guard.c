@@ -105,6 +105,9 @@ policy__guard(const struct policy_settings *settings, struct policy_state *state
     struct policy_guard *guard = &state->guard;
 
     refill(settings, guard, seen->now_us);
+    /* More do not leave in one look, and what does not happen is not charged. */
+    if (out->verdict == POLICY_DEALLOCATE && out->count > POLICY_RELEASES_MAX)
+        out->count = POLICY_RELEASES_MAX;
     if (out->verdict == POLICY_DEALLOCATE)
         keep_to_budget(settings, guard, policy__have(state, seen), out);
     if (out->verdict == POLICY_ALLOCATE || out->verdict == POLICY_DEALLOCATE)
