@@ -208,8 +208,9 @@ will_allocate(const struct mgr_cluster *cluster, const struct policy_decision *d
         now_us < cluster->proposal.rest_until_us)
         return false;
     return decision->verdict == POLICY_ALLOCATE ||
-           (decision->rule == POLICY_RULE_UPPER_COOLDOWN && !cluster->policy.grow_failed &&
-            decision->needed > have);
+           (decision->needed > have &&
+            (decision->rule == POLICY_RULE_CHANGE_LIMIT ||
+             (decision->rule == POLICY_RULE_UPPER_COOLDOWN && !cluster->policy.grow_failed)));
 }
 
 void

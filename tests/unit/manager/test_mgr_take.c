@@ -78,11 +78,45 @@ test_no_more_is_taken_than_the_maximum_allows(void **state)
     harness_stop(&harness);
 }
 
+/* Its minute's changes are used up, its need is not: what the pool has stays for it. */
+static void
+test_the_change_limit_loses_no_place(void **state)
+{
+    struct harness harness;
+    struct peer edge;
+    char high[CLUSTER_BYTES], low[CLUSTER_BYTES], yaml[sizeof(town) + 64];
+    char *priority;
+    (void)state;
+
+    memcpy(yaml, town, sizeof(town));
+    priority = strstr(yaml, "priority: 10");
+    assert_non_null(priority);
+    (void)snprintf(priority, sizeof(yaml) - (size_t)(priority - yaml),
+                   "changes: 1, cooldown: { up: 0s }, %s", strstr(town, "priority: 10"));
+    harness_start(&harness, yaml);
+    peer_connect(&harness, &edge, "edge", "edge-1", 0);
+    report(&edge, cluster(high, "high", 2, 1.0), cluster(low, "low", 2, 0.5), 3);
+    const struct order *order = peer_next(&harness, &edge, WIRE_ALLOCATE);
+    assert_string_equal(order->cluster, "high");
+    assert_int_equal(order->count, 1);
+    peer_done(&edge, order, "<server id=\"high-3\" address=\"127.0.0.1:9101\"/>");
+    harness_wait_count(&harness, &harness.mgr->counters.requests_done, 1);
+    report(&edge, cluster(high, "high", 3, 2.0), cluster(low, "low", 2, 0.5), 2);
+    harness_wait_count(&harness, &harness.mgr->counters.holds, 1);
+    for (int i = 0; i < 100 && find(&harness, "high")->hold.rule != POLICY_RULE_CHANGE_LIMIT; i++)
+        harness_turns(&harness, 10);
+    assert_int_equal(find(&harness, "high")->hold.rule, POLICY_RULE_CHANGE_LIMIT);
+    assert_int_equal(mgr_take_reserved(find(&harness, "low"), "rack"), 1);
+    peer_close(&edge);
+    harness_stop(&harness);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_more_is_taken_than_the_maximum_allows),
+        cmocka_unit_test(test_the_change_limit_loses_no_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
