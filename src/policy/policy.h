@@ -305,7 +305,11 @@ struct policy_ladder_state {
 bool policy_ladder(const struct policy_ladder_settings *settings,
                    struct policy_ladder_state *state, double highest, double mean,
                    int64_t now_us);
-/* The weight that a hot member keeps while CONFIG_RUNG_WEIGHT is in force. */
-uint32_t policy_ladder_weight(uint32_t weight, double utilization, double mean, double upper);
+/* The next weight of a member while CONFIG_RUNG_WEIGHT is in force; `now` is the one in force, with
+ * which the utilization was measured. */
+uint32_t policy_ladder_weight(uint32_t normal, uint32_t now, double utilization, double mean,
+                              double upper);
+/* At most so utilized with all of its weight: what policy_ladder() is to see of it as highest. */
+double policy_ladder_full(uint32_t normal, uint32_t now, double utilization);
 
 #endif
