@@ -14,8 +14,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#define WEIGHTS_US FR_US_PER_S  /* between two looks at the weights of hot members */
-#define WEIGHT_CHANGE_SHARE 0.1 /* a smaller one is not worth a snapshot */
+#define WEIGHTS_US FR_US_PER_S /* between two looks at the weights of hot members */
 
 static const char *const rung_names[CONFIG_RUNGS] = {"weight", "stale", "queue", "shed"};
 
@@ -30,10 +29,17 @@ edge_ladder_rung(const struct edge_cluster *cluster)
 }
 
 struct seen {
-    double highest, mean; /* NaN: of none is anything known */
+    double highest; /* with all of its weight; NaN: of none is anything known */
+    double mean;
     uint32_t healthy;
     uint64_t in_flight;
 };
+
+static uint32_t
+weight_now(const struct edge_member *member)
+{
+    return member->ladder_weight > 0 ? member->ladder_weight : member->weight;
+}
 
 static struct seen
 look(struct edge_cluster *cluster, int64_t now_us)
@@ -55,8 +61,9 @@ look(struct edge_cluster *cluster, int64_t now_us)
             continue;
         sum += value;
         known++;
-        if (!(value <= seen.highest))
-            seen.highest = value;
+        double full = policy_ladder_full(member->weight, weight_now(member), value);
+        if (!(full <= seen.highest))
+            seen.highest = full;
     }
     if (known > 0)
         seen.mean = sum / known;
@@ -71,16 +78,12 @@ weigh(struct edge_cluster *cluster, double mean, bool in_force)
     FR_LIST_EACH(&cluster->members, node)
     {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
+        uint32_t now = weight_now(member);
         uint32_t wanted =
-            in_force ? policy_ladder_weight(member->weight, edge_member_utilization(member), mean,
-                                            cluster->upper)
+            in_force ? policy_ladder_weight(member->weight, now, edge_member_utilization(member),
+                                            mean, cluster->upper)
                      : member->weight;
-        uint32_t now = member->ladder_weight > 0 ? member->ladder_weight : member->weight;
-        bool is_whole = wanted == member->weight;
-        if (fabs((double)wanted - (double)now) < WEIGHT_CHANGE_SHARE * member->weight &&
-            !(is_whole && now != wanted))
-            continue;
-        member->ladder_weight = is_whole ? 0 : wanted;
+        member->ladder_weight = wanted == member->weight ? 0 : wanted;
         changed |= wanted != now;
     }
     return changed;

@@ -208,8 +208,9 @@ will_allocate(const struct mgr_cluster *cluster, const struct policy_decision *d
         now_us < cluster->proposal.rest_until_us)
         return false;
     return decision->verdict == POLICY_ALLOCATE ||
-           (decision->rule == POLICY_RULE_UPPER_COOLDOWN && !cluster->policy.grow_failed &&
-            decision->needed > have);
+           (decision->needed > have &&
+            (decision->rule == POLICY_RULE_CHANGE_LIMIT ||
+             (decision->rule == POLICY_RULE_UPPER_COOLDOWN && !cluster->policy.grow_failed)));
 }
 
 void
@@ -232,7 +233,9 @@ mgr_take_want(struct mgr_cluster *cluster, const struct policy_settings *setting
         rivalry->wanted = 0;
         return;
     }
-    rivalry->wanted = decision->needed > have ? decision->needed - have : 1;
+    rivalry->wanted = policy_lacking(settings, decision, have);
+    if (rivalry->wanted == 0)
+        return;
     if (mode != CONFIG_MODE_OBSERVE) {
         rivalry->wanted_until_us = now_us + WANT_US;
         mgr->wants_until_us = rivalry->wanted_until_us;

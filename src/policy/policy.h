@@ -247,6 +247,9 @@ struct policy_rival { /* a cluster that has servers of the taker's pools */
  * asked for. */
 bool policy_wants_taken(const struct policy_settings *settings,
                         const struct policy_decision *decision, uint32_t have);
+/* How many more it can use: what it needs and its own max still allows. 0: none. */
+uint32_t policy_lacking(const struct policy_settings *settings,
+                        const struct policy_decision *decision, uint32_t have);
 /* True: rivals[*out_giver] is to give *out_count. */
 bool policy_take(const struct policy_taker *taker, const struct policy_rival *rivals, size_t count,
                  int64_t now_us, size_t *out_giver, uint32_t *out_count);
@@ -302,7 +305,11 @@ struct policy_ladder_state {
 bool policy_ladder(const struct policy_ladder_settings *settings,
                    struct policy_ladder_state *state, double highest, double mean,
                    int64_t now_us);
-/* The weight that a hot member keeps while CONFIG_RUNG_WEIGHT is in force. */
-uint32_t policy_ladder_weight(uint32_t weight, double utilization, double mean, double upper);
+/* The next weight of a member while CONFIG_RUNG_WEIGHT is in force; `now` is the one in force, with
+ * which the utilization was measured. */
+uint32_t policy_ladder_weight(uint32_t normal, uint32_t now, double utilization, double mean,
+                              double upper);
+/* At most so utilized with all of its weight: what policy_ladder() is to see of it as highest. */
+double policy_ladder_full(uint32_t normal, uint32_t now, double utilization);
 
 #endif

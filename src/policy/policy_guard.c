@@ -7,8 +7,9 @@
  * Pairs:      a release costs one if a member was started since the release before; a long ebb that
  *             gives back one after the other costs one, a load that swings costs one each time.
  * Never held: what the minimum asks for, and a member for requests that are parked. They cost what
- *             is left of the minute's limit. What a higher priority takes is not held by the
- * budget. Bounded:    a clock that goes back refills nothing.
+ *             is left of the minute's limit. What a higher priority takes is not held by the budget
+ *             and costs nothing of it.
+ * Bounded:    a clock that goes back refills nothing.
  */
 #include "policy/policy_priv.h"
 
@@ -77,10 +78,10 @@ is_worth_a_pair(const struct policy_settings *settings, const struct policy_guar
 {
     double full = burst_of(settings);
 
+    if (guard->flaps_left < 1) /* also where a whole one is more than half of the burst */
+        return false;
     if (guard->flaps_left >= full / 2)
         return true;
-    if (guard->flaps_left < 1)
-        return false;
     return surplus >= floor(1 + 0.1 * have * (1 - 2 * guard->flaps_left / full));
 }
 
@@ -105,14 +106,18 @@ policy__guard(const struct policy_settings *settings, struct policy_state *state
     struct policy_guard *guard = &state->guard;
 
     refill(settings, guard, seen->now_us);
+    /* More do not leave in one look, and what does not happen is not charged. */
+    if (out->verdict == POLICY_DEALLOCATE && out->count > POLICY_RELEASES_MAX)
+        out->count = POLICY_RELEASES_MAX;
     if (out->verdict == POLICY_DEALLOCATE)
         keep_to_budget(settings, guard, policy__have(state, seen), out);
     if (out->verdict == POLICY_ALLOCATE || out->verdict == POLICY_DEALLOCATE)
         keep_to_limit(settings, guard, out);
     if (out->verdict == POLICY_ALLOCATE) {
         guard->has_grown = true;
-    } else if (out->verdict == POLICY_DEALLOCATE) {
-        guard->flaps_left -= guard->has_grown && settings->flaps_per_hour > 0 ? 1 : 0;
+    } else if (out->verdict == POLICY_DEALLOCATE && out->rule != POLICY_RULE_TAKEN) {
+        if (guard->has_grown && settings->flaps_per_hour > 0)
+            guard->flaps_left = fmax(0, guard->flaps_left - 1);
         guard->has_grown = false;
     }
 }

@@ -6,7 +6,9 @@
  * May touch:  base.
  * Calm:       each rung must prove too little for climb_us before the next, and utilization must
  *             stay a tenth below the level for descend_us before one is left: a load that swings
- *             about the level climbs and stays.
+ *             about the level climbs and stays. Utilization is what the weight in force makes of
+ *             it: weight is given back only where it stays below the level by it, and the rung of
+ *             weights is left only when the member would with all of it.
  * Bounded:    an unknown number climbs nothing, and holds what is in force.
  */
 #include "policy/policy.h"
@@ -14,6 +16,8 @@
 #include <math.h>
 
 #define WEIGHT_SHARE_MIN 0.25 /* of its weight, that the hottest member keeps */
+#define WEIGHT_STEP 0.1       /* of its weight; a smaller change is not worth a snapshot */
+#define WEIGHT_BACK 1.25      /* given back at a time, of what is in force */
 
 static unsigned
 lowest(unsigned set)
@@ -70,11 +74,28 @@ policy_ladder(const struct policy_ladder_settings *settings, struct policy_ladde
 }
 
 uint32_t
-policy_ladder_weight(uint32_t weight, double utilization, double mean, double upper)
+policy_ladder_weight(uint32_t normal, uint32_t now, double utilization, double mean, double upper)
 {
-    if (!(utilization >= upper) || !(mean >= 0) || !(mean < utilization) || weight == 0)
-        return weight;
-    double share = fmax(mean / utilization, WEIGHT_SHARE_MIN);
-    double kept = floor(weight * share);
-    return kept < 1 ? 1 : (uint32_t)kept;
+    double step = WEIGHT_STEP * normal;
+
+    if (utilization >= upper) {
+        if (!(mean >= 0) || !(mean < utilization))
+            return now;
+        double least = fmax(1, ceil(normal * WEIGHT_SHARE_MIN));
+        double kept = fmax(floor(now * (mean / utilization)), least);
+        return kept + step <= now ? (uint32_t)kept : now;
+    }
+    if (now >= normal)
+        return normal; /* it was lowered meanwhile */
+    double back = ceil(now + fmax(now * (WEIGHT_BACK - 1), step));
+    if (back + step > normal)
+        back = normal;
+    /* An unknown number is no reason to give it more. */
+    return utilization * (back / now) < upper ? (uint32_t)back : now;
+}
+
+double
+policy_ladder_full(uint32_t normal, uint32_t now, double utilization)
+{
+    return now > 0 && now < normal ? utilization * ((double)normal / now) : utilization;
 }

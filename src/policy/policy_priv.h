@@ -46,7 +46,7 @@ const struct policy_settings *policy__zero_floor(const struct policy_settings *s
 /* ... and what it says is not the last word. */
 void policy__zero(const struct policy_settings *settings, const struct policy_state *state,
                   const struct policy_observation *seen, struct policy_decision *out);
-/* All that came from a pool and are ready; returns how many, at most `max`. */
+/* Of those that came from a pool and are ready release->count; returns how many, at most `max`. */
 size_t policy__zero_victims(const struct policy_decision *release,
                             const struct policy_member *members, size_t count,
                             struct policy_decision *out, size_t max);

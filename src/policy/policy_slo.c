@@ -5,10 +5,11 @@
  *
  * May touch:  base.
  * Shape:      two ticks in a row with too many late ones: from now on a bit less busy than this is
- *             the level. Ticks with few give it back, a little at a time. An engine that looks
- * ahead has no level to lower; its price of a late request rises instead. Bounded:    never above
- * what was configured, never below FACTOR_MIN of it; an idle cluster that is late is not late for
- * want of members, and learns nothing.
+ *             the level. Ticks with few, or with too few requests to judge, give it back, a little
+ *             at a time. An engine that looks ahead has no level to lower; its price of a late
+ *             request rises instead.
+ * Bounded:    never above what was configured, never below FACTOR_MIN of it; an idle cluster that
+ *             is late is not late for want of members, and learns nothing.
  */
 #include "policy/policy_priv.h"
 
@@ -63,8 +64,15 @@ learn(const struct policy_settings *settings, const struct policy_state *state,
     double share = busy_of(settings, seen) / level_of(settings);
     bool is_awaited = seen->starting > 0 || state->pending_up > 0;
 
+    double requests = traffic->rate * traffic->dt_s;
+
+    if (traffic->is_known && requests >= 0 && requests < REQUESTS_MIN) {
+        slo->misses = 0; /* nor is a miss before and one after in a row */
+        slo->factor = fmin(1, slo->factor + FACTOR_STEP);
+        return;
+    }
     if (!traffic->is_known || !(traffic->slow >= 0 && traffic->slow <= 1) ||
-        !(traffic->rate * traffic->dt_s >= REQUESTS_MIN))
+        !(requests >= REQUESTS_MIN))
         return;
     slo->late = traffic->slow;
     slo->is_known = true;

@@ -4,9 +4,9 @@
  *
  * May touch:  base.
  * Bounded:    only from a lower priority to a higher one, so that no server goes in circles; never
- *             below the giver's min, nor its last member; not on silence; within the giver's limit
- *             of changes a minute and the taker's step and cooldown. A taker that gave servers back
- *             only just now waits: what it gave may not have been surplus.
+ *             beyond the taker's max, below the giver's min, nor its last member; not on silence;
+ *             within the giver's limit of changes a minute and the taker's step and cooldown. A
+ *             taker that gave servers back only just now waits: it may not have been surplus.
  */
 #include "policy/policy_priv.h"
 
@@ -68,6 +68,15 @@ policy_wants_taken(const struct policy_settings *settings, const struct policy_d
     double factor = decision->level_factor > 0 ? decision->level_factor : 1;
     return settings->demand || have < settings->min ||
            (settings->upper >= 0 && decision->highest >= settings->upper * factor);
+}
+
+uint32_t
+policy_lacking(const struct policy_settings *settings, const struct policy_decision *decision,
+               uint32_t have)
+{
+    uint32_t room = settings->max > have ? settings->max - have : 0;
+    uint32_t lacking = decision->needed > have ? decision->needed - have : 1;
+    return lacking < room ? lacking : room;
 }
 
 size_t

@@ -85,7 +85,7 @@ policy__zero_victims(const struct policy_decision *release, const struct policy_
                      size_t count, struct policy_decision *out, size_t max)
 {
     size_t made = 0;
-    for (size_t i = 0; i < count && made < max && made < POLICY_RELEASES_MAX; i++) {
+    for (size_t i = 0; i < count && made < max && made < release->count; i++) {
         const struct policy_member *member = &members[i];
         if (!member->healthy || member->starting || member->draining || !member->allocated ||
             !policy__can_name(member))

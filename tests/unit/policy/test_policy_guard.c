@@ -163,6 +163,58 @@ test_an_ebb_costs_one_pair(void **state_)
         fail_msg("\"%s\" does not name the budget", words);
 }
 
+/* A burst of one is not spent by halves: an hour's budget of one is one pair an hour. */
+static void
+test_a_small_budget_is_not_overdrawn(void **state_)
+{
+    struct policy_settings settings = settings_of(POLICY_THRESHOLD);
+    (void)state_;
+    for (unsigned flaps = 1; flaps <= 2; flaps++) {
+        struct policy_state state = {0};
+        unsigned pairs = 0;
+        bool has_grown = false;
+        settings.flaps_per_hour = flaps;
+        uint32_t members = 4;
+        for (unsigned minute = 0; minute < 600; minute++) {
+            double load = minute % 2 ? 0.5 : 7;
+            struct policy_decision decision =
+                look(&settings, &state, members, load / members, NOW + minute * 60 * SECOND);
+            pairs += decision.verdict == POLICY_DEALLOCATE && has_grown;
+            if (decision.verdict != POLICY_HOLD)
+                has_grown = decision.verdict == POLICY_ALLOCATE;
+            assert_true(state.guard.flaps_left >= 0);
+            members = decision.desired;
+        }
+        assert_in_range(pairs, 9 * flaps, 10 * flaps + 2); /* of ten hours */
+    }
+}
+
+/* What others took is no flapping of the giver: its budget is whole when it needs it, and the
+ * members it started still make the release that follows a pair. */
+static void
+test_what_is_taken_costs_no_pair(void **state_)
+{
+    struct policy_settings settings = settings_of(POLICY_THRESHOLD);
+    struct policy_state state = {0};
+    struct policy_decision out[4];
+    const struct policy_claim claim = {.taker = "api", .priority = 4, .count = 1};
+    struct policy_member members[] = {policy_case_member("a", 0.5), policy_case_member("b", 0.5),
+                                      policy_case_member("c", 0.5), policy_case_member("d", 0.5)};
+    (void)state_;
+    settings.flaps_per_hour = 2;
+    for (int i = 0; i < 10; i++) {
+        int64_t now_us = NOW + i * 10 * SECOND;
+        assert_int_equal(look(&settings, &state, 4, 1.0, now_us).verdict, POLICY_ALLOCATE);
+        assert_int_equal(
+            policy_give(&settings, &state, members, 4, &claim, now_us + SECOND, out, 4), 1);
+    }
+    double whole = state.guard.flaps_left;
+    assert_true(whole > 1.6); /* as at first */
+    assert_int_equal(look(&settings, &state, 9, 0.01, NOW + 101 * SECOND).verdict,
+                     POLICY_DEALLOCATE);
+    assert_true(state.guard.flaps_left < whole - 0.9);
+}
+
 static void
 test_a_clock_that_goes_back_refills_nothing(void **state_)
 {
@@ -185,6 +237,8 @@ main(void)
         cmocka_unit_test(test_the_minimum_is_not_limited),
         cmocka_unit_test(test_a_swing_is_held_to_the_budget),
         cmocka_unit_test(test_an_ebb_costs_one_pair),
+        cmocka_unit_test(test_a_small_budget_is_not_overdrawn),
+        cmocka_unit_test(test_what_is_taken_costs_no_pair),
         cmocka_unit_test(test_a_clock_that_goes_back_refills_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

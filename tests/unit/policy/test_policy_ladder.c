@@ -102,14 +102,59 @@ static void
 test_weights(void **state_)
 {
     (void)state_;
-    assert_int_equal(policy_ladder_weight(100, 0.7, 0.5, 0.8), 100); /* not hot */
-    assert_int_equal(policy_ladder_weight(100, 0.9, 0.9, 0.8), 100); /* not hotter than others */
-    assert_int_equal(policy_ladder_weight(100, 1.0, 0.5, 0.8), 50);
-    assert_int_equal(policy_ladder_weight(100, 10, 0.1, 0.8), 25); /* it keeps something */
-    assert_int_equal(policy_ladder_weight(1, 10, 0.1, 0.8), 1);
-    assert_int_equal(policy_ladder_weight(0, 10, 0.1, 0.8), 0);
-    assert_int_equal(policy_ladder_weight(100, NAN, 0.5, 0.8), 100);
-    assert_int_equal(policy_ladder_weight(100, 1, NAN, 0.8), 100);
+    assert_int_equal(policy_ladder_weight(100, 100, 0.7, 0.5, 0.8), 100); /* not hot */
+    assert_int_equal(policy_ladder_weight(100, 100, 0.9, 0.9, 0.8), 100); /* no hotter than all */
+    assert_int_equal(policy_ladder_weight(100, 100, 1.0, 0.5, 0.8), 50);
+    assert_int_equal(policy_ladder_weight(100, 50, 1.0, 0.7, 0.8), 35); /* of what is in force */
+    assert_int_equal(policy_ladder_weight(100, 100, 10, 0.1, 0.8), 25); /* it keeps something */
+    assert_int_equal(policy_ladder_weight(100, 50, 0.5, 0.5, 0.8), 63); /* a bit comes back */
+    assert_int_equal(policy_ladder_weight(100, 50, 0.7, 0.5, 0.8), 50); /* 0.88 would be too much */
+    assert_int_equal(policy_ladder_weight(100, 50, NAN, 0.5, 0.8), 50);
+    assert_int_equal(policy_ladder_weight(40, 50, 0.7, 0.5, 0.8), 40);
+    assert_int_equal(policy_ladder_weight(1, 1, 10, 0.1, 0.8), 1);
+    assert_int_equal(policy_ladder_weight(0, 0, 10, 0.1, 0.8), 0);
+    assert_int_equal(policy_ladder_weight(100, 100, NAN, 0.5, 0.8), 100);
+    assert_int_equal(policy_ladder_weight(100, 100, 1, NAN, 0.8), 100);
+}
+
+/* Three members under one load, one of them slow: weights and rungs come to rest, and all weight is
+ * back when the load has gone. */
+static void
+test_weights_do_not_swing(void **state_)
+{
+    (void)state_;
+    for (double slow = 0.3; slow < 0.95; slow += 0.05) {
+        struct policy_ladder_state state = {0};
+        uint32_t weights[] = {100, 100, 100};
+        double values[] = {0.1, 0.1, 0.1};
+        unsigned changes = 0;
+        for (unsigned i = 0; i < 4000; i++) { /* looks, 50 ms apart */
+            double load = i < 3000 ? 1.5 : 0.3, highest = 0, sum = 0, share = 0;
+            for (int k = 0; k < 3; k++)
+                share += weights[k];
+            for (int k = 0; k < 3; k++) {
+                double is = load * weights[k] / share / (k == 0 ? slow : 1);
+                values[k] += 0.3 * (is - values[k]);
+                sum += values[k];
+                highest = fmax(highest, policy_ladder_full(100, weights[k], values[k]));
+            }
+            bool moved = policy_ladder(&settings, &state, highest, sum / 3, NOW + i * SECOND / 20);
+            for (int k = 0; k < 3 && (moved || i % 20 == 0); k++) {
+                uint32_t next = state.rungs & 1 ? policy_ladder_weight(100, weights[k], values[k],
+                                                                       sum / 3, settings.upper)
+                                                : 100;
+                moved |= next != weights[k];
+                weights[k] = next;
+            }
+            changes += moved && i > 1000 && i < 3000;
+            if (i == 2999 && slow < 0.6)
+                assert_true(weights[0] < 100 && values[0] < settings.upper);
+        }
+        if (changes > 0)
+            fail_msg("a member of %.2f: %u changes under a load that stays", slow, changes);
+        assert_int_equal(weights[0], 100);
+        assert_int_equal(state.rungs, 0);
+    }
 }
 
 int
@@ -122,6 +167,7 @@ main(void)
         cmocka_unit_test(test_no_flapping_about_the_level),
         cmocka_unit_test(test_nonsense_holds),
         cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_weights_do_not_swing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,6 +177,45 @@ test_the_level_comes_back(void **state_)
     assert_true(decision.level_factor >= 1);
 }
 
+/* At night nobody comes who could be judged: the level does not stay low until somebody does. */
+static void
+test_the_level_comes_back_without_requests(void **state_)
+{
+    struct policy_settings settings = settings_of(POLICY_THRESHOLD);
+    static const double rates[] = {0, 3.9};
+    (void)state_;
+    settings.lower = 0;
+    for (size_t r = 0; r < 2; r++) {
+        struct policy_state state = {0};
+        struct policy_observation seen;
+        struct policy_decision decision = {0};
+        int64_t now_us = NOW;
+        for (int i = 0; i < 4; i++, now_us += 5 * SECOND)
+            decision = look(&settings, &state, 4, 0, 0.5, 0.5, now_us);
+        assert_true(decision.level_factor < 0.6);
+        for (int i = 0; i < 2000; i++, now_us += 5 * SECOND) {
+            policy_survey_equals(4, 0, 0, 0.1, now_us, &seen);
+            seen.traffic = (struct policy_traffic){
+                .is_known = true, .dt_s = 5, .rate = rates[r], .slow = NAN, .drain_s = 30};
+            policy_tick(&settings, &state, &seen, &decision);
+        }
+        assert_true(decision.level_factor >= 1);
+        /* A miss before the gap and one after it are not in a row. */
+        (void)look(&settings, &state, 4, 0, 0.5, 0.5, now_us);
+        now_us += 5 * SECOND;
+        seen.now_us = now_us;
+        policy_tick(&settings, &state, &seen, &decision);
+        decision = look(&settings, &state, 4, 0, 0.5, 0.5, now_us + 5 * SECOND);
+        assert_true(decision.level_factor >= 1);
+        /* Where the rate is not known nothing is learnt. */
+        double low = look(&settings, &state, 4, 0, 0.5, 0.5, now_us + 10 * SECOND).level_factor;
+        seen.now_us = now_us + 15 * SECOND;
+        seen.traffic.rate = NAN;
+        policy_tick(&settings, &state, &seen, &decision);
+        assert_true(low < 1 && decision.level_factor <= low);
+    }
+}
+
 /* ---- against the model ----------------------------------------------------------------------- */
 
 /* The share of late requests under a wave, of a cluster whose level is far too high. */
@@ -260,6 +299,7 @@ main(void)
         cmocka_unit_test(test_what_is_no_fault_of_the_load_teaches_nothing),
         cmocka_unit_test(test_without_a_goal_nothing_counts_less),
         cmocka_unit_test(test_the_level_comes_back),
+        cmocka_unit_test(test_the_level_comes_back_without_requests),
         cmocka_unit_test(test_a_level_too_high_is_steered_to_the_goal),
         cmocka_unit_test(test_forecast_holds_more_for_a_stricter_goal),
     };

@@ -130,6 +130,24 @@ test_wishes_that_count(void **state)
     assert_true(policy_wants_taken(&settings, &decision, 0));
 }
 
+/* A neighbour gives no more than the taker may use, whatever its load would need. */
+static void
+test_nobody_wants_more_than_its_maximum(void **state)
+{
+    struct policy_settings settings = policy_case_settings();
+    struct policy_decision decision = {
+        .verdict = POLICY_HOLD, .rule = POLICY_RULE_POOL_EMPTY, .needed = 10};
+    (void)state;
+    settings.max = 20;
+    assert_int_equal(policy_lacking(&settings, &decision, 3), 7);
+    settings.max = 4;
+    assert_int_equal(policy_lacking(&settings, &decision, 3), 1);
+    assert_int_equal(policy_lacking(&settings, &decision, 4), 0);
+    assert_int_equal(policy_lacking(&settings, &decision, 5), 0);
+    decision.needed = 3; /* one hot member among cool ones */
+    assert_int_equal(policy_lacking(&settings, &decision, 3), 1);
+}
+
 static void
 test_the_limit_of_changes_holds_for_the_giver(void **state_)
 {
@@ -247,7 +265,7 @@ look(struct town *town, size_t index, int64_t now_us)
         town->pool += (uint32_t)made;
         state->changed_at_us = town->clusters[index].released_at_us = now_us;
     } else if (policy_wants_taken(settings, last, ready)) {
-        town->clusters[index].wanted = last->needed > ready ? last->needed - ready : 1;
+        town->clusters[index].wanted = policy_lacking(settings, last, ready);
         take(town, index, now_us);
     }
 }
@@ -261,7 +279,7 @@ town_make(struct fr_rand *rand, struct town *town)
         *settings = policy_case_settings();
         settings->priority = fr_rand_below(rand, 3);
         settings->min = 1 + fr_rand_below(rand, 3);
-        settings->max = settings->min + fr_rand_below(rand, 4);
+        settings->max = settings->min + fr_rand_below(rand, 12);
         settings->lower = 0.05 + 0.7 * fr_rand_unit(rand);
         town->clusters[i].ready = settings->min + fr_rand_below(rand, 3);
         if (town->clusters[i].ready > settings->max)
@@ -270,8 +288,8 @@ town_make(struct fr_rand *rand, struct town *town)
     }
 }
 
-/* Under any demand that stays: servers are neither lost nor made, nobody falls below its minimum,
- * and after a while nothing is taken any more. */
+/* Under any demand that stays: servers are neither lost nor made, nobody leaves what its minimum
+ * and maximum allow, and after a while nothing is taken any more. */
 static void
 test_constant_demand_comes_to_rest(void **state)
 {
@@ -291,7 +309,8 @@ test_constant_demand_comes_to_rest(void **state)
             for (size_t i = 0; i < CLUSTERS; i++)
                 look(&town, (i + tick) % CLUSTERS, now_us);
             for (size_t i = 0; i < CLUSTERS; i++)
-                assert_true(town.clusters[i].ready >= town.clusters[i].settings.min);
+                assert_in_range(town.clusters[i].ready, town.clusters[i].settings.min,
+                                town.clusters[i].settings.max);
             if (tick == 2000)
                 settled = town.takes;
         }
@@ -314,6 +333,7 @@ main(void)
         cmocka_unit_test(test_what_comes_anyway_is_not_taken_twice),
         cmocka_unit_test(test_rests),
         cmocka_unit_test(test_wishes_that_count),
+        cmocka_unit_test(test_nobody_wants_more_than_its_maximum),
         cmocka_unit_test(test_the_limit_of_changes_holds_for_the_giver),
         cmocka_unit_test(test_constant_demand_comes_to_rest),
     };

@@ -92,6 +92,38 @@ test_idle_gives_all_back(void **state_)
     }
 }
 
+static size_t
+idle_releases(struct policy_state *state, double changes, size_t members_count, int64_t now_us)
+{
+    struct policy_settings settings = zero_settings();
+    struct policy_decision decisions[40];
+    struct policy_member members[30];
+    char ids[30][24];
+    settings.idle_for_us = IDLE;
+    settings.changes_per_minute = changes;
+    for (size_t i = 0; i < members_count; i++) {
+        (void)snprintf(ids[i], sizeof(ids[i]), "m%zu", i);
+        members[i] = policy_case_member(ids[i], 0);
+    }
+    size_t made =
+        policy_decide(&settings, state, members, members_count, NULL, now_us, decisions, 40);
+    return decisions[0].verdict == POLICY_DEALLOCATE ? made : 0;
+}
+
+/* As many leave as the limit of changes allows, and as many are charged as leave. */
+static void
+test_idle_keeps_to_the_limit_of_changes(void **state_)
+{
+    struct policy_state state = {0};
+    struct policy_state many = {0};
+    (void)state_;
+    assert_int_equal(idle_releases(&state, 2, 5, NOW), 2);
+    assert_int_equal(idle_releases(&state, 2, 3, NOW + SECOND), 0);
+    assert_int_equal(idle_releases(&state, 2, 3, NOW + 61 * SECOND), 2);
+    assert_int_equal(idle_releases(&many, 12, 20, NOW), POLICY_RELEASES_MAX);
+    assert_int_equal(idle_releases(&many, 12, 12, NOW + 1000), 12 - POLICY_RELEASES_MAX);
+}
+
 static void
 test_what_keeps_it_awake(void **state_)
 {
@@ -153,6 +185,7 @@ main(void)
         cmocka_unit_test(test_one_is_enough_and_one_answer_is_waited_for),
         cmocka_unit_test(test_what_keeps_it_asleep),
         cmocka_unit_test(test_idle_gives_all_back),
+        cmocka_unit_test(test_idle_keeps_to_the_limit_of_changes),
         cmocka_unit_test(test_what_keeps_it_awake),
         cmocka_unit_test(test_engines_keep_the_last_one),
     };
