@@ -126,6 +126,7 @@ renew_one(void *ctx, const struct pki_issued *issued)
         return;
     }
     (void)fr_view_copy(fr_view_of(issued->names), names, sizeof(names)); /* as large */
+    /* One more than there may be is refused by pki_issue, and not left out. */
     for (char *at = names, *word; count <= PKI_ALSO_MAX && (word = strsep(&at, " "));)
         if (strcmp(word, issued->name) != 0)
             words[count++] = word;

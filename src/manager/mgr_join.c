@@ -25,6 +25,7 @@
 
 #define TOKEN_SECONDS_DEFAULT 3600
 #define TOKEN_SECONDS_MAX (30 * 86400ULL)
+#define RENEWED_MAX (2 + PKI_ALSO_MAX) /* names, one more than there may be */
 
 static struct pki *
 open_authority(struct mgr *mgr, struct admin_exchange *exchange)
@@ -200,12 +201,21 @@ mgr_post_join(void *ctx, struct admin_exchange *exchange, const struct admin_req
     pki_close(&pki);
 }
 
+/* Names one after the other; what is too many is left to pki_sign, which refuses it. */
+static void
+split_words(char *text, const char *words[RENEWED_MAX], size_t *count)
+{
+    for (char *at = text, *word; *count < RENEWED_MAX && (word = strsep(&at, " "));)
+        if (word[0] != '\0')
+            words[(*count)++] = word;
+}
+
 void
 mgr_post_renew(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
 {
     struct mgr *mgr = ctx;
-    char names[ADMIN_NAMES_BYTES], words_no[MGR_REFUSAL_BYTES];
-    const char *words[1 + PKI_ALSO_MAX];
+    char names[ADMIN_NAMES_BYTES], addresses[ADMIN_ADDRESSES_BYTES], words_no[MGR_REFUSAL_BYTES];
+    const char *words[RENEWED_MAX];
     size_t count = 0;
     if (request->peer->way != ADMIN_WAY_TLS || !request->peer->names[0]) {
         refuse(mgr, exchange, request->peer, 401, "renewal refused",
@@ -217,9 +227,15 @@ mgr_post_renew(void *ctx, struct admin_exchange *exchange, const struct admin_re
         refuse(mgr, exchange, request->peer, 403, "renewal refused", words_no);
         return;
     }
+    if (!request->peer->whole) {
+        refuse(mgr, exchange, request->peer, 400, "renewal refused",
+               "the certificate has more names than can be renewed");
+        return;
+    }
     (void)fr_view_copy(fr_view_of(request->peer->names), names, sizeof(names)); /* as large */
-    for (char *at = names, *word; count <= PKI_ALSO_MAX && (word = strsep(&at, " "));)
-        words[count++] = word;
+    (void)fr_view_copy(fr_view_of(request->peer->addresses), addresses, sizeof(addresses));
+    split_words(names, words, &count);
+    split_words(addresses, words, &count);
     const struct pki_terms terms = {
         .name = words[0], .also = words + 1, .also_count = count - 1, .days = PKI_DAYS_DEFAULT};
     struct pki *pki = open_authority(mgr, exchange);

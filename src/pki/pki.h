@@ -27,6 +27,8 @@
 
 #define PKI_NAME_BYTES 64        /* as CONFIG_NAME_BYTES: a certificate's name is an id */
 #define PKI_ALSO_MAX 16          /* further names and addresses of one certificate */
+/* All names of one certificate, spaces between: its own, and DNS names of at most 253. */
+#define PKI_NAMES_BYTES (PKI_NAME_BYTES + PKI_ALSO_MAX * 254)
 #define PKI_FINGERPRINT_BYTES 65 /* SHA-256, hexadecimal, and a NUL */
 #define PKI_TOKEN_BYTES 200      /* the longest token, and a NUL */
 #define PKI_PEM_BYTES_MAX 65536  /* of a request or a certificate with its chain */
@@ -61,12 +63,13 @@ FR_MUST_USE enum fr_err pki_sign(struct pki *pki, const struct pki_terms *terms,
 
 struct pki_issued {
     char name[PKI_NAME_BYTES];
-    char names[512]; /* all of it, spaces between */
+    char names[PKI_NAMES_BYTES]; /* all of them, spaces between */
     char fingerprint[PKI_FINGERPRINT_BYTES];
     int64_t begins_s, ends_s;
     bool has_key; /* its key is in this folder: `renew` can make it anew */
 };
-/* Visits the latest certificate of every name, in the order of the names. */
+/* Visits the latest certificate of every name, in the order of the names. Files that cannot be used
+ * do not end it for the rest: *out_why names each. */
 FR_MUST_USE enum fr_err pki_list(struct pki *pki,
                                  void (*visit)(void *ctx, const struct pki_issued *issued),
                                  void *ctx, char **out_why);

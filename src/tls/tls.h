@@ -187,8 +187,10 @@ struct fr_view tls_session_name(const struct tls_session *session);     /* by SN
 bool tls_session_peer(const struct tls_session *session, char *subject, size_t subject_bytes,
                       char fingerprint[TLS_FINGERPRINT_BYTES]);
 /* The DNS names of the other end's certificate, one space between two, as many as fit. False: it
- * showed none that was good. */
+ * showed none that was good, or some did not fit. */
 bool tls_session_peer_names(const struct tls_session *session, char *out, size_t out_bytes);
+/* Likewise its IP addresses, which say nothing of who it is. */
+bool tls_session_peer_addresses(const struct tls_session *session, char *out, size_t out_bytes);
 /* Why it failed, the alert of the other end included; "" when it did not. */
 const char *tls_session_why(const struct tls_session *session);
 

@@ -141,6 +141,25 @@ def test_a_second_machine_joins_in_one_command(box):
     good(box.run("why", "web", "--manager", house.unix))
 
 
+def test_renewal_keeps_every_name_and_address(box):
+    """Both ways of renewal: by the authority's folder, and by the manager."""
+    also = [x for name in ("e.example", "192.0.2.9", "2001:db8::9") for x in ("--also", name)]
+    said = "DNS:edge-2, DNS:e.example, IP Address:192.0.2.9, IP Address:2001:DB8:0:0:0:0:0:9"
+    house = House(box)
+    good(box.run("pki", "issue", "edge-2", *also))
+    box.write("second.yaml", "state: ./second-state\nlisten: 127.0.0.1:1\n"
+              f"manager: {{ connect: \"{house.tcp}\", tls: {{ certificate: ./pki/edge-2.pem, "
+              "key: ./pki/edge-2.key, ca: ./pki/ca.pem } }\n"
+              "routes: [{ cluster: web }]\n"
+              "clusters: { web: { members: [\"127.0.0.1:9\"] } }\n")
+    for command in (("pki", "renew", "edge-2"), ("join", "--renew", "-c", "second.yaml")):
+        before = (box.folder / "pki/edge-2.pem").read_text()
+        good(box.run(*command), "renewed")
+        assert (box.folder / "pki/edge-2.pem").read_text() != before
+        names = re.search(r"Alternative Name: *\n *(.*)", text_of(box, "pki/edge-2.pem")).group(1)
+        assert names == said, (command, names)
+
+
 def test_a_token_is_good_once(box):
     house = House(box)
     token = house.token("edge-2")
