@@ -248,6 +248,7 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
         if (err != FR_OK) {
             *out_why = fr_xprintf("pools: %s", fr_err_words(err));
             char *ignored = NULL;
+            (void)edge_tls_look(edge, edge->config); /* the way back replaces none */
             if (edge->proxy != NULL && edge_listen_sync(edge, edge->config, &ignored) != FR_OK)
                 fr_log(FR_LOG_ERROR, "edge", "a listener was lost", FR_S("why", ignored));
             fr_free(ignored);

@@ -251,7 +251,8 @@ void edge_listen_end(struct edge *edge);
 FR_MUST_USE enum fr_err edge_tls_manner(struct edge *edge, const struct config_listen *listen,
                                         struct proxy_manner *out, char **out_why);
 /* Before the files of certificates are read: what changes meanwhile is seen the next time. True:
- * they are others than those in force. */
+ * those of the configuration in force are others than when they were read; that another
+ * configuration names others, or more, replaces none. */
 bool edge_tls_look(struct edge *edge, const struct config *config);
 void edge_tls_replaced(struct edge *edge); /* counts and logs it, whoever had them read */
 /* Listeners have changed: their certificates are watched from now on, and warned of. */

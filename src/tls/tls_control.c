@@ -72,6 +72,8 @@ tls_files_look(uint64_t sum, const char *path)
         (uint64_t)status.st_size,
         (uint64_t)status.st_mtim.tv_sec,
         (uint64_t)status.st_mtim.tv_nsec,
+        (uint64_t)status.st_ctim.tv_sec, /* chmod may be all that a file needed */
+        (uint64_t)status.st_ctim.tv_nsec,
     };
     return fr_hash64(&key, seen, sizeof(seen));
 }

@@ -462,6 +462,11 @@ test_what_a_file_looks_like(void **state)
     assert_int_equal(unlink(link), 0);
     assert_int_equal(symlink("manager.pem", link), 0);
     assert_int_not_equal(tls_files_look(0, link), before);
+    /* A file that was not to be read is looked at again when it is. */
+    struct timespec pause = {.tv_nsec = 20000000}; /* more than a tick of the file system's clock */
+    (void)nanosleep(&pause, NULL);
+    assert_int_equal(chmod(file, 0644), 0);
+    assert_int_not_equal(tls_files_look(0, file), before);
     spoil(file);
     assert_int_not_equal(tls_files_look(0, file), before);
 }
