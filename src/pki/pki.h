@@ -74,6 +74,8 @@ FR_MUST_USE enum fr_err pki_list(struct pki *pki,
                                  void (*visit)(void *ctx, const struct pki_issued *issued),
                                  void *ctx, char **out_why);
 bool pki_name_valid(struct fr_view name);
+/* As pki_sign looks at a request; without an authority. FR_ERR_BAD_PEER, and *out_why. */
+FR_MUST_USE enum fr_err pki_request_check(struct fr_view request, char **out_why);
 
 /* ---- keys and requests, on the machine that joins ------------------------------------------ */
 
@@ -95,7 +97,7 @@ bool pki_token_parse(const char *text, struct pki_token *out);
 FR_MUST_USE enum fr_err pki_token_make(struct pki *pki, const char *name, int64_t now_s,
                                        int64_t ends_s, char out[PKI_TOKEN_BYTES], char **out_why);
 /* Uses a token up. FR_ERR_REFUSED: there is none with that secret, or no longer; *out_why says
- * which. */
+ * which. Any other error: whether there is one cannot be told. */
 FR_MUST_USE enum fr_err pki_token_use(struct pki *pki, struct fr_view secret, int64_t now_s,
                                       char out_name[PKI_NAME_BYTES], char **out_why);
 /* A random text for people to carry, and its SHA-256. */

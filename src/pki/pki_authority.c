@@ -225,6 +225,10 @@ pki_issue(struct pki *pki, const struct pki_terms *terms, int64_t now_s, char **
 static EVP_PKEY *
 key_of(struct fr_view request, char **out_why)
 {
+    if (request.len == 0 || request.len > PKI_PEM_BYTES_MAX) {
+        *out_why = fr_xstrdup("no certificate request in PEM");
+        return NULL;
+    }
     BIO *bio = BIO_new_mem_buf(request.ptr, (int)request.len);
     X509_REQ *parsed = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
     EVP_PKEY *key = parsed ? X509_REQ_get_pubkey(parsed) : NULL;
@@ -247,6 +251,14 @@ key_of(struct fr_view request, char **out_why)
 }
 
 enum fr_err
+pki_request_check(struct fr_view request, char **out_why)
+{
+    EVP_PKEY *key = key_of(request, out_why);
+    EVP_PKEY_free(key);
+    return key ? FR_OK : FR_ERR_BAD_PEER;
+}
+
+enum fr_err
 pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request, int64_t now_s,
          struct fr_buf *out_pem, char **out_why)
 {
@@ -254,10 +266,6 @@ pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request,
     enum fr_err err = check_terms(terms, out_why);
     if (err != FR_OK)
         return err;
-    if (request.len == 0 || request.len > PKI_PEM_BYTES_MAX) {
-        *out_why = fr_xstrdup("no certificate request in PEM");
-        return FR_ERR_BAD_PEER;
-    }
     EVP_PKEY *key = key_of(request, out_why);
     if (!key)
         return FR_ERR_BAD_PEER;
