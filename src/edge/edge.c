@@ -266,8 +266,8 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
     edge_sticky_take(edge, &keys);
     edge_access_apply(edge, sink);
     edge_settings_apply(edge);
-    edge_stream_reload(edge);
-    edge_admin_reload(edge);
+    (void)edge_stream_reload(edge, NULL); /* logged; the old certificates stay */
+    (void)edge_admin_reload(edge, NULL);
     if (edge->proxy != NULL)
         edge_acme_apply(edge);
     config_free(&old);

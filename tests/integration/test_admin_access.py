@@ -201,6 +201,12 @@ def test_certificates_are_replaced_by_the_api(box):
     status, said = house.call("/certificates/reload", certificate="boss")
     assert status == 409 and "refused, the old ones stay" in said
     assert serial() == after
+    # Its own as well: what answers goes on with what it has, and says so.
+    house.authority.issue("front", "localhost")
+    own = house.settings["admin"]["tls"]["key"]
+    (box.folder / own).write_text("nonsense")
+    status, said = house.call("/certificates/reload", certificate="boss")
+    assert status == 409 and "refused, the old one stays" in said and own.strip("./") in said, said
 
 
 @pytest.mark.parametrize("admin, words", [
