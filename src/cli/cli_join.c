@@ -139,7 +139,7 @@ join(const char *manager, const char *name, const struct pki_token *token, const
                "  tls: { certificate: %s, key: %s, ca: %s%s%s }\n",
                token->name, manager, pem, key, ca, strcmp(name, "manager") ? ", name: " : "",
                strcmp(name, "manager") ? name : "");
-    else if (request.len > 0)
+    else if (request.len > 0 && !answer)
         (void)unlink(key); /* nobody has certified it */
     json_decref(answer);
     fr_buf_fini(&request);

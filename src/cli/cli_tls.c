@@ -31,15 +31,23 @@ struct cli_tls {
     char why[200]; /* OpenSSL's words for what failed */
 };
 
+/* Empty is as unset. */
+static const char *
+variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value && value[0] ? value : NULL;
+}
+
 struct cli_access
 cli_access_of_environment(void)
 {
     return (struct cli_access){
-        .ca = getenv("FRESHET_CA"),
-        .certificate = getenv("FRESHET_CERT"),
-        .key = getenv("FRESHET_KEY"),
-        .name = getenv("FRESHET_NAME"),
-        .token_file = getenv("FRESHET_TOKEN_FILE"),
+        .ca = variable("FRESHET_CA"),
+        .certificate = variable("FRESHET_CERT"),
+        .key = variable("FRESHET_KEY"),
+        .name = variable("FRESHET_NAME"),
+        .token_file = variable("FRESHET_TOKEN_FILE"),
     };
 }
 

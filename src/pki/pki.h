@@ -45,6 +45,7 @@ FR_MUST_USE enum fr_err pki_open(const char *folder, struct pki **out, char **ou
 void pki_close(struct pki **pki);                   /* NULL inside is allowed */
 const char *pki_fingerprint(const struct pki *pki); /* of the authority's certificate */
 const char *pki_ca_pem(const struct pki *pki);
+int64_t pki_ends_s(const struct pki *pki); /* nothing that it signs is good for longer */
 
 struct pki_terms {
     const char *name;

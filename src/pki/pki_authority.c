@@ -172,6 +172,19 @@ pki_ca_pem(const struct pki *pki)
     return pki->pem;
 }
 
+static int64_t
+seconds_of(const ASN1_TIME *time)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+int64_t
+pki_ends_s(const struct pki *pki)
+{
+    return seconds_of(X509_get0_notAfter(pki->certificate));
+}
+
 /* ---- issuing -------------------------------------------------------------------------------- */
 
 /* A copy for the list. */
@@ -287,13 +300,6 @@ pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request,
 }
 
 /* ---- the list ------------------------------------------------------------------------------- */
-
-static int64_t
-seconds_of(const ASN1_TIME *time)
-{
-    struct tm tm;
-    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
-}
 
 /* Prints an address of a certificate; "" when it is none. */
 static void

@@ -123,8 +123,8 @@ FR_MUST_USE enum fr_err tls_identity_init(struct tls_identity *identity, struct 
                                           const char *room,
                                           const struct tls_control_options *options, bool serves,
                                           loop_fn changed, void *ctx, char **out_why);
-/* Reads the files again, which may be others now (SIGHUP); on failure the old ones stay, logged, and
- * *out_why (fr_free; may be NULL) says why. Without a certificate in `options`, which takes a
+/* Reads the files again, which may be others now (SIGHUP); on failure the old ones stay, logged,
+ * and *out_why (fr_free; may be NULL) says why. Without a certificate in `options`, which takes a
  * restart, the files are those of before. */
 enum fr_err tls_identity_reload(struct tls_identity *identity,
                                 const struct tls_control_options *options, char **out_why);

@@ -165,6 +165,10 @@ def test_the_command_line_over_tls(box):
     # The environment does as well, and the file knows where.
     done = box.run("status", env={"FRESHET_CA": "ca.pem", "FRESHET_TOKEN_FILE": "token"})
     assert done.returncode == 0, done.stderr
+    # An empty one is as unset.
+    done = box.run("status", env={"FRESHET_CA": "ca.pem", "FRESHET_TOKEN_FILE": "token",
+                                  "FRESHET_CERT": "", "FRESHET_KEY": "", "FRESHET_NAME": ""})
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_socket_is_for_who_may_open_it(box):

@@ -164,6 +164,19 @@ test_a_file_that_is_none_hides_no_other(void **state)
 }
 
 static void
+test_none_outlives_its_authority(void **state)
+{
+    struct bed *bed = *state;
+    const struct pki_terms terms = {.name = "long", .days = 36500};
+    struct seen seen = {0};
+    char *why = NULL;
+    assert_int_equal(pki_issue(bed->pki, &terms, NOW_S, &why), FR_OK);
+    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_true(pki_ends_s(bed->pki) > NOW_S);
+    assert_int_equal(seen.last.ends_s, pki_ends_s(bed->pki));
+}
+
+static void
 test_one_authority_a_folder(void **state)
 {
     struct bed *bed = *state;
@@ -191,6 +204,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_names_are_the_authoritys, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_requests_that_are_none, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_issue, bed_open, bed_close),
+        cmocka_unit_test_setup_teardown(test_none_outlives_its_authority, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_names_of_the_list_make_the_same_again, bed_open,
                                         bed_close),
         cmocka_unit_test_setup_teardown(test_no_name_is_lost, bed_open, bed_close),
