@@ -165,6 +165,29 @@ job_end(struct acme *acme)
     acme->running = false;
 }
 
+static bool
+same_names(char *const *left, char *const *right)
+{
+    for (; *left && *right; left++, right++)
+        if (strcmp(*left, *right) != 0)
+            return false;
+    return !*left && !*right;
+}
+
+/* A certificate that leaves all as it was, again and again, is a failure like any other: it waits.
+ * Not so when a reload asks for other names since. */
+static void
+judge(struct acme *acme, const struct wish *wish, struct acme__job *job)
+{
+    if (!same_names(job->domains, wish->order.domains) ||
+        due_of(acme, wish) > loop_now_us(acme->options.loop))
+        return;
+    job->err = FR_ERR_BAD_PEER;
+    (void)snprintf(job->why, sizeof(job->why),
+                   "the certificate that came is to be renewed at once: it is not for all of the "
+                   "domains, or too much of its life is over by this machine's clock");
+}
+
 static void
 on_done(void *ctx)
 {
@@ -180,6 +203,8 @@ on_done(void *ctx)
     int64_t next_us = 0;
     job_end(acme);
     acme->job = NULL;
+    if (wish && job->err == FR_OK)
+        judge(acme, wish, job);
     if (job->err == FR_OK)
         acme->counters.certified++;
     else
@@ -218,8 +243,12 @@ job_begin(struct acme *acme, struct wish *wish)
     acme->running = pthread_create(&acme->thread, NULL, job_main, job) == 0;
     if (acme->running)
         return;
+    acme->counters.failed++;
     wish->failures++; /* no thread to be had: as any other failure */
-    wish->due_us = loop_now_us(acme->options.loop) + pause_of(acme, wish, 0);
+    int64_t pause_us = pause_of(acme, wish, 0);
+    wish->due_us = loop_now_us(acme->options.loop) + pause_us;
+    acme->options.fn(acme->options.ctx, ACME_FAILED, job->domains[0], "no thread to be had",
+                     pause_us);
     acme->job = NULL;
     job_clear(job);
     fr_free(job);
@@ -249,19 +278,10 @@ acme_new(const struct acme_options *options)
     acme->options = *options;
     acme->folder = fr_xstrdup(options->folder);
     fr_rand_init_random(&acme->rand);
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);     /* a failure shows in every call */
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT); /* a failure shows in every call */
     enum fr_err err = fr_file_make_folder(acme->folder, &error);
     (void)err; /* likewise, in the files */
     return acme;
-}
-
-static bool
-same_names(char *const *left, char *const *right)
-{
-    for (; *left && *right; left++, right++)
-        if (strcmp(*left, *right) != 0)
-            return false;
-    return !*left && !*right;
 }
 
 void

@@ -634,7 +634,11 @@ on_handshake(void *ctx, enum tls_outcome outcome, const char *words)
         conn->admin->counters.handshakes_failed++;
         tell_refused(conn, "handshake", words);
     } else {
-        (void)tls_session_peer_names(conn->tls, conn->peer.names, sizeof(conn->peer.names));
+        struct admin_peer *peer = &conn->peer;
+        bool names = tls_session_peer_names(conn->tls, peer->names, sizeof(peer->names));
+        peer->whole =
+            tls_session_peer_addresses(conn->tls, peer->addresses, sizeof(peer->addresses)) &&
+            names;
         deadline_start(conn, conn->admin->request_us);
     }
 }

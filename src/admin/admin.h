@@ -21,9 +21,13 @@ struct admin_exchange;
 /* How somebody came, and who he is. */
 enum admin_way { ADMIN_WAY_LOCAL /* a Unix socket */, ADMIN_WAY_CLEAR, ADMIN_WAY_TLS };
 #define ADMIN_NAMES_BYTES 512
+#define ADMIN_ADDRESSES_BYTES 800
 struct admin_peer {
     enum admin_way way;
     char names[ADMIN_NAMES_BYTES]; /* of his certificate, spaces between; "": he showed none */
+    /* Of his certificate likewise. They say nothing of who he is: no rule looks at them. */
+    char addresses[ADMIN_ADDRESSES_BYTES];
+    bool whole; /* every name and every address of his certificate is above */
     struct loop_addr from;
 };
 enum admin_role { ADMIN_ROLE_NOBODY, ADMIN_ROLE_READ, ADMIN_ROLE_OPERATE, ADMIN_ROLE_ADMIN };

@@ -65,6 +65,15 @@ failed_errno(struct client *client, const char *what, int error)
     return failed(client, err, what, strerror_r(error, words, sizeof(words)));
 }
 
+/* Of TLS it says the reason: who is refused after a handshake of TLS 1.3 learns it here. */
+static enum fr_err
+failed_call(struct client *client, const char *what, int error)
+{
+    return client->tls && error == EPROTO
+               ? failed(client, FR_ERR_BAD_PEER, what, cli_tls_why(client->tls))
+               : failed_errno(client, what, error);
+}
+
 /* Gives the next call on the socket the time that is left; false when none is. */
 static bool
 arm(struct client *client)
@@ -148,7 +157,7 @@ send_all(struct client *client, struct fr_view bytes)
         ssize_t sent = client->tls ? cli_tls_send(client->tls, bytes.ptr, bytes.len)
                                    : send(client->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
         if (sent < 0 && errno != EINTR)
-            return failed_errno(client, "cannot send to", errno);
+            return failed_call(client, "cannot send to", errno);
         if (sent > 0)
             bytes = fr_view_make(bytes.ptr + sent, bytes.len - (size_t)sent);
     }
@@ -190,14 +199,13 @@ send_request(struct client *client, const char *method, const char *path_and_que
     struct fr_buf head;
     bool is_unix = strncmp(client->address_text, "unix:", 5) == 0;
     bool is_xml = body.len > 0 && body.ptr[0] == '<';
-    if (!http_is_token(fr_view_of(method)) || !is_clean(path_and_query) ||
-        path_and_query[0] != '/')
+    if (!http_is_token(fr_view_of(method)) || !is_clean(path_and_query) || path_and_query[0] != '/')
         return failed(client, FR_ERR_SYNTAX, "cannot ask", "not a method and a path");
     fr_buf_init(&head, CLIENT_HEAD_BYTES_MAX);
-    enum fr_err err = fr_buf_printf(&head, "%s %s HTTP/1.1\r\nHost: %s%s\r\nConnection: close\r\n",
-                                    method, path_and_query,
-                                    !is_unix && client->address_text[0] == ':' ? "localhost" : "",
-                                    is_unix ? "localhost" : client->address_text);
+    enum fr_err err =
+        fr_buf_printf(&head, "%s %s HTTP/1.1\r\nHost: %s%s\r\nConnection: close\r\n", method,
+                      path_and_query, !is_unix && client->address_text[0] == ':' ? "localhost" : "",
+                      is_unix ? "localhost" : client->address_text);
     if (!err && client->access.token_file)
         err = put_token(client, &head);
     if (!err && body.len > 0)
@@ -210,7 +218,8 @@ send_request(struct client *client, const char *method, const char *path_and_que
         err = failed(client, err, "cannot ask", fr_err_words(err));
     else
         err = send_all(client, fr_buf_view(&head));
-    client->sent_head = err == FR_OK;
+    /* Over TLS the alert may be there that says why it is closed. */
+    client->sent_head = err == FR_OK || client->tls;
     if (!err)
         err = send_all(client, body);
     fr_buf_fini(&head);
@@ -230,7 +239,7 @@ receive(struct client *client, bool *out_ended)
                           : recv(client->fd, bytes, sizeof(bytes), 0);
     } while (got < 0 && errno == EINTR);
     if (got < 0)
-        return failed_errno(client, "cannot read from", errno);
+        return failed_call(client, "cannot read from", errno);
     *out_ended = got == 0;
     enum fr_err err = fr_buf_append(&client->in, bytes, (size_t)got);
     return err ? failed(client, err, "cannot read from", fr_err_words(err)) : FR_OK;
@@ -306,8 +315,7 @@ read_body(struct client *client, enum http_method method, struct fr_buf *out_bod
         if (ended && http_body_closed(&client->body))
             return FR_OK;
         if (ended)
-            return failed(client, FR_ERR_CLOSED, "half an answer from",
-                          "it closed the connection");
+            return failed(client, FR_ERR_CLOSED, "half an answer from", "it closed the connection");
     }
     return FR_OK;
 }
@@ -318,13 +326,13 @@ cli_http(const char *address_text, const char *method, const char *path_and_quer
          char *out_why, size_t why_bytes)
 {
     return cli_https(NULL, address_text, method, path_and_query, body, timeout_us, out_status,
-                     out_body, NULL, out_why, why_bytes);
+                     out_body, out_why, why_bytes);
 }
 
 enum fr_err
 cli_https(const struct cli_access *access, const char *address_text, const char *method,
           const char *path_and_query, struct fr_view body, int64_t timeout_us, int *out_status,
-          struct fr_buf *out_body, char **out_ca_pem, char *out_why, size_t why_bytes)
+          struct fr_buf *out_body, char *out_why, size_t why_bytes)
 {
     static const char scheme[] = "https://";
     bool https = strncmp(address_text, scheme, sizeof(scheme) - 1) == 0;
@@ -347,8 +355,6 @@ cli_https(const struct cli_access *access, const char *address_text, const char 
         err = read_body(&client, is_head ? HTTP_HEAD : HTTP_GET, out_body);
     if (!err)
         *out_status = client.head.status;
-    if (!err && out_ca_pem && client.tls)
-        *out_ca_pem = cli_tls_authority(client.tls);
     cli_tls_close(&client.tls);
     fr_buf_fini(&client.in);
     if (client.fd >= 0)

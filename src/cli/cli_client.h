@@ -20,12 +20,11 @@ FR_MUST_USE enum fr_err cli_http(const char *address_text, const char *method,
                                  int64_t timeout_us, int *out_status, struct fr_buf *out_body,
                                  char *out_why, size_t why_bytes);
 
-/* The same with TLS as `access` says, which may be NULL: as the environment says. out_ca_pem (may
- * be NULL): the certificate that access->fingerprint pinned, fr_free. */
+/* The same with TLS as `access` says, which may be NULL: as the environment says. */
 FR_MUST_USE enum fr_err cli_https(const struct cli_access *access, const char *address_text,
                                   const char *method, const char *path_and_query,
                                   struct fr_view body, int64_t timeout_us, int *out_status,
-                                  struct fr_buf *out_body, char **out_ca_pem, char *out_why,
+                                  struct fr_buf *out_body, char *out_why,
                                   size_t why_bytes);
 
 #endif

@@ -44,7 +44,7 @@ ask(const struct cli_access *how, const char *address, const char *path, const c
     char *text = json_dumps(root, 0);
     json_decref(root);
     enum fr_err err = cli_https(how, address, "POST", path, fr_view_of(text), JOIN_TIMEOUT_US,
-                                &status, &body, NULL, why, sizeof(why));
+                                &status, &body, why, sizeof(why));
     free(text); /* tidy: allow call: Jansson's allocation, not ours */
     root = err == FR_OK && body.len ? json_loadb(body.data, body.len, 0, &error) : NULL;
     const char *words = json_string_value(json_object_get(root, "error"));
@@ -139,7 +139,7 @@ join(const char *manager, const char *name, const struct pki_token *token, const
                "  tls: { certificate: %s, key: %s, ca: %s%s%s }\n",
                token->name, manager, pem, key, ca, strcmp(name, "manager") ? ", name: " : "",
                strcmp(name, "manager") ? name : "");
-    else if (request.len > 0)
+    else if (request.len > 0 && !answer)
         (void)unlink(key); /* nobody has certified it */
     json_decref(answer);
     fr_buf_fini(&request);

@@ -90,8 +90,9 @@ take_option(const char *command, const struct cli_option *option, const char *in
     return CLI_DONE;
 }
 
+/* False: it is none of them. */
 static bool
-take_access(const struct cli_option *options, int argc, char **argv, int *index)
+take_access(const struct cli_option *options, int argc, char **argv, int *index, int *out_status)
 {
     const char *text = argv[*index];
     for (size_t i = 0; i < sizeof(access_rows) / sizeof(access_rows[0]); i++) {
@@ -101,8 +102,13 @@ take_access(const struct cli_option *options, int argc, char **argv, int *index)
             continue;
         const char *value = text[len] == '='    ? text + len + 1
                             : *index + 1 < argc ? argv[++*index]
-                                                : "";
-        return setenv(access_rows[i].variable, value, 1) == 0;
+                                                : NULL;
+        *out_status = CLI_DONE;
+        if (value == NULL)
+            *out_status = cli_usage(argv[0], "%s needs a value", access_rows[i].option);
+        else if (setenv(access_rows[i].variable, value, 1) != 0)
+            *out_status = CLI_FAILED;
+        return true;
     }
     return false;
 }
@@ -127,14 +133,18 @@ cli_options(int argc, char **argv, const struct cli_option *options, int *out_op
             print_options(options);
             exit(CLI_DONE);
         }
-        if (take_access(options, argc, argv, &i))
+        int status = CLI_DONE;
+        if (take_access(options, argc, argv, &i, &status)) {
+            if (status != CLI_DONE)
+                return status;
             continue;
+        }
         const struct cli_option *option = options;
         while (option->name != NULL && !spelled(option, argv[i], &value))
             option++;
         if (option->name == NULL)
             return cli_usage(command, "unknown option: %s", argv[i]);
-        int status = take_option(command, option, value, argc, argv, &i);
+        status = take_option(command, option, value, argc, argv, &i);
         if (status != CLI_DONE)
             return status;
     }

@@ -126,6 +126,7 @@ renew_one(void *ctx, const struct pki_issued *issued)
         return;
     }
     (void)fr_view_copy(fr_view_of(issued->names), names, sizeof(names)); /* as large */
+    /* One more than there may be is refused by pki_issue, and not left out. */
     for (char *at = names, *word; count <= PKI_ALSO_MAX && (word = strsep(&at, " "));)
         if (strcmp(word, issued->name) != 0)
             words[count++] = word;
@@ -139,7 +140,8 @@ renew_one(void *ctx, const struct pki_issued *issued)
         return;
     }
     renewal->done++;
-    print_day(renewal->now + (int64_t)terms.days * 86400, ends);
+    int64_t ends_s = renewal->now + (int64_t)terms.days * 86400, last_s = pki_ends_s(renewal->pki);
+    print_day(ends_s < last_s ? ends_s : last_s, ends);
     printf("%s: renewed until %s\n", issued->name, ends);
 }
 

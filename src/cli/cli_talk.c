@@ -55,14 +55,21 @@ cli_admin_address(const char *admin, const char *file, char *out, size_t out_byt
     return ok;
 }
 
+/* Unless the environment has it; empty is as unset. */
+static bool
+set_default(const char *variable, const char *value)
+{
+    const char *before = getenv(variable);
+    return setenv(variable, value, before == NULL || before[0] == '\0') == 0;
+}
+
 /* What the file shows on the stream is shown here too, where neither an option nor the environment
  * says otherwise. */
 static bool
 use_files(const struct config_control_tls *tls)
 {
-    return setenv("FRESHET_CA", tls->ca, 0) == 0 &&
-           setenv("FRESHET_CERT", tls->certificate, 0) == 0 &&
-           setenv("FRESHET_KEY", tls->key, 0) == 0 && setenv("FRESHET_NAME", tls->name, 0) == 0;
+    return set_default("FRESHET_CA", tls->ca) && set_default("FRESHET_CERT", tls->certificate) &&
+           set_default("FRESHET_KEY", tls->key) && set_default("FRESHET_NAME", tls->name);
 }
 
 bool

@@ -19,6 +19,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,17 +28,26 @@ struct cli_tls {
     SSL_CTX *ctx;
     SSL *ssl;
     const char *fingerprint;
+    char why[200]; /* OpenSSL's words for what failed */
 };
+
+/* Empty is as unset. */
+static const char *
+variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value && value[0] ? value : NULL;
+}
 
 struct cli_access
 cli_access_of_environment(void)
 {
     return (struct cli_access){
-        .ca = getenv("FRESHET_CA"),
-        .certificate = getenv("FRESHET_CERT"),
-        .key = getenv("FRESHET_KEY"),
-        .name = getenv("FRESHET_NAME"),
-        .token_file = getenv("FRESHET_TOKEN_FILE"),
+        .ca = variable("FRESHET_CA"),
+        .certificate = variable("FRESHET_CERT"),
+        .key = variable("FRESHET_KEY"),
+        .name = variable("FRESHET_NAME"),
+        .token_file = variable("FRESHET_TOKEN_FILE"),
     };
 }
 
@@ -96,20 +106,6 @@ on_verify(X509_STORE_CTX *store, void *ctx)
     return ok;
 }
 
-char *
-cli_tls_authority(const struct cli_tls *tls)
-{
-    char *data = NULL, *text = NULL;
-    X509 *root = find_pinned(SSL_get_peer_cert_chain(tls->ssl), tls->fingerprint);
-    BIO *bio = BIO_new(BIO_s_mem());
-    if (root && bio && PEM_write_bio_X509(bio, root) == 1) {
-        long len = BIO_get_mem_data(bio, &data);
-        text = fr_xstrndup(data, (size_t)len);
-    }
-    BIO_free(bio);
-    return text;
-}
-
 /* ---- handshake --------------------------------------------------------------------------------
  */
 
@@ -117,7 +113,7 @@ static enum fr_err
 configure(struct cli_tls *tls, const struct cli_access *access, char *out_why, size_t why_bytes)
 {
     SSL_CTX *ctx = tls->ctx;
-    (void)SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    (void)SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     if (access->fingerprint)
         SSL_CTX_set_cert_verify_callback(ctx, on_verify, tls);
@@ -149,6 +145,7 @@ cli_tls_open(int fd, const struct cli_access *access, const char *host, struct c
 {
     struct cli_tls *tls = fr_xalloc(sizeof(*tls));
     tls->fingerprint = access->fingerprint;
+    (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL's sends cannot ask for silence */
     tls->ctx = SSL_CTX_new(TLS_client_method());
     enum fr_err err =
         tls->ctx ? configure(tls, access, out_why, why_bytes) : bad(out_why, why_bytes, "TLS");
@@ -179,7 +176,10 @@ outcome(struct cli_tls *tls, int returned)
         return 0;
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         errno = EAGAIN; /* the socket's time is over */
-    else if (error != SSL_ERROR_SYSCALL || errno == 0)
+    else if (error == SSL_ERROR_SSL) {
+        (void)bad(tls->why, sizeof(tls->why), "TLS");
+        errno = EPROTO;
+    } else if (error != SSL_ERROR_SYSCALL || errno == 0)
         errno = ECONNRESET;
     ERR_clear_error();
     return -1;
@@ -192,6 +192,12 @@ cli_tls_send(struct cli_tls *tls, const void *bytes, size_t count)
     errno = 0;
     int returned = SSL_write_ex(tls->ssl, bytes, count, &sent);
     return returned == 1 ? (ssize_t)sent : outcome(tls, returned);
+}
+
+const char *
+cli_tls_why(const struct cli_tls *tls)
+{
+    return tls->why;
 }
 
 ssize_t

@@ -28,14 +28,13 @@ struct cli_access {
 };
 struct cli_access cli_access_of_environment(void);
 
-/* Shakes hands. On failure out_why says why, in words. */
+/* Shakes hands; SIGPIPE is ignored from then on. On failure out_why says why, in words. */
 FR_MUST_USE enum fr_err cli_tls_open(int fd, const struct cli_access *access, const char *host,
                                      struct cli_tls **out, char *out_why, size_t why_bytes);
-/* As send and recv: -1 and errno, 0 at the other's proper end. */
+/* As send and recv: -1 and errno, 0 at the other's proper end. EPROTO: cli_tls_why says what. */
 ssize_t cli_tls_send(struct cli_tls *tls, const void *bytes, size_t count);
 ssize_t cli_tls_recv(struct cli_tls *tls, void *bytes, size_t count);
-/* The authority's certificate that the other showed, in PEM (fr_free); NULL: none. */
-char *cli_tls_authority(const struct cli_tls *tls);
+const char *cli_tls_why(const struct cli_tls *tls);
 void cli_tls_close(struct cli_tls **tls); /* NULL inside is allowed; fd stays open */
 
 #endif

@@ -248,6 +248,7 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
         if (err != FR_OK) {
             *out_why = fr_xprintf("pools: %s", fr_err_words(err));
             char *ignored = NULL;
+            (void)edge_tls_look(edge, edge->config); /* the way back replaces none */
             if (edge->proxy != NULL && edge_listen_sync(edge, edge->config, &ignored) != FR_OK)
                 fr_log(FR_LOG_ERROR, "edge", "a listener was lost", FR_S("why", ignored));
             fr_free(ignored);
@@ -265,8 +266,8 @@ edge_reload(struct edge *edge, struct config *config, struct config_diag *diag, 
     edge_sticky_take(edge, &keys);
     edge_access_apply(edge, sink);
     edge_settings_apply(edge);
-    edge_stream_reload(edge);
-    edge_admin_reload(edge);
+    (void)edge_stream_reload(edge, NULL); /* logged; the old certificates stay */
+    (void)edge_admin_reload(edge, NULL);
     if (edge->proxy != NULL)
         edge_acme_apply(edge);
     config_free(&old);

@@ -271,6 +271,15 @@ post_cluster(void *ctx, struct admin_exchange *exchange, const struct admin_requ
                        FR_VIEW_ARG(rest));
 }
 
+/* The stream's and the admin interface's own, each read whatever the other says. */
+static enum fr_err
+reload_control(struct edge *edge, char **out_why)
+{
+    enum fr_err stream = edge_stream_reload(edge, out_why);
+    enum fr_err admin = edge_admin_reload(edge, stream == FR_OK ? out_why : NULL);
+    return stream != FR_OK ? stream : admin;
+}
+
 /* All or nothing for the listeners; a file that is no good leaves what is in force. */
 static void
 post_certificates(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
@@ -278,12 +287,15 @@ post_certificates(void *ctx, struct admin_exchange *exchange, const struct admin
     struct edge *edge = ctx;
     char *why = NULL;
     (void)request; /* takes no parameters */
-    enum fr_err err = FR_OK;
+    enum fr_err err = FR_OK, control = FR_OK;
     if (edge->proxy != NULL)
         err = edge_listen_sync(edge, edge->config, &why);
-    if (err == FR_OK) {
-        edge_stream_reload(edge);
-        edge_admin_reload(edge);
+    if (err == FR_OK)
+        control = reload_control(edge, &why);
+    if (control != FR_OK) {
+        admin_answer_error(exchange, 409, "refused, the old one stays (the listeners' are new): %s",
+                           why ? why : fr_err_words(control));
+    } else if (err == FR_OK) {
         answer_when_in_force(edge, exchange, "{\"status\": \"done\"}\n");
     } else {
         edge->tls.reloads_failed++;
@@ -330,13 +342,14 @@ identity_options(const struct config *config)
         .certificate = tls->certificate, .key = tls->key, .ca = tls->ca};
 }
 
-void
-edge_admin_reload(struct edge *edge)
+enum fr_err
+edge_admin_reload(struct edge *edge, char **out_why)
 {
     const struct tls_control_options options = identity_options(edge->config);
-    tls_identity_reload(&edge->admin_identity, &options);
+    enum fr_err err = tls_identity_reload(&edge->admin_identity, &options, out_why);
     if (edge->admin != NULL)
         admin_set_users(edge->admin, &edge->config->users);
+    return err;
 }
 
 static enum fr_err

@@ -142,6 +142,7 @@ edge_listen_sync(struct edge *edge, const struct config *config, char **out_why)
 {
     struct plan *plans = fr_xalloc((config->listen_count + 1) * sizeof(*plans));
     enum fr_err err = FR_OK;
+    uint64_t files = edge->tls.files;
     bool replaces = edge_tls_look(edge, config);
     for (size_t i = 0; i < config->listen_count && err == FR_OK; i++)
         err = make_plan(edge, &config->listen[i], &plans[i], out_why);
@@ -156,6 +157,8 @@ edge_listen_sync(struct edge *edge, const struct config *config, char **out_why)
         edge_tls_watch(edge);
     if (err == FR_OK && replaces)
         edge_tls_replaced(edge);
+    if (err != FR_OK && config != edge->config)
+        edge->tls.files = files; /* the file is refused: what it names is not looked at */
     for (size_t i = 0; i < config->listen_count; i++)
         tls_server_unref(&plans[i].manner.tls);
     fr_free(plans);

@@ -251,7 +251,8 @@ void edge_listen_end(struct edge *edge);
 FR_MUST_USE enum fr_err edge_tls_manner(struct edge *edge, const struct config_listen *listen,
                                         struct proxy_manner *out, char **out_why);
 /* Before the files of certificates are read: what changes meanwhile is seen the next time. True:
- * they are others than those in force. */
+ * those of the configuration in force are others than when they were read; that another
+ * configuration names others, or more, replaces none. */
 bool edge_tls_look(struct edge *edge, const struct config *config);
 void edge_tls_replaced(struct edge *edge); /* counts and logs it, whoever had them read */
 /* Listeners have changed: their certificates are watched from now on, and warned of. */
@@ -385,11 +386,12 @@ void edge_admin_post_purge(void *ctx, struct admin_exchange *exchange,
 
 /* edge_stream.c */
 FR_MUST_USE enum fr_err edge_stream_start(struct edge *edge, char **out_why);
-void edge_stream_reload(struct edge *edge); /* SIGHUP: certificates are read again */
+/* SIGHUP: certificates are read again. out_why: as tls_identity_reload's, as is the next. */
+enum fr_err edge_stream_reload(struct edge *edge, char **out_why);
 
 /* edge_admin.c, edge_metrics.c, edge_status.c */
 FR_MUST_USE enum fr_err edge_admin_start(struct edge *edge, char **out_why);
-void edge_admin_reload(struct edge *edge);
+enum fr_err edge_admin_reload(struct edge *edge, char **out_why);
 FR_MUST_USE enum fr_err edge_metrics_print(struct edge *edge, struct fr_buf *out);
 FR_MUST_USE enum fr_err edge_status_print(struct edge *edge, struct fr_buf *out);
 

@@ -115,11 +115,11 @@ identity_options(const struct config *config)
         .certificate = tls->certificate, .key = tls->key, .ca = tls->ca, .name = tls->name};
 }
 
-void
-edge_stream_reload(struct edge *edge)
+enum fr_err
+edge_stream_reload(struct edge *edge, char **out_why)
 {
     const struct tls_control_options options = identity_options(edge->config);
-    tls_identity_reload(&edge->identity, &options);
+    return tls_identity_reload(&edge->identity, &options, out_why);
 }
 
 enum fr_err

@@ -116,9 +116,9 @@ edge_tls_look_soon(struct edge *edge)
 bool
 edge_tls_look(struct edge *edge, const struct config *config)
 {
-    uint64_t files = look_at_all(config);
-    bool replaces = edge->tls.tickets != NULL && files != edge->tls.files;
-    edge->tls.files = files;
+    uint64_t in_force = look_at_all(edge->config);
+    bool replaces = edge->tls.tickets != NULL && in_force != edge->tls.files;
+    edge->tls.files = config == edge->config ? in_force : look_at_all(config);
     return replaces;
 }
 

@@ -65,8 +65,7 @@ config_apply(struct mgr *mgr, const struct config *config)
         admin_set_users(mgr->admins[i], &config->users);
     mgr->stream = config->stream;
     mgr->relief = config->relief;
-    mgr->clusters_config =
-        fr_xalloc((config->cluster_count + 1) * sizeof(mgr->clusters_config[0]));
+    mgr->clusters_config = fr_xalloc((config->cluster_count + 1) * sizeof(mgr->clusters_config[0]));
     for (size_t i = 0; i < config->cluster_count; i++) {
         mgr->clusters_config[i] = config_cluster_ref(config->clusters[i]);
         if (config->clusters[i]->drain_us > drain_us)
@@ -99,7 +98,7 @@ mgr_reload(struct mgr *mgr, const struct config *config)
     fr_require(mgr->magic == MGR_MAGIC);
     config_apply(mgr, config);
     const struct tls_control_options options = identity_options(config);
-    tls_identity_reload(&mgr->identity, &options);
+    (void)tls_identity_reload(&mgr->identity, &options, NULL); /* logged; the old ones stay */
     while (fr_map_next(mgr->sources, &cursor, NULL, &value)) {
         struct mgr_source *source = value;
         if (source->session)
@@ -296,8 +295,8 @@ mgr_stop(struct mgr *mgr, loop_fn fn, void *ctx)
     fr_require(mgr->stop_fn == NULL);
     mgr->stop_fn = fn;
     mgr->stop_ctx = ctx;
-    FR_LIST_EACH (&mgr->sessions, node)
-        stream_session_close(FR_CONTAINER(node, struct mgr_session, link)->stream);
+    FR_LIST_EACH(&mgr->sessions, node)
+    stream_session_close(FR_CONTAINER(node, struct mgr_session, link)->stream);
     if (mgr->session_count == 0)
         loop_timer_start(mgr->loop, &mgr->stop_timer, 0, fn, ctx);
 }
@@ -336,8 +335,8 @@ mgr_free(struct mgr **mgr)
     void *value;
     while (old->journal && fr_map_next(old->clusters, &cursor, NULL, &value))
         mgr_decide_flush(value);
-    FR_LIST_EACH_SAFE (&old->sessions, node)
-        mgr_session_free(FR_CONTAINER(node, struct mgr_session, link));
+    FR_LIST_EACH_SAFE(&old->sessions, node)
+    mgr_session_free(FR_CONTAINER(node, struct mgr_session, link));
     sources_free(old);
     mgr_purges_free(old);
     mgr_request_free_all(old);

@@ -12,9 +12,9 @@
  *
  * May touch:  base, admin, pki; files (the authority's folder).
  * Threads:    the manager's loop: one signature and three small files a call.
- * Limits:     MGR_GUESSES_MAX tokens that were none, of one network in MGR_GUESS_PERIOD_US; then
- *             429 without a look at the authority.
- * Trusts:     nothing but a token that is there, or a certificate that the handshake found good.
+ * Limits:     MGR_GUESSES_MAX tokens or bodies that were none, of one network in
+ * MGR_GUESS_PERIOD_US; then 429 without a look at the authority. Trusts:     nothing but a token
+ * that is there, or a certificate that the handshake found good.
  */
 #include "manager/mgr_priv.h"
 
@@ -25,6 +25,7 @@
 
 #define TOKEN_SECONDS_DEFAULT 3600
 #define TOKEN_SECONDS_MAX (30 * 86400ULL)
+#define RENEWED_MAX (2 + PKI_ALSO_MAX) /* names, one more than there may be */
 
 static struct pki *
 open_authority(struct mgr *mgr, struct admin_exchange *exchange)
@@ -168,44 +169,86 @@ read_body(struct mgr *mgr, struct admin_exchange *exchange, const struct admin_r
     return NULL;
 }
 
+/* What is no join is a guess as a wrong token is: it costs us as much. The request is looked at
+ * before the token is used, which is good for one. */
+static json_t *
+read_join(struct mgr *mgr, struct admin_exchange *exchange, const struct admin_request *request)
+{
+    const struct admin_peer peer = *request->peer; /* the request's is gone with an answer */
+    char *why = NULL;
+    json_t *root = read_body(mgr, exchange, request);
+    const char *pem = json_string_value(json_object_get(root, "request"));
+    if (root && pki_request_check(fr_view_of(pem), &why) != FR_OK) {
+        refuse(mgr, exchange, &peer, 400, "join refused", why);
+        json_decref(root);
+        root = NULL;
+    }
+    if (!root)
+        note_guess(mgr, &peer);
+    fr_free(why);
+    return root;
+}
+
+/* False: answered. */
+static bool
+use_token(struct mgr *mgr, struct admin_exchange *exchange, const struct admin_request *request,
+          struct pki *pki, const char *secret, char out_name[PKI_NAME_BYTES])
+{
+    char *why = NULL;
+    enum fr_err err = pki_token_use(pki, fr_view_of(secret ? secret : ""),
+                                    loop_wall_us(mgr->loop) / FR_US_PER_S, out_name, &why);
+    if (err == FR_ERR_REFUSED) {
+        note_guess(mgr, request->peer);
+        refuse(mgr, exchange, request->peer, 403, "join refused", why);
+    } else if (err != FR_OK) {
+        fr_log(FR_LOG_ERROR, "manager", "a token cannot be used", FR_S("why", why));
+        admin_answer_error(exchange, 500, "the manager's tokens cannot be used");
+    }
+    fr_free(why);
+    return err == FR_OK;
+}
+
 void
 mgr_post_join(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
 {
     struct mgr *mgr = ctx;
     char name[PKI_NAME_BYTES];
-    char *why = NULL;
     if (request->peer->way == ADMIN_WAY_CLEAR) {
         refuse(mgr, exchange, request->peer, 403, "join refused", "machines join over TLS only");
         return;
     }
     if (refuse_guesser(mgr, exchange, request->peer))
         return;
-    struct pki *pki = open_authority(mgr, exchange);
-    json_t *root = pki ? read_body(mgr, exchange, request) : NULL;
+    json_t *root = read_join(mgr, exchange, request);
+    struct pki *pki = root ? open_authority(mgr, exchange) : NULL;
     const char *secret = json_string_value(json_object_get(root, "token"));
-    const char *pem = json_string_value(json_object_get(root, "request"));
-    if (root && pki_token_use(pki, fr_view_of(secret ? secret : ""),
-                              loop_wall_us(mgr->loop) / FR_US_PER_S, name, &why) != FR_OK) {
-        note_guess(mgr, request->peer);
-        refuse(mgr, exchange, request->peer, 403, "join refused", why);
-    } else if (root) {
+    if (pki && use_token(mgr, exchange, request, pki, secret, name)) {
         const struct pki_terms terms = {.name = name, .days = PKI_DAYS_DEFAULT};
-        if (sign(mgr, exchange, request->peer, pki, &terms, pem)) {
+        if (sign(mgr, exchange, request->peer, pki, &terms,
+                 json_string_value(json_object_get(root, "request")))) {
             mgr->counters.joins++;
             fr_log(FR_LOG_INFO, "manager", "joined by token", FR_S("name", name));
         }
     }
-    fr_free(why);
     json_decref(root);
     pki_close(&pki);
+}
+
+/* Names one after the other; what is too many is left to pki_sign, which refuses it. */
+static void
+split_words(char *text, const char *words[RENEWED_MAX], size_t *count)
+{
+    for (char *at = text, *word; *count < RENEWED_MAX && (word = strsep(&at, " "));)
+        if (word[0] != '\0')
+            words[(*count)++] = word;
 }
 
 void
 mgr_post_renew(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
 {
     struct mgr *mgr = ctx;
-    char names[ADMIN_NAMES_BYTES], words_no[MGR_REFUSAL_BYTES];
-    const char *words[1 + PKI_ALSO_MAX];
+    char names[ADMIN_NAMES_BYTES], addresses[ADMIN_ADDRESSES_BYTES], words_no[MGR_REFUSAL_BYTES];
+    const char *words[RENEWED_MAX];
     size_t count = 0;
     if (request->peer->way != ADMIN_WAY_TLS || !request->peer->names[0]) {
         refuse(mgr, exchange, request->peer, 401, "renewal refused",
@@ -217,9 +260,15 @@ mgr_post_renew(void *ctx, struct admin_exchange *exchange, const struct admin_re
         refuse(mgr, exchange, request->peer, 403, "renewal refused", words_no);
         return;
     }
+    if (!request->peer->whole) {
+        refuse(mgr, exchange, request->peer, 400, "renewal refused",
+               "the certificate has more names than can be renewed");
+        return;
+    }
     (void)fr_view_copy(fr_view_of(request->peer->names), names, sizeof(names)); /* as large */
-    for (char *at = names, *word; count <= PKI_ALSO_MAX && (word = strsep(&at, " "));)
-        words[count++] = word;
+    (void)fr_view_copy(fr_view_of(request->peer->addresses), addresses, sizeof(addresses));
+    split_words(names, words, &count);
+    split_words(addresses, words, &count);
     const struct pki_terms terms = {
         .name = words[0], .also = words + 1, .also_count = count - 1, .days = PKI_DAYS_DEFAULT};
     struct pki *pki = open_authority(mgr, exchange);

@@ -27,6 +27,8 @@
 
 #define PKI_NAME_BYTES 64        /* as CONFIG_NAME_BYTES: a certificate's name is an id */
 #define PKI_ALSO_MAX 16          /* further names and addresses of one certificate */
+/* All names of one certificate, spaces between: its own, and DNS names of at most 253. */
+#define PKI_NAMES_BYTES (PKI_NAME_BYTES + PKI_ALSO_MAX * 254)
 #define PKI_FINGERPRINT_BYTES 65 /* SHA-256, hexadecimal, and a NUL */
 #define PKI_TOKEN_BYTES 200      /* the longest token, and a NUL */
 #define PKI_PEM_BYTES_MAX 65536  /* of a request or a certificate with its chain */
@@ -43,6 +45,7 @@ FR_MUST_USE enum fr_err pki_open(const char *folder, struct pki **out, char **ou
 void pki_close(struct pki **pki);                   /* NULL inside is allowed */
 const char *pki_fingerprint(const struct pki *pki); /* of the authority's certificate */
 const char *pki_ca_pem(const struct pki *pki);
+int64_t pki_ends_s(const struct pki *pki); /* nothing that it signs is good for longer */
 
 struct pki_terms {
     const char *name;
@@ -61,16 +64,19 @@ FR_MUST_USE enum fr_err pki_sign(struct pki *pki, const struct pki_terms *terms,
 
 struct pki_issued {
     char name[PKI_NAME_BYTES];
-    char names[512]; /* all of it, spaces between */
+    char names[PKI_NAMES_BYTES]; /* all of them, spaces between */
     char fingerprint[PKI_FINGERPRINT_BYTES];
     int64_t begins_s, ends_s;
     bool has_key; /* its key is in this folder: `renew` can make it anew */
 };
-/* Visits the latest certificate of every name, in the order of the names. */
+/* Visits the latest certificate of every name, in the order of the names. Files that cannot be used
+ * do not end it for the rest: *out_why names each. */
 FR_MUST_USE enum fr_err pki_list(struct pki *pki,
                                  void (*visit)(void *ctx, const struct pki_issued *issued),
                                  void *ctx, char **out_why);
 bool pki_name_valid(struct fr_view name);
+/* As pki_sign looks at a request; without an authority. FR_ERR_BAD_PEER, and *out_why. */
+FR_MUST_USE enum fr_err pki_request_check(struct fr_view request, char **out_why);
 
 /* ---- keys and requests, on the machine that joins ------------------------------------------ */
 
@@ -92,7 +98,7 @@ bool pki_token_parse(const char *text, struct pki_token *out);
 FR_MUST_USE enum fr_err pki_token_make(struct pki *pki, const char *name, int64_t now_s,
                                        int64_t ends_s, char out[PKI_TOKEN_BYTES], char **out_why);
 /* Uses a token up. FR_ERR_REFUSED: there is none with that secret, or no longer; *out_why says
- * which. */
+ * which. Any other error: whether there is one cannot be told. */
 FR_MUST_USE enum fr_err pki_token_use(struct pki *pki, struct fr_view secret, int64_t now_s,
                                       char out_name[PKI_NAME_BYTES], char **out_why);
 /* A random text for people to carry, and its SHA-256. */

@@ -6,6 +6,7 @@
 
 #include "base/fr_file.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -39,6 +40,11 @@ check_terms(const struct pki_terms *terms, char **out_why)
         *out_why = fr_xprintf("\"%.100s\" is not a name: letters, digits, '.', '_' and '-', at "
                               "most 63, and not \"ca\"",
                               terms->name);
+        return FR_ERR_SYNTAX;
+    }
+    if (terms->also_count > PKI_ALSO_MAX) {
+        *out_why =
+            fr_xprintf("%s: at most %d further names and addresses", terms->name, PKI_ALSO_MAX);
         return FR_ERR_SYNTAX;
     }
     for (size_t i = 0; i < terms->also_count; i++)
@@ -166,6 +172,19 @@ pki_ca_pem(const struct pki *pki)
     return pki->pem;
 }
 
+static int64_t
+seconds_of(const ASN1_TIME *time)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+int64_t
+pki_ends_s(const struct pki *pki)
+{
+    return seconds_of(X509_get0_notAfter(pki->certificate));
+}
+
 /* ---- issuing -------------------------------------------------------------------------------- */
 
 /* A copy for the list. */
@@ -219,6 +238,10 @@ pki_issue(struct pki *pki, const struct pki_terms *terms, int64_t now_s, char **
 static EVP_PKEY *
 key_of(struct fr_view request, char **out_why)
 {
+    if (request.len == 0 || request.len > PKI_PEM_BYTES_MAX) {
+        *out_why = fr_xstrdup("no certificate request in PEM");
+        return NULL;
+    }
     BIO *bio = BIO_new_mem_buf(request.ptr, (int)request.len);
     X509_REQ *parsed = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
     EVP_PKEY *key = parsed ? X509_REQ_get_pubkey(parsed) : NULL;
@@ -241,6 +264,14 @@ key_of(struct fr_view request, char **out_why)
 }
 
 enum fr_err
+pki_request_check(struct fr_view request, char **out_why)
+{
+    EVP_PKEY *key = key_of(request, out_why);
+    EVP_PKEY_free(key);
+    return key ? FR_OK : FR_ERR_BAD_PEER;
+}
+
+enum fr_err
 pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request, int64_t now_s,
          struct fr_buf *out_pem, char **out_why)
 {
@@ -248,10 +279,6 @@ pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request,
     enum fr_err err = check_terms(terms, out_why);
     if (err != FR_OK)
         return err;
-    if (request.len == 0 || request.len > PKI_PEM_BYTES_MAX) {
-        *out_why = fr_xstrdup("no certificate request in PEM");
-        return FR_ERR_BAD_PEER;
-    }
     EVP_PKEY *key = key_of(request, out_why);
     if (!key)
         return FR_ERR_BAD_PEER;
@@ -274,43 +301,45 @@ pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request,
 
 /* ---- the list ------------------------------------------------------------------------------- */
 
-static int64_t
-seconds_of(const ASN1_TIME *time)
+/* Prints an address of a certificate; "" when it is none. */
+static void
+print_address(const ASN1_OCTET_STRING *address, char out[INET6_ADDRSTRLEN])
 {
-    struct tm tm;
-    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+    int count = ASN1_STRING_length(address);
+    int family = count == 4 ? AF_INET : AF_INET6;
+    if ((count != 4 && count != 16) ||
+        !inet_ntop(family, ASN1_STRING_get0_data(address), out, INET6_ADDRSTRLEN))
+        out[0] = '\0';
 }
 
-static void
+/* False: not all of them fit, or one is none; a renewal would lose it. */
+static bool
 read_names(X509 *certificate, char *out, size_t out_bytes)
 {
+    bool whole = true;
     size_t used = 0;
     GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
     out[0] = '\0';
     for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
         const GENERAL_NAME *one = sk_GENERAL_NAME_value(all, i);
-        char address[64] = "";
-        const char *text = address;
-        int len = 0;
+        char address[INET6_ADDRSTRLEN] = "";
+        struct fr_view text = fr_view_of("");
         if (one->type == GEN_DNS) {
-            text = (const char *)ASN1_STRING_get0_data(one->d.dNSName);
-            len = ASN1_STRING_length(one->d.dNSName);
+            text = fr_view_make((const char *)ASN1_STRING_get0_data(one->d.dNSName),
+                                (size_t)ASN1_STRING_length(one->d.dNSName));
         } else if (one->type == GEN_IPADD) {
-            char *printed = i2s_ASN1_OCTET_STRING(NULL, one->d.iPAddress);
-            const unsigned char *bytes = ASN1_STRING_get0_data(one->d.iPAddress);
-            int count = ASN1_STRING_length(one->d.iPAddress);
-            OPENSSL_free(printed);
-            if (count == 4)
-                len = snprintf(address, sizeof(address), "%d.%d.%d.%d", bytes[0], bytes[1],
-                               bytes[2], bytes[3]);
-            else
-                len = snprintf(address, sizeof(address), "an IPv6 address");
+            print_address(one->d.iPAddress, address);
+            text = fr_view_of(address);
         }
-        if (len > 0 && used + (size_t)len + 2 < out_bytes)
-            used += (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? " " : "", len,
-                                     text);
+        if (text.len == 0 || used + text.len + 2 > out_bytes) {
+            whole = false;
+            continue;
+        }
+        used += (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? " " : "",
+                                 FR_VIEW_ARG(text));
     }
     GENERAL_NAMES_free(all);
+    return whole;
 }
 
 static int
@@ -350,19 +379,21 @@ visit_one(const char *folder, const char *name, const char *key_folder,
     char *path = path_in(folder, name, ".pem");
     char *key_path = path_in(key_folder, name, ".key");
     X509 *certificate = pki__read_certificate(path, out_why);
-    if (certificate) {
+    bool good = certificate && read_names(certificate, issued.names, sizeof(issued.names));
+    if (good) {
         (void)fr_view_copy(fr_view_of(name), issued.name, sizeof(issued.name)); /* as large */
-        read_names(certificate, issued.names, sizeof(issued.names));
-        (void)pki__fingerprint(certificate, issued.fingerprint); /* or "" */
+        (void)pki__fingerprint(certificate, issued.fingerprint);                /* or "" */
         issued.begins_s = seconds_of(X509_get0_notBefore(certificate));
         issued.ends_s = seconds_of(X509_get0_notAfter(certificate));
         issued.has_key = access(key_path, F_OK) == 0;
         visit(ctx, &issued);
-        X509_free(certificate);
+    } else if (certificate) {
+        *out_why = fr_xprintf("%s: names that are not as `issue` makes them", path);
     }
+    X509_free(certificate);
     fr_free(key_path);
     fr_free(path);
-    return certificate ? FR_OK : FR_ERR_CONFIG;
+    return good ? FR_OK : FR_ERR_CONFIG;
 }
 
 enum fr_err
@@ -374,9 +405,16 @@ pki_list(struct pki *pki, void (*visit)(void *ctx, const struct pki_issued *issu
     char *folder = path_in(pki->folder, "issued", "");
     char **names = issued_names(folder, &count);
     for (size_t i = 0; i < count; i++) {
-        if (err == FR_OK)
-            err = visit_one(folder, names[i], pki->folder, visit, ctx, out_why);
+        char *why = NULL;
+        enum fr_err one = visit_one(folder, names[i], pki->folder, visit, ctx, &why);
         fr_free(names[i]);
+        if (one == FR_OK)
+            continue;
+        err = one;
+        char *longer = *out_why ? fr_xprintf("%s\n%s", *out_why, why) : fr_xstrdup(why);
+        fr_free(*out_why);
+        fr_free(why);
+        *out_why = longer;
     }
     fr_free(names);
     fr_free(folder);

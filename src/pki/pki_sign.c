@@ -30,13 +30,17 @@ set_serial(X509 *certificate)
     return ok;
 }
 
+/* Behind the authority's own end a certificate would not be believed, whatever it says. */
 static bool
-set_times(X509 *certificate, int64_t now_s, unsigned days)
+set_times(X509 *certificate, const X509 *issuer, int64_t now_s, unsigned days)
 {
     time_t begins = (time_t)(now_s - BACKDATED_S);
     time_t ends = (time_t)(now_s + (int64_t)days * 86400);
+    const ASN1_TIME *last = issuer ? X509_get0_notAfter(issuer) : NULL;
     return ASN1_TIME_set(X509_getm_notBefore(certificate), begins) &&
-           ASN1_TIME_set(X509_getm_notAfter(certificate), ends);
+           (last && ASN1_TIME_cmp_time_t(last, ends) < 0
+                ? X509_set1_notAfter(certificate, last) == 1
+                : ASN1_TIME_set(X509_getm_notAfter(certificate), ends) != NULL);
 }
 
 static bool
@@ -97,7 +101,7 @@ pki__certificate_make(const struct pki__order *order, X509 **out, char **out_why
     X509_NAME *subject = certificate ? X509_get_subject_name(certificate) : NULL;
     bool ok =
         subject && X509_set_version(certificate, 2) == 1 && set_serial(certificate) &&
-        set_times(certificate, order->now_s, order->terms->days) &&
+        set_times(certificate, order->issuer, order->now_s, order->terms->days) &&
         X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
                                    (const unsigned char *)order->terms->name, -1, -1, 0) == 1 &&
         X509_set_issuer_name(certificate,

@@ -47,22 +47,28 @@ pki_token_parse(const char *text, struct pki_token *out)
            fr_view_copy(rest, out->name, sizeof(out->name));
 }
 
-/* "NAME\nENDS\n" of a token's file. */
-static bool
-read_token(const char *path, char out_name[PKI_NAME_BYTES], int64_t *out_ends_s)
+/* "NAME\nENDS\n" of a token's file. FR_ERR_REFUSED: there is none, or it says something else;
+ * FR_ERR_IO with *out_errno: it cannot be read. */
+static enum fr_err
+read_token(const char *path, char out_name[PKI_NAME_BYTES], int64_t *out_ends_s, int *out_errno)
 {
     struct fr_buf text;
     struct fr_view rest, name, ends;
     uint64_t number = 0;
+    *out_errno = 0;
     fr_buf_init(&text, FILE_BYTES_MAX);
-    bool ok = fr_file_read(path, &text, NULL) == FR_OK;
+    enum fr_err err = fr_file_read(path, &text, out_errno);
+    if (err != FR_OK) {
+        fr_buf_fini(&text);
+        return *out_errno != 0 && *out_errno != ENOENT ? FR_ERR_IO : FR_ERR_REFUSED;
+    }
     rest = fr_buf_view(&text);
-    ok = ok && fr_view_split(&rest, '\n', &name) && pki_name_valid(name) &&
-         fr_view_split(&rest, '\n', &ends) && fr_view_u64(ends, &number) && number < INT64_MAX &&
-         fr_view_copy(name, out_name, PKI_NAME_BYTES);
+    bool ok = fr_view_split(&rest, '\n', &name) && pki_name_valid(name) &&
+              fr_view_split(&rest, '\n', &ends) && fr_view_u64(ends, &number) &&
+              number < INT64_MAX && fr_view_copy(name, out_name, PKI_NAME_BYTES);
     *out_ends_s = (int64_t)number;
     fr_buf_fini(&text);
-    return ok;
+    return ok ? FR_OK : FR_ERR_REFUSED;
 }
 
 /* Removes those that have ended; returns how many are left. */
@@ -74,10 +80,12 @@ sweep(const char *folder, int64_t now_s)
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         char name[PKI_NAME_BYTES];
         int64_t ends_s = 0;
+        int error = 0;
         if (!is_hex(fr_view_of(entry->d_name)))
             continue;
         char *path = fr_xprintf("%s/%s", folder, entry->d_name);
-        if (!read_token(path, name, &ends_s) || ends_s <= now_s)
+        enum fr_err err = read_token(path, name, &ends_s, &error);
+        if (err == FR_ERR_REFUSED || (err == FR_OK && ends_s <= now_s))
             (void)unlink(path); /* next time, if not now */
         else
             left++;
@@ -132,16 +140,17 @@ pki_token_use(struct pki *pki, struct fr_view secret, int64_t now_s, char out_na
     static const char no_such[] = "no such token: it was used, has ended, or never was";
     char hash[PKI_FINGERPRINT_BYTES];
     int64_t ends_s = 0;
+    int error = 0;
     if (secret.len != 2 * (size_t)SECRET_BYTES || !is_hex(secret) ||
         !pki__sha256(secret.ptr, secret.len, hash)) {
         *out_why = fr_xstrdup("no token: expected what `freshet pki token` printed");
         return FR_ERR_REFUSED;
     }
     char *path = fr_xprintf("%s/tokens/%s", pki->folder, hash);
-    enum fr_err err = FR_OK;
-    if (!read_token(path, out_name, &ends_s)) {
-        *out_why = fr_xstrdup(no_such);
-        err = FR_ERR_REFUSED;
+    enum fr_err err = read_token(path, out_name, &ends_s, &error);
+    if (err != FR_OK) {
+        *out_why =
+            err == FR_ERR_REFUSED ? fr_xstrdup(no_such) : fr_xprintf("token: %s", strerror(error));
     } else if (unlink(path) != 0) {
         *out_why = errno == ENOENT ? fr_xstrdup(no_such) : fr_xprintf("token: %s", strerror(errno));
         err = errno == ENOENT ? FR_ERR_REFUSED : FR_ERR_IO;

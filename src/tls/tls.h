@@ -123,8 +123,11 @@ FR_MUST_USE enum fr_err tls_identity_init(struct tls_identity *identity, struct 
                                           const char *room,
                                           const struct tls_control_options *options, bool serves,
                                           loop_fn changed, void *ctx, char **out_why);
-/* Reads the files again, which may be others now (SIGHUP); on failure the old ones stay, logged. */
-void tls_identity_reload(struct tls_identity *identity, const struct tls_control_options *options);
+/* Reads the files again, which may be others now (SIGHUP); on failure the old ones stay, logged,
+ * and *out_why (fr_free; may be NULL) says why. Without a certificate in `options`, which takes a
+ * restart, the files are those of before. */
+enum fr_err tls_identity_reload(struct tls_identity *identity,
+                                const struct tls_control_options *options, char **out_why);
 void tls_identity_fini(struct tls_identity *identity); /* zeroed is allowed */
 
 /* ---- clients ------------------------------------------------------------------------------ */
@@ -187,8 +190,10 @@ struct fr_view tls_session_name(const struct tls_session *session);     /* by SN
 bool tls_session_peer(const struct tls_session *session, char *subject, size_t subject_bytes,
                       char fingerprint[TLS_FINGERPRINT_BYTES]);
 /* The DNS names of the other end's certificate, one space between two, as many as fit. False: it
- * showed none that was good. */
+ * showed none that was good, or some did not fit. */
 bool tls_session_peer_names(const struct tls_session *session, char *out, size_t out_bytes);
+/* Likewise its IP addresses, which say nothing of who it is. */
+bool tls_session_peer_addresses(const struct tls_session *session, char *out, size_t out_bytes);
 /* Why it failed, the alert of the other end included; "" when it did not. */
 const char *tls_session_why(const struct tls_session *session);
 

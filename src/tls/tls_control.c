@@ -72,6 +72,8 @@ tls_files_look(uint64_t sum, const char *path)
         (uint64_t)status.st_size,
         (uint64_t)status.st_mtim.tv_sec,
         (uint64_t)status.st_mtim.tv_nsec,
+        (uint64_t)status.st_ctim.tv_sec, /* chmod may be all that a file needed */
+        (uint64_t)status.st_ctim.tv_nsec,
     };
     return fr_hash64(&key, seen, sizeof(seen));
 }
@@ -122,11 +124,13 @@ warn_of_end(struct tls_identity *identity)
                FR_S("file", identity->certificate), FR_I("seconds-left", left_s));
 }
 
-static void
-replace(struct tls_identity *identity)
+/* out_why may be NULL. */
+static enum fr_err
+replace(struct tls_identity *identity, char **out_why)
 {
     char *why = NULL;
-    if (make(identity, &why) == FR_OK) {
+    enum fr_err err = make(identity, &why);
+    if (err == FR_OK) {
         identity->reloads++;
         fr_log(FR_LOG_INFO, identity->room, "certificate replaced, new connections use it",
                FR_S("file", identity->certificate));
@@ -138,7 +142,11 @@ replace(struct tls_identity *identity)
         fr_log(FR_LOG_ERROR, identity->room, "a certificate changed and is refused, the old stays",
                FR_S("why", why));
     }
-    fr_free(why);
+    if (out_why && err != FR_OK)
+        *out_why = why;
+    else
+        fr_free(why);
+    return err;
 }
 
 static void
@@ -146,7 +154,7 @@ on_poll(void *ctx)
 {
     struct tls_identity *identity = ctx;
     if (look(identity) != identity->files)
-        replace(identity);
+        (void)replace(identity, NULL);
     else if (loop_now_us(identity->loop) - identity->warned_at_us > WARN_AGAIN_US)
         warn_of_end(identity);
     loop_timer_start(identity->loop, &identity->timer, POLL_US, on_poll, identity);
@@ -188,13 +196,15 @@ tls_identity_init(struct tls_identity *identity, struct loop *loop, const char *
     return FR_OK;
 }
 
-void
-tls_identity_reload(struct tls_identity *identity, const struct tls_control_options *options)
+enum fr_err
+tls_identity_reload(struct tls_identity *identity, const struct tls_control_options *options,
+                    char **out_why)
 {
     if (identity->loop == NULL)
-        return;
-    take_options(identity, options);
-    replace(identity);
+        return FR_OK;
+    if (options->certificate != NULL && options->key != NULL)
+        take_options(identity, options);
+    return replace(identity, out_why);
 }
 
 void

@@ -165,6 +165,10 @@ def test_the_command_line_over_tls(box):
     # The environment does as well, and the file knows where.
     done = box.run("status", env={"FRESHET_CA": "ca.pem", "FRESHET_TOKEN_FILE": "token"})
     assert done.returncode == 0, done.stderr
+    # An empty one is as unset.
+    done = box.run("status", env={"FRESHET_CA": "ca.pem", "FRESHET_TOKEN_FILE": "token",
+                                  "FRESHET_CERT": "", "FRESHET_KEY": "", "FRESHET_NAME": ""})
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_socket_is_for_who_may_open_it(box):
@@ -201,6 +205,12 @@ def test_certificates_are_replaced_by_the_api(box):
     status, said = house.call("/certificates/reload", certificate="boss")
     assert status == 409 and "refused, the old ones stay" in said
     assert serial() == after
+    # Its own as well: what answers goes on with what it has, and says so.
+    house.authority.issue("front", "localhost")
+    own = house.settings["admin"]["tls"]["key"]
+    (box.folder / own).write_text("nonsense")
+    status, said = house.call("/certificates/reload", certificate="boss")
+    assert status == 409 and "refused, the old one stays" in said and own.strip("./") in said, said
 
 
 @pytest.mark.parametrize("admin, words", [

@@ -2,6 +2,7 @@
 """TLS towards clients: what is shown to whom, resumption, replacement, and the same HTTP inside."""
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,7 +14,7 @@ import time
 import pytest
 
 from harness import http1
-from harness.box import wait
+from harness.box import hold, wait
 from harness.origin import Answer, field
 from harness.pki import Authority
 from harness.setup import Edge, cluster, metric
@@ -406,6 +407,32 @@ def test_a_bad_pair_is_refused_and_the_old_one_stays(box, authority, setup):
         assert client.get().status == 200
     os.replace(box.folder / "good.key", box.folder / "localhost.key")
     wait("the good pair", lambda: "certificates replaced" in setup.edge.process.log())
+
+
+def reloads(setup):
+    text = http1.fetch(setup.edge.admin(), "/metrics").text
+    return int(re.search(r"^freshet_certificate_reloads_total (\d+)$", text, re.M).group(1))
+
+
+def test_a_file_that_names_others_replaces_none(box, authority, setup):
+    """Refused or taken: what is counted is a certificate that stands and is another now."""
+    taken = box.origin("taken")
+    listen = setup.edge.settings["listen"]
+    added = {"address": f"127.0.0.1:{box.port()}", "tls": authority.issue("more", "localhost")}
+    setup.edge.settings["listen"] = [*listen, added, {"address": taken.address}]
+    setup.edge.write()
+    setup.edge.process.signal(signal.SIGHUP)
+    wait("the refusal", lambda: taken.address in setup.edge.process.log())
+    hold("none replaced", lambda: reloads(setup) == 0, 2.5) # files are looked at every 2 s
+    setup.edge.settings["listen"] = [*listen, added]
+    setup.edge.write()
+    setup.edge.process.signal(signal.SIGHUP)
+    box.serving(added["address"], setup.edge.process)
+    hold("none replaced", lambda: reloads(setup) == 0, 2.5)
+    authority.issue("next", "localhost")
+    replace(box, "next")
+    setup.edge.process.signal(signal.SIGHUP)
+    wait("the new pair", lambda: reloads(setup) == 1)
 
 
 def test_a_listener_waits_for_its_certificate(box, authority):

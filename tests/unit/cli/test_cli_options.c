@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -147,6 +148,24 @@ mistakes_are_named(void **state)
     }
 }
 
+/* Those that every command has that talks https are kept in the environment. */
+static void
+access_needs_a_value(void **state)
+{
+    const struct cli_option options[] = {CLI_OPTIONS_OF_HTTPS, {.name = NULL}};
+    char command[] = "command", option[] = "--ca", value[] = "a.pem";
+    char *argv[] = {command, option, value};
+    int operands = 0;
+    (void)state;
+    said[0] = '\0';
+    assert_int_equal(unsetenv("FRESHET_CA"), 0);
+    assert_int_equal(cli_options(2, argv, options, &operands), CLI_USAGE);
+    assert_string_equal(said, "--ca needs a value");
+    assert_null(getenv("FRESHET_CA"));
+    assert_int_equal(cli_options(3, argv, options, &operands), CLI_DONE);
+    assert_string_equal(getenv("FRESHET_CA"), "a.pem");
+}
+
 static void
 numbers_within_bounds(void **state)
 {
@@ -185,6 +204,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_in_every_spelling), cmocka_unit_test(operands_stand_anywhere),
         cmocka_unit_test(lists_have_an_end),         cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(access_needs_a_value),
         cmocka_unit_test(numbers_within_bounds),     cmocka_unit_test(log_options_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

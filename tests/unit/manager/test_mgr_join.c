@@ -129,6 +129,8 @@ test_what_is_no_join(void **state)
     expect(harness_http(&bed.harness, "POST", "/join", body), "400", "error");
     fr_free(body);
     assert_int_equal(bed.harness.mgr->counters.joins, 0);
+    assert_int_equal(bed.harness.mgr->guessers[0].guesses, 6);
+    expect(join(&bed, secret), "200", "edge-2"); /* it was not used up */
     /* Renewal is for who shows a certificate: a socket has none. */
     expect(harness_http(&bed.harness, "POST", "/renew", "{}"), "401", "over TLS");
     expect(harness_http(&bed.harness, "GET", "/join", ""), "405", "");
@@ -201,6 +203,26 @@ test_guesses_are_limited(void **state)
     bed_close(&bed);
 }
 
+/* Nobody has guessed when a token's file cannot be read. */
+static void
+test_a_folder_that_fails_is_no_guess(void **state)
+{
+    struct bed bed;
+    char secret[33], command[300];
+    (void)state;
+    bed_open(&bed);
+    token_for(&bed, "name=edge-2", secret);
+    /* In the place of the file a folder. */
+    (void)snprintf(command, sizeof(command),
+                   "cd %s/pki/tokens && for one in *; do rm $one && mkdir $one; done",
+                   bed.harness.folder);
+    assert_int_equal(system(command), 0);
+    expect(join(&bed, secret), "500", "tokens cannot be used");
+    assert_int_equal(bed.harness.mgr->guessers[0].guesses, 0);
+    assert_int_equal(bed.harness.mgr->counters.joins_refused, 0);
+    bed_close(&bed);
+}
+
 /* As many networks as there are rows guess: whose period began first gives way, and another network
  * is heard all the same. */
 static void
@@ -235,6 +257,7 @@ main(void)
         cmocka_unit_test(test_without_an_authority),
         cmocka_unit_test(test_tokens_that_are_asked_for_wrongly),
         cmocka_unit_test(test_guesses_are_limited),
+        cmocka_unit_test(test_a_folder_that_fails_is_no_guess),
         cmocka_unit_test(test_who_guesses_keeps_nobody_else_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

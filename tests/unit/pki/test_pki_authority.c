@@ -97,6 +97,85 @@ test_issue(void **state)
     fr_free(why);
 }
 
+/* What `renew` makes again is what the list says: every address as it was asked for. */
+static void
+test_names_of_the_list_make_the_same_again(void **state)
+{
+    struct bed *bed = *state;
+    const char *also[] = {"192.0.2.1", "2001:db8::1", "::1"};
+    const struct pki_terms terms = {.name = "six", .also = also, .also_count = 3, .days = 1};
+    struct seen seen = {0};
+    char *why = NULL;
+    assert_int_equal(pki_issue(bed->pki, &terms, NOW_S, &why), FR_OK);
+    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_string_equal(seen.last.names, "six 192.0.2.1 2001:db8::1 ::1");
+}
+
+/* As many as there may be, each as long as it may be, are all there; one more is refused. */
+static void
+test_no_name_is_lost(void **state)
+{
+    struct bed *bed = *state;
+    static char text[PKI_ALSO_MAX + 1][254];
+    const char *also[PKI_ALSO_MAX + 1];
+    struct seen seen = {0};
+    char *why = NULL;
+    for (size_t i = 0; i <= PKI_ALSO_MAX; i++) {
+        memset(text[i], 'a' + (int)i, 253);
+        for (size_t dot = 60; dot < 253; dot += 60)
+            text[i][dot] = '.';
+        also[i] = text[i];
+    }
+    struct pki_terms terms = {.name = "n", .also = also, .also_count = PKI_ALSO_MAX, .days = 1};
+    assert_int_equal(pki_issue(bed->pki, &terms, NOW_S, &why), FR_OK);
+    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_int_equal(strlen(seen.last.names), 1 + PKI_ALSO_MAX * 254);
+    for (size_t i = 0; i < PKI_ALSO_MAX; i++)
+        assert_non_null(strstr(seen.last.names, also[i]));
+    terms.also_count++;
+    assert_int_equal(pki_issue(bed->pki, &terms, NOW_S, &why), FR_ERR_SYNTAX);
+    assert_non_null(strstr(why, "at most 16"));
+    fr_free(why);
+}
+
+static void
+test_a_file_that_is_none_hides_no_other(void **state)
+{
+    struct bed *bed = *state;
+    static const char *const names[] = {"a", "b", "c", "d"};
+    struct seen seen = {0};
+    char *why = NULL;
+    for (size_t i = 0; i < 4; i++) {
+        const struct pki_terms terms = {.name = names[i], .days = 1};
+        assert_int_equal(pki_issue(bed->pki, &terms, NOW_S, &why), FR_OK);
+        if (i % 2)
+            continue;
+        char path[128];
+        (void)snprintf(path, sizeof(path), "%s/issued/%s.pem", bed->folder, names[i]);
+        assert_int_equal(fr_file_replace(path, FR_VIEW("nonsense"), 0600, NULL), FR_OK);
+    }
+    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_ERR_CONFIG);
+    assert_int_equal(seen.count, 2);
+    assert_string_equal(seen.last.name, "d");
+    assert_non_null(strstr(why, "issued/a.pem: "));
+    assert_non_null(strstr(why, "issued/c.pem: "));
+    assert_null(strstr(why, "issued/b.pem: "));
+    fr_free(why);
+}
+
+static void
+test_none_outlives_its_authority(void **state)
+{
+    struct bed *bed = *state;
+    const struct pki_terms terms = {.name = "long", .days = 36500};
+    struct seen seen = {0};
+    char *why = NULL;
+    assert_int_equal(pki_issue(bed->pki, &terms, NOW_S, &why), FR_OK);
+    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_true(pki_ends_s(bed->pki) > NOW_S);
+    assert_int_equal(seen.last.ends_s, pki_ends_s(bed->pki));
+}
+
 static void
 test_one_authority_a_folder(void **state)
 {
@@ -125,6 +204,12 @@ main(void)
         cmocka_unit_test_setup_teardown(test_names_are_the_authoritys, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_requests_that_are_none, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_issue, bed_open, bed_close),
+        cmocka_unit_test_setup_teardown(test_none_outlives_its_authority, bed_open, bed_close),
+        cmocka_unit_test_setup_teardown(test_names_of_the_list_make_the_same_again, bed_open,
+                                        bed_close),
+        cmocka_unit_test_setup_teardown(test_no_name_is_lost, bed_open, bed_close),
+        cmocka_unit_test_setup_teardown(test_a_file_that_is_none_hides_no_other, bed_open,
+                                        bed_close),
         cmocka_unit_test_setup_teardown(test_one_authority_a_folder, bed_open, bed_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

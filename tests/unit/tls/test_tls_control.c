@@ -368,7 +368,7 @@ test_replacement_and_what_is_refused(void **state)
     assert_true(manager.ends_s > time(NULL) + 29 * DAY_S);
     struct tls_server *first = tls_server_ref(manager.server);
     issue(bed->folder, "manager", "manager.test", time(NULL) - 10 * DAY_S);
-    tls_identity_reload(&manager, &options);
+    assert_int_equal(tls_identity_reload(&manager, &options, NULL), FR_OK);
     assert_ptr_not_equal(manager.server, first);
     assert_int_equal(manager.reloads, 1);
     assert_int_equal(bed->changed, 1);
@@ -377,18 +377,28 @@ test_replacement_and_what_is_refused(void **state)
     /* A key that is no key: what there was goes on, and nobody is told of a change. */
     first = manager.server;
     spoil(options.key);
-    tls_identity_reload(&manager, &options);
+    char *why = NULL;
+    assert_int_equal(tls_identity_reload(&manager, &options, &why), FR_ERR_CONFIG);
+    assert_non_null(strstr(why, options.key));
+    fr_free(why);
     assert_ptr_equal(manager.server, first);
     assert_int_equal(manager.reloads, 1);
     assert_int_equal(manager.reloads_failed, 1);
     assert_int_equal(bed->changed, 1);
     /* Another name is another file. */
     options = options_of(bed->folder, "edge-1", bed->folder, NULL);
-    tls_identity_reload(&manager, &options);
+    assert_int_equal(tls_identity_reload(&manager, &options, NULL), FR_OK);
     assert_int_equal(manager.reloads, 2);
     assert_string_equal(manager.certificate, path(bed->folder, "edge-1.pem"));
+    /* Of none: the file has it no more, which takes a restart. What stands stays, and is watched.
+     */
+    const struct tls_control_options none = {.ca = NULL};
+    assert_int_equal(tls_identity_reload(&manager, &none, NULL), FR_OK);
+    assert_string_equal(manager.certificate, path(bed->folder, "edge-1.pem"));
+    assert_non_null(manager.ca);
     tls_identity_fini(&manager);
-    tls_identity_reload(&manager, &options); /* of none: nothing happens */
+    assert_int_equal(tls_identity_reload(&manager, &options, NULL),
+                     FR_OK); /* of none: nothing happens */
     assert_null(manager.server);
 }
 
@@ -462,6 +472,11 @@ test_what_a_file_looks_like(void **state)
     assert_int_equal(unlink(link), 0);
     assert_int_equal(symlink("manager.pem", link), 0);
     assert_int_not_equal(tls_files_look(0, link), before);
+    /* A file that was not to be read is looked at again when it is. */
+    struct timespec pause = {.tv_nsec = 20000000}; /* more than a tick of the file system's clock */
+    (void)nanosleep(&pause, NULL);
+    assert_int_equal(chmod(file, 0644), 0);
+    assert_int_not_equal(tls_files_look(0, file), before);
     spoil(file);
     assert_int_not_equal(tls_files_look(0, file), before);
 }
