@@ -294,16 +294,14 @@ spot_place(const struct cache_entry *entry, uint64_t stamp)
 }
 
 void
-cache__disk_stamp(struct cache_disk *disk, struct cache_entry *entry, bool same_body,
-                  struct cache_disk_job *out)
+cache__disk_stamp(struct cache_disk *disk, struct cache_entry *entry, struct cache_disk_job *out)
 {
-    const struct cache__far *far = cache__body_far(entry->body);
     __atomic_fetch_add(pending_of(disk, cache__entry_hash(entry)), 1, __ATOMIC_SEQ_CST);
     uint64_t stamp = __atomic_add_fetch(disk->map.stamp, 1, __ATOMIC_SEQ_CST);
     struct cache__spot_place place = spot_place(entry, stamp);
     *out = (struct cache_disk_job){.entry = cache_entry_ref(entry), .stamp = stamp};
-    place.birth = far ? far->birth : 0;
-    if (far || same_body)
+    place.birth = cache__body_birth(entry->body);
+    if (place.birth)
         out->birth = cache__spots_restamp(disk->spots, &place);
     out->replaces =
         out->birth != 0 || cache__spots_supersede(disk->spots, &place) || !is_ready(disk);
@@ -408,6 +406,8 @@ cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t
     enum cache__spot_put put = cache__spots_put(disk->spots, &place);
     if (put == CACHE__SPOT_FULL)
         return false; /* the job is not over */
+    if (put == CACHE__SPOT_PUT)
+        cache__body_set_birth(job->entry->body, place.birth);
     if (put == CACHE__SPOT_PUT && is_gone(disk, place.hash, job->stamp))
         (void)cache__spots_drop(disk->spots, &at);
     count(&disk->counters.written, 1);
@@ -674,8 +674,9 @@ remake_entry(struct cache_store *store, const struct cache__record *record, uint
     bool far = record->body_bytes > CACHE_DISK_WHOLE_BYTES_MAX;
     uint32_t owner_hash = cache__owner_of(record->hash);
     if (far) {
-        const struct cache__far where = {.hash = record->hash, .birth = record->birth};
-        plan.body = cache__body_new_far(store, owner_hash, record->body_bytes, &where);
+        const struct cache__far where = {.hash = record->hash};
+        plan.body =
+            cache__body_new_far(store, owner_hash, record->body_bytes, &where, record->birth);
         if (!plan.body)
             return NULL;
     }
@@ -753,6 +754,7 @@ cache_disk_load_end(struct cache_disk_loading **loading)
     struct cache_disk *disk = self->disk;
     struct cache_entry *entry = self->entry;
     fr_require(self->left == 0);
+    cache__body_set_birth(entry->body, self->place.birth);
     enum cache__put_back put = cache__store_put_back(entry->store, entry, &self->place);
     if (put == CACHE__PUT_BACK_PURGED)
         (void)cache__spots_drop(disk->spots, &self->place); /* or it is gone already */

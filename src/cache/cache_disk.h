@@ -213,7 +213,8 @@ void cache_disk_encode_begin(struct cache_disk_encoder *encoder, const struct ca
 /* The next unit into out, of CACHE_DISK_UNIT_BYTES_MAX; 0: that was the last. */
 size_t cache_disk_encode(struct cache_disk_encoder *encoder, char *out);
 
-/* Where the head of a record of this entry stands, and how much room it has. */
+/* Where the head of a record of this entry stands, and how much room it has; 0: this one's does not
+ * fit there. */
 uint64_t cache_disk_head_at(const struct cache_disk *disk, const struct cache_entry *entry,
                             const struct cache_disk_place *place, size_t *out_bytes);
 /* So many bytes. False: it does not fit. */

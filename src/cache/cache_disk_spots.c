@@ -435,8 +435,7 @@ cache__spots_restamp(struct cache__spots *spots, const struct cache__spot_place 
     fr_lock_take(&shard->lock);
     struct spot *spot = first_of(spots, shard, place->hash.lo);
     while (spot && !(has_key(spot, place->hash) && spot->vary == vary &&
-                     spot->select == select_of(place->select) &&
-                     (place->birth == 0 || spot->birth == place->birth)))
+                     spot->select == select_of(place->select) && spot->birth == place->birth))
         spot = next_of(shard, spot);
     uint64_t birth = spot ? spot->birth : 0;
     if (spot) {
