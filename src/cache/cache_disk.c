@@ -296,15 +296,17 @@ spot_place(const struct cache_entry *entry, uint64_t stamp)
 void
 cache__disk_stamp(struct cache_disk *disk, struct cache_entry *entry, struct cache_disk_job *out)
 {
-    __atomic_fetch_add(pending_of(disk, cache__entry_hash(entry)), 1, __ATOMIC_SEQ_CST);
+    /* What is on its way replaces nothing yet that could be found, and would come later. */
+    bool others =
+        __atomic_fetch_add(pending_of(disk, cache__entry_hash(entry)), 1, __ATOMIC_SEQ_CST) != 0;
     uint64_t stamp = __atomic_add_fetch(disk->map.stamp, 1, __ATOMIC_SEQ_CST);
     struct cache__spot_place place = spot_place(entry, stamp);
     *out = (struct cache_disk_job){.entry = cache_entry_ref(entry), .stamp = stamp};
     place.birth = cache__body_birth(entry->body);
     if (place.birth)
         out->birth = cache__spots_restamp(disk->spots, &place);
-    out->replaces =
-        out->birth != 0 || cache__spots_supersede(disk->spots, &place) || !is_ready(disk);
+    bool found = out->birth != 0 || cache__spots_supersede(disk->spots, &place);
+    out->replaces = found || others || !is_ready(disk);
 }
 
 static void
@@ -321,8 +323,11 @@ cache_disk_unwritten(struct cache_disk *disk, struct cache_disk_job *job)
     struct cache_disk_place place;
     if (job->birth && cache__spots_locate(disk->spots, hash, job->birth, &place))
         (void)cache__spots_drop(disk->spots, &place); /* or it went just now */
-    if (job->replaces)
+    if (job->replaces) { /* what was on its way is in the index now, or looks at `gone` */
+        struct cache__spot_place replaced = spot_place(job->entry, job->stamp);
         gone_up_to(disk, hash, job->stamp);
+        (void)cache__spots_supersede(disk->spots, &replaced);
+    }
     job_end(disk, job);
 }
 

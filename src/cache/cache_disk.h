@@ -173,7 +173,7 @@ struct cache_disk_job {
     struct cache_entry *entry; /* a counted reference */
     uint64_t stamp;
     uint64_t birth; /* of the record that has the body already: its head is to be written; or 0 */
-    bool replaces;  /* an older one, which must not come back */
+    bool replaces;  /* an older one, on disk or on its way, which must not come back */
 };
 /* False: nothing is queued. Each job ends in _written or _unwritten. */
 bool cache_disk_next(struct cache_disk *disk, struct cache_disk_job *out);

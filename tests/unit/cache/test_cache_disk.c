@@ -124,6 +124,34 @@ a_dropped_one_takes_back_what_it_replaced(void **state)
     help_disk_free(&help);
 }
 
+/* ... also something that is not on disk yet: before or after it comes there. */
+static void
+a_dropped_one_takes_back_what_is_on_its_way(void **state)
+{
+    (void)state;
+    for (int before = 0; before < 2; before++) {
+        struct help_disk help = help_disk_new();
+        struct cache_disk_place place;
+        struct cache_disk_job older, newer;
+        uint64_t at = START;
+        cache_disk_ready(help.disk);
+        assert_true(help_put(help.store, GET(""), FRESH(""), "older", NOW));
+        assert_true(cache_disk_next(help.disk, &older));
+        assert_true(help_put(help.store, GET(""), FRESH(""), "newer", NOW));
+        assert_true(cache_disk_next(help.disk, &newer));
+        if (before)
+            help_write_job(&help, &older, 0, 1, &at);
+        cache_disk_unwritten(help.disk, &newer);
+        if (!before)
+            help_write_job(&help, &older, 0, 1, &at);
+        assert_false(help_find(&help, GET(""), &place));
+        assert_int_equal(counters(&help).entries, 0);
+        restart(&help);
+        assert_false(help_find(&help, GET(""), &place));
+        help_disk_free(&help);
+    }
+}
+
 static void
 the_queue_has_an_end(void **state)
 {
@@ -669,6 +697,7 @@ main(void)
         cmocka_unit_test(a_store_counts_its_disk),
         cmocka_unit_test(newer_takes_the_place),
         cmocka_unit_test(a_dropped_one_takes_back_what_it_replaced),
+        cmocka_unit_test(a_dropped_one_takes_back_what_is_on_its_way),
         cmocka_unit_test(the_queue_has_an_end),
         cmocka_unit_test(variants_are_found_each),
         cmocka_unit_test(a_304_writes_a_head_alone),
