@@ -331,6 +331,13 @@ cache_disk_unwritten(struct cache_disk *disk, struct cache_disk_job *job)
     job_end(disk, job);
 }
 
+void
+cache_disk_refuse(struct cache_disk *disk, struct cache_disk_job *job)
+{
+    count(&disk->counters.refused, 1);
+    cache_disk_unwritten(disk, job);
+}
+
 static bool
 enqueue(struct cache_disk *disk, const struct cache_disk_job *job)
 {
@@ -355,7 +362,8 @@ cache__disk_stored(struct cache_disk *disk, struct cache_disk_job *job)
     bool headless = job->entry->body->far && !job->birth; /* its body has gone meanwhile */
     bool large = cache_disk_record_bytes(job->entry) >
                  disk->layout.segment_bytes - CACHE_DISK_SEGMENT_HEAD_BYTES;
-    if (headless || (large && !job->birth))
+    bool takes = cache__spots_takes(disk->spots, cache__entry_vary(job->entry));
+    if (headless || !takes || (large && !job->birth))
         why = &disk->counters.refused;
     else if (enqueue(disk, job)) {
         if (disk->wake)
@@ -411,6 +419,10 @@ cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t
     enum cache__spot_put put = cache__spots_put(disk->spots, &place);
     if (put == CACHE__SPOT_FULL)
         return false; /* the job is not over */
+    if (put == CACHE__SPOT_REFUSED) {
+        cache_disk_refuse(disk, job);
+        return true;
+    }
     if (put == CACHE__SPOT_PUT)
         cache__body_set_birth(job->entry->body, place.birth);
     if (put == CACHE__SPOT_PUT && is_gone(disk, place.hash, job->stamp))
@@ -451,8 +463,7 @@ cache_disk_heading_whole(struct cache_disk *disk, struct cache_disk_job *job,
                          const struct cache_disk_place *place)
 {
     if (job->entry->body->far) {
-        count(&disk->counters.refused, 1);
-        cache_disk_unwritten(disk, job);
+        cache_disk_refuse(disk, job);
         return false;
     }
     (void)cache__spots_drop(disk->spots, place); /* or taken back just now */
@@ -571,7 +582,8 @@ found_at_start(struct cache_disk *disk, const struct cache__record *record,
         (void)cache__spots_forget(disk->spots, place.hash);
         return;
     }
-    if (cache__spots_put(disk->spots, &place) == CACHE__SPOT_FULL)
+    enum cache__spot_put put = cache__spots_put(disk->spots, &place);
+    if (put == CACHE__SPOT_FULL || put == CACHE__SPOT_REFUSED)
         count(&disk->counters.refused, 1);
     else if (is_gone(disk, place.hash, place.stamp)) /* by now */
         (void)cache__spots_drop(disk->spots, at);

@@ -178,10 +178,12 @@ struct cache_disk_job {
 /* False: nothing is queued. Each job ends in _written or _unwritten. */
 bool cache_disk_next(struct cache_disk *disk, struct cache_disk_job *out);
 uint64_t cache_disk_record_bytes(const struct cache_entry *entry);
-/* False: taken back since, or no room in the index. */
+/* False: no room in the index, and the job is not over. */
 bool cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t segment,
                         uint64_t offset);
 void cache_disk_unwritten(struct cache_disk *disk, struct cache_disk_job *job);
+/* _unwritten, and never to be. */
+void cache_disk_refuse(struct cache_disk *disk, struct cache_disk_job *job);
 /* Of a job with a birth: what is to be done now. */
 enum cache_disk_heading {
     CACHE_DISK_HEADING_HERE,  /* *out is where the record stands */

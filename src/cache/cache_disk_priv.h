@@ -66,10 +66,17 @@ struct cache__spot_place {
     uint32_t segment, bytes;
     uint64_t offset;
 };
-enum cache__spot_put { CACHE__SPOT_PUT, CACHE__SPOT_OLD, CACHE__SPOT_FULL };
+enum cache__spot_put {
+    CACHE__SPOT_PUT,
+    CACHE__SPOT_OLD,
+    CACHE__SPOT_FULL,
+    CACHE__SPOT_REFUSED, /* one more value of Vary, which nothing that leaves makes room for */
+};
 struct cache__spots *cache__spots_new(size_t capacity); /* NULL: no memory */
 void cache__spots_free(struct cache__spots **spots);
 uint64_t cache__spots_bytes(size_t capacity);
+/* Whether there is room for what varies by this. */
+bool cache__spots_takes(struct cache__spots *spots, struct fr_view vary);
 /* Takes the place of older variants of it, and of all that vary by something else. */
 enum cache__spot_put cache__spots_put(struct cache__spots *spots,
                                       const struct cache__spot_place *place);

@@ -344,6 +344,55 @@ refused_reads_are_a_miss(void **state)
     stop(world);
 }
 
+/* By this thread: what is queued, and nothing later. Returns how many were written. */
+static size_t
+write_all(struct world *world)
+{
+    struct cache_disk_job job;
+    size_t good = 0;
+    while (cache_disk_next(disk_cache(world->disk), &job))
+        good += disk__write_job(world->disk, &job);
+    disk__write_flush(world->disk);
+    return good;
+}
+
+/* Without threads of its own. */
+static void
+begin_alone(struct world *world)
+{
+    begin(world);
+    world->disk->store = world->store;
+    disk__start_scan(world->disk);
+}
+
+/* More different values of Vary than there is room for: they are not on disk, and nothing else
+ * leaves for them. First some that are queued before the table is full, then one behind it. */
+static void
+too_many_values_of_vary_cost_nothing(void **state)
+{
+    struct world *world = *state;
+    char request[64], response[128];
+    begin_alone(world);
+    for (int key = 0; key < 30; key++) { /* into more than one segment */
+        put(world, key);
+        assert_int_equal(write_all(world), 1);
+    }
+    assert_true(world->disk->sequence > 1);
+    for (int key = 100; key < 401; key++) {
+        request_of(key, request);
+        (void)snprintf(response, sizeof(response),
+                       OK("Cache-Control: max-age=60\r\nVary: x-%d\r\nContent-Length: 5\r\n"), key);
+        assert_true(help_put(world->store, request, response, "hello", NOW));
+        if (key == 399)
+            assert_int_equal(write_all(world), 300);
+    }
+    assert_int_equal(counters(world).queued, 0);         /* the last one was refused at once */
+    assert_int_equal(counters(world).entries, 30 + 255); /* by nothing is a value, too */
+    assert_int_equal(counters(world).refused, 300 + 1 - 255);
+    assert_int_equal(counters(world).dropped, 0);
+    stop(world);
+}
+
 static void
 two_do_not_share(void **state)
 {
@@ -390,10 +439,15 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(warm_after_a_restart),       TEST(laps_keep_what_is_asked_for),
-        TEST(a_torn_record_is_gone),      TEST(damaged_bytes_are_a_miss),
-        TEST(refused_writes_turn_it_off), TEST(refused_reads_are_a_miss),
-        TEST(two_do_not_share),           TEST(a_stop_tells_who_waits),
+        TEST(warm_after_a_restart),
+        TEST(laps_keep_what_is_asked_for),
+        TEST(a_torn_record_is_gone),
+        TEST(damaged_bytes_are_a_miss),
+        TEST(refused_writes_turn_it_off),
+        TEST(refused_reads_are_a_miss),
+        TEST(two_do_not_share),
+        TEST(a_stop_tells_who_waits),
+        TEST(too_many_values_of_vary_cost_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
