@@ -8,7 +8,10 @@
  *             the same piece: what is small is one piece. Further parts are noted in tables.
  *
  *     [body | first part ....]  -> [table: part part part ...] -> [table: ...]
- *     [body | where on disk]       a far one: it has a length, and no bytes here
+ *     [body | whose key]           a far one: it has a length, and no bytes here
+ *
+ * Which record on disk has the same bytes is noted where it costs nothing: in the first table, or,
+ * where there is none, in its place, as an odd number.
  */
 #include "cache/cache_priv.h"
 
@@ -21,6 +24,7 @@
 struct table {
     struct table *next;
     uint64_t counted_bytes; /* the first one's: of all tables and the parts in them */
+    uint64_t birth;         /* the first one's; atomic */
     uint32_t count, cap;
     struct cache__part parts[];
 };
@@ -35,6 +39,34 @@ static char *
 first_data(const struct cache__body *body)
 {
     return (char *)(uintptr_t)(body + 1);
+}
+
+/* The first one; or NULL. */
+static struct table *
+table_of(const struct cache__body *body)
+{
+    uint64_t more = __atomic_load_n(&body->more, __ATOMIC_RELAXED);
+    return more & 1 ? NULL : (struct table *)(uintptr_t)more;
+}
+
+uint64_t
+cache__body_birth(const struct cache__body *body)
+{
+    uint64_t more = __atomic_load_n(&body->more, __ATOMIC_RELAXED);
+    if (more & 1)
+        return more >> 1;
+    const struct table *table = (const struct table *)(uintptr_t)more;
+    return table ? __atomic_load_n(&table->birth, __ATOMIC_RELAXED) : 0;
+}
+
+void
+cache__body_set_birth(struct cache__body *body, uint64_t birth)
+{
+    struct table *table = table_of(body);
+    if (table)
+        __atomic_store_n(&table->birth, birth, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n(&body->more, birth << 1 | 1, __ATOMIC_RELAXED);
 }
 
 static size_t
@@ -67,7 +99,7 @@ cache__body_new(struct cache_store *store, uint32_t owner, uint64_t bytes)
 
 struct cache__body *
 cache__body_new_far(struct cache_store *store, uint32_t owner, uint64_t bytes,
-                    const struct cache__far *far)
+                    const struct cache__far *far, uint64_t birth)
 {
     size_t piece = sizeof(struct cache__body) + sizeof(*far);
     struct cache__body *body = cache__store_alloc(store, piece, owner, CACHE__KIND_BODY);
@@ -76,6 +108,7 @@ cache__body_new_far(struct cache_store *store, uint32_t owner, uint64_t bytes,
     *body =
         (struct cache__body){.refs = 1, .piece_bytes = piece & INT32_MAX, .far = 1, .bytes = bytes};
     memcpy(body + 1, far, sizeof(*far));
+    cache__body_set_birth(body, birth);
     return body;
 }
 
@@ -88,7 +121,7 @@ cache__filling_init(struct cache__filling *filling, const struct cache__body *bo
 uint64_t
 cache__body_counted(const struct cache__body *body)
 {
-    const struct table *table = body->tables;
+    const struct table *table = table_of(body);
     return body->piece_bytes + (table ? table->counted_bytes : 0);
 }
 
@@ -104,7 +137,7 @@ cache__body_unref(struct cache_store *store, struct cache__body *body)
 {
     if (!body || __atomic_fetch_sub(&body->refs, 1, __ATOMIC_ACQ_REL) > 1)
         return;
-    struct table *table = body->tables;
+    struct table *table = table_of(body);
     while (table) {
         struct table *next = table->next;
         for (uint32_t i = 0; i < table->count; i++)
@@ -118,7 +151,7 @@ cache__body_unref(struct cache_store *store, struct cache__body *body)
 static struct table *
 table_last(const struct cache__body *body)
 {
-    struct table *table = body->tables;
+    struct table *table = table_of(body);
     while (table && table->next)
         table = table->next;
     return table;
@@ -127,7 +160,7 @@ table_last(const struct cache__body *body)
 static void
 count(struct cache__body *body, uint64_t bytes)
 {
-    ((struct table *)body->tables)->counted_bytes += bytes;
+    table_of(body)->counted_bytes += bytes;
 }
 
 /* A place for one more part; NULL when there is no room. */
@@ -151,7 +184,7 @@ part_place(struct cache_store *store, uint32_t owner, struct cache__body *body,
     if (last)
         last->next = table;
     else
-        body->tables = table;
+        __atomic_store_n(&body->more, (uint64_t)(uintptr_t)table, __ATOMIC_RELAXED);
     filling->last = table;
     count(body, table_bytes(cap));
     return &table->parts[0];
@@ -206,7 +239,7 @@ cache__body_grow(struct cache_store *store, uint32_t owner, struct cache__body *
 static struct cache__part *
 part_at(const struct cache__body *body, size_t index)
 {
-    struct table *table = body->tables;
+    struct table *table = table_of(body);
     index--;
     while (table && index >= table->count) {
         index -= table->count;

@@ -294,19 +294,19 @@ spot_place(const struct cache_entry *entry, uint64_t stamp)
 }
 
 void
-cache__disk_stamp(struct cache_disk *disk, struct cache_entry *entry, bool same_body,
-                  struct cache_disk_job *out)
+cache__disk_stamp(struct cache_disk *disk, struct cache_entry *entry, struct cache_disk_job *out)
 {
-    const struct cache__far *far = cache__body_far(entry->body);
-    __atomic_fetch_add(pending_of(disk, cache__entry_hash(entry)), 1, __ATOMIC_SEQ_CST);
+    /* What is on its way replaces nothing yet that could be found, and would come later. */
+    bool others =
+        __atomic_fetch_add(pending_of(disk, cache__entry_hash(entry)), 1, __ATOMIC_SEQ_CST) != 0;
     uint64_t stamp = __atomic_add_fetch(disk->map.stamp, 1, __ATOMIC_SEQ_CST);
     struct cache__spot_place place = spot_place(entry, stamp);
     *out = (struct cache_disk_job){.entry = cache_entry_ref(entry), .stamp = stamp};
-    place.birth = far ? far->birth : 0;
-    if (far || same_body)
+    place.birth = cache__body_birth(entry->body);
+    if (place.birth)
         out->birth = cache__spots_restamp(disk->spots, &place);
-    out->replaces =
-        out->birth != 0 || cache__spots_supersede(disk->spots, &place) || !is_ready(disk);
+    bool found = out->birth != 0 || cache__spots_supersede(disk->spots, &place);
+    out->replaces = found || others || !is_ready(disk);
 }
 
 static void
@@ -323,9 +323,19 @@ cache_disk_unwritten(struct cache_disk *disk, struct cache_disk_job *job)
     struct cache_disk_place place;
     if (job->birth && cache__spots_locate(disk->spots, hash, job->birth, &place))
         (void)cache__spots_drop(disk->spots, &place); /* or it went just now */
-    if (job->replaces)
+    if (job->replaces) { /* what was on its way is in the index now, or looks at `gone` */
+        struct cache__spot_place replaced = spot_place(job->entry, job->stamp);
         gone_up_to(disk, hash, job->stamp);
+        (void)cache__spots_supersede(disk->spots, &replaced);
+    }
     job_end(disk, job);
+}
+
+void
+cache_disk_refuse(struct cache_disk *disk, struct cache_disk_job *job)
+{
+    count(&disk->counters.refused, 1);
+    cache_disk_unwritten(disk, job);
 }
 
 static bool
@@ -352,7 +362,8 @@ cache__disk_stored(struct cache_disk *disk, struct cache_disk_job *job)
     bool headless = job->entry->body->far && !job->birth; /* its body has gone meanwhile */
     bool large = cache_disk_record_bytes(job->entry) >
                  disk->layout.segment_bytes - CACHE_DISK_SEGMENT_HEAD_BYTES;
-    if (headless || (large && !job->birth))
+    bool takes = cache__spots_takes(disk->spots, cache__entry_vary(job->entry));
+    if (headless || !takes || (large && !job->birth))
         why = &disk->counters.refused;
     else if (enqueue(disk, job)) {
         if (disk->wake)
@@ -408,6 +419,12 @@ cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t
     enum cache__spot_put put = cache__spots_put(disk->spots, &place);
     if (put == CACHE__SPOT_FULL)
         return false; /* the job is not over */
+    if (put == CACHE__SPOT_REFUSED) {
+        cache_disk_refuse(disk, job);
+        return true;
+    }
+    if (put == CACHE__SPOT_PUT)
+        cache__body_set_birth(job->entry->body, place.birth);
     if (put == CACHE__SPOT_PUT && is_gone(disk, place.hash, job->stamp))
         (void)cache__spots_drop(disk->spots, &at);
     count(&disk->counters.written, 1);
@@ -446,8 +463,7 @@ cache_disk_heading_whole(struct cache_disk *disk, struct cache_disk_job *job,
                          const struct cache_disk_place *place)
 {
     if (job->entry->body->far) {
-        count(&disk->counters.refused, 1);
-        cache_disk_unwritten(disk, job);
+        cache_disk_refuse(disk, job);
         return false;
     }
     (void)cache__spots_drop(disk->spots, place); /* or taken back just now */
@@ -566,7 +582,8 @@ found_at_start(struct cache_disk *disk, const struct cache__record *record,
         (void)cache__spots_forget(disk->spots, place.hash);
         return;
     }
-    if (cache__spots_put(disk->spots, &place) == CACHE__SPOT_FULL)
+    enum cache__spot_put put = cache__spots_put(disk->spots, &place);
+    if (put == CACHE__SPOT_FULL || put == CACHE__SPOT_REFUSED)
         count(&disk->counters.refused, 1);
     else if (is_gone(disk, place.hash, place.stamp)) /* by now */
         (void)cache__spots_drop(disk->spots, at);
@@ -674,8 +691,9 @@ remake_entry(struct cache_store *store, const struct cache__record *record, uint
     bool far = record->body_bytes > CACHE_DISK_WHOLE_BYTES_MAX;
     uint32_t owner_hash = cache__owner_of(record->hash);
     if (far) {
-        const struct cache__far where = {.hash = record->hash, .birth = record->birth};
-        plan.body = cache__body_new_far(store, owner_hash, record->body_bytes, &where);
+        const struct cache__far where = {.hash = record->hash};
+        plan.body =
+            cache__body_new_far(store, owner_hash, record->body_bytes, &where, record->birth);
         if (!plan.body)
             return NULL;
     }
@@ -753,6 +771,7 @@ cache_disk_load_end(struct cache_disk_loading **loading)
     struct cache_disk *disk = self->disk;
     struct cache_entry *entry = self->entry;
     fr_require(self->left == 0);
+    cache__body_set_birth(entry->body, self->place.birth);
     enum cache__put_back put = cache__store_put_back(entry->store, entry, &self->place);
     if (put == CACHE__PUT_BACK_PURGED)
         (void)cache__spots_drop(disk->spots, &self->place); /* or it is gone already */

@@ -173,15 +173,17 @@ struct cache_disk_job {
     struct cache_entry *entry; /* a counted reference */
     uint64_t stamp;
     uint64_t birth; /* of the record that has the body already: its head is to be written; or 0 */
-    bool replaces;  /* an older one, which must not come back */
+    bool replaces;  /* an older one, on disk or on its way, which must not come back */
 };
 /* False: nothing is queued. Each job ends in _written or _unwritten. */
 bool cache_disk_next(struct cache_disk *disk, struct cache_disk_job *out);
 uint64_t cache_disk_record_bytes(const struct cache_entry *entry);
-/* False: taken back since, or no room in the index. */
+/* False: no room in the index, and the job is not over. */
 bool cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t segment,
                         uint64_t offset);
 void cache_disk_unwritten(struct cache_disk *disk, struct cache_disk_job *job);
+/* _unwritten, and never to be. */
+void cache_disk_refuse(struct cache_disk *disk, struct cache_disk_job *job);
 /* Of a job with a birth: what is to be done now. */
 enum cache_disk_heading {
     CACHE_DISK_HEADING_HERE,  /* *out is where the record stands */
@@ -213,7 +215,8 @@ void cache_disk_encode_begin(struct cache_disk_encoder *encoder, const struct ca
 /* The next unit into out, of CACHE_DISK_UNIT_BYTES_MAX; 0: that was the last. */
 size_t cache_disk_encode(struct cache_disk_encoder *encoder, char *out);
 
-/* Where the head of a record of this entry stands, and how much room it has. */
+/* Where the head of a record of this entry stands, and how much room it has; 0: this one's does not
+ * fit there. */
 uint64_t cache_disk_head_at(const struct cache_disk *disk, const struct cache_entry *entry,
                             const struct cache_disk_place *place, size_t *out_bytes);
 /* So many bytes. False: it does not fit. */

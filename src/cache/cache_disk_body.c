@@ -18,22 +18,27 @@
 
 #include "base/fr_check.h"
 
+static bool
+locate(struct cache_disk *disk, const struct cache_entry *entry, struct cache_disk_place *out)
+{
+    const struct cache__far *far = cache__body_far(entry->body);
+    fr_require(far);
+    return cache__spots_locate(cache__disk_spots(disk), far->hash, cache__body_birth(entry->body),
+                               out);
+}
+
 bool
 cache__disk_body_there(struct cache_disk *disk, const struct cache_entry *entry)
 {
     struct cache_disk_place place;
-    const struct cache__far *far = cache__body_far(entry->body);
-    fr_require(far);
-    return cache__spots_locate(cache__disk_spots(disk), far->hash, far->birth, &place);
+    return locate(disk, entry, &place);
 }
 
 bool
 cache_disk_body_open(struct cache_disk *disk, const struct cache_entry *entry,
                      struct cache_disk_place *out)
 {
-    const struct cache__far *far = cache__body_far(entry->body);
-    fr_require(far);
-    if (!cache__spots_locate(cache__disk_spots(disk), far->hash, far->birth, out))
+    if (!locate(disk, entry, out))
         return false;
     if (cache__disk_window_take(disk))
         return true;
@@ -66,8 +71,7 @@ cache_disk_body_again(struct cache_disk *disk, const struct cache_entry *entry,
                       struct cache_disk_place *place)
 {
     struct cache_disk_place now;
-    const struct cache__far *far = cache__body_far(entry->body);
-    if (!cache__spots_locate(cache__disk_spots(disk), far->hash, far->birth, &now) ||
+    if (!locate(disk, entry, &now) ||
         (now.segment == place->segment && now.offset == place->offset))
         return false;
     *place = now;

@@ -66,10 +66,17 @@ struct cache__spot_place {
     uint32_t segment, bytes;
     uint64_t offset;
 };
-enum cache__spot_put { CACHE__SPOT_PUT, CACHE__SPOT_OLD, CACHE__SPOT_FULL };
+enum cache__spot_put {
+    CACHE__SPOT_PUT,
+    CACHE__SPOT_OLD,
+    CACHE__SPOT_FULL,
+    CACHE__SPOT_REFUSED, /* one more value of Vary, which nothing that leaves makes room for */
+};
 struct cache__spots *cache__spots_new(size_t capacity); /* NULL: no memory */
 void cache__spots_free(struct cache__spots **spots);
 uint64_t cache__spots_bytes(size_t capacity);
+/* Whether there is room for what varies by this. */
+bool cache__spots_takes(struct cache__spots *spots, struct fr_view vary);
 /* Takes the place of older variants of it, and of all that vary by something else. */
 enum cache__spot_put cache__spots_put(struct cache__spots *spots,
                                       const struct cache__spot_place *place);
@@ -82,8 +89,8 @@ bool cache__spots_find(struct cache__spots *spots, const struct fr_hash_key *has
 /* The record of this birth, wherever it is by now; visits it. */
 bool cache__spots_locate(struct cache__spots *spots, struct fr_hash128 hash, uint64_t birth,
                          struct cache_disk_place *out);
-/* The record of this very variant is to get a head with this stamp and serial: of this birth, or of
- * any where that is 0. Returns its birth; 0: there is none. */
+/* The record of this very variant and birth is to get a head with this stamp and serial. Returns
+ * its birth; 0: there is none. */
 uint64_t cache__spots_restamp(struct cache__spots *spots, const struct cache__spot_place *place);
 /* By its birth and where it is; exact: with this head. */
 bool cache__spots_holds(struct cache__spots *spots, const struct cache_disk_place *place);
@@ -139,9 +146,8 @@ void cache__disk_window_give(struct cache_disk *disk);
 /* Whether the body of a far entry is still there. */
 bool cache__disk_body_there(struct cache_disk *disk, const struct cache_entry *entry);
 /* Under the shard's lock, when an entry is about to be found in memory: older ones on disk are not
- * any more. same_body: what it takes the place of in memory has the same body. Followed by _stored
- * with the job. */
-void cache__disk_stamp(struct cache_disk *disk, struct cache_entry *entry, bool same_body,
+ * any more. Followed by _stored with the job. */
+void cache__disk_stamp(struct cache_disk *disk, struct cache_entry *entry,
                        struct cache_disk_job *out);
 void cache__disk_stored(struct cache_disk *disk, struct cache_disk_job *job);
 /* Nothing of this key that is on disk, or on its way, is found any more, after a restart neither.

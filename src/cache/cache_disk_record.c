@@ -14,9 +14,10 @@
  *     [struct fixed | tags key vary range head 0.. | check]
  *     [64 KiB of the body | check] ... [the rest of it, 0.. | check]
  *
- * A record is named by its birth: the stamp that it was written with. A head may be written anew in
- * its place, with a newer stamp and some slack to grow into. Where that is cut off half way, the
- * record is gone and those behind it are not: the front is not touched.
+ * A record is named by its birth: the stamp that it was written with. A body in memory knows the
+ * birth of the record that has its bytes, so that no head comes to stand before another body. A
+ * head may be written anew in its place, with a newer stamp and some slack to grow into. Where that
+ * is cut off half way, the record is gone and those behind it are not: the front is not touched.
  */
 #include "cache/cache_disk_priv.h"
 
@@ -432,8 +433,11 @@ cache_disk_head_at(const struct cache_disk *disk, const struct cache_entry *entr
 {
     uint64_t record =
         cache_disk_segment_at(cache_disk_layout_of(disk), place->segment) + place->offset;
-    *out_bytes =
-        (size_t)(place->bytes - body_on_disk(cache_entry_body_bytes(entry)) - sizeof(struct front));
+    uint64_t rest = sizeof(struct front) + body_on_disk(cache_entry_body_bytes(entry));
+    uint64_t room = place->bytes > rest ? place->bytes - rest : 0;
+    bool fits = room >= head_least(text_bytes(entry)) &&
+                room <= CACHE_DISK_UNIT_BYTES_MAX - sizeof(struct front);
+    *out_bytes = fits ? (size_t)room : 0;
     return record + sizeof(struct front);
 }
 

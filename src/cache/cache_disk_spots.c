@@ -6,7 +6,8 @@
  * Threads:    any. A key belongs to one of SHARDS shards, whose lock is held for one operation, or
  *             for a few hundred spots of a walk.
  * Memory:     SPOT_BYTES a response and the buckets, made once: CACHE_DISK_SPOT_BYTES together.
- * When full:  CACHE__SPOT_FULL; the writer lets the oldest segment go and tries again.
+ * When full:  CACHE__SPOT_FULL; the writer lets the oldest segment go and tries again. Values of
+ * Vary stay: what has one too many is refused.
  *
  * Of a key only a part is known here: 80 bits of its hash, 32 of what its variant selects by. Who
  * reads the record compares all of it.
@@ -310,17 +311,24 @@ serial_of(uint64_t serial)
     return serial < UINT32_MAX ? (uint32_t)serial : UINT32_MAX;
 }
 
+bool
+cache__spots_takes(struct cache__spots *spots, struct fr_view vary)
+{
+    uint16_t index;
+    return vary_index(spots, vary, false, &index) ||
+           (index < CACHE__VARIES_MAX && vary.len <= CACHE__VARY_BYTES_MAX);
+}
+
 enum cache__spot_put
 cache__spots_put(struct cache__spots *spots, const struct cache__spot_place *place)
 {
     uint16_t vary;
     bool newer = false;
-    enum cache__spot_put put = CACHE__SPOT_FULL;
     struct shard *shard = shard_of(spots, place->hash);
     fr_require(place->offset % UNIT == 0 && place->bytes % UNIT == 0 && place->stamp > 0 &&
                place->stamp <= STAMP_MAX && place->birth > 0);
     if (!vary_index(spots, place->vary, true, &vary))
-        return put;
+        return CACHE__SPOT_REFUSED;
     fr_lock_take(&shard->lock);
     (void)replaced_remove(spots, shard, place, vary, &newer);
     struct spot *spot = newer ? NULL : spot_take(spots, shard);
@@ -435,8 +443,7 @@ cache__spots_restamp(struct cache__spots *spots, const struct cache__spot_place 
     fr_lock_take(&shard->lock);
     struct spot *spot = first_of(spots, shard, place->hash.lo);
     while (spot && !(has_key(spot, place->hash) && spot->vary == vary &&
-                     spot->select == select_of(place->select) &&
-                     (place->birth == 0 || spot->birth == place->birth)))
+                     spot->select == select_of(place->select) && spot->birth == place->birth))
         spot = next_of(shard, spot);
     uint64_t birth = spot ? spot->birth : 0;
     if (spot) {

@@ -435,7 +435,7 @@ cache_fill_commit(struct cache_filler **filler)
     if (flight)
         cache__flight_unlock(flight);
     if (whole && kept)
-        cache__store_take(entry->store, entry, NULL, request_us);
+        cache__store_take(entry->store, entry, request_us);
     if (flight)
         cache__flight_end(&flight, whole);
     cache_entry_unref(&entry);

@@ -223,18 +223,21 @@ struct cache__part {
 struct cache__body {
     uint32_t refs;             /* atomic */
     uint32_t piece_bytes : 31; /* of this struct with its first part */
-    uint32_t far : 1;          /* the bytes are on disk alone: what stands behind tells where */
+    uint32_t far : 1;          /* the bytes are on disk alone, in the record of its birth */
     uint64_t bytes;            /* how many are there */
-    void *tables;              /* of further parts; or NULL */
+    uint64_t more;             /* atomic: cache_body.c's */
 };
+/* The birth of the record on disk that has these very bytes; 0: nobody knows of one. Any thread. */
+uint64_t cache__body_birth(const struct cache__body *body);
+/* Once its entry is stored, or it is far. */
+void cache__body_set_birth(struct cache__body *body, uint64_t birth);
 /* Behind the struct of a far one. */
 struct cache__far {
     struct fr_hash128 hash; /* of the key */
-    uint64_t birth;         /* of the record */
 };
 /* NULL: no memory. */
 struct cache__body *cache__body_new_far(struct cache_store *store, uint32_t owner, uint64_t bytes,
-                                        const struct cache__far *far);
+                                        const struct cache__far *far, uint64_t birth);
 static inline const struct cache__far *
 cache__body_far(const struct cache__body *body)
 {
@@ -473,10 +476,8 @@ struct cache_entry *cache__store_find(struct cache_store *store, struct cache_re
 bool cache__store_has(struct cache_store *store, struct cache_reader *reader,
                       const struct cache__key *key, const struct http_head *request,
                       struct fr_hash128 *out_select);
-/* Keeps the caller's reference whatever happens. request_us: when it was asked for. `of`: whose
- * body it shares; or NULL. */
-void cache__store_take(struct cache_store *store, struct cache_entry *entry,
-                       const struct cache_entry *of, int64_t request_us);
+/* Keeps the caller's reference whatever happens. request_us: when it was asked for. */
+void cache__store_take(struct cache_store *store, struct cache_entry *entry, int64_t request_us);
 struct cache__purges *cache__store_purges(const struct cache_store *store);
 /* Visits what is stored, so many buckets from *cursor on; true from fn unlinks. The shard is
  * locked: fn calls nothing of the store. False: that was the last bucket, the cursor is at the

@@ -419,19 +419,8 @@ shelf_link(struct cache_store *store, struct cache__shard *shard, struct cache_e
     cache__count(&store->entries, 1);
 }
 
-/* The lock is held. */
-static bool
-is_linked(struct cache_store *store, struct cache__shard *shard, const struct cache_entry *entry)
-{
-    const struct cache_entry *at = *bucket_of(store, shard, cache__entry_hash(entry));
-    while (at && at != entry)
-        at = at->chain;
-    return at != NULL;
-}
-
 void
-cache__store_take(struct cache_store *store, struct cache_entry *entry,
-                  const struct cache_entry *of, int64_t request_us)
+cache__store_take(struct cache_store *store, struct cache_entry *entry, int64_t request_us)
 {
     struct fr_list gone;
     struct cache__shard *shard = shard_of(store, cache__entry_hash(entry));
@@ -442,9 +431,8 @@ cache__store_take(struct cache_store *store, struct cache_entry *entry,
     bool purged = cache__purges_judge(store->purges, entry) != CACHE__PURGED_NOT;
     bool taken = !purged && !outdated(shard, entry, request_us);
     if (taken) {
-        /* While `of` is in the index, what the disk has of it is its own record or none. */
         if (disk)
-            cache__disk_stamp(disk, entry, of && is_linked(store, shard, of), &job);
+            cache__disk_stamp(disk, entry, &job);
         shelf_link(store, shard, entry);
         replaced_take(store, shard, entry, &gone); /* so that readers find one or the other */
     }

@@ -34,8 +34,9 @@ names_another(const struct cache_entry *entry, const struct http_head *response)
 static bool
 is_of_time(struct fr_view name)
 {
-    static const char *const names[] = {"age",     "cache-control",     "cdn-cache-control", "date",
-                                        "expires", "surrogate-control", "pragma"};
+    static const char *const names[] = {"age",   "cache-control", "cdn-cache-control",
+                                        "date",  "expires",       "surrogate-control",
+                                        "pragma"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (fr_view_ieq(name, fr_view_of(names[i])))
             return true;
@@ -213,6 +214,6 @@ cache_entry_freshen(struct cache_entry *entry, const struct cache_request *reque
         fresh = cache__entry_make(entry->store, &plan);
     fr_free(merged);
     if (fresh && stored)
-        cache__store_take(entry->store, fresh, entry, request_us);
+        cache__store_take(entry->store, fresh, request_us);
     return fresh;
 }

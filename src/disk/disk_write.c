@@ -333,6 +333,11 @@ disk__write_job(struct disk *disk, struct cache_disk_job *job)
     if (job->birth && write_head(disk, job))
         return true;
     uint64_t bytes = cache_disk_record_bytes(job->entry);
+    if (bytes > disk->layout.segment_bytes - CACHE_DISK_SEGMENT_HEAD_BYTES) {
+        cache_disk_refuse(disk->cache,
+                          job); /* it fitted with the head that it had before its 304 */
+        return false;
+    }
     if (disk->off || !has_room(disk, bytes)) {
         cache_disk_unwritten(disk->cache, job);
         return false;

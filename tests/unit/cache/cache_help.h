@@ -132,11 +132,14 @@ static inline bool
 help_body_is(struct cache_store *store, const char *request, int64_t now_us, const char *want)
 {
     struct cache_entry *entry;
-    struct fr_view body = {NULL, 0};
+    struct fr_view part, left = fr_view_of(want);
     if (help_get(store, request, now_us, &entry) != CACHE_FRESH)
         return false;
-    (void)cache_entry_body(entry, 0, &body);
-    bool same = fr_view_is(body, want);
+    bool same = cache_entry_body_bytes(entry) == left.len;
+    for (size_t i = 0; same && cache_entry_body(entry, i, &part); i++) {
+        same = fr_view_starts(left, part);
+        left = fr_view_make(left.ptr + part.len, left.len - part.len);
+    }
     cache_entry_unref(&entry);
     return same;
 }

@@ -52,26 +52,51 @@ help_disk_free(struct help_disk *help)
     fr_free(help->file);
 }
 
-/* What is queued goes into the segment behind *offset, one record behind the other. Returns how
- * many. */
+/* As the writer does it. False: the job is to be written whole; else it is over. */
+static inline bool
+help_write_head(struct cache_disk *disk, char *file, struct cache_disk_job *job)
+{
+    struct cache_disk_place place;
+    static char unit[CACHE_DISK_UNIT_BYTES_MAX];
+    size_t bytes;
+    enum cache_disk_heading heading = cache_disk_heading(disk, job, &place);
+    if (heading != CACHE_DISK_HEADING_HERE)
+        return heading == CACHE_DISK_HEADING_NONE;
+    uint64_t at = cache_disk_head_at(disk, job->entry, &place, &bytes);
+    if (!cache_disk_encode_head(disk, job->entry, job->stamp, job->birth, bytes, unit))
+        return !cache_disk_heading_whole(disk, job, &place);
+    memcpy(file + at, unit, bytes);
+    cache_disk_headed(disk, job, &place, bytes);
+    return true;
+}
+
+/* One job, as the writer does it, into the segment behind *offset. */
+static inline void
+help_write_job(struct help_disk *help, struct cache_disk_job *job, uint32_t segment,
+               uint64_t sequence, uint64_t *offset)
+{
+    struct cache_disk_encoder encoder;
+    static char unit[CACHE_DISK_UNIT_BYTES_MAX];
+    char *base = help->file + cache_disk_segment_at(&help->layout, segment);
+    if (job->birth && help_write_head(help->disk, help->file, job))
+        return;
+    uint64_t at = *offset, bytes = cache_disk_record_bytes(job->entry);
+    cache_disk_encode_begin(&encoder, help->disk, job, sequence);
+    for (size_t put; (put = cache_disk_encode(&encoder, unit)) > 0; at += put)
+        memcpy(base + at, unit, put);
+    assert_int_equal(at - *offset, bytes);
+    assert_true(cache_disk_written(help->disk, job, segment, *offset));
+    *offset = at;
+}
+
+/* What is queued goes into the segment, one record behind the other. Returns how many jobs. */
 static inline size_t
 help_write(struct help_disk *help, uint32_t segment, uint64_t sequence, uint64_t *offset)
 {
     struct cache_disk_job job;
     size_t count = 0;
-    char *base = help->file + cache_disk_segment_at(&help->layout, segment);
-    while (cache_disk_next(help->disk, &job)) {
-        struct cache_disk_encoder encoder;
-        static char unit[CACHE_DISK_UNIT_BYTES_MAX];
-        uint64_t at = *offset, bytes = cache_disk_record_bytes(job.entry);
-        cache_disk_encode_begin(&encoder, help->disk, &job, sequence);
-        for (size_t put; (put = cache_disk_encode(&encoder, unit)) > 0; at += put)
-            memcpy(base + at, unit, put);
-        assert_int_equal(at - *offset, bytes);
-        assert_true(cache_disk_written(help->disk, &job, segment, *offset));
-        *offset = at;
-        count++;
-    }
+    for (; cache_disk_next(help->disk, &job); count++)
+        help_write_job(help, &job, segment, sequence, offset);
     return count;
 }
 

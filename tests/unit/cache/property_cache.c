@@ -470,10 +470,12 @@ with_a_disk(void **state)
     struct world *w = &world;
     medium_new(w);
     walk(w);
-    print_message("%" PRIu64 " written, %" PRIu64 " moved, %" PRIu64 " from disk, %" PRIu64
-                  " restarts, %" PRIu64 " of them kills; damaged %" PRIu64 " times\n",
-                  w->written, w->moved, w->from_disk, w->restarts, w->kills, w->damaged);
+    print_message("%" PRIu64 " written, %" PRIu64 " heads, %" PRIu64 " moved, %" PRIu64
+                  " from disk, %" PRIu64 " restarts, %" PRIu64 " of them kills; damaged %" PRIu64
+                  " times\n",
+                  w->written, w->heads, w->moved, w->from_disk, w->restarts, w->kills, w->damaged);
     assert_true(w->written > w->step / 50);
+    assert_true(w->heads > w->step / 10000);
     assert_true(w->from_disk > w->step / 1000);
     assert_true(w->kills > w->step / 10000);
     medium_free(w);

@@ -113,12 +113,34 @@ encode(struct world *w, const struct cache_disk_job *job, uint64_t most)
                put < most - done ? put : (size_t)(most - done));
 }
 
+/* What a 304 says, before the body that is there. False: it is to be written whole. */
+static bool
+head_write(struct world *w, struct cache_disk_job *job)
+{
+    struct medium *m = &w->medium;
+    struct cache_disk_place place;
+    static char unit[CACHE_DISK_UNIT_BYTES_MAX];
+    size_t bytes;
+    enum cache_disk_heading heading = cache_disk_heading(m->disk, job, &place);
+    if (heading != CACHE_DISK_HEADING_HERE)
+        return heading == CACHE_DISK_HEADING_NONE;
+    uint64_t at = cache_disk_head_at(m->disk, job->entry, &place, &bytes);
+    if (!cache_disk_encode_head(m->disk, job->entry, job->stamp, job->birth, bytes, unit))
+        return !cache_disk_heading_whole(m->disk, job, &place);
+    memcpy(m->file + at, unit, bytes);
+    cache_disk_headed(m->disk, job, &place, bytes);
+    w->heads++;
+    return true;
+}
+
 static bool
 job_take(struct world *w, struct cache_disk_job *job)
 {
     struct medium *m = &w->medium;
-    if (!cache_disk_next(m->disk, job))
-        return false;
+    do {
+        if (!cache_disk_next(m->disk, job))
+            return false;
+    } while (job->birth && head_write(w, job));
     if (m->segment == SEGMENTS ||
         m->offset + cache_disk_record_bytes(job->entry) > m->layout.segment_bytes)
         segment_open(w);

@@ -99,7 +99,7 @@ struct world {
     /* What was asked for before is purged, changed by a POST, made stale. */
     uint64_t purged_step[PATHS], changed_step[PATHS], soft_step[PATHS];
     uint64_t hits, stale, validated, not_modified, errors_served, stored, ranges, joined, completed;
-    uint64_t restarts, kills, from_disk, written, moved, damaged, clocks_set;
+    uint64_t restarts, kills, from_disk, written, heads, moved, damaged, clocks_set;
     char head[1024], text[512];
     struct http_head request, response;
 };

@@ -124,6 +124,34 @@ a_dropped_one_takes_back_what_it_replaced(void **state)
     help_disk_free(&help);
 }
 
+/* ... also something that is not on disk yet: before or after it comes there. */
+static void
+a_dropped_one_takes_back_what_is_on_its_way(void **state)
+{
+    (void)state;
+    for (int before = 0; before < 2; before++) {
+        struct help_disk help = help_disk_new();
+        struct cache_disk_place place;
+        struct cache_disk_job older, newer;
+        uint64_t at = START;
+        cache_disk_ready(help.disk);
+        assert_true(help_put(help.store, GET(""), FRESH(""), "older", NOW));
+        assert_true(cache_disk_next(help.disk, &older));
+        assert_true(help_put(help.store, GET(""), FRESH(""), "newer", NOW));
+        assert_true(cache_disk_next(help.disk, &newer));
+        if (before)
+            help_write_job(&help, &older, 0, 1, &at);
+        cache_disk_unwritten(help.disk, &newer);
+        if (!before)
+            help_write_job(&help, &older, 0, 1, &at);
+        assert_false(help_find(&help, GET(""), &place));
+        assert_int_equal(counters(&help).entries, 0);
+        restart(&help);
+        assert_false(help_find(&help, GET(""), &place));
+        help_disk_free(&help);
+    }
+}
+
 static void
 the_queue_has_an_end(void **state)
 {
@@ -337,6 +365,82 @@ a_late_304_is_no_head_of_another_body(void **state)
     cache_disk_unwritten(help.disk, &job);
     assert_false(help_find(&help, GET(""), &place));
     help_disk_free(&help);
+}
+
+/* An older one comes into the index late: it was still on its way when the newer one came, or is
+ * found by the start. A 304 to the newer one must not take the older one's record for its own. */
+static void
+a_304_knows_its_record(void **state)
+{
+    (void)state;
+    static char newer[200001];
+    char response[128];
+    struct cache_disk_place place;
+    for (int way = 0; way < 4; way++) {
+        struct help_disk help = help_disk_new();
+        struct cache_disk_job older;
+        uint64_t at = START;
+        size_t bytes = way % 2 ? 5 : 200000; /* as many as the older one has, or many more */
+        memset(newer, 'n', bytes);
+        newer[bytes] = '\0';
+        (void)snprintf(response, sizeof(response),
+                       OK("Cache-Control: max-age=60\r\nETag: \"2\"\r\nContent-Length: %zu\r\n"),
+                       bytes);
+        cache_disk_ready(help.disk);
+        assert_true(help_put(help.store, GET(""), FRESH("ETag: \"1\"\r\n"), "older", NOW));
+        if (way < 2) {
+            assert_true(cache_disk_next(help.disk, &older));
+            assert_true(help_put(help.store, GET(""), response, newer, NOW));
+            help_write_job(&help, &older, 0, 1, &at);
+        } else {
+            (void)help_write(&help, 0, 1, &at);
+            help_disk_end(&help);
+            help_disk_begin(&help);
+            assert_true(help_put(help.store, GET(""), response, newer, NOW));
+            assert_int_equal(help_scan(&help, 0, 1), 1);
+        }
+        confirm(&help, "ETag: \"2\"\r\n", NOW + S);
+        (void)help_write(&help, 0, 1, &at);
+        assert_true(help_find(&help, GET(""), &place));
+        restart(&help);
+        assert_int_equal(counters(&help).entries, 1);
+        assert_true(help_find(&help, GET(""), &place));
+        assert_true(help_load(&help, &place));
+        assert_true(help_body_is(help.store, GET(""), NOW, newer));
+        help_disk_free(&help);
+    }
+}
+
+/* A body's record is known to all that share it, and to those that come from it: with one piece in
+ * memory, or with many. */
+static void
+a_body_knows_its_record(void **state)
+{
+    (void)state;
+    static char body[200001];
+    char response[128];
+    memset(body, 'b', sizeof(body) - 1);
+    for (size_t bytes = 5; bytes <= 200000; bytes += 199995) {
+        struct help_disk help = help_disk_new();
+        struct cache_disk_place place;
+        uint64_t at = START;
+        body[bytes] = '\0';
+        (void)snprintf(response, sizeof(response),
+                       OK("Cache-Control: max-age=60\r\nETag: \"1\"\r\nContent-Length: %zu\r\n"),
+                       bytes);
+        cache_disk_ready(help.disk);
+        assert_true(help_put(help.store, GET(""), response, body, NOW));
+        (void)help_write(&help, 0, 1, &at);
+        for (int turn = 1; turn <= 3; turn++) {
+            confirm(&help, "ETag: \"1\"\r\n", NOW + turn * S);
+            assert_int_equal(write_head(&help), CACHE_DISK_HEADING_HERE);
+            restart(&help);
+            assert_true(help_find(&help, GET(""), &place) && help_load(&help, &place));
+            assert_true(help_body_is(help.store, GET(""), NOW + turn * S, body));
+        }
+        body[bytes] = 'b';
+        help_disk_free(&help);
+    }
 }
 
 static void
@@ -593,11 +697,14 @@ main(void)
         cmocka_unit_test(a_store_counts_its_disk),
         cmocka_unit_test(newer_takes_the_place),
         cmocka_unit_test(a_dropped_one_takes_back_what_it_replaced),
+        cmocka_unit_test(a_dropped_one_takes_back_what_is_on_its_way),
         cmocka_unit_test(the_queue_has_an_end),
         cmocka_unit_test(variants_are_found_each),
         cmocka_unit_test(a_304_writes_a_head_alone),
         cmocka_unit_test(a_head_whose_record_went_is_not_written),
         cmocka_unit_test(a_late_304_is_no_head_of_another_body),
+        cmocka_unit_test(a_304_knows_its_record),
+        cmocka_unit_test(a_body_knows_its_record),
         cmocka_unit_test(forgotten_stays_forgotten),
         cmocka_unit_test(purged_stays_purged),
         cmocka_unit_test(softly_purged_is_as_old_as_its_purge),

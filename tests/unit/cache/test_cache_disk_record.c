@@ -194,6 +194,34 @@ reseated_it_is_the_same(void **state)
     help_disk_free(&help);
 }
 
+/* A record that another body stands in has no room for this one's head. */
+static void
+a_head_has_room_in_its_own_record_alone(void **state)
+{
+    (void)state;
+    struct cache_entry *entry;
+    size_t bytes = 1;
+    bool there;
+    static char unit[CACHE_DISK_UNIT_BYTES_MAX];
+    make(FIELDS, BODY_BYTES);
+    assert_int_equal(load(place.bytes, &there), CACHE_DISK_WHOLE);
+    assert_int_equal(help_get(help.store, GET("A: 1\r\n"), NOW, &entry), CACHE_FRESH);
+    (void)cache_disk_head_at(help.disk, entry, &place, &bytes);
+    assert_true(bytes > 0);
+    assert_true(cache_disk_encode_head(help.disk, entry, 9, place.birth, bytes, unit));
+    struct cache_disk_place other = place;
+    for (other.bytes = 0; other.bytes < place.bytes - 64; other.bytes += 8) {
+        (void)cache_disk_head_at(help.disk, entry, &other, &bytes);
+        assert_int_equal(bytes, 0);
+        assert_false(cache_disk_encode_head(help.disk, entry, 9, place.birth, bytes, unit));
+    }
+    other.bytes = place.bytes + CACHE_DISK_UNIT_BYTES_MAX;
+    (void)cache_disk_head_at(help.disk, entry, &other, &bytes);
+    assert_int_equal(bytes, 0);
+    cache_entry_unref(&entry);
+    help_disk_free(&help);
+}
+
 static void
 segment_heads(void **state)
 {
@@ -223,6 +251,7 @@ main(void)
         cmocka_unit_test(a_scan_of_any_cut_or_turned_bit_ends),
         cmocka_unit_test(a_piece_has_its_place),
         cmocka_unit_test(reseated_it_is_the_same),
+        cmocka_unit_test(a_head_has_room_in_its_own_record_alone),
         cmocka_unit_test(segment_heads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

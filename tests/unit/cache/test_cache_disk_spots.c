@@ -153,8 +153,10 @@ values_of_vary_are_few(void **state)
         name[0] = (char)('a' + i / 26);
         name[1] = (char)('a' + i % 26);
         place.vary = fr_view_make(name, 2);
+        assert_int_equal(cache__spots_takes(spots, place.vary), i < CACHE__VARIES_MAX);
         assert_int_equal(cache__spots_put(spots, &place),
-                         i < CACHE__VARIES_MAX ? CACHE__SPOT_PUT : CACHE__SPOT_FULL);
+                         i < CACHE__VARIES_MAX ? CACHE__SPOT_PUT : CACHE__SPOT_REFUSED);
+        assert_int_equal(cache__spots_takes(spots, place.vary), i < CACHE__VARIES_MAX);
     }
     cache__spots_free(&spots);
 }

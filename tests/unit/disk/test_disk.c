@@ -69,7 +69,7 @@ begin(struct world *world)
     int error;
     struct disk_options options = {path, BYTES, MEMORY, tell, world};
     assert_int_equal(disk_open(&options, &world->disk, &error), FR_OK);
-    struct cache_options cache = {MEMORY, 1 << 20, disk_cache(world->disk)};
+    struct cache_options cache = {MEMORY, 4 << 20, disk_cache(world->disk)};
     assert_int_equal(cache_store_new(&cache, &world->store), FR_OK);
 }
 
@@ -344,6 +344,100 @@ refused_reads_are_a_miss(void **state)
     stop(world);
 }
 
+/* By this thread: what is queued, and nothing later. Returns how many were written. */
+static size_t
+write_all(struct world *world)
+{
+    struct cache_disk_job job;
+    size_t good = 0;
+    while (cache_disk_next(disk_cache(world->disk), &job))
+        good += disk__write_job(world->disk, &job);
+    disk__write_flush(world->disk);
+    return good;
+}
+
+/* Without threads of its own. */
+static void
+begin_alone(struct world *world)
+{
+    begin(world);
+    world->disk->store = world->store;
+    disk__start_scan(world->disk);
+}
+
+/* More different values of Vary than there is room for: they are not on disk, and nothing else
+ * leaves for them. First some that are queued before the table is full, then one behind it. */
+static void
+too_many_values_of_vary_cost_nothing(void **state)
+{
+    struct world *world = *state;
+    char request[64], response[128];
+    begin_alone(world);
+    for (int key = 0; key < 30; key++) { /* into more than one segment */
+        put(world, key);
+        assert_int_equal(write_all(world), 1);
+    }
+    assert_true(world->disk->sequence > 1);
+    for (int key = 100; key < 401; key++) {
+        request_of(key, request);
+        (void)snprintf(response, sizeof(response),
+                       OK("Cache-Control: max-age=60\r\nVary: x-%d\r\nContent-Length: 5\r\n"), key);
+        assert_true(help_put(world->store, request, response, "hello", NOW));
+        if (key == 399)
+            assert_int_equal(write_all(world), 300);
+    }
+    assert_int_equal(counters(world).entries, 30 + 255); /* by nothing is a value, too */
+    assert_int_equal(counters(world).queued, 0);         /* the last one was refused at once */
+    assert_int_equal(counters(world).refused, 300 + 1 - 255);
+    assert_int_equal(counters(world).dropped, 0);
+    stop(world);
+}
+
+/* A segment is full of one record, and a 304 brings a head that is too long for both. */
+static void
+what_outgrows_a_segment_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct http_head request, response;
+    struct cache_entry *entry;
+    struct cache_disk_layout layout;
+    char text[4096], x[2001];
+    bool other;
+    assert_true(cache_disk_layout(BYTES, &layout));
+    size_t bytes = layout.segment_bytes - 4096;
+    char *large = fr_xalloc(bytes + 1);
+    memset(large, 'l', bytes);
+    memset(x, 'x', sizeof(x) - 1);
+    x[sizeof(x) - 1] = '\0';
+    begin_alone(world);
+    put(world, 1);
+    assert_int_equal(write_all(world), 1);
+    (void)snprintf(text, sizeof(text),
+                   OK("Cache-Control: max-age=60\r\nETag: \"1\"\r\nX: %s\r\n"
+                      "Content-Length: %zu\r\n"),
+                   x, bytes);
+    assert_true(help_put(world->store, GET(""), text, large, NOW));
+    assert_int_equal(write_all(world), 1);
+    assert_int_equal(counters(world).entries, 2);
+    uint64_t sequence = world->disk->sequence;
+    (void)snprintf(text, sizeof(text), "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nY: %s\r\n\r\n",
+                   x);
+    help_request(&request, GET(""));
+    help_response(&response, text);
+    struct cache_request ask = help_ask(&request, NOW);
+    assert_int_equal(help_get(world->store, GET(""), NOW, &entry), CACHE_FRESH);
+    struct cache_entry *fresh = cache_entry_freshen(entry, &ask, &response, NOW, NOW, &other);
+    assert_non_null(fresh);
+    cache_entry_unref(&fresh);
+    cache_entry_unref(&entry);
+    assert_int_equal(write_all(world), 0);
+    assert_int_equal(world->disk->sequence, sequence); /* no segment was begun for it */
+    assert_int_equal(counters(world).refused, 1);
+    assert_int_equal(counters(world).entries, 1); /* its older head is not found either */
+    fr_free(large);
+    stop(world);
+}
+
 static void
 two_do_not_share(void **state)
 {
@@ -390,10 +484,16 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(warm_after_a_restart),       TEST(laps_keep_what_is_asked_for),
-        TEST(a_torn_record_is_gone),      TEST(damaged_bytes_are_a_miss),
-        TEST(refused_writes_turn_it_off), TEST(refused_reads_are_a_miss),
-        TEST(two_do_not_share),           TEST(a_stop_tells_who_waits),
+        TEST(warm_after_a_restart),
+        TEST(laps_keep_what_is_asked_for),
+        TEST(a_torn_record_is_gone),
+        TEST(damaged_bytes_are_a_miss),
+        TEST(refused_writes_turn_it_off),
+        TEST(refused_reads_are_a_miss),
+        TEST(two_do_not_share),
+        TEST(a_stop_tells_who_waits),
+        TEST(too_many_values_of_vary_cost_nothing),
+        TEST(what_outgrows_a_segment_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
