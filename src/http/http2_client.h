@@ -56,6 +56,8 @@ struct http2_call { /* the caller's storage; zero-initialise */
     bool head_only; /* the request was a HEAD */
     bool connect;   /* ... or an extended CONNECT */
     bool head_sent, reset_by_peer, deferred, last;
+    bool counted; /* body_left is what may still come, and must */
+    uint64_t body_left;
     enum http2_call_end fault; /* ours of its frames */
     uint32_t widen_bytes;      /* behind its head */
     struct iovec parts[HTTP2_CALL_PARTS_MAX];

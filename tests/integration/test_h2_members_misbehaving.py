@@ -2,15 +2,16 @@
 """Members that break HTTP/2, one row a way of it: what the member does, what the client sees, which
 counter moves. After each row the edge holds no descriptor more than before, and the next client
 gets what it asked for."""
+import contextlib
 import os
 import struct
 import time
 
 import pytest
 
-from harness import http1
+from harness import http1, wire2
 from harness.box import wait
-from harness.h2member import (CALM, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY,
+from harness.h2member import (CALM, CANCEL, CONNECT_PROTOCOL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY,
                               HEADERS, INTERNAL_ERROR, NO_ERROR, PADDED, PING, PUSH_PROMISE,
                               REFUSED, RST_STREAM, SETTINGS, WINDOW, WINDOW_UPDATE, H2Member,
                               frame, settings)
@@ -311,6 +312,71 @@ def test_row(box, row):
     for turn in range(3):
         own(edge, f"/after/{turn}")
     wait("the descriptors of before", lambda: descriptors(edge) <= before)
+
+
+LENGTH = [(":status", "403"), ("content-length", "5")]
+REFUSED_UPGRADES = [
+    ("longer than told", head(LENGTH, pause, data(b"0123456789")), CUT, BODY),
+    ("longer by a frame", head(LENGTH, data(b"01234"), pause, data(b"5", True)), b"01234", BODY),
+    ("shorter than told", head(LENGTH, pause, data(b"012", True)), CUT, BODY),
+    ("shorter, trailers", head(LENGTH, pause, data(b"012"), trailers([("x-a", "b")])), CUT, BODY),
+    ("no body, a length told", head(LENGTH, end=True), 502, BAD),
+    ("a 304 with a body", head([(":status", "304")], pause, data(b"0123456789")), b"", None),
+]
+
+
+def ask_http1(edge, sees):
+    """Two requests on one connection: what is behind the first response answers nothing."""
+    ask = http1.head("GET", "/row", [("Connection", "Upgrade"), ("Upgrade", "websocket"),
+                                     ("Sec-WebSocket-Version", "13"),
+                                     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
+    if sees == CUT:
+        got, was_reset = http1.everything(edge.address, ask, 8)
+        assert got.startswith(b"HTTP/1.1 403") and not http1.looks_whole(got, was_reset), got
+        return
+    with http1.Client(edge.address, 8) as client:
+        client.send(ask)
+        response = client.read_response()
+        if sees == 502:
+            assert response.status == 502, response
+            return
+        assert response.status in (304, 403) and response.body == sees, response
+        if not client.at_end():
+            client.send(http1.head("GET", "/next"))
+            assert client.read_response().text == "own /next"
+
+
+def ask_http2(edge, sees):
+    fields = wire2.get("/row", ("sec-websocket-version", "13"), (":protocol", "websocket"),
+                       method="CONNECT")
+    with contextlib.closing(wire2.Connection(edge.address)) as conn:
+        conn.send(wire2.headers(sorted(fields, key=lambda field: field[0][0] != ":"), end=False))
+        stream = conn.answer(1)
+    if sees == 502:
+        assert stream.status == 502
+    elif sees == CUT:
+        assert stream.status == 403 and stream.reset not in (None, NO_ERROR)
+    else:
+        assert stream.status in (304, 403) and stream.body == sees
+        assert stream.ended or stream.reset is not None
+
+
+@pytest.mark.parametrize("ask", [ask_http1, ask_http2], ids=["http1", "http2"])
+@pytest.mark.parametrize("name,act,sees,counter", REFUSED_UPGRADES,
+                         ids=[row[0].replace(" ", "-") for row in REFUSED_UPGRADES])
+def test_an_upgrade_that_is_refused_with_a_wrong_length(box, name, act, sees, counter, ask):
+    """A refusal has a body as any response has, and its length is held to."""
+    member = H2Member(lambda conn, request: (act(conn, request) if request.path == "/row"
+                                             else conn.answer(request)),
+                      early=True, values={CONNECT_PROTOCOL: 1})
+    edge = start(box, member)
+    own(edge, "/begin")
+    ask(edge, sees)
+    if counter and sees != b"01234":
+        wait("it to be counted", lambda: metric(edge, counter) == 1)
+    for turn in range(3):
+        own(edge, f"/after/{turn}")
+    assert member.opened == 1
 
 
 GREETINGS = [
