@@ -251,6 +251,11 @@ on_headers(struct http2_client *client, struct http2_call *stream, const nghttp2
         return;
     }
     stream->head_came |= final;
+    if (!trailers && !final && ++stream->interim_count > HTTP_INTERIM_MAX) {
+        (void)fault(stream, HTTP2_CALL_INTERIMS);
+        reset(client, stream, NGHTTP2_ENHANCE_YOUR_CALM);
+        return;
+    }
     if (trailers)
         taken = client->ops->trailers(client->ctx, stream, text);
     else

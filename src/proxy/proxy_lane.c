@@ -235,6 +235,8 @@ why_of(const struct http2_call *h2s)
         return h2s->head_came ? PROXY_ATTEMPT_CUT : PROXY_ATTEMPT_STREAM_RESET;
     case HTTP2_CALL_BAD:
         return h2s->head_came ? PROXY_ATTEMPT_BAD_BODY : PROXY_ATTEMPT_BAD;
+    case HTTP2_CALL_INTERIMS:
+        return PROXY_ATTEMPT_INTERIMS;
     case HTTP2_CALL_TOO_LARGE:
         return h2s->head_came ? PROXY_ATTEMPT_BAD_BODY : PROXY_ATTEMPT_TOO_LARGE;
     }

@@ -4,6 +4,7 @@ counter moves. After each row the edge holds no descriptor more than before, and
 gets what it asked for."""
 import contextlib
 import os
+import socket
 import struct
 import time
 
@@ -406,6 +407,29 @@ def test_greetings(box, name, greeting, sees):
     for turn in range(2):
         wait("an answer", lambda t=turn: http1.fetch(edge.address, f"/{t}").status == 200)
     wait("the descriptors of before", lambda: descriptors(edge) <= before + 1)
+
+
+def test_interim_heads_for_a_client_that_does_not_read(box):
+    """They wait in no window: what their client has not taken is not added to without end."""
+    sent = []
+
+    def act(conn, request):
+        while request.reset is None and not conn.member.released.is_set():
+            conn.headers(request.stream, [(":status", "103"),
+                                          *[(f"x-{i}", "v" * 800) for i in range(20)]])
+            sent.append(1)
+    member = H2Member(act)
+    edge = start(box, member, timeouts={**TIMEOUTS, "response": "1min"})
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, port = edge.address.rsplit(":", 1)
+        sock.connect((host, int(port)))
+        sock.sendall(http1.head("GET", "/a"))
+        wait("the reset", lambda: member.requests and member.requests[0].reset is not None)
+        assert member.requests[0].reset == CALM
+    member.act = None
+    own(edge, "/next")
+    assert member.opened == 1
 
 
 def test_one_bad_stream_harms_no_other(box):
