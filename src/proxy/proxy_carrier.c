@@ -237,6 +237,13 @@ on_unfit(void *ctx)
     proxy_forward_failed(up->exchange, PROXY_ATTEMPT_NO_CONNECT);
 }
 
+bool
+proxy_carrier_may(const struct config_cluster *config)
+{
+    return config->protocol == CONFIG_PROTOCOL_AUTO ? config->tls.enabled
+                                                    : config->protocol != CONFIG_PROTOCOL_HTTP1;
+}
+
 struct proxy_upstream *
 proxy_carrier_acquire(struct proxy_pool *pool, struct proxy_exchange *x)
 {
@@ -244,8 +251,7 @@ proxy_carrier_acquire(struct proxy_pool *pool, struct proxy_exchange *x)
     struct proxy_carrier *h2;
     struct proxy_upstream *leader;
     x->http1_only = false;
-    if (config->protocol == CONFIG_PROTOCOL_HTTP1 ||
-        (config->protocol == CONFIG_PROTOCOL_AUTO && !config->tls.enabled))
+    if (!proxy_carrier_may(config))
         return NULL;
     bool told = pool->http1_until_us > loop_now_us(pool->worker->loop);
     if (told && config->protocol == CONFIG_PROTOCOL_AUTO) { /* RFC 9113 section 7 */

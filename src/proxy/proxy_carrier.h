@@ -61,6 +61,8 @@ struct proxy_lane {
 };
 
 /* proxy_carrier.c */
+/* Whether members are ever spoken to in HTTP/2. */
+bool proxy_carrier_may(const struct config_cluster *config);
 /* A stream for x, BUSY, or CONNECTING where it has to wait; NULL: x is to make a connection. */
 struct proxy_upstream *proxy_carrier_acquire(struct proxy_pool *pool, struct proxy_exchange *x);
 /* True: the member is to be spoken to in HTTP/2. False after a handshake that chose otherwise. */
