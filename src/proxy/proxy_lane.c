@@ -361,13 +361,20 @@ tell_sent(struct proxy_lane *lane, int status)
         fn(lane->fn_ctx, status);
 }
 
+/* What is being sent goes nowhere, whether the response is whole or not. */
+static bool
+is_deaf(const struct proxy_lane *lane)
+{
+    return lane->broken || !lane->h2 || (lane->opened && lane->h2s.id == 0);
+}
+
 void
 proxy_lane_tell(struct proxy_lane *lane)
 {
     struct proxy_upstream *up = lane->up;
     if (lane->sent)
         tell_sent(lane, 0);
-    else if (lane->broken && lane->fn)
+    else if (lane->fn && is_deaf(lane))
         tell_sent(lane, -ECONNRESET);
     if (up->state != PROXY_UPSTREAM_BUSY || !lane->came)
         return;
@@ -390,8 +397,6 @@ proxy_lane_cut(struct proxy_lane *lane, enum proxy_attempt_end why)
         lane->up->why = why;
     }
     lane->over = lane->came = true;
-    if (lane->fn && !lane->sent)
-        lane->broken = true;
     proxy_lane_tell(lane);
 }
 
@@ -429,13 +434,25 @@ open_stream(struct proxy_exchange *x, bool bodiless)
     return http2_client_open(lane->h2->client, &lane->h2s, &request) == FR_OK;
 }
 
-/* What the stream's end, or its connection's, has made pointless. */
+static void
+on_nowhere(void *ctx)
+{
+    struct proxy_upstream *up = ctx;
+    proxy_lane_tell(up->lane);
+}
+
+/* What the stream's end, or its connection's, has made pointless. A response that was whole by then
+ * stays so. */
 static void
 send_nowhere(struct proxy_lane *lane)
 {
-    lane->broken = lane->over = lane->came = true;
+    if (!lane->over)
+        lane->broken = lane->over = true;
+    lane->came = true;
     if (lane->h2)
         note(lane);
+    else
+        loop_defer(lane->up->worker->loop, &lane->up->secured_task, on_nowhere, lane->up);
 }
 
 bool
