@@ -415,8 +415,8 @@ without_streams(struct proxy_carrier *h2)
     bool shown = carrier->pool->shown_in == worker->epoch;
     if (carrier->follower_count > 0)
         return;
-    if (h2->leaving || http2_client_leaving(h2->client) || !shown || worker->stopping ||
-        worker->draining || h2->keepalive_us <= 0)
+    if (h2->leaving || http2_client_leaving(h2->client) || !http2_client_settled(h2->client) ||
+        !shown || worker->stopping || worker->draining || h2->keepalive_us <= 0)
         leave(h2);
     else if (carrier->due_us == 0)
         proxy_upstream_timer(carrier, h2->keepalive_us);

@@ -79,8 +79,11 @@ let_go(struct proxy_lane *lane)
     struct proxy_carrier *h2 = lane->h2;
     fr_list_remove(&lane->link);
     fr_list_remove(&lane->dirty_link);
-    if (lane->leader)
+    if (lane->leader) {
         lane->leader->follower_count--;
+        if (lane->leader->h2) /* nobody may wait for it any more */
+            proxy_carrier_wake(lane->leader->h2);
+    }
     lane->leader = NULL;
     if (!h2)
         return;

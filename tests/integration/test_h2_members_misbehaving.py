@@ -315,6 +315,9 @@ def test_row(box, row):
     wait("the descriptors of before", lambda: descriptors(edge) <= before)
 
 
+UPGRADE = http1.head("GET", "/row", [("Connection", "Upgrade"), ("Upgrade", "websocket"),
+                                     ("Sec-WebSocket-Version", "13"),
+                                     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
 LENGTH = [(":status", "403"), ("content-length", "5")]
 REFUSED_UPGRADES = [
     ("longer than told", head(LENGTH, pause, data(b"0123456789")), CUT, BODY),
@@ -328,15 +331,12 @@ REFUSED_UPGRADES = [
 
 def ask_http1(edge, sees):
     """Two requests on one connection: what is behind the first response answers nothing."""
-    ask = http1.head("GET", "/row", [("Connection", "Upgrade"), ("Upgrade", "websocket"),
-                                     ("Sec-WebSocket-Version", "13"),
-                                     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
     if sees == CUT:
-        got, was_reset = http1.everything(edge.address, ask, 8)
+        got, was_reset = http1.everything(edge.address, UPGRADE, 8)
         assert got.startswith(b"HTTP/1.1 403") and not http1.looks_whole(got, was_reset), got
         return
     with http1.Client(edge.address, 8) as client:
-        client.send(ask)
+        client.send(UPGRADE)
         response = client.read_response()
         if sees == 502:
             assert response.status == 502, response
@@ -407,6 +407,20 @@ def test_greetings(box, name, greeting, sees):
     for turn in range(2):
         wait("an answer", lambda t=turn: http1.fetch(edge.address, f"/{t}").status == 200)
     wait("the descriptors of before", lambda: descriptors(edge) <= before + 1)
+
+
+def test_nobody_waits_for_a_connection_that_never_begins(box):
+    """A WebSocket that gave up waiting for SETTINGS leaves no connection behind."""
+    member = H2Member()
+    member.greeting, member.acks = (lambda conn: None), False
+    edge = start(box, member)
+    before = descriptors(edge)
+    with http1.Client(edge.address, 8) as client:
+        client.send(UPGRADE)
+        assert client.read_response().status == 504
+    assert member.opened >= 1
+    wait("the edge to close it", lambda: not member.connections)
+    wait("the descriptors of before", lambda: descriptors(edge) <= before)
 
 
 def test_interim_heads_for_a_client_that_does_not_read(box):
