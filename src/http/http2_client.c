@@ -693,6 +693,12 @@ http2_client_takes_connect(const struct http2_client *client)
 }
 
 bool
+http2_client_http1_required(const struct http2_client *client)
+{
+    return client->http1_required;
+}
+
+bool
 http2_client_leaving(const struct http2_client *client)
 {
     return client->goaway_came || nghttp2_session_check_request_allowed(client->session) == 0;

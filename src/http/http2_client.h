@@ -104,6 +104,7 @@ FR_MUST_USE bool http2_client_output(struct http2_client *client, struct fr_view
 uint32_t http2_client_room(const struct http2_client *client);
 bool http2_client_settled(const struct http2_client *client);       /* its SETTINGS came */
 bool http2_client_takes_connect(const struct http2_client *client); /* RFC 8441 */
+bool http2_client_http1_required(const struct http2_client *client); /* by its GOAWAY */
 bool http2_client_leaving(const struct http2_client *client); /* a GOAWAY came, or ids ran out */
 
 struct http2_request {

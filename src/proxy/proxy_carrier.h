@@ -74,6 +74,8 @@ void proxy_carrier_idle_over(struct proxy_upstream *carrier);
 void proxy_carrier_close_idle(struct proxy_pool *pool);
 void
 proxy_carrier_orphan(struct proxy_upstream *leader); /* it goes: its followers look elsewhere */
+/* The member is to be asked in HTTP/1.1 for a while (RFC 9113 section 7). */
+void proxy_carrier_use_http1(struct proxy_pool *pool);
 void proxy_carrier_wake(struct proxy_carrier *h2);   /* there is something to tell or to send */
 void proxy_carrier_left(struct proxy_carrier *h2);   /* a stream went */
 

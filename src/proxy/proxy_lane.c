@@ -257,8 +257,7 @@ on_ended(void *ctx, struct http2_call *h2s)
     if (lane->broken)
         lane->up->why = why_of(h2s);
     if (lane->up->why == PROXY_ATTEMPT_HTTP1_REQUIRED)
-        lane->up->pool->http1_until_us =
-            loop_now_us(lane->up->worker->loop) + PROXY_HTTP1_REQUIRED_US;
+        proxy_carrier_use_http1(lane->up->pool);
     note(lane);
 }
 

@@ -333,6 +333,7 @@ struct proxy_exchange {
     bool response_done;
     bool interim; /* what is being sent is a 1xx */
     unsigned interim_count;
+    uint8_t orphaned_count; /* connections that ended while it waited for them */
     struct loop_buf *tail; /* the last receive buffer, taken off the upstream */
     char down_chunk[HTTP_CHUNK_HEAD_BYTES];
     struct fr_buf down_trailers;

@@ -5,6 +5,7 @@ gets what it asked for."""
 import contextlib
 import os
 import socket
+import ssl
 import struct
 import time
 
@@ -17,6 +18,8 @@ from harness.h2member import (CALM, CANCEL, CONNECT_PROTOCOL, CONTINUATION, DATA
                               REFUSED, RST_STREAM, SETTINGS, WINDOW, WINDOW_UPDATE, H2Member,
                               frame, settings)
 from harness.setup import Edge, metric
+
+from test_h2_members import tls_contexts
 
 CUT = "cut"
 TIMEOUTS = {"connect": "300ms", "response": "500ms", "idle": "500ms", "keepalive": "1min"}
@@ -392,12 +395,17 @@ GREETINGS = [
 ]
 
 
+@pytest.mark.parametrize("secured", [False, True], ids=["h2c", "tls1.2"])
 @pytest.mark.parametrize("name,greeting,sees", GREETINGS,
                          ids=[row[0].replace(" ", "-") for row in GREETINGS])
-def test_greetings(box, name, greeting, sees):
-    member = H2Member(lambda conn, request: None)
+def test_greetings(box, name, greeting, sees, secured):
+    member, more = H2Member(lambda conn, request: None), {}
+    if secured:
+        fresh, tls = tls_contexts(box, ["h2"])
+        member.context, more = fresh(), {"protocol": "h2", "tls": tls}
+        member.context.maximum_version = ssl.TLSVersion.TLSv1_2
     member.greeting = greeting
-    edge = start(box, member)
+    edge = start(box, member, **more)
     before = descriptors(edge)
     response = http1.fetch(edge.address, "/a", timeout=8)
     assert response.status == sees, response
@@ -421,6 +429,68 @@ def test_nobody_waits_for_a_connection_that_never_begins(box):
     assert member.opened >= 1
     wait("the edge to close it", lambda: not member.connections)
     wait("the descriptors of before", lambda: descriptors(edge) <= before)
+
+
+# ---- frames that come with the handshake's last -------------------------------------------------
+
+def early_talk(fresh, opened, first):
+    """The first frames leave in one piece with the Finished of TLS 1.2, which is the member's where
+    no session is resumed."""
+    def talk(sock):
+        opened.append(sock)
+        context = fresh()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(come, go, server_side=True)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(go.read())
+                come.write(sock.recv(65536))
+        http1_chosen = tls.selected_alpn_protocol() != "h2"
+        tls.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown" if http1_chosen else first)
+        sock.sendall(go.read())
+        while sock.recv(65536):
+            pass
+    return talk
+
+
+LEAVES = settings() + frame(GOAWAY, 0, 0, struct.pack("!II", 0, NO_ERROR))
+WANTS_HTTP1 = settings() + frame(GOAWAY, 0, 0, struct.pack("!II", 0, 13))
+EARLY = [
+    ("GOAWAY", "h2", LEAVES, 503, "member_goaways"),
+    ("GOAWAY, auto", "auto", LEAVES, 503, "member_goaways"),
+    ("no stream allowed", "h2", settings({3: 0}), 503, "member_goaways"),
+    ("garbage", "h2", bytes(range(128, 256)) * 4, 502, BROKEN),
+    ("HTTP/1.1 required", "h2", WANTS_HTTP1, 502, "member_http1_required"),
+]
+
+
+@pytest.mark.parametrize("name,protocol,first,sees,counter", EARLY,
+                         ids=[row[0].replace(" ", "-") for row in EARLY])
+def test_what_comes_with_the_handshake(box, name, protocol, first, sees, counter):
+    fresh, tls = tls_contexts(box, ["h2"])
+    member, opened = H2Member(), []
+    member.talk = early_talk(fresh, opened, first)
+    edge = start(box, member, protocol=protocol, tls=tls)
+    response = http1.fetch(edge.address, "/a", timeout=8)
+    assert response.status == sees, response
+    assert metric(edge, counter) == 1 and len(opened) <= 3
+
+
+@pytest.mark.parametrize("first,sees", [(settings({3: 0, CONNECT_PROTOCOL: 1}), 503),
+                                        (bytes(range(128, 256)) * 4, 502)],
+                         ids=["no-stream-allowed", "garbage"])
+def test_a_websocket_to_a_member_that_takes_nothing(box, first, sees):
+    member = H2Member()
+    member.greeting = lambda conn: conn.send(first)
+    edge = start(box, member)
+    with http1.Client(edge.address, 8) as client:
+        client.send(UPGRADE)
+        assert client.read_response().status == sees
+    assert member.opened <= 3
 
 
 def test_interim_heads_for_a_client_that_does_not_read(box):
