@@ -5,7 +5,7 @@
  * May touch:  base, loop (addresses), http. Reads the clock.
  * Threads:    any; blocks, so tools only.
  * Limits:     the answer's head by http_limits_default, its body by the caller's buffer, all of it
- *             by timeout_us; CLIENT_INTERIM_MAX interim answers.
+ *             by timeout_us; HTTP_INTERIM_MAX interim answers.
  * Trusts:     nothing the server sends.
  * Follows:    RFC 9112.
  */
@@ -26,7 +26,6 @@
 #define CLIENT_READ_BYTES 16384
 #define CLIENT_IN_BYTES_MAX ((size_t)1 << 20)
 #define CLIENT_HEAD_BYTES_MAX 16384 /* of the request */
-#define CLIENT_INTERIM_MAX 16
 
 struct client {
     const char *address_text; /* without "https://" */
@@ -265,7 +264,7 @@ read_head(struct client *client)
             scanned = 0;
             if (client->head.status >= 200)
                 return FR_OK;
-            if (++interim > CLIENT_INTERIM_MAX)
+            if (++interim > HTTP_INTERIM_MAX)
                 return failed(client, FR_ERR_BAD_PEER, "bad answer from", "no final answer");
             continue;
         }

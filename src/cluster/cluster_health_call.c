@@ -293,6 +293,7 @@ on_ended(void *ctx, struct http2_call *h2s)
     case HTTP2_CALL_NO_MEMORY:
         conclude(call, false, "out of memory");
         break;
+    case HTTP2_CALL_INTERIMS: /* fewer end the check */
     case HTTP2_CALL_BAD:
         conclude(call, false, "malformed response");
     }

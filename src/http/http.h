@@ -19,6 +19,7 @@
 #define HTTP_CONNECTION_OPTIONS_MAX 32    /* in all Connection fields of a head: more is 400 */
 #define HTTP_CHUNK_LINE_BYTES_MAX 4096    /* a chunk's size and extensions */
 #define HTTP_CHUNK_EXCESS_BYTES_MAX 16384 /* chunk lines beyond what their payload explains */
+#define HTTP_INTERIM_MAX 16               /* 1xx responses to one request: more is a fault */
 #define HTTP_TRAILER_BYTES_MAX 16384      /* all trailer fields of a body */
 
 enum http_step { HTTP_DONE, HTTP_MORE, HTTP_BAD };

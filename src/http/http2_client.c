@@ -200,7 +200,7 @@ reset(struct http2_client *client, struct http2_call *stream, uint32_t error)
 static void
 end_stream(struct http2_client *client, struct http2_call *stream, const nghttp2_frame *frame)
 {
-    if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+    if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) || stream->fault != HTTP2_CALL_NONE)
         return;
     stream->ended = true;
     client->ops->ended(client->ctx, stream);
@@ -214,6 +214,26 @@ switched(struct http2_client *client, struct http2_call *stream)
     return stream->connect && status >= 200 && status <= 299;
 }
 
+/* Of an extended CONNECT libnghttp2 checks no length, whatever the status: a refusal has a body as
+ * any response has. */
+static void
+count_body(struct http2_client *client, struct http2_call *stream)
+{
+    int status = client->writer.status;
+    bool bodiless = status == 204 || status == 304;
+    if (!stream->connect || switched(client, stream))
+        return;
+    stream->counted = bodiless || client->writer.has_length;
+    stream->body_left = bodiless ? 0 : client->writer.length;
+}
+
+static void
+break_rule(struct http2_client *client, struct http2_call *stream)
+{
+    (void)fault(stream, HTTP2_CALL_BAD);
+    reset(client, stream, NGHTTP2_PROTOCOL_ERROR);
+}
+
 static void
 on_headers(struct http2_client *client, struct http2_call *stream, const nghttp2_frame *frame)
 {
@@ -221,14 +241,21 @@ on_headers(struct http2_client *client, struct http2_call *stream, const nghttp2
     bool last = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     bool trailers = client->writer.kind == HTTP2_TRAILERS, taken;
     enum http2_verdict verdict = http2_writer_end(&client->writer, last, &text);
-    if (verdict != HTTP2_FINE || (trailers && !last)) {
-        (void)(verdict != HTTP2_FINE ? verdict_fault(stream, verdict)
-                                     : fault(stream, HTTP2_CALL_BAD));
-        reset(client, stream, NGHTTP2_PROTOCOL_ERROR);
+    if (verdict != HTTP2_FINE)
+        (void)verdict_fault(stream, verdict);
+    bool final = !trailers && client->writer.status >= 200;
+    if (verdict == HTTP2_FINE && final)
+        count_body(client, stream);
+    if (verdict != HTTP2_FINE || (trailers && !last) || (last && stream->body_left > 0)) {
+        break_rule(client, stream);
         return;
     }
-    if (!trailers && client->writer.status >= 200)
-        stream->head_came = true;
+    stream->head_came |= final;
+    if (!trailers && !final && ++stream->interim_count > HTTP_INTERIM_MAX) {
+        (void)fault(stream, HTTP2_CALL_INTERIMS);
+        reset(client, stream, NGHTTP2_ENHANCE_YOUR_CALM);
+        return;
+    }
     if (trailers)
         taken = client->ops->trailers(client->ctx, stream, text);
     else
@@ -263,8 +290,11 @@ on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
             on_headers(client, stream, frame);
         break;
     case NGHTTP2_DATA:
-        if (stream)
-            end_stream(client, stream, frame);
+        if (!stream)
+            break;
+        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && stream->body_left > 0)
+            break_rule(client, stream);
+        end_stream(client, stream, frame);
         break;
     case NGHTTP2_RST_STREAM:
         if (stream)
@@ -284,10 +314,16 @@ on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data
     struct http2_call *stream = stream_of(session, id);
     (void)flags;
     (void)nghttp2_session_consume_connection(session, len);
-    if (!stream) {
+    if (!stream || stream->fault != HTTP2_CALL_NONE) {
         (void)nghttp2_session_consume_stream(session, id, len);
         return 0;
     }
+    if (stream->counted && len > stream->body_left) {
+        break_rule(client, stream);
+        return 0;
+    }
+    if (stream->counted)
+        stream->body_left -= len;
     if (!client->ops->data(client->ctx, stream, fr_view_make((const char *)data, len))) {
         (void)fault(stream, HTTP2_CALL_NO_MEMORY);
         reset(client, stream, NGHTTP2_INTERNAL_ERROR);
@@ -654,6 +690,12 @@ http2_client_takes_connect(const struct http2_client *client)
 {
     return nghttp2_session_get_remote_settings(client->session,
                                                NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+}
+
+bool
+http2_client_http1_required(const struct http2_client *client)
+{
+    return client->http1_required;
 }
 
 bool

@@ -9,7 +9,8 @@
  *             other member's does.
  * Memory:     the session's, through fr_mem; a head is gathered up to head_bytes_max. Body bytes
  *             are shown as they come, and are given back to the stream's window by _consume alone:
- *             who holds them decides how much more may come. The connection's window is given
+ *             who holds them decides how much more may come. No window bounds heads: a response has
+ *             one, and HTTP_INTERIM_MAX before it. The connection's window is given
  *             back at once, so that one slow reader holds up no other stream.
  * Limits:     see the constants. Past one the connection is broken (http2_client_receive).
  * Follows:    RFC 9113, RFC 7541, RFC 8441.
@@ -40,6 +41,7 @@ enum http2_call_end {
     HTTP2_CALL_UNPROCESSED, /* above the last stream of a GOAWAY, or never sent: likewise */
     HTTP2_CALL_RESET,       /* RST_STREAM with another error */
     HTTP2_CALL_BAD,         /* the member broke a rule in this stream */
+    HTTP2_CALL_INTERIMS,    /* more than HTTP_INTERIM_MAX interim heads */
     HTTP2_CALL_TOO_LARGE,   /* a head or trailers over head_bytes_max */
     HTTP2_CALL_NO_MEMORY,
 };
@@ -56,6 +58,9 @@ struct http2_call { /* the caller's storage; zero-initialise */
     bool head_only; /* the request was a HEAD */
     bool connect;   /* ... or an extended CONNECT */
     bool head_sent, reset_by_peer, deferred, last;
+    uint32_t interim_count;
+    bool counted; /* body_left is what may still come, and must */
+    uint64_t body_left;
     enum http2_call_end fault; /* ours of its frames */
     uint32_t widen_bytes;      /* behind its head */
     struct iovec parts[HTTP2_CALL_PARTS_MAX];
@@ -99,6 +104,7 @@ FR_MUST_USE bool http2_client_output(struct http2_client *client, struct fr_view
 uint32_t http2_client_room(const struct http2_client *client);
 bool http2_client_settled(const struct http2_client *client);       /* its SETTINGS came */
 bool http2_client_takes_connect(const struct http2_client *client); /* RFC 8441 */
+bool http2_client_http1_required(const struct http2_client *client); /* by its GOAWAY */
 bool http2_client_leaving(const struct http2_client *client); /* a GOAWAY came, or ids ran out */
 
 struct http2_request {

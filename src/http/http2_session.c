@@ -250,11 +250,11 @@ on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user)
     if (!stream)
         return 0;
     (void)nghttp2_session_set_stream_user_data(ng, id, NULL);
-    /* Whoever resets it: what the client makes us reset is its doing too. A reset of ours behind a
-     * whole answer is none, nor is one that an answer was cut by. */
-    if (code != NGHTTP2_NO_ERROR && !stream->answered)
-        (void)http2__charge(session, &session->resets, HTTP2_CALM_RESETS);
-    else if (code == NGHTTP2_CANCEL && !stream->finished && !stream->reset)
+    /* Whoever resets it, and with whatever code, which is the client's to choose: what the client
+     * makes us reset is its doing too. A reset of ours behind a whole answer is none, nor is one
+     * that an answer was cut by. */
+    bool early = !stream->answered || (!stream->finished && !stream->reset);
+    if (early)
         (void)http2__charge(session, &session->resets, HTTP2_CALM_RESETS);
     else if (stream->finished)
         http2__give_back(&session->resets, 1);

@@ -164,11 +164,17 @@ proxy_free(struct proxy **proxy)
     for (uint32_t i = 0; i < p->worker_count; i++) /* they read each other's counts */
         if (p->workers[i]->running)
             (void)pthread_join(p->workers[i]->thread, NULL); /* fails only for no thread */
+    p->demand_fn = NULL;                                     /* nobody waits any more */
     for (uint32_t i = 0; i < p->worker_count; i++) {
-        struct proxy_worker *worker = p->workers[i];
-        worker->stopping = true;
-        if (worker->loop)
-            loop_drain_posts(worker->loop); /* snapshots and legs that came too late */
+        p->workers[i]->stopping = true;
+        if (p->workers[i]->loop)
+            loop_drain_posts(p->workers[i]->loop); /* snapshots and legs that came too late */
+    }
+    if (p->control)
+        loop_drain_posts(p->control); /* some messages lie in what a worker owns */
+    for (uint32_t i = 0; i < p->worker_count; i++) {
+        if (p->workers[i]->loop)
+            loop_drain_posts(p->workers[i]->loop); /* what these have brought */
         proxy_worker_free(&p->workers[i]);
     }
     if (p->control)

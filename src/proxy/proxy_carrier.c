@@ -17,6 +17,8 @@
 
 #include <errno.h>
 
+#define ORPHANED_MAX 2 /* connections that end under one request that waits for them */
+
 static void on_task(void *ctx);
 
 static const struct config_cluster *
@@ -54,6 +56,12 @@ count_idle(struct proxy_carrier *h2, int change)
     proxy_pool_count(pool);
 }
 
+void
+proxy_carrier_use_http1(struct proxy_pool *pool)
+{
+    pool->http1_until_us = loop_now_us(pool->worker->loop) + PROXY_HTTP1_REQUIRED_US;
+}
+
 /* Of a connection without streams. */
 static void
 h2_close(struct proxy_carrier *h2)
@@ -70,12 +78,48 @@ h2_close(struct proxy_carrier *h2)
     fr_free(h2);
 }
 
+static void
+unfollow(struct proxy_lane *lane)
+{
+    fr_list_remove(&lane->link);
+    lane->leader->follower_count--;
+    lane->leader = NULL;
+}
+
+/* It has carried nothing, and will not. Whoever waits for it was its founder, or waits for what the
+ * founder asked for: on a new connection it would fare no better, so that this was a try. */
+static void
+fail_followers(struct proxy_carrier *h2, enum proxy_attempt_end why)
+{
+    struct fr_list *followers = &h2->carrier->followers;
+    h2->leaving = true; /* none of them comes back to it */
+    while (!fr_list_empty(followers)) {
+        struct proxy_lane *lane = FR_CONTAINER(followers->next, struct proxy_lane, link);
+        unfollow(lane);
+        proxy_forward_failed(lane->up->exchange, why);
+    }
+}
+
+/* Why a connection that says so from its beginning takes no request. */
+static enum proxy_attempt_end
+why_useless(struct proxy_carrier *h2)
+{
+    if (h2->broken)
+        return PROXY_ATTEMPT_H2_BROKEN;
+    if (!http2_client_http1_required(h2->client))
+        return PROXY_ATTEMPT_GONE_AWAY;
+    proxy_carrier_use_http1(h2->carrier->pool);
+    return PROXY_ATTEMPT_HTTP1_REQUIRED;
+}
+
 /* The connection is of no use any more: every stream on it ends as it stands. */
 static void
 h2_break(struct proxy_carrier *h2, enum proxy_attempt_end why)
 {
     struct proxy_upstream *carrier = h2->carrier;
     h2->leaving = h2->running = true;
+    if (h2->requests == 0)
+        fail_followers(h2, why != PROXY_ATTEMPT_OK ? why : PROXY_ATTEMPT_CLOSED);
     proxy_carrier_orphan(carrier);
     while (!fr_list_empty(&h2->streams)) {
         struct proxy_lane *lane = FR_CONTAINER(h2->streams.next, struct proxy_lane, link);
@@ -138,6 +182,14 @@ static bool
 may_carry(const struct proxy_upstream *up, const struct proxy_exchange *x)
 {
     return up->owner == proxy_preface_owner(x) && up->tls_client == config_of(x)->tls.client;
+}
+
+/* Another member might, or this one in HTTP/1.1. */
+static bool
+refuses_connect(const struct proxy_carrier *h2, const struct proxy_exchange *x)
+{
+    return x->upgrade_len > 0 && http2_client_settled(h2->client) &&
+           !http2_client_takes_connect(h2->client);
 }
 
 static uint32_t
@@ -237,6 +289,13 @@ on_unfit(void *ctx)
     proxy_forward_failed(up->exchange, PROXY_ATTEMPT_NO_CONNECT);
 }
 
+bool
+proxy_carrier_may(const struct config_cluster *config)
+{
+    return config->protocol == CONFIG_PROTOCOL_AUTO ? config->tls.enabled
+                                                    : config->protocol != CONFIG_PROTOCOL_HTTP1;
+}
+
 struct proxy_upstream *
 proxy_carrier_acquire(struct proxy_pool *pool, struct proxy_exchange *x)
 {
@@ -244,8 +303,7 @@ proxy_carrier_acquire(struct proxy_pool *pool, struct proxy_exchange *x)
     struct proxy_carrier *h2;
     struct proxy_upstream *leader;
     x->http1_only = false;
-    if (config->protocol == CONFIG_PROTOCOL_HTTP1 ||
-        (config->protocol == CONFIG_PROTOCOL_AUTO && !config->tls.enabled))
+    if (!proxy_carrier_may(config))
         return NULL;
     bool told = pool->http1_until_us > loop_now_us(pool->worker->loop);
     if (told && config->protocol == CONFIG_PROTOCOL_AUTO) { /* RFC 9113 section 7 */
@@ -258,6 +316,8 @@ proxy_carrier_acquire(struct proxy_pool *pool, struct proxy_exchange *x)
         return NULL;
     }
     look(pool, x, &h2, &leader);
+    if (x->orphaned_count >= ORPHANED_MAX)
+        leader = NULL; /* it makes one of its own */
     if (!unfit && !h2 && !leader)
         return NULL;
     struct proxy_upstream *up = proxy_lane_new(pool, x);
@@ -289,14 +349,6 @@ on_orphaned(void *ctx)
         proxy_forward_pump(x);
 }
 
-static void
-unfollow(struct proxy_lane *lane)
-{
-    fr_list_remove(&lane->link);
-    lane->leader->follower_count--;
-    lane->leader = NULL;
-}
-
 void
 proxy_carrier_orphan(struct proxy_upstream *leader)
 {
@@ -304,6 +356,8 @@ proxy_carrier_orphan(struct proxy_upstream *leader)
         struct fr_list *link = leader->followers.next;
         struct proxy_lane *lane = FR_CONTAINER(link, struct proxy_lane, link);
         unfollow(lane);
+        if (lane->up->exchange->orphaned_count < ORPHANED_MAX)
+            lane->up->exchange->orphaned_count++;
         loop_defer(leader->worker->loop, &lane->up->secured_task, on_orphaned, lane->up);
     }
 }
@@ -320,6 +374,10 @@ promote(struct proxy_carrier *h2)
     while (!fr_list_empty(end)) {
         struct proxy_lane *lane = FR_CONTAINER(end->next, struct proxy_lane, link);
         struct proxy_exchange *x = lane->up->exchange;
+        if (h2->requests == 0 && room_of(h2, x) == 0 && !refuses_connect(h2, x)) {
+            fail_followers(h2, why_useless(h2));
+            break;
+        }
         unfollow(lane);
         if (room_of(h2, x) > 0) {
             attach(lane->up, h2);
@@ -409,8 +467,8 @@ without_streams(struct proxy_carrier *h2)
     bool shown = carrier->pool->shown_in == worker->epoch;
     if (carrier->follower_count > 0)
         return;
-    if (h2->leaving || http2_client_leaving(h2->client) || !shown || worker->stopping ||
-        worker->draining || h2->keepalive_us <= 0)
+    if (h2->leaving || http2_client_leaving(h2->client) || !http2_client_settled(h2->client) ||
+        !shown || worker->stopping || worker->draining || h2->keepalive_us <= 0)
         leave(h2);
     else if (carrier->due_us == 0)
         proxy_upstream_timer(carrier, h2->keepalive_us);
@@ -515,8 +573,11 @@ proxy_carrier_begin(struct proxy_upstream *up)
     if (room_of(h2, x) > 0) {
         attach(first, h2);
         proxy_forward_connected(x, 0);
-    } else {
+    } else if (refuses_connect(h2, x) || (!http2_client_settled(h2->client) && !h2->leaving)) {
         follow(first, up); /* a WebSocket: whether it takes one its SETTINGS tell */
+    } else {
+        h2->leaving = true;
+        proxy_forward_failed(x, why_useless(h2));
     }
     h2->running = false;
     proxy_upstream_want(up);

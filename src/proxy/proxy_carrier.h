@@ -61,6 +61,8 @@ struct proxy_lane {
 };
 
 /* proxy_carrier.c */
+/* Whether members are ever spoken to in HTTP/2. */
+bool proxy_carrier_may(const struct config_cluster *config);
 /* A stream for x, BUSY, or CONNECTING where it has to wait; NULL: x is to make a connection. */
 struct proxy_upstream *proxy_carrier_acquire(struct proxy_pool *pool, struct proxy_exchange *x);
 /* True: the member is to be spoken to in HTTP/2. False after a handshake that chose otherwise. */
@@ -72,6 +74,8 @@ void proxy_carrier_idle_over(struct proxy_upstream *carrier);
 void proxy_carrier_close_idle(struct proxy_pool *pool);
 void
 proxy_carrier_orphan(struct proxy_upstream *leader); /* it goes: its followers look elsewhere */
+/* The member is to be asked in HTTP/1.1 for a while (RFC 9113 section 7). */
+void proxy_carrier_use_http1(struct proxy_pool *pool);
 void proxy_carrier_wake(struct proxy_carrier *h2);   /* there is something to tell or to send */
 void proxy_carrier_left(struct proxy_carrier *h2);   /* a stream went */
 

@@ -92,8 +92,8 @@ proxy_forward(struct proxy_exchange *x, const struct http_head *request,
         return;
     }
     /* A stream that the member did nothing for is tried again whatever the method. */
-    x->hold = !x->request_done && (http_method_idempotent(x->method) ||
-                                   view->config->protocol != CONFIG_PROTOCOL_HTTP1);
+    x->hold =
+        !x->request_done && (http_method_idempotent(x->method) || proxy_carrier_may(view->config));
     x->replay_pos = x->client->in.pos;
     if (!endpoint) {
         proxy_park_look(x, request);

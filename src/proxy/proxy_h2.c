@@ -206,7 +206,6 @@ on_leave(void *ctx)
 {
     struct proxy_h2 *h2 = ctx;
     fr_insist(h2->magic == PROXY_H2_MAGIC);
-    h2->leaving = true;
     http2_session_goaway(h2->session);
     proxy_h2_wake(h2);
 }

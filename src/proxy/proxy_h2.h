@@ -31,7 +31,7 @@ struct proxy_h2 {
     struct fr_list due;     /* likewise: something is to be done with it, outside its exchange */
     struct loop_task task;
     char *room; /* what is being sent; NULL: nothing is */
-    bool in_head, idle, warned, leaving;
+    bool in_head, idle, warned;
     bool broken;         /* there is no memory to say more */
     int64_t deadline_us; /* of the head, or of idleness; 0: none */
     struct loop_timer leave_timer;

@@ -79,8 +79,11 @@ let_go(struct proxy_lane *lane)
     struct proxy_carrier *h2 = lane->h2;
     fr_list_remove(&lane->link);
     fr_list_remove(&lane->dirty_link);
-    if (lane->leader)
+    if (lane->leader) {
         lane->leader->follower_count--;
+        if (lane->leader->h2) /* nobody may wait for it any more */
+            proxy_carrier_wake(lane->leader->h2);
+    }
     lane->leader = NULL;
     if (!h2)
         return;
@@ -235,6 +238,8 @@ why_of(const struct http2_call *h2s)
         return h2s->head_came ? PROXY_ATTEMPT_CUT : PROXY_ATTEMPT_STREAM_RESET;
     case HTTP2_CALL_BAD:
         return h2s->head_came ? PROXY_ATTEMPT_BAD_BODY : PROXY_ATTEMPT_BAD;
+    case HTTP2_CALL_INTERIMS:
+        return PROXY_ATTEMPT_INTERIMS;
     case HTTP2_CALL_TOO_LARGE:
         return h2s->head_came ? PROXY_ATTEMPT_BAD_BODY : PROXY_ATTEMPT_TOO_LARGE;
     }
@@ -252,8 +257,7 @@ on_ended(void *ctx, struct http2_call *h2s)
     if (lane->broken)
         lane->up->why = why_of(h2s);
     if (lane->up->why == PROXY_ATTEMPT_HTTP1_REQUIRED)
-        lane->up->pool->http1_until_us =
-            loop_now_us(lane->up->worker->loop) + PROXY_HTTP1_REQUIRED_US;
+        proxy_carrier_use_http1(lane->up->pool);
     note(lane);
 }
 
@@ -359,13 +363,20 @@ tell_sent(struct proxy_lane *lane, int status)
         fn(lane->fn_ctx, status);
 }
 
+/* What is being sent goes nowhere, whether the response is whole or not. */
+static bool
+is_deaf(const struct proxy_lane *lane)
+{
+    return lane->broken || !lane->h2 || (lane->opened && lane->h2s.id == 0);
+}
+
 void
 proxy_lane_tell(struct proxy_lane *lane)
 {
     struct proxy_upstream *up = lane->up;
     if (lane->sent)
         tell_sent(lane, 0);
-    else if (lane->broken && lane->fn)
+    else if (lane->fn && is_deaf(lane))
         tell_sent(lane, -ECONNRESET);
     if (up->state != PROXY_UPSTREAM_BUSY || !lane->came)
         return;
@@ -388,8 +399,6 @@ proxy_lane_cut(struct proxy_lane *lane, enum proxy_attempt_end why)
         lane->up->why = why;
     }
     lane->over = lane->came = true;
-    if (lane->fn && !lane->sent)
-        lane->broken = true;
     proxy_lane_tell(lane);
 }
 
@@ -427,13 +436,25 @@ open_stream(struct proxy_exchange *x, bool bodiless)
     return http2_client_open(lane->h2->client, &lane->h2s, &request) == FR_OK;
 }
 
-/* What the stream's end, or its connection's, has made pointless. */
+static void
+on_nowhere(void *ctx)
+{
+    struct proxy_upstream *up = ctx;
+    proxy_lane_tell(up->lane);
+}
+
+/* What the stream's end, or its connection's, has made pointless. A response that was whole by then
+ * stays so. */
 static void
 send_nowhere(struct proxy_lane *lane)
 {
-    lane->broken = lane->over = lane->came = true;
+    if (!lane->over)
+        lane->broken = lane->over = true;
+    lane->came = true;
     if (lane->h2)
         note(lane);
+    else
+        loop_defer(lane->up->worker->loop, &lane->up->secured_task, on_nowhere, lane->up);
 }
 
 bool

@@ -10,8 +10,8 @@
  * Limits:     park.length requests and park.bytes of memory, a worker and cluster; park.wait for
  *             each, from its beginning on. Past them: 503 with Retry-After, or a stale response
  *             where one may stand in.
- * Memory:     what a parked request holds is counted at its highest: its heads, and the two
- *             buffers that a body may fill before its client has to wait.
+ * Memory:     what a parked request holds is counted at its highest: its heads, and what of
+ *             a body may come before its client has to wait: two buffers, or a stream's window.
  */
 #include "proxy/proxy_park.h"
 
@@ -126,11 +126,22 @@ proxy_park_look(struct proxy_exchange *x, const struct http_head *request)
                     x->method == HTTP_GET && !x->background && accepts_html(request);
 }
 
+/* What a client may send of a body that nobody takes: of a stream, up to its window. */
+static size_t
+body_held(const struct proxy_exchange *x)
+{
+    size_t most = x->client->stream ? x->worker->limits.h2_stream_window : 2 * PARK_BUF_BYTES;
+    if (x->request_done)
+        return 0;
+    return x->request_framing == HTTP_BODY_LENGTH && x->client->stream && x->request_length < most
+               ? (size_t)x->request_length
+               : most;
+}
+
 static size_t
 bytes_held(const struct proxy_exchange *x)
 {
-    return x->up_head.cap + x->raw_head.cap + x->down_head.cap +
-           (x->request_done ? 0 : 2 * PARK_BUF_BYTES);
+    return x->up_head.cap + x->raw_head.cap + x->down_head.cap + body_held(x);
 }
 
 void

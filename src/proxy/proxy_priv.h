@@ -47,7 +47,6 @@
 #define PROXY_DRIP_US 5000000    /* the least rate of responses is judged over this much waiting */
 #define PROXY_FAULT_QUIET_US 1000000 /* between two log lines on one fault of one member */
 #define PROXY_HTTP1_REQUIRED_US 60000000 /* a member that asked for HTTP/1.1 gets it for so long */
-#define PROXY_INTERIM_MAX 16    /* 1xx responses to one request; past it the member is broken */
 #define PROXY_UPGRADE_BYTES 64  /* protocols offered in one Upgrade; more are not passed on */
 #define PROXY_LINGER_US 2000000 /* how long a closed connection is still read from */
 #define PROXY_HALF_CLOSED_US 5000000   /* of waiting with one who may be gone */
@@ -334,6 +333,7 @@ struct proxy_exchange {
     bool response_done;
     bool interim; /* what is being sent is a 1xx */
     unsigned interim_count;
+    uint8_t orphaned_count; /* connections that ended while it waited for them */
     struct loop_buf *tail; /* the last receive buffer, taken off the upstream */
     char down_chunk[HTTP_CHUNK_HEAD_BYTES];
     struct fr_buf down_trailers;

@@ -39,7 +39,7 @@ relay_interim(struct proxy_exchange *x, const struct http_head *response)
     if (response->status == 101 && proxy_tunnel_begin(x, response))
         return false;
     /* Another 101 is consent to what nobody asked for. */
-    if (response->status == 101 || x->interim_count > PROXY_INTERIM_MAX) {
+    if (response->status == 101 || x->interim_count > HTTP_INTERIM_MAX) {
         proxy_forward_failed(x, response->status == 101 ? PROXY_ATTEMPT_UNASKED
                                                         : PROXY_ATTEMPT_INTERIMS);
         return false;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/2 towards members: the same HTTP as ever, on few connections."""
+import contextlib
 import signal
 import socket
 import ssl
@@ -9,7 +10,7 @@ import time
 import pytest
 from hpack import Decoder, Encoder
 
-from harness import http1
+from harness import http1, wire2
 from harness.box import wait
 from harness.h2member import (CANCEL, CONNECT_PROTOCOL, DATA, END_HEADERS, END_STREAM, HEADERS,
                               MAX_STREAMS, NO_ERROR, PREFACE, REFUSED, SETTINGS, WINDOW, H2Member,
@@ -399,6 +400,31 @@ def test_an_answer_before_the_request_is_whole(box):
     assert metric(edge, "member_early_responses") == 1 and member.opened == 1
 
 
+def test_an_early_answer_is_whole_for_a_slow_reader_that_still_sends(box):
+    """The stream is over; that the rest of the request goes nowhere takes nothing of what came."""
+    whole = bytes(range(256)) * 160
+
+    def act(conn, request):
+        conn.headers(request.stream, [(":status", "200"), ("content-length", str(len(whole)))])
+        conn.body(request.stream, whole)
+        conn.reset(request.stream, NO_ERROR)
+        done.set()
+    done = threading.Event()
+    edge = start(box, H2Member(act, early=True))
+    with contextlib.closing(wire2.Connection(edge.address, pairs=[(4, 0)])) as conn:
+        conn.send(wire2.headers(wire2.get("/big", method="POST"), end=False))
+        conn.send(wire2.data(b"first", end=False))
+        assert done.wait(10)
+        assert conn.read(lambda: conn.stream(1).status == 200)
+        for _ in range(3):
+            conn.send(wire2.data(b"more", end=False))
+            assert conn.ping()
+        conn.send(wire2.window(len(whole), 1))
+        stream = conn.answer(1)
+        assert conn.read(lambda: stream.ended or stream.reset is not None)
+    assert stream.body == whole and stream.ended
+
+
 def test_a_dead_connection_is_found_by_ping(box):
     """The member says nothing at all any more; requests behind the first need not wait for it."""
     member = H2Member(lambda conn, request: member.released.wait(20))
@@ -458,16 +484,25 @@ def test_the_edge_stops_with_open_connections(box):
 
 # ---- TLS ---------------------------------------------------------------------------------------
 
-def tls_member(box, alpn, **more):
+def tls_contexts(box, alpn):
+    """What makes contexts of a member, which know nothing of each other's sessions, and how the
+    cluster trusts them."""
     authority = Authority(box.folder)
     pair = authority.issue("member", "127.0.0.1")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(str(authority.folder / pair["certificate"]),
-                            str(authority.folder / pair["key"]))
-    if alpn:
-        context.set_alpn_protocols(alpn)
-    tls = {"ca": str(authority.folder / "ca.pem")}
-    return H2Member(context=context, **more), tls
+
+    def fresh():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(str(authority.folder / pair["certificate"]),
+                                str(authority.folder / pair["key"]))
+        if alpn:
+            context.set_alpn_protocols(alpn)
+        return context
+    return fresh, {"ca": str(authority.folder / "ca.pem")}
+
+
+def tls_member(box, alpn, **more):
+    fresh, tls = tls_contexts(box, alpn)
+    return H2Member(context=fresh(), **more), tls
 
 
 @pytest.mark.parametrize("protocol", ["auto", "h2"])

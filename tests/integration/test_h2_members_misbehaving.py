@@ -2,19 +2,24 @@
 """Members that break HTTP/2, one row a way of it: what the member does, what the client sees, which
 counter moves. After each row the edge holds no descriptor more than before, and the next client
 gets what it asked for."""
+import contextlib
 import os
+import socket
+import ssl
 import struct
 import time
 
 import pytest
 
-from harness import http1
+from harness import http1, wire2
 from harness.box import wait
-from harness.h2member import (CALM, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY,
+from harness.h2member import (CALM, CANCEL, CONNECT_PROTOCOL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY,
                               HEADERS, INTERNAL_ERROR, NO_ERROR, PADDED, PING, PUSH_PROMISE,
                               REFUSED, RST_STREAM, SETTINGS, WINDOW, WINDOW_UPDATE, H2Member,
                               frame, settings)
 from harness.setup import Edge, metric
+
+from test_h2_members import tls_contexts
 
 CUT = "cut"
 TIMEOUTS = {"connect": "300ms", "response": "500ms", "idle": "500ms", "keepalive": "1min"}
@@ -313,6 +318,71 @@ def test_row(box, row):
     wait("the descriptors of before", lambda: descriptors(edge) <= before)
 
 
+UPGRADE = http1.head("GET", "/row", [("Connection", "Upgrade"), ("Upgrade", "websocket"),
+                                     ("Sec-WebSocket-Version", "13"),
+                                     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
+LENGTH = [(":status", "403"), ("content-length", "5")]
+REFUSED_UPGRADES = [
+    ("longer than told", head(LENGTH, pause, data(b"0123456789")), CUT, BODY),
+    ("longer by a frame", head(LENGTH, data(b"01234"), pause, data(b"5", True)), b"01234", BODY),
+    ("shorter than told", head(LENGTH, pause, data(b"012", True)), CUT, BODY),
+    ("shorter, trailers", head(LENGTH, pause, data(b"012"), trailers([("x-a", "b")])), CUT, BODY),
+    ("no body, a length told", head(LENGTH, end=True), 502, BAD),
+    ("a 304 with a body", head([(":status", "304")], pause, data(b"0123456789")), b"", None),
+]
+
+
+def ask_http1(edge, sees):
+    """Two requests on one connection: what is behind the first response answers nothing."""
+    if sees == CUT:
+        got, was_reset = http1.everything(edge.address, UPGRADE, 8)
+        assert got.startswith(b"HTTP/1.1 403") and not http1.looks_whole(got, was_reset), got
+        return
+    with http1.Client(edge.address, 8) as client:
+        client.send(UPGRADE)
+        response = client.read_response()
+        if sees == 502:
+            assert response.status == 502, response
+            return
+        assert response.status in (304, 403) and response.body == sees, response
+        if not client.at_end():
+            client.send(http1.head("GET", "/next"))
+            assert client.read_response().text == "own /next"
+
+
+def ask_http2(edge, sees):
+    fields = wire2.get("/row", ("sec-websocket-version", "13"), (":protocol", "websocket"),
+                       method="CONNECT")
+    with contextlib.closing(wire2.Connection(edge.address)) as conn:
+        conn.send(wire2.headers(sorted(fields, key=lambda field: field[0][0] != ":"), end=False))
+        stream = conn.answer(1)
+    if sees == 502:
+        assert stream.status == 502
+    elif sees == CUT:
+        assert stream.status == 403 and stream.reset not in (None, NO_ERROR)
+    else:
+        assert stream.status in (304, 403) and stream.body == sees
+        assert stream.ended or stream.reset is not None
+
+
+@pytest.mark.parametrize("ask", [ask_http1, ask_http2], ids=["http1", "http2"])
+@pytest.mark.parametrize("name,act,sees,counter", REFUSED_UPGRADES,
+                         ids=[row[0].replace(" ", "-") for row in REFUSED_UPGRADES])
+def test_an_upgrade_that_is_refused_with_a_wrong_length(box, name, act, sees, counter, ask):
+    """A refusal has a body as any response has, and its length is held to."""
+    member = H2Member(lambda conn, request: (act(conn, request) if request.path == "/row"
+                                             else conn.answer(request)),
+                      early=True, values={CONNECT_PROTOCOL: 1})
+    edge = start(box, member)
+    own(edge, "/begin")
+    ask(edge, sees)
+    if counter and sees != b"01234":
+        wait("it to be counted", lambda: metric(edge, counter) == 1)
+    for turn in range(3):
+        own(edge, f"/after/{turn}")
+    assert member.opened == 1
+
+
 GREETINGS = [
     ("no SETTINGS first", lambda conn: conn.send(frame(PING, 0, 0, b"\0" * 8)), 502),
     ("garbage", lambda conn: conn.send(bytes(range(128, 256)) * 4), 502),
@@ -325,12 +395,17 @@ GREETINGS = [
 ]
 
 
+@pytest.mark.parametrize("secured", [False, True], ids=["h2c", "tls1.2"])
 @pytest.mark.parametrize("name,greeting,sees", GREETINGS,
                          ids=[row[0].replace(" ", "-") for row in GREETINGS])
-def test_greetings(box, name, greeting, sees):
-    member = H2Member(lambda conn, request: None)
+def test_greetings(box, name, greeting, sees, secured):
+    member, more = H2Member(lambda conn, request: None), {}
+    if secured:
+        fresh, tls = tls_contexts(box, ["h2"])
+        member.context, more = fresh(), {"protocol": "h2", "tls": tls}
+        member.context.maximum_version = ssl.TLSVersion.TLSv1_2
     member.greeting = greeting
-    edge = start(box, member)
+    edge = start(box, member, **more)
     before = descriptors(edge)
     response = http1.fetch(edge.address, "/a", timeout=8)
     assert response.status == sees, response
@@ -340,6 +415,105 @@ def test_greetings(box, name, greeting, sees):
     for turn in range(2):
         wait("an answer", lambda t=turn: http1.fetch(edge.address, f"/{t}").status == 200)
     wait("the descriptors of before", lambda: descriptors(edge) <= before + 1)
+
+
+def test_nobody_waits_for_a_connection_that_never_begins(box):
+    """A WebSocket that gave up waiting for SETTINGS leaves no connection behind."""
+    member = H2Member()
+    member.greeting, member.acks = (lambda conn: None), False
+    edge = start(box, member)
+    before = descriptors(edge)
+    with http1.Client(edge.address, 8) as client:
+        client.send(UPGRADE)
+        assert client.read_response().status == 504
+    assert member.opened >= 1
+    wait("the edge to close it", lambda: not member.connections)
+    wait("the descriptors of before", lambda: descriptors(edge) <= before)
+
+
+# ---- frames that come with the handshake's last -------------------------------------------------
+
+def early_talk(fresh, opened, first):
+    """The first frames leave in one piece with the Finished of TLS 1.2, which is the member's where
+    no session is resumed."""
+    def talk(sock):
+        opened.append(sock)
+        context = fresh()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(come, go, server_side=True)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(go.read())
+                come.write(sock.recv(65536))
+        http1_chosen = tls.selected_alpn_protocol() != "h2"
+        tls.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown" if http1_chosen else first)
+        sock.sendall(go.read())
+        while sock.recv(65536):
+            pass
+    return talk
+
+
+LEAVES = settings() + frame(GOAWAY, 0, 0, struct.pack("!II", 0, NO_ERROR))
+WANTS_HTTP1 = settings() + frame(GOAWAY, 0, 0, struct.pack("!II", 0, 13))
+EARLY = [
+    ("GOAWAY", "h2", LEAVES, 503, "member_goaways"),
+    ("GOAWAY, auto", "auto", LEAVES, 503, "member_goaways"),
+    ("no stream allowed", "h2", settings({3: 0}), 503, "member_goaways"),
+    ("garbage", "h2", bytes(range(128, 256)) * 4, 502, BROKEN),
+    ("HTTP/1.1 required", "h2", WANTS_HTTP1, 502, "member_http1_required"),
+]
+
+
+@pytest.mark.parametrize("name,protocol,first,sees,counter", EARLY,
+                         ids=[row[0].replace(" ", "-") for row in EARLY])
+def test_what_comes_with_the_handshake(box, name, protocol, first, sees, counter):
+    fresh, tls = tls_contexts(box, ["h2"])
+    member, opened = H2Member(), []
+    member.talk = early_talk(fresh, opened, first)
+    edge = start(box, member, protocol=protocol, tls=tls)
+    response = http1.fetch(edge.address, "/a", timeout=8)
+    assert response.status == sees, response
+    assert metric(edge, counter) == 1 and len(opened) <= 3
+
+
+@pytest.mark.parametrize("first,sees", [(settings({3: 0, CONNECT_PROTOCOL: 1}), 503),
+                                        (bytes(range(128, 256)) * 4, 502)],
+                         ids=["no-stream-allowed", "garbage"])
+def test_a_websocket_to_a_member_that_takes_nothing(box, first, sees):
+    member = H2Member()
+    member.greeting = lambda conn: conn.send(first)
+    edge = start(box, member)
+    with http1.Client(edge.address, 8) as client:
+        client.send(UPGRADE)
+        assert client.read_response().status == sees
+    assert member.opened <= 3
+
+
+def test_interim_heads_for_a_client_that_does_not_read(box):
+    """They wait in no window: what their client has not taken is not added to without end."""
+    sent = []
+
+    def act(conn, request):
+        while request.reset is None and not conn.member.released.is_set():
+            conn.headers(request.stream, [(":status", "103"),
+                                          *[(f"x-{i}", "v" * 800) for i in range(20)]])
+            sent.append(1)
+    member = H2Member(act)
+    edge = start(box, member, timeouts={**TIMEOUTS, "response": "1min"})
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, port = edge.address.rsplit(":", 1)
+        sock.connect((host, int(port)))
+        sock.sendall(http1.head("GET", "/a"))
+        wait("the reset", lambda: member.requests and member.requests[0].reset is not None)
+        assert member.requests[0].reset == CALM
+    member.act = None
+    own(edge, "/next")
+    assert member.opened == 1
 
 
 def test_one_bad_stream_harms_no_other(box):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster of min 0: nobody is there until somebody asks, and nobody's first request fails."""
+import contextlib
 import re
 import threading
 import time
 
-from harness import http1
+from harness import http1, wire2
 from harness.box import hold, wait
 from harness.load import Asker
 from harness.origin import Answer
@@ -126,6 +127,21 @@ def test_no_more_than_the_bytes(box):
     for asker in askers:
         asker.join(20)
     assert [asker.response.status for asker in askers] == [200] * refused[0] + [503]
+
+
+def test_a_stream_counts_with_its_window(box):
+    """So much of its body may come; of one whose length is told, no more than that."""
+    server = box.origin("a")
+    server.healthy = False
+    edge = zero(box, server, park={"bytes": "320KiB"})
+    with contextlib.closing(wire2.Connection(edge.address)) as conn:
+        conn.send(wire2.headers(wire2.get("/a", method="POST"), 1, end=False))
+        parked(edge, 1)
+        conn.send(wire2.headers(wire2.get("/b", method="POST"), 3, end=False))
+        assert conn.answer(3).status == 503 and counter(edge, "park_refusals") == 1
+        conn.send(wire2.headers(wire2.get("/c", ("content-length", "9"), method="POST"), 5,
+                                end=False))
+        parked(edge, 2)
 
 
 def test_not_for_ever(box):

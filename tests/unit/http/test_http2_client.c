@@ -146,6 +146,30 @@ ends(void **state)
     check(FR_VIEW(SETTINGS "\0\0\5\1\5\0\0\0\1\0\1a\1b"), "", HTTP2_CALL_BAD); /* no status */
 }
 
+/* Nobody's window bounds heads. */
+static void
+interim_heads_are_counted(void **state)
+{
+    static const char head[] = "\0\0\5\1\4\0\0\0\1\x48\x03"
+                               "103";
+    struct seen seen;
+    struct http2_call call;
+    (void)state;
+    struct http2_client *client = asked(&seen, &call);
+    assert_true(http2_client_receive(client, FR_VIEW(SETTINGS), 1));
+    for (int i = 0; i < HTTP_INTERIM_MAX; i++)
+        assert_true(http2_client_receive(client, fr_view_make(head, sizeof(head) - 1), 1));
+    (void)drain(client);
+    size_t len = seen.len;
+    assert_int_equal(call.end, HTTP2_CALL_NONE);
+    for (int i = 0; i < 100; i++)
+        assert_true(http2_client_receive(client, fr_view_make(head, sizeof(head) - 1), 1));
+    (void)drain(client);
+    assert_int_equal(call.end, HTTP2_CALL_INTERIMS);
+    assert_int_equal(seen.len, len);
+    http2_client_free(&client);
+}
+
 static void
 rules(void **state)
 {
@@ -212,8 +236,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_response),     cmocka_unit_test(ends),
-        cmocka_unit_test(rules),          cmocka_unit_test(a_cancelled_one_says_nothing_more),
+        cmocka_unit_test(a_response),
+        cmocka_unit_test(ends),
+        cmocka_unit_test(interim_heads_are_counted),
+        cmocka_unit_test(rules),
+        cmocka_unit_test(a_cancelled_one_says_nothing_more),
         cmocka_unit_test(without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

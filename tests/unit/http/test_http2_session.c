@@ -501,23 +501,39 @@ assert_calm(struct owner *owner, enum http2_calm calm)
     assert_int_equal(http2_session_requests(owner->session), requests);
 }
 
+/* The code is the client's to choose: NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM and CANCEL cost the
+ * same, before an answer and within it. */
+static void
+resets_cost_the_same_whatever_their_code(void **state)
+{
+    static const char codes[] = {0, 2, 7, 8};
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof(codes); i++) {
+        struct owner *owner = begin(NULL);
+        bool answered = i % 2;
+        int turns = 0;
+        say(owner, FR_VIEW(GREETING));
+        for (; turns < 60 && http2_session_calm(owner->session) == HTTP2_CALM_NONE; turns++) {
+            char head[] = "\0\0\6\1\5\0\0\0\0" GET, reset[] = "\0\0\4\3\0\0\0\0\0\0\0\0\0";
+            head[8] = reset[8] = (char)(1 + 2 * turns);
+            reset[12] = codes[i / 2];
+            say(owner, fr_view_make(head, sizeof(head) - 1));
+            if (answered)
+                answer(owner, &owner->streams[0].http2, "HTTP/1.1 200 OK\r\n\r\n", false);
+            say(owner, fr_view_make(reset, sizeof(reset) - 1));
+        }
+        assert_int_equal(turns, 21); /* resets of the limits, and the one too many */
+        assert_calm(owner, HTTP2_CALM_RESETS);
+        end(owner);
+    }
+}
+
 static void
 floods_are_told_to_be_calm(void **state)
 {
+    int turns;
     (void)state;
     struct owner *owner = begin(NULL);
-    say(owner, FR_VIEW(GREETING));
-    int turns = 0;
-    for (; turns < 100 && http2_session_calm(owner->session) == HTTP2_CALM_NONE; turns++) {
-        char pair[] = "\0\0\6\1\5\0\0\0\0" GET "\0\0\4\3\0\0\0\0\0\0\0\0\x8";
-        pair[8] = pair[23] = (char)(1 + 2 * turns);
-        say(owner, fr_view_make(pair, sizeof(pair) - 1));
-    }
-    assert_int_equal(turns, 21); /* resets of the limits, and the one too many */
-    assert_calm(owner, HTTP2_CALM_RESETS);
-    end(owner);
-
-    owner = begin(NULL);
     say(owner, FR_VIEW(GREETING));
     for (turns = 0; turns < 1000 && http2_session_calm(owner->session) == HTTP2_CALM_NONE; turns++)
         say(owner, FR_VIEW("\0\0\x8\6\0\0\0\0\0pingping"));
@@ -612,6 +628,7 @@ main(void)
         cmocka_unit_test(bodies_go_as_the_window_allows),
         cmocka_unit_test(windows_open_as_bodies_are_taken),
         cmocka_unit_test(a_clients_reset_frees_the_stream),
+        cmocka_unit_test(resets_cost_the_same_whatever_their_code),
         cmocka_unit_test(floods_are_told_to_be_calm),
         cmocka_unit_test(budgets_fill_up_again),
         cmocka_unit_test(leaving_in_two_steps),

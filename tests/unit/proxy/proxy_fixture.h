@@ -204,6 +204,7 @@ struct fixture {
     unsigned relief;
     struct loop *control;
     pthread_t control_thread;
+    bool control_halted;
     struct proxy *proxy;
     struct loop_addr bound;
 };
@@ -296,14 +297,23 @@ fixture_stop_control(void *ctx)
     loop_stop(ctx);
 }
 
+/* What is posted to it from now on is not read before the proxy's end. */
 static inline void
-fixture_fini(struct fixture *f)
+fixture_halt_control(struct fixture *f)
 {
     struct loop_msg stop;
     void *result = NULL;
     loop_post(f->control, &stop, fixture_stop_control, f->control);
     assert_int_equal(pthread_join(f->control_thread, &result), 0);
     assert_null(result);
+    f->control_halted = true;
+}
+
+static inline void
+fixture_fini(struct fixture *f)
+{
+    if (!f->control_halted)
+        fixture_halt_control(f);
     proxy_free(&f->proxy);
     loop_free(&f->control);
     for (uint32_t i = 0; i < f->member_count; i++) {

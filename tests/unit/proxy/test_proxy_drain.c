@@ -493,6 +493,26 @@ at_the_limit_clients_that_have_not_asked_stay(void **state)
     origin_free(origin);
 }
 
+/* The word that there is demand lies in what the worker keeps, which goes with it. */
+static void
+the_end_comes_before_demand_was_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    f.cluster->scale.enabled = true;
+    f.cluster->scale.min = 0;
+    assert_true(fr_view_copy(FR_VIEW("rack"), f.cluster->scale.from[0],
+                             sizeof(f.cluster->scale.from[0])));
+    fixture_start(&f);
+    fixture_halt_control(&f);
+    int fd = sock_connect(&f.bound);
+    assert_true(sock_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    fixture_until(fixture_counters(&f).parked == 1);
+    fixture_fini(&f);
+    close(fd);
+}
+
 int
 main(void)
 {
@@ -506,6 +526,7 @@ main(void)
         cmocka_unit_test(at_the_limit_connections_wait_their_turn),
         cmocka_unit_test(at_the_limit_the_longest_idle_makes_room),
         cmocka_unit_test(at_the_limit_clients_that_have_not_asked_stay),
+        cmocka_unit_test(the_end_comes_before_demand_was_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
