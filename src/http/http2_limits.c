@@ -4,8 +4,9 @@
  *
  * May touch:  base.
  * Limits:     resets: streams that end before their answer, whoever resets them, so that a client
- *             gains nothing by making us do it, or that it ends within its answer. idle_frames: frames that ask for work and carry
- *             nothing. Heads: their frames, their bytes as sent and as decoded.
+ *             gains nothing by making us do it, or that it ends within its answer. idle_frames:
+ *             frames that ask for work and carry nothing. Heads: their frames, their bytes as sent
+ *             and as decoded.
  * When full:  GOAWAY with ENHANCE_YOUR_CALM, and nothing more is read.
  * Follows:    RFC 9113 section 10.5.
  *

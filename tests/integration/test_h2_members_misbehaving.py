@@ -13,10 +13,10 @@ import pytest
 
 from harness import http1, wire2
 from harness.box import wait
-from harness.h2member import (CALM, CANCEL, CONNECT_PROTOCOL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY,
-                              HEADERS, INTERNAL_ERROR, NO_ERROR, PADDED, PING, PUSH_PROMISE,
-                              REFUSED, RST_STREAM, SETTINGS, WINDOW, WINDOW_UPDATE, H2Member,
-                              frame, settings)
+from harness.h2member import (CALM, CANCEL, CONNECT_PROTOCOL, CONTINUATION, DATA, END_HEADERS,
+                              END_STREAM, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PADDED, PING,
+                              PUSH_PROMISE, REFUSED, RST_STREAM, SETTINGS, WINDOW, WINDOW_UPDATE,
+                              H2Member, frame, settings)
 from harness.setup import Edge, metric
 
 from test_h2_members import tls_contexts

@@ -376,11 +376,11 @@ def test_c31_edge_allocates(box):
         servers = box.ledger_servers("web", only="ready")
         new = next(s for i, s in servers.items() if i not in first)
         wait("requests on the new server", lambda: load.seen[new["id"]] > 5)
+        # The connection information in the file is the server's own: it answers there.
+        assert http1.fetch(new["address"], "/direct").get("X-Origin") == new["id"]
+        assert new["pid"] in box.members()
     load.assert_clean()
     assert load.seen[next(iter(first))] > 0
-    # The connection information in the file is the server's own: it answers there.
-    assert http1.fetch(new["address"], "/direct").get("X-Origin") == new["id"]
-    assert new["pid"] in box.members()
 
 
 def test_c32_edge_deallocates(box):

@@ -322,7 +322,8 @@ def test_a_token_is_in_no_list_of_processes_and_no_log(box):
     waiting = box.start("join", "--manager", address, "--token", token, "--dir", "third",
                         name="waiting")
     waiting.expected = None
-    silent.accept() # it has read its arguments, and connected
+    heard, _ = silent.accept() # it has read its arguments, and connected
+    box.closers.append(heard.close)
     listed = open(f"/proc/{waiting.pid}/cmdline", "rb").read()
     assert b"--token" in listed and secret.encode() not in listed, listed
     waiting.kill9()

@@ -138,7 +138,7 @@ def test_a_stream_counts_with_its_window(box):
         conn.send(wire2.headers(wire2.get("/a", method="POST"), 1, end=False))
         parked(edge, 1)
         conn.send(wire2.headers(wire2.get("/b", method="POST"), 3, end=False))
-        assert conn.answer(3).status == 503 and counter(edge, "park_refusals") == 1
+        assert conn.answer(3).status == 503 and metric(edge, "park_refusals") == 1
         conn.send(wire2.headers(wire2.get("/c", ("content-length", "9"), method="POST"), 5,
                                 end=False))
         parked(edge, 2)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A load in threads that checks every answer and counts what went wrong, with the words."""
 import collections
+import contextlib
 import threading
 import time
 
@@ -106,12 +107,20 @@ class Load:
 
 
 class Asker(threading.Thread):
-    """One request in a thread of its own; `response` once it is answered."""
+    """One request in a thread of its own; `response` once it is answered, None for ever if the edge
+    is gone."""
 
     def __init__(self, edge, path="/"):
         super().__init__(daemon=True)
-        self.client, self.path, self.response = http1.Client(edge.address, 20.0), path, None
-        self.start()
+        self.client = self.response = None
+        self.path = path
+        with contextlib.suppress(ConnectionError):
+            self.client = http1.Client(edge.address, 20.0)
+            self.start()
+
+    def join(self, timeout=None):
+        if self.client is not None:
+            super().join(timeout)
 
     def run(self):
         try:
