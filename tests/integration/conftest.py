@@ -16,6 +16,7 @@ DEADLINE_S = 120
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "deadline(seconds): a test that may take longer")
+    config.addinivalue_line("markers", "alone: needs the machine, or the build, for itself")
 
 
 def pytest_collection_modifyitems(items):

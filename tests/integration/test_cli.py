@@ -236,7 +236,7 @@ def test_run_waits_for_what_a_killed_one_left(box):
          lambda: "waiting for the processes of an earlier run" in edge.process.log())
     asking.join()
     assert answers[0].status == 200
-    assert http1.fetch(edge.address).status == 200
+    wait("it to take over", lambda: http1.fetch(edge.address).status == 200)
 
 
 def test_proxy_without_a_file(box):

@@ -20,6 +20,9 @@ FILES = {
     "share/man/man1/freshet.1",
 }
 
+# It is built again where it is told to go elsewhere, and that takes the binary away for a moment.
+pytestmark = pytest.mark.alone
+
 
 def tool(*arguments, cwd=ROOT):
     """A program of the build, without what a make around this test hands down."""

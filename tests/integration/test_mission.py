@@ -6,6 +6,8 @@ The words are the design's: a member at its upper level makes the manager ask th
 """
 import time
 
+import pytest
+
 from harness import http1
 from harness.box import hold, wait
 from harness.host import Host
@@ -229,6 +231,7 @@ def test_c28_member_relieved(box):
                for r in system.tap.all("report") if r.at <= request.at)
 
 
+@pytest.mark.alone  # its level is a share of a core
 def test_c28_edge_relieved(box):
     """The edge at its own level: it serves stale, hands a route over, sheds what matters least."""
     own, other = box.origin("own"), box.origin("other")
@@ -244,8 +247,8 @@ def test_c28_edge_relieved(box):
                  "handover": "away"},
                 {"name": "rest", "cluster": "web", "stale": "1h"}],
         cache={"memory": "16MiB"},
-        edge={"relief": {"upper": {"level": "8%", "for": "100ms"},
-                         "lower": {"level": "5%", "for": "300ms"},
+        edge={"relief": {"upper": {"level": "4%", "for": "100ms"},
+                         "lower": {"level": "3%", "for": "300ms"},
                          "steps": ["stale", "handover", "shed"]}})
     address = system.edge.address
 
@@ -281,7 +284,7 @@ def test_c28_edge_relieved(box):
     def own_level(report):
         server = next((s for s in report.element if local(s) == "server"), None)
         return float(server.get("utilization") or 0) if server is not None else 0
-    assert any(own_level(r) >= 0.08 for r in system.tap.all("report") if r.at <= before.at)
+    assert any(own_level(r) >= 0.04 for r in system.tap.all("report") if r.at <= before.at)
     # The load is gone: it takes the steps back, one by one.
     system.tap.wait_request("relieve", after=mark, timeout=30,
                             match=lambda s: s.child().get("step") == "0")

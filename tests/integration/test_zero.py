@@ -171,7 +171,7 @@ def test_who_goes_away_is_not_kept(box):
     edge = zero(box, server)
     askers = [Asker(edge, f"/{n}") for n in range(3)]
     parked(edge, 3)
-    askers[0].client.sock.shutdown(2)
+    askers[0].leave()
     parked(edge, 2)
     server.healthy = True
     for asker in askers[1:]:
