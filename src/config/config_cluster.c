@@ -248,6 +248,18 @@ check_health(struct config__reader *reader, const struct config_node *node,
 }
 
 static void
+check_servers(struct config__reader *reader, const struct config_node *node,
+              const struct config_cluster *cluster)
+{
+    const struct config_node *members = config__given(node, "members");
+    if (cluster->member_count == 0 && !cluster->scale.enabled &&
+        (!members || (members->kind == CONFIG_SEQUENCE && !reader->managed)))
+        config_diag_add(reader->diag, node->key_line, node->key_column,
+                        "%s has neither members nor scale, expected at least one of them",
+                        reader->where);
+}
+
+static void
 finish_cluster(struct config__reader *reader, const struct config_node *node,
                struct config_cluster *cluster)
 {
@@ -266,12 +278,6 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
     read_page(reader, node, cluster);
     config__members_finish(reader, cluster->name, true, config_node_get(node, "members"),
                            cluster->members, cluster->member_count);
-    const struct config_node *members = config__given(node, "members");
-    if (cluster->member_count == 0 && !cluster->scale.enabled &&
-        (!members || (members->kind == CONFIG_SEQUENCE && !reader->managed)))
-        config_diag_add(reader->diag, node->key_line, node->key_column,
-                        "%s has neither members nor scale, expected at least one of them",
-                        reader->where);
     if (cluster->scale.enabled)
         check_scale(reader, node, cluster);
     if (cluster->scale.enabled && cluster->member_count > cluster->scale.max) {
@@ -293,9 +299,13 @@ config__cluster_read(struct config__reader *reader, struct fr_view name,
     (void)config__name_check(reader, name, node, "cluster");
     config__where_into(reader, &saved, "clusters.%.*s", (int)(name.len < 64 ? name.len : 64),
                        name.len ? name.ptr : "");
+    size_t mistakes = reader->diag->error_count;
     config__read_scope(reader, CONFIG_SCOPE_CLUSTER, node, cluster);
+    bool plain = reader->diag->error_count == mistakes; /* "membres" is no cluster without any */
     if (node->kind == CONFIG_MAPPING)
         finish_cluster(reader, node, cluster);
+    if (node->kind == CONFIG_MAPPING && plain)
+        check_servers(reader, node, cluster);
     config__where_back(reader, saved);
     return cluster;
 }
