@@ -13,7 +13,7 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.origin import Answer
-from harness.setup import Edge, cluster, simple
+from harness.setup import Edge, cluster, metric, simple
 
 COMBINED = re.compile(r'(\S+) - - \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000)\] '
                       r'"([^"]*)" (\d{3}) (\d+) "([^"]*)" "([^"]*)"$')
@@ -43,17 +43,11 @@ def row_of(box, target, name="access.log"):
     return rows(box, 1, name, of=lambda row: row.get("target") == target)[0]
 
 
-def metric(edge, box, name):
-    answer = http1.fetch(edge.admin(), "/metrics")
-    return sum(float(line.rsplit(" ", 1)[1]) for line in answer.text.splitlines()
-               if re.match(name + r"(\{[^}]*\})? ", line))
-
-
 def test_off_by_default(box):
     edge, _ = simple(box)
     http1.fetch(edge.address, "/x")
     assert not [p for p in box.folder.iterdir() if "access" in p.name]
-    assert metric(edge, box, "freshet_access_log_records_total") == 0
+    assert metric(edge, "access_log_records") == 0
 
 
 def test_combined(box):
@@ -311,7 +305,7 @@ def test_syslog(box):
     daemon.close()
     os.unlink(path)
     http1.fetch(edge.address, "/missed")
-    wait("a lost line", lambda: metric(edge, box, "freshet_access_log_lost_total") > 0)
+    wait("a lost line", lambda: metric(edge, "access_log_lost") > 0)
     daemon = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     daemon.bind(path)
     daemon.settimeout(0.2)
@@ -332,7 +326,7 @@ def test_nobody_waits_for_a_full_pipe(box):
         def dropped():
             for _ in range(50):
                 assert client.request("GET", "/p", [("User-Agent", agent)]).status == 200
-            return metric(edge, box, "freshet_access_log_dropped_total") > 0
+            return metric(edge, "access_log_dropped") > 0
         wait("records to be dropped", dropped)
     # Once somebody reads, lines come whole again, and what was dropped was counted.
     text = b""

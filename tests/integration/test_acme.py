@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates that come by themselves, from pebble: both challenges, renewal, refusals."""
 import re
+import ssl
 import stat
 
 import pytest
@@ -9,7 +10,7 @@ from harness import http1
 from harness.box import hold, wait
 from harness.pebble import Pebble, issued, shown
 from harness.pki import Authority
-from harness.setup import base, cluster
+from harness.setup import base, cluster, metric
 
 
 class House:
@@ -32,8 +33,7 @@ class House:
         box.serving(self.tls, self.edge)
 
     def metric(self, name):
-        text = http1.fetch(f"unix:{self.box.folder}/state/admin.sock", "/metrics").text
-        return int(re.search(rf"^freshet_acme_{name} (\d+)", text, re.M).group(1))
+        return metric(f"unix:{self.box.folder}/state/admin.sock", "acme_" + name)
 
 
 @pytest.mark.parametrize("challenge", ["http-01", "tls-alpn-01"])
@@ -42,7 +42,7 @@ def test_a_certificate_comes_by_itself(box, challenge):
     found = issued(house.tls, house.pebble.root, "one.example")
     assert {"one.example", "two.example"} == {v for _, v in found["subjectAltName"]}
     assert shown(house.tls, house.pebble.root, "two.example")
-    assert house.metric("certified_total") == 1 and house.metric("failed_total") == 0
+    assert house.metric("certified") == 1 and house.metric("failed") == 0
     files = sorted((box.folder / "state/acme").iterdir())
     assert [re.sub(r"account-\w+", "account", f.name) for f in files] == \
         ["account.key", "one.example.key", "one.example.pem"]
@@ -64,16 +64,14 @@ def test_a_certificate_comes_by_itself(box, challenge):
 def test_renewal_under_a_connection_that_goes_on(box):
     house = House(box, "tls-alpn-01", pebble={"certificateValidityPeriod": 12})
     first = issued(house.tls, house.pebble.root, "one.example")["serialNumber"]
-    from test_tls import Secure
-    import ssl
     context = ssl.create_default_context(cafile=house.pebble.root)
-    with Secure(house.tls, context, name="one.example") as client:
+    with http1.Client(house.tls, tls=context, name="one.example") as client:
         assert client.get().status == 200
         wait("the next certificate", lambda: (shown(
             house.tls, house.pebble.root, "one.example") or {"serialNumber": first}
             )["serialNumber"] != first, 40)
         assert client.get().status == 200
-    assert house.metric("certified_total") >= 2 and house.metric("failed_total") == 0
+    assert house.metric("certified") >= 2 and house.metric("failed") == 0
     accounts = [f for f in (box.folder / "state/acme").iterdir() if "account" in f.name]
     assert len(accounts) == 1
 
@@ -86,13 +84,13 @@ def test_a_name_that_cannot_be_proved_is_not_hammered(box):
     assert event["domain"] == "one.example"
     assert "one.example is not proved: urn:ietf:params:acme:error:connection" in event["why"]
     assert 60 <= event["next-seconds"] <= 70
-    hold("one try", lambda: house.metric("failed_total") == 1, 2)
+    hold("one try", lambda: house.metric("failed") == 1, 2)
     # The listener is open all the while, and a reload does not make it try again.
     assert http1.connect(house.tls)
     import signal
     house.edge.signal(signal.SIGHUP)
     wait("the reload", lambda: "configuration re-read" in house.edge.log())
-    hold("one try", lambda: house.metric("failed_total") == 1, 1)
+    hold("one try", lambda: house.metric("failed") == 1, 1)
 
 
 def test_an_authority_of_the_wrong_certificate(box):

@@ -12,7 +12,7 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.pki import Authority
-from harness.setup import base, cluster
+from harness.setup import base, cluster, metric_in
 
 
 SERVER = "web-127.0.0.1-9"
@@ -47,29 +47,14 @@ class House:
         box.serving(self.address, self.edge)
 
     def call(self, path, certificate=None, token=None, method=None, tls=True):
-        """Status and body."""
-        sock = http1.connect(self.address)
-        if tls:
-            context = ssl.create_default_context(cafile=self.authority.path)
-            if certificate:
-                context.load_cert_chain(self.box.folder / f"{certificate}.pem",
-                                        self.box.folder / f"{certificate}.key")
-            sock = context.wrap_socket(sock, server_hostname="localhost")
-        fields = [("Connection", "close")]
-        if token:
-            fields.append(("Authorization", f"Bearer {token}"))
-        method = method or ("GET" if path in READS else "POST")
-        with sock:
-            sock.sendall(http1.head(method, path, fields, body=b""))
-            said = b""
-            while data := sock.recv(65536):
-                said += data
-        assert said.startswith(b"HTTP/1.1 "), said
-        return int(said.split(b" ")[1]), said.decode()
+        """Status, and what else was said."""
+        response = http1.fetch(self.address, path, method or ("GET" if path in READS else "POST"),
+                               [("Authorization", f"Bearer {token}")] if token else (), b"",
+                               tls=self.authority.context(certificate) if tls else None)
+        return response.status, response.said
 
     def metric(self, name, **who):
-        text = self.call("/metrics", **who)[1]
-        return int(re.search(rf"^freshet_admin_{name} (\d+)", text, re.M).group(1))
+        return metric_in(self.call("/metrics", **who)[1], "admin_" + name)
 
 
 def test_roles_by_certificate_and_token(box):
@@ -96,25 +81,23 @@ def test_roles_by_certificate_and_token(box):
                     assert "client certificate or a bearer token of admin.users" in said
                 if status == 403:
                     assert "admin.users gives" in said and "needs the role" in said
-    assert house.metric("unauthorized_total", certificate="boss") == 12
-    assert house.metric("forbidden_total", certificate="boss") == 12
+    assert house.metric("unauthorized", certificate="boss") == 12
+    assert house.metric("forbidden", certificate="boss") == 12
     assert "admin refused" in house.edge.log()
 
 
 def test_only_tls_1_3_and_certificates_of_the_authority(box):
     house = House(box)
-    before = house.metric("handshakes_failed_total", certificate="boss")
+    before = house.metric("handshakes_failed", certificate="boss")
     assert not http_answers(house)
-    context = ssl.create_default_context(cafile=house.authority.path)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with pytest.raises((ssl.SSLError, OSError)):
-        context.wrap_socket(http1.connect(house.address), server_hostname="localhost")
+    with pytest.raises(OSError):
+        http1.connect(house.address, tls=house.authority.context(version=ssl.TLSVersion.TLSv1_2))
     other = Authority(box.folder, "others")
     other.issue("boss2", "boss")
-    with pytest.raises((ssl.SSLError, OSError, AssertionError)):
+    with pytest.raises((OSError, http1.ProtocolError)):
         house.call("/status", certificate="boss2")
     wait("three to be counted",
-         lambda: house.metric("handshakes_failed_total", certificate="boss") == before + 3)
+         lambda: house.metric("handshakes_failed", certificate="boss") == before + 3)
 
 
 def http_answers(house):
@@ -192,9 +175,7 @@ def test_certificates_are_replaced_by_the_api(box):
     box.serving(f"127.0.0.1:{port}", house.edge)
 
     def serial():
-        context = ssl.create_default_context(cafile=house.authority.path)
-        with context.wrap_socket(http1.connect(f"127.0.0.1:{port}"),
-                                 server_hostname="localhost") as sock:
+        with http1.connect(f"127.0.0.1:{port}", tls=house.authority.context()) as sock:
             return sock.getpeercert()["serialNumber"]
     before = serial()
     house.authority.issue("front", "localhost")

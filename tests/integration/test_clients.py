@@ -88,15 +88,12 @@ class House:
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"https://localhost:{self.port}"
         self.edge = Edge(box, {"web": cluster([self.member], health=None),
-                               "echo": cluster([self.echo], health=None)}, wait_for=False,
+                               "echo": cluster([self.echo], health=None)},
+                         listen=[{"address": self.address,
+                                  "tls": self.authority.issue("front", "localhost")}],
                          routes=[{"match": {"path": "/socket"}, "cluster": "echo"},
                                  {"cluster": "web"}], cache={"memory": "8MiB"},
                          **{"access-log": {"to": "access.log", "format": "common"}})
-        self.edge.process.stop()
-        self.edge.settings["listen"].append(
-            {"address": self.address, "tls": self.authority.issue("front", "localhost")})
-        self.edge.start()
-        box.serving(self.address, self.edge.process)
 
     def run(self, *command, **more):
         done = subprocess.run(command, cwd=self.box.folder, capture_output=True, text=True,
@@ -223,15 +220,11 @@ def test_grpc_over_tls_on_both_sides(box):
         [(read("service.key"), read("service.pem"))]))
     server.start()
     box.closers.append(lambda: server.stop(None))
-    address = f"127.0.0.1:{box.port()}"
     edge = Edge(box, {"web": {"members": [f"127.0.0.1:{port}"], "protocol": "h2",
-                              "tls": {"ca": "./ca.pem", "name": "localhost"}}}, wait_for=False)
-    edge.process.stop()
-    edge.settings["listen"] = [{"address": address, "tls": authority.issue("front", "localhost")}]
-    edge.start(wait_for=False)
-    box.serving(address, edge.process)
+                              "tls": {"ca": "./ca.pem", "name": "localhost"}}},
+                listener={"tls": authority.issue("front", "localhost")})
     trust = grpc.ssl_channel_credentials(read("ca.pem"))
-    with grpc.secure_channel(address, trust,
+    with grpc.secure_channel(edge.address, trust,
                              [("grpc.ssl_target_name_override", "localhost")]) as channel:
         parts = [b"a", b"b", b"c" * 200_000]
         assert channel.unary_unary("/test.Echo/One", same, same)(b"x", timeout=20) == b"got x"

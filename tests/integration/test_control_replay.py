@@ -1,23 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an edge refuses to do twice, out of order, or for a manager that was replaced."""
 import json
-import re
 
 from harness import http1
 from harness.box import wait
-from harness.setup import Edge, Managed, Obedient, cluster
+from harness.setup import Edge, Managed, Obedient, cluster, metric
 from harness.stream import FakeManager
 
 KEPT = 1024 # EDGE_RESULTS_KEPT of edge_priv.h
 
 
-def count_of(address, name):
-    text = http1.fetch(address, "/metrics").text
-    return int(re.search(rf"^freshet_{name} (\d+)$", text, re.M).group(1))
-
-
-def weight_of(result_or_edge, box):
-    status = json.loads(http1.fetch(result_or_edge.admin(), "/status").text)
+def weight_of(edge):
+    status = json.loads(http1.fetch(edge.admin(), "/status").text)
     return status["clusters"][0]["servers"][0]["weight"]
 
 
@@ -28,7 +22,7 @@ def test_a_request_sent_again_is_answered_again_and_not_done_again(box):
     setup.done(f'<weight server="{server}" weight="40"/>', "web", request_id="7:900002")
     again = setup.done(f'<weight server="{server}" weight="30"/>', "web", request_id="7:900001")
     assert again.get("generation") == first.get("generation")
-    assert weight_of(setup.edge, box) == 40
+    assert weight_of(setup.edge) == 40
 
 
 def test_a_request_older_than_those_remembered_is_refused(box):
@@ -43,12 +37,12 @@ def test_a_request_older_than_those_remembered_is_refused(box):
     refused = setup.refused(f'<weight server="{server}" weight="30"/>', "web", code="state",
                             request_id="7:900001")
     assert "older than those remembered" in refused.get("reason")
-    assert weight_of(setup.edge, box) == 50
+    assert weight_of(setup.edge) == 50
     # One of them that never came before is out of order as far as anybody can tell.
     setup.refused(f'<weight server="{server}" weight="30"/>', "web", code="state",
                   request_id="7:900000")
-    assert count_of(setup.edge.admin(), "reconfigures_stale_total") == 2
-    assert count_of(setup.edge.admin(), "reconfigures_refused_total") == 2
+    assert metric(setup.edge, "reconfigures_stale") == 2
+    assert metric(setup.edge, "reconfigures_refused") == 2
 
 
 def test_an_older_epoch_is_refused_and_remembered_over_a_restart(box):
@@ -59,7 +53,7 @@ def test_an_older_epoch_is_refused_and_remembered_over_a_restart(box):
     server = "web-127.0.0.1-9"
     stale = newer.ask(f'<weight server="{server}" weight="30"/>', "web", request_id="6:1")
     assert stale.get("status") == "refused" and "older epoch" in stale.get("reason")
-    assert count_of(edge.admin(), "reconfigures_stale_total") == 1
+    assert metric(edge, "reconfigures_stale") == 1
     edge.process.stop()
     newer.close()
     older = FakeManager(address, epoch=6)
@@ -68,7 +62,7 @@ def test_an_older_epoch_is_refused_and_remembered_over_a_restart(box):
     wait("the edge to refuse", lambda: "a newer manager was obeyed already" in edge.process.log())
     wait("it to say whom it obeyed", lambda: (older.peer or {}).get("epoch") == "7")
     assert (box.folder / "state/epoch").read_text() == "7\n"
-    assert count_of(edge.admin(), "managers_refused_total") >= 1
+    assert metric(edge, "managers_refused") >= 1
     older.close()
     again = FakeManager(address, epoch=7)
     box.closers.append(again.close)
@@ -81,7 +75,7 @@ def test_a_manager_that_was_replaced_counts_it_too(box):
     setup.edge.process.stop()
     (box.folder / "state/epoch").write_text("900\n")
     setup.edge.start()
-    wait("the edge to refuse", lambda: count_of(setup.edge.admin(), "managers_refused_total") >= 1)
+    wait("the edge to refuse", lambda: metric(setup.edge, "managers_refused") >= 1)
     wait("the manager to count",
-         lambda: count_of(setup.listen, "manager_sessions_refused_by_peer_total") >= 1)
+         lambda: metric(setup.listen, "manager_sessions_refused_by_peer") >= 1)
     assert "a newer manager was obeyed already" in setup.manager.log()

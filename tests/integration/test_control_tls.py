@@ -12,7 +12,7 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.pki import Authority
-from harness.setup import base, cluster, scale, static_pool
+from harness.setup import base, cluster, metric, scale, static_pool
 from harness.stream import NAMESPACE, RawPeer, opening
 
 
@@ -23,11 +23,6 @@ def authority(box):
 
 def tls_of(name, ca="ca", **more):
     return {"certificate": f"./{name}.pem", "key": f"./{name}.key", "ca": f"./{ca}.pem", **more}
-
-
-def metrics(text):
-    return {line.split(" ")[0]: float(line.rsplit(" ", 1)[1])
-            for line in text.splitlines() if line and line[0] != "#"}
 
 
 class Manager:
@@ -61,22 +56,13 @@ class Manager:
         return found[0] if found else None
 
     def counter(self, name):
-        return metrics(http1.fetch(self.unix, "/metrics").text)[f"freshet_manager_{name}"]
-
-    def context(self, certificate=None, version=None, authority=None):
-        context = ssl.create_default_context(cafile=(authority or self.authority).path)
-        if certificate:
-            context.load_cert_chain(self.box.folder / f"{certificate}.pem",
-                                    self.box.folder / f"{certificate}.key")
-        if version:
-            context.maximum_version = version
-        return context
+        return metric(self.unix, "manager_" + name)
 
     def peer(self, certificate=None, **more):
         """A stream made by hand."""
         peer = RawPeer(self.tcp)
-        peer.sock = self.context(certificate, **more).wrap_socket(peer.sock,
-                                                                  server_hostname="localhost")
+        context = self.authority.context(certificate, **more)
+        peer.sock = context.wrap_socket(peer.sock, server_hostname="localhost")
         return peer
 
     def said_to(self, certificate, name, role="edge", send=b""):
@@ -100,9 +86,8 @@ def edge_of(box, manager, name="edge-1", role="edge", tls=None, clusters=("web",
     return box.start(role, "-c", f"{name}.yaml", name=name)
 
 
-def edge_metrics(box, name="edge-1"):
-    address = f"unix:{box.folder}/{name}-state/admin.sock"
-    return metrics(http1.fetch(address, "/metrics").text)
+def edge_metric(box, what, name="edge-1", **labels):
+    return metric(f"unix:{box.folder}/{name}-state/admin.sock", what, **labels)
 
 
 def test_three_roles_report_over_mutual_tls(box, authority):
@@ -117,14 +102,14 @@ def test_three_roles_report_over_mutual_tls(box, authority):
     # Nothing says an id: it is the certificate's name.
     for name, role in (("edge-1", "edge"), ("allocator-1", "allocator"), ("agent-1", "agent")):
         assert wait(f"{name} to report", lambda n=name: manager.source(n))["role"] == role
-    assert edge_metrics(box)["freshet_manager_connected"] == 1
-    assert edge_metrics(box)['freshet_control_certificate_end_seconds{of="stream"}'] > 0
+    assert edge_metric(box, "manager_connected") == 1
+    assert edge_metric(box, "control_certificate_end_seconds", of="stream") > 0
     assert manager.counter("certificate_end_seconds") > 0
 
 
-def refused(box, manager, process, words, counter="stream_tls_failures_total", name="edge-1"):
+def refused(box, manager, process, words, counter="stream_tls_failures", name="edge-1"):
     wait(f"the edge to say {words!r}", lambda: words in process.log())
-    wait("it to count", lambda: edge_metrics(box, name)[f"freshet_{counter}"] > 0)
+    wait("it to count", lambda: edge_metric(box, counter, name) > 0)
     assert manager.source(name) is None
 
 
@@ -134,7 +119,7 @@ def test_a_certificate_of_another_authority(box, authority):
     stranger.issue("edge-1", "edge-1")
     edge = edge_of(box, manager)
     refused(box, manager, edge, "unknown ca")
-    assert manager.counter("handshakes_failed_total") > 0
+    assert manager.counter("handshakes_failed") > 0
     assert "refused" in manager.process.log() and "handshake" in manager.process.log()
 
 
@@ -144,7 +129,7 @@ def test_a_certificate_that_has_ended(box, authority):
     edge = edge_of(box, manager)
     refused(box, manager, edge, "certificate expired")
     assert "certificate has ended" in edge.log()
-    wait("the manager to count", lambda: manager.counter("handshakes_failed_total") > 0)
+    wait("the manager to count", lambda: manager.counter("handshakes_failed") > 0)
 
 
 def test_an_id_that_is_not_the_certificates(box, authority):
@@ -152,7 +137,7 @@ def test_an_id_that_is_not_the_certificates(box, authority):
     authority.issue("edge-1", "edge-1")
     said = manager.said_to("edge-1", "edge-2")
     assert b'code="forbidden"' in said and b"is not the name of the certificate" in said
-    assert manager.counter("forbidden_total") == 1
+    assert manager.counter("forbidden") == 1
     assert b"forbidden" not in manager.said_to("edge-1", "edge-1", send=b"</stream>")
 
 
@@ -160,7 +145,7 @@ def test_no_certificate(box, authority):
     manager = Manager(box, authority)
     said = manager.said_to(None, "edge-1")
     assert b'code="forbidden"' in said and b"needs a client certificate" in said
-    assert manager.counter("forbidden_total") == 1
+    assert manager.counter("forbidden") == 1
 
 
 def test_an_older_tls(box, authority):
@@ -168,7 +153,7 @@ def test_an_older_tls(box, authority):
     authority.issue("edge-1", "edge-1")
     with pytest.raises((ssl.SSLError, OSError)):
         manager.peer("edge-1", version=ssl.TLSVersion.TLSv1_2)
-    wait("it to count", lambda: manager.counter("handshakes_failed_total") == 1)
+    wait("it to count", lambda: manager.counter("handshakes_failed") == 1)
 
 
 def test_no_tls_at_all(box, authority):
@@ -179,7 +164,7 @@ def test_no_tls_at_all(box, authority):
         said = peer.read_to_end()
         assert b"<stream" not in said and b"HTTP" not in said
         peer.close()
-    wait("them to count", lambda: manager.counter("handshakes_failed_total") == 2)
+    wait("them to count", lambda: manager.counter("handshakes_failed") == 2)
 
 
 def test_a_manager_without_tls_is_not_spoken_to(box, authority):
@@ -192,7 +177,7 @@ def test_a_manager_without_tls_is_not_spoken_to(box, authority):
     box.start("manager", "-c", "plain.yaml", name="plain")
     edge = edge_of(box, Plain)
     wait("the edge to give up", lambda: "no stream to the manager" in edge.log())
-    assert edge_metrics(box)["freshet_manager_connected"] == 0
+    assert edge_metric(box, "manager_connected") == 0
 
 
 def test_a_manager_of_another_name(box, authority):
@@ -230,21 +215,21 @@ def test_rules_of_peers(box, authority):
             ("edge-look1", "edge", report("web", "true"),
              b"manager.peers[1] (edge-look*): allocate does not have cluster web"),
             ("nobody", "edge", b"", b"manager.peers: no rule is for nobody")):
-        before = manager.counter("forbidden_total")
+        before = manager.counter("forbidden")
         said = manager.said_to(certificate, certificate, role, data)
         assert b'code="forbidden"' in said and words in said, said
-        assert manager.counter("forbidden_total") == before + 1
+        assert manager.counter("forbidden") == before + 1
         assert words.decode() in manager.process.log()
     # What a real edge says of it.
     authority.issue("edge-web2", "edge-web2")
     edge = edge_of(box, manager, "edge-web2", clusters=("web", "api"))
     wait("the edge to name the rule", lambda: "report does not have cluster api" in edge.log())
     wait("it to count",
-         lambda: edge_metrics(box, "edge-web2")["freshet_stream_refusals_total"] > 0)
+         lambda: edge_metric(box, "stream_refusals", "edge-web2") > 0)
 
     def post(certificate, path):
         sock = http1.connect(manager.tcp)
-        sock = manager.context(certificate).wrap_socket(sock, server_hostname="localhost")
+        sock = manager.authority.context(certificate).wrap_socket(sock, server_hostname="localhost")
         with sock:
             sock.sendall(f"POST {path} HTTP/1.1\r\nHost: m\r\nContent-Length: 0\r\n"
                          "Connection: close\r\n\r\n".encode())
@@ -267,7 +252,7 @@ def test_a_report_is_posted_in_ones_own_name_only(box, authority):
 
     def post(body, query=""):
         sock = http1.connect(manager.tcp)
-        sock = manager.context("edge-1").wrap_socket(sock, server_hostname="localhost")
+        sock = manager.authority.context("edge-1").wrap_socket(sock, server_hostname="localhost")
         with sock:
             sock.sendall(http1.head("POST", "/report" + query, [("Connection", "close")],
                                     body=body) + body)
@@ -285,10 +270,10 @@ def test_a_report_is_posted_in_ones_own_name_only(box, authority):
             (document("edge-1"), "?id=edge-2", b"is not the name of the certificate"),
             (document("edge-1", "edge"), "",
              b"manager.peers[0] (edge-*): roles does not have edge")):
-        before = manager.counter("forbidden_total")
+        before = manager.counter("forbidden")
         status, said = post(body, query)
         assert status == 403 and words in said, said
-        assert manager.counter("forbidden_total") == before + 1
+        assert manager.counter("forbidden") == before + 1
     assert [source["id"] for source in manager.status()["sources"]] == ["edge-1"]
 
 
@@ -297,7 +282,7 @@ def test_rotation_under_a_running_stream(box, authority):
     authority.issue("edge-1", "edge-1")
     edge = edge_of(box, manager)
     wait("the stream", lambda: manager.source("edge-1"))
-    accepted = manager.counter("sessions_accepted_total")
+    accepted = manager.counter("sessions_accepted")
 
     def shown():
         peer = manager.peer("edge-1")
@@ -312,11 +297,11 @@ def test_rotation_under_a_running_stream(box, authority):
     wait("the manager to show the new one", lambda: shown() != before)
     for process in (manager.process, edge):
         wait("it to be said", lambda p=process: "certificate replaced" in p.log())
-    assert manager.source("edge-1") and manager.counter("sessions_replaced_total") == 0
+    assert manager.source("edge-1") and manager.counter("sessions_replaced") == 0
     reports = manager.source("edge-1")["reports"]
     wait("reports to go on", lambda: manager.source("edge-1")["reports"] > reports)
     assert "session ended" not in manager.process.log()
-    assert manager.counter("sessions_accepted_total") == accepted
+    assert manager.counter("sessions_accepted") == accepted
     # A bad one is refused, and the old one goes on.
     (box.folder / "manager.key").write_text("nonsense")
     wait("the refusal", lambda: "refused, the old stays" in manager.process.log())
@@ -365,7 +350,7 @@ def test_mistakes_are_told(box, manager, words):
 def test_half_open_handshakes_end_after_ten_seconds(box, authority):
     """They hold no place for streams: silent, or with half a hello that drips on."""
     manager = Manager(box, authority)
-    before = manager.counter("handshakes_failed_total")
+    before = manager.counter("handshakes_failed")
     silent, drip = (http1.connect(manager.tcp, 30) for _ in range(2))
     started = time.monotonic()
 
@@ -384,4 +369,4 @@ def test_half_open_handshakes_end_after_ten_seconds(box, authority):
             pass
         assert 9 < time.monotonic() - started < 14
         sock.close()
-    wait("them to count", lambda: manager.counter("handshakes_failed_total") == before + 2)
+    wait("them to count", lambda: manager.counter("handshakes_failed") == before + 2)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """balance: hash: a key's member, and what moves it, on the running edge."""
-import json
 import signal
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.load import Load
-from harness.setup import Edge, cluster, ready, static_pool
+from harness.setup import Edge, cluster, metric, ready, static_pool
 
 
 def hashed(members, **more):
@@ -25,10 +24,6 @@ def owner(address, path="/", **more):
 
 def owners(address, count=60):
     return {f"/k/{n}": owner(address, f"/k/{n}") for n in range(count)}
-
-
-def counter(edge, name):
-    return json.loads(http1.fetch(edge.admin(), "/status").text)["counters"][name]
 
 
 def test_a_url_keeps_its_member(box):
@@ -76,11 +71,11 @@ def test_without_its_key_a_request_is_balanced(box):
     members = [box.origin(f"m{i}") for i in range(4)]
     edge = Edge(box, {"web": hashed(members, hash={"by": "header", "name": "X-Tenant"})})
     assert len({owner(edge.address) for _ in range(60)}) == 4
-    before = counter(edge, "hash_keyless")
+    before = metric(edge, "hash_keyless")
     owner(edge.address, fields=[("X-Tenant", "")])
-    assert counter(edge, "hash_keyless") == before + 1
+    assert metric(edge, "hash_keyless") == before + 1
     owner(edge.address, fields=[("X-Tenant", "a")])
-    assert counter(edge, "hash_keyless") == before + 1
+    assert metric(edge, "hash_keyless") == before + 1
 
 
 def test_two_edges_agree_whatever_the_order(box):
@@ -101,7 +96,7 @@ def test_a_dead_members_keys_come_back(box):
     now = owners(edge.address)
     assert all(now[k] == first[k] for k in first if first[k] != "m1")
     assert len({now[k] for k in first if first[k] == "m1"}) > 1, "not one heir alone"
-    assert counter(edge, "hash_next") > 0
+    assert metric(edge, "hash_next") > 0
     members[1].healthy = True
     wait("them to be back", lambda: owners(edge.address) == first)
 
@@ -125,7 +120,7 @@ def test_a_hot_key_spills(box):
         load.wait_done(400)
     load.assert_clean()
     assert max(load.share(m.name) for m in members) < 0.45
-    assert counter(edge, "hash_spilled") > 0
+    assert metric(edge, "hash_spilled") > 0
     edge.settings["clusters"]["web"]["hash"] = {"bound": 0}
     edge.write()
     edge.process.signal(signal.SIGHUP)

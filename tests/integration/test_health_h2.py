@@ -11,7 +11,7 @@ from harness import http1
 from harness.box import hold, wait
 from harness.h2member import REFUSED, H2Member
 from harness.pki import Authority
-from harness.setup import Edge
+from harness.setup import Edge, metric
 
 UNKNOWN, SERVING, NOT_SERVING = 0, 1, 2
 OFTEN = {"interval": "50ms", "unhealthy-interval": "50ms", "timeout": "2s", "fall": 1}
@@ -58,9 +58,7 @@ def start(box, member, health, protocol="h2c", **more):
 
 
 def is_healthy(edge):
-    text = http1.fetch(edge.admin(), "/metrics").text
-    return [line for line in text.splitlines()
-            if line.startswith("freshet_member_healthy{")][0].endswith(" 1")
+    return metric(edge, "member_healthy") == 1
 
 
 def out(edge, why):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits on what clients send, each with its status and counter; and requests in a circle."""
 import pathlib
-import re
 import socket
 import time
 
@@ -10,26 +9,20 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.origin import Answer
-from harness.setup import Edge, cluster, simple
+from harness.setup import Edge, cluster, metric, simple
 
 ROUTES = [{"cluster": "web", "body-max": "1KiB", "name": "small"},
           {"cluster": "web", "body-max": "4KiB", "name": "large", "match": {"path": "/large/"}},
           {"cluster": "web", "body-max": 0, "name": "any", "match": {"path": "/any/"}}]
 
 
-def counter(edge, name):
-    with http1.Client(edge.admin()) as admin:
-        text = admin.request("GET", "/metrics").text
-    return sum(int(n) for n in re.findall(r"^freshet_%s_total(?:{.*})? (\d+)$" % name, text, re.M))
-
-
 def refused(edge, data, status, name):
-    before = counter(edge, name)
+    before = metric(edge, name)
     with http1.Client(edge.address) as client:
         client.send(data)
         assert client.read_response().status == status
         assert client.at_end()
-    wait("the counter", lambda: counter(edge, name) == before + 1)
+    wait("the counter", lambda: metric(edge, name) == before + 1)
 
 
 def test_heads(box):
@@ -63,7 +56,7 @@ def test_a_request_that_comes_back_is_ended(box):
     with http1.Client(edge.address) as client:
         assert client.request().status == 508
         assert client.request(path="/again").status == 508
-    assert counter(edge, "loops") == 2
+    assert metric(edge, "loops") == 2
 
 
 def test_two_edges_in_a_row_are_no_circle(box):
@@ -111,10 +104,10 @@ def test_requests_of_a_connection(box):
     with http1.Client(edge.address) as client:
         assert [client.request().get("Connection") for _ in range(3)] == [None, None, "close"]
         assert client.at_end()
-    wait("the counter", lambda: counter(edge, "connections_used_up") == 1)
+    wait("the counter", lambda: metric(edge, "connections_used_up") == 1)
     with http1.Client(edge.address) as client:
         assert [client.request().status for _ in range(2)] == [200, 200]
-    assert counter(edge, "connections_used_up") == 1
+    assert metric(edge, "connections_used_up") == 1
 
 
 def test_times_of_a_connection(box):
@@ -123,7 +116,7 @@ def test_times_of_a_connection(box):
     with http1.Client(edge.address) as client:  # not a byte
         assert client.at_end()
         assert 0.5 <= time.monotonic() - began < 1
-    assert counter(edge, "idle_timeouts") == 1
+    assert metric(edge, "idle_timeouts") == 1
     with http1.Client(edge.address) as client:  # a byte now and then
         began = time.monotonic()
         client.sock.settimeout(0.1)
@@ -136,7 +129,7 @@ def test_times_of_a_connection(box):
                 pass
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert 0.5 <= time.monotonic() - began < 1
-    assert counter(edge, "header_timeouts") == 1
+    assert metric(edge, "header_timeouts") == 1
     with http1.Client(edge.address) as client:  # nothing more
         assert client.request().status == 200
         began = time.monotonic()
@@ -145,7 +138,7 @@ def test_times_of_a_connection(box):
         began = time.monotonic()
         assert client.at_end()
         assert 1 <= time.monotonic() - began < 2
-    assert counter(edge, "idle_timeouts") == 2
+    assert metric(edge, "idle_timeouts") == 2
 
 
 def connect_from(edge, host):
@@ -167,7 +160,7 @@ def test_connections_of_an_address(box):
     assert all(is_open(sock) for sock in taken)
     assert not is_open(connect_from(edge, "127.0.0.5"))
     assert is_open(connect_from(edge, "127.0.0.6"))
-    assert counter(edge, "connections_refused_address") == 1
+    assert metric(edge, "connections_refused_address") == 1
     taken.pop().close()
     wait("its place", lambda: is_open(connect_from(edge, "127.0.0.5")))
     for sock in taken:
@@ -179,7 +172,7 @@ def test_trusted_proxies_have_any_number_of_connections(box):
                      **{"trusted-proxies": ["127.0.0.5"]})
     taken = [connect_from(edge, "127.0.0.5") for _ in range(6)]
     assert all(is_open(sock) for sock in taken)
-    assert counter(edge, "connections_refused_address") == 0
+    assert metric(edge, "connections_refused_address") == 0
 
 
 def named(edge, line):
@@ -189,12 +182,8 @@ def named(edge, line):
 
 
 def test_connections_of_an_address_behind_proxy_protocol(box):
-    member, port = box.origin("m"), box.port()
-    edge = Edge(box, {"web": cluster([member], health=None)}, port=port, wait_for=False,
-                limits={"connections-per-address": 2}, **{"trusted-proxies": ["127.0.0.0/8"]})
-    edge.settings["listen"] = [{"address": edge.address, "proxy-protocol": True}]
-    edge.process.stop()
-    edge.start()
+    edge, _ = simple(box, listener={"proxy-protocol": True}, limits={"connections-per-address": 2},
+                     **{"trusted-proxies": ["127.0.0.0/8"]})
     four = b"PROXY TCP4 198.51.100.%d 192.0.2.1 1234 80"
     six = b"PROXY TCP6 2001:db8:%d::%d 2001:db8::1 1234 80"
     taken = [named(edge, four % 7), named(edge, four % 7)]
@@ -206,12 +195,12 @@ def test_connections_of_an_address_behind_proxy_protocol(box):
     assert not is_open(named(edge, six % (1, 3)))  # one /64
     assert is_open(named(edge, six % (2, 1)))
     assert is_open(named(edge, b"PROXY UNKNOWN"))
-    assert counter(edge, "connections_refused_address") == 2
+    assert metric(edge, "connections_refused_address") == 2
 
 
 def test_a_head_of_64_megabytes(box):
     edge, member = simple(box)
-    before = counter(edge, "bytes_in")
+    before = metric(edge, "bytes_in")
     with http1.Client(edge.address) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n")
         piece = b"X-%d: " + b"a" * 8000 + b"\r\n"
@@ -227,8 +216,8 @@ def test_a_head_of_64_megabytes(box):
             except (BrokenPipeError, ConnectionResetError):
                 answer = client.sock.recv(65536) # it came before the end
         assert answer.startswith(b"HTTP/1.1 431 ")
-    wait("the counter", lambda: counter(edge, "heads_too_long") == 1)
-    assert counter(edge, "bytes_in") - before < 65536
+    wait("the counter", lambda: metric(edge, "heads_too_long") == 1)
+    assert metric(edge, "bytes_in") - before < 65536
     assert member.count() == 0
 
 
@@ -271,7 +260,7 @@ def test_slow_clients_by_default(box):
 
     def all_ended():
         for name in (*slow, "idle_timeouts"):
-            if name not in ended and counter(edge, name) == (2000 if name not in slow else 1):
+            if name not in ended and metric(edge, name) == (2000 if name not in slow else 1):
                 ended[name] = time.monotonic() - began
         for name, (_, drop) in slow.items():
             if drop and name not in ended:

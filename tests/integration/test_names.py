@@ -41,12 +41,6 @@ def who(edge, turns=6):
     return {http1.fetch(edge.address).get("X-Origin") for _ in range(turns)}
 
 
-def count(edge, name):
-    text = http1.fetch(edge.admin(), "/metrics").text
-    return int(next(line for line in text.splitlines()
-                    if line.startswith(f"freshet_{name}_total ")).split()[1])
-
-
 def test_every_address_is_a_member(box):
     place = Place(box)
     place.names.put("members.test", *place.origins)
@@ -69,7 +63,7 @@ def test_addresses_come_and_go_under_load(box):
                  {f"{a}:{place.port}" for a in wanted})
             load.wait_done(50)
     assert not load.failed, load.failed[:3]
-    assert count(edge, "name_changes") == 9
+    assert metric(edge, "name_changes") == 9
     assert all(origin.count() for origin in place.origins.values())
 
 
@@ -79,13 +73,13 @@ def test_a_name_server_that_fails_changes_nothing(box):
     edge = place.edge(box)
     for fault in ("failing", "silent"):
         setattr(place.names, fault, True)
-        before = count(edge, "name_failures")
-        wait("failures", lambda: count(edge, "name_failures") > before)
+        before = metric(edge, "name_failures")
+        wait("failures", lambda: metric(edge, "name_failures") > before)
         assert who(edge) == set(place.origins)
         setattr(place.names, fault, False)
     del place.names.table["members.test"]
-    before = count(edge, "name_failures")
-    wait("failures", lambda: count(edge, "name_failures") > before)
+    before = metric(edge, "name_failures")
+    wait("failures", lambda: metric(edge, "name_failures") > before)
     assert who(edge) == set(place.origins)
     assert any(e["event"].startswith("name without an address") and e["name"] == place.member
                for e in edge.process.events())
@@ -163,7 +157,7 @@ def test_the_system_resolver(box):
     origin = box.origin("local")
     edge = Edge(box, {"web": {"members": [f"localhost:{origin.port}"]}},
                 resolver={"interval": "100ms"})
-    before = count(edge, "name_lookups")
-    wait("look-ups", lambda: count(edge, "name_lookups") > before + 2)
-    assert who(edge) == {"local"} and count(edge, "name_failures") == 0
+    before = metric(edge, "name_lookups")
+    wait("look-ups", lambda: metric(edge, "name_lookups") > before + 2)
+    assert who(edge) == {"local"} and metric(edge, "name_failures") == 0
     assert list(members(edge)) == [f"web-127.0.0.1-{origin.port}"]

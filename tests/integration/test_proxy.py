@@ -15,7 +15,7 @@ from harness.box import hold, wait
 from harness.listener import AgentCheck
 from harness.load import Load
 from harness.origin import Answer, field
-from harness.setup import Edge, cluster, resident_kib, simple
+from harness.setup import Edge, cluster, metric, resident_kib, simple
 
 
 def last(member):
@@ -526,8 +526,7 @@ def test_agent_check_takes_out_and_brings_back(box):
         wait(word, lambda: http1.fetch(edge.address, "/one").status == 503)
         agent.line = "up 75%"
         wait("up again", lambda: http1.fetch(edge.address, "/one").status == 200)
-    assert re.search(r'^freshet_member_utilization_ratio{cluster="one".*} 0.25$',
-                     http1.fetch(edge.admin(), "/metrics").text, re.M)
+    assert metric(edge, "member_utilization_ratio", cluster="one") == 0.25
 
 
 def test_passive_ejection(box):
@@ -554,19 +553,13 @@ def test_member_killed_under_load_fails_nothing(box):
 
 # ---- connections that stay --------------------------------------------------------------------
 
-def counter(edge, name):
-    text = http1.fetch(edge.admin(), "/metrics").text
-    return sum(float(value) for value in
-               re.findall(rf"^freshet_{name}{{worker=.*}} (\S+)$", text, re.M))
-
-
 def test_idle_clients_make_room_at_the_limit(box):
     edge, _ = simple(box, workers=1, limits={"connections": 16})
     kept = [http1.Client(edge.address) for _ in range(16)]
     assert [client.request().status for client in kept] == [200] * 16
     new = [http1.Client(edge.address) for _ in range(5)]
     assert [client.request().status for client in new] == [200] * 5
-    assert counter(edge, "connections_reclaimed_total") == 5
+    assert metric(edge, "connections_reclaimed") == 5
     assert [client.request().status for client in kept[5:]] == [200] * 11
     for client in kept[:5]:  # those that were idle longest, and they see a proper end
         assert client.sock.recv(1) == b""
@@ -584,7 +577,7 @@ def test_out_of_descriptors_goes_on(box):
         assert kept[-1].request().status == 200
     for client in kept:
         client.close()
-    assert wait("the metrics", lambda: counter(edge, "connections_reclaimed_total")) >= 40
+    assert wait("the metrics", lambda: metric(edge, "connections_reclaimed")) >= 40
     # Silent ones are owed their first answer: they hold their places, and newcomers wait.
     silent = [http1.Client(edge.address) for _ in range(100)]
     late = http1.Client(edge.address)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """PROXY headers: taken from trusted proxies in front, sent to members behind."""
 import json
-import re
 import signal
 import socket
 import struct
@@ -13,7 +12,7 @@ from harness import http1
 from harness.box import wait
 from harness.listener import Listener
 from harness.origin import field
-from harness.setup import Edge, cluster
+from harness.setup import Edge, cluster, metric
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -37,15 +36,10 @@ TLS_PART = b"\x20\0\x05\x01\0\0\0\0"
 def fronted(box, trusted=("127.0.0.0/8",), **more):
     member = box.origin("m")
     port = box.port()
-    plain = box.port()
     more.setdefault("access-log", {"to": "access.log", "format": "json"})
-    edge = Edge(box, {"web": cluster([member], health=None)}, wait_for=False,
-                **{"trusted-proxies": list(trusted), **more}, port=plain)
-    edge.process.kill9()
-    # Listeners open in their order: when the plain one serves, the other is open too.
-    edge.settings["listen"] = [{"address": f"127.0.0.1:{port}", "proxy-protocol": True},
-                               {"address": f"127.0.0.1:{plain}"}]
-    edge.start()
+    edge = Edge(box, {"web": cluster([member], health=None)},
+                listen=[{"address": f"127.0.0.1:{port}", "proxy-protocol": True}],
+                **{"trusted-proxies": list(trusted), **more})
     edge.front = port
     return edge, member
 
@@ -69,12 +63,6 @@ def say(port, data, timeout=10, pieces=None):
         except (ConnectionResetError, BrokenPipeError):
             pass
     return got
-
-
-def metric(edge, name):
-    text = http1.fetch(edge.admin(), "/metrics").text
-    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
-               if re.match(name + r"(\{[^}]*\})? ", line))
 
 
 def fields_of(request, name):
@@ -108,7 +96,7 @@ def test_headers_are_taken(box, header, client, proto):
     wait("the log", lambda: log.exists() and "/cut" in log.read_text())
     rows = {r["target"]: r for r in map(json.loads, log.read_text().splitlines())}
     assert rows["/one"]["client"] == rows["/cut"]["client"] == client
-    assert metric(edge, "freshet_proxy_headers_total") == 2
+    assert metric(edge, "proxy_headers") == 2
 
 
 def test_it_speaks_for_the_whole_connection(box):
@@ -144,8 +132,8 @@ def test_whom_it_names_is_trusted_or_not(box):
 def test_what_is_none_closes_and_counts(box, bad):
     edge, member = fronted(box)
     assert say(edge.front, bad) == b""
-    wait("the count", lambda: metric(edge, "freshet_proxy_headers_bad_total") == 1)
-    assert not member.requests and metric(edge, "freshet_proxy_headers_total") == 0
+    wait("the count", lambda: metric(edge, "proxy_headers_bad") == 1)
+    assert not member.requests and metric(edge, "proxy_headers") == 0
     assert b" 200 " in say(edge.front, v1() + GET % b"")
 
 
@@ -159,7 +147,7 @@ def test_a_plain_listener_takes_none(box):
 def test_nobody_else_is_heard(box):
     edge, member = fronted(box, trusted=("10.0.0.0/8",))
     assert say(edge.front, v1() + GET % b"x") == b""
-    wait("the count", lambda: metric(edge, "freshet_proxy_peers_refused_total") == 1)
+    wait("the count", lambda: metric(edge, "proxy_peers_refused") == 1)
     assert not member.requests
 
 
@@ -169,7 +157,7 @@ def test_slow_headers_are_closed(box):
         began = time.monotonic()
         assert say(edge.front, start) == b""
         assert 0.2 < time.monotonic() - began < 5
-    wait("the count", lambda: metric(edge, "freshet_proxy_header_timeouts_total") == 3)
+    wait("the count", lambda: metric(edge, "proxy_header_timeouts") == 3)
 
 
 def test_a_listener_changes_with_a_reload(box):
@@ -249,11 +237,9 @@ def test_connections_are_not_shared_between_clients(box, heard):
 
 def test_what_came_in_front_goes_on(box, heard):
     port = box.port()
-    edge = Edge(box, {"web": {"members": [heard.address], "send-proxy": "v2"}}, wait_for=False,
-                **{"trusted-proxies": ["127.0.0.0/8"]})
-    edge.process.kill9()
-    edge.settings["listen"].append({"address": f"127.0.0.1:{port}", "proxy-protocol": True})
-    edge.start(wait_for=False)
+    Edge(box, {"web": {"members": [heard.address], "send-proxy": "v2"}}, wait_for=False,
+         listen=[{"address": f"127.0.0.1:{port}", "proxy-protocol": True}],
+         **{"trusted-proxies": ["127.0.0.0/8"]})
     wait("to serve", lambda: b" 200 " in say(port, v1("192.0.2.7", sport=4711) + GET % b"x"))
     assert say(port, v1("2001:db8::7", "::1", 99, 80, "TCP6") + GET % b"six")
     assert say(port, b"PROXY UNKNOWN\r\n" + GET % b"unknown")
@@ -272,13 +258,10 @@ def test_checks_speak_for_themselves(box, heard):
 
 def test_edge_behind_edge(box):
     member = box.origin("m")
-    inner_port = box.port()
     inner = Edge(box, {"web": cluster([member], health=None)}, wait_for=False, name="inner",
-                 state="./inner", id="inner", **{"trusted-proxies": ["127.0.0.0/8"]})
-    inner.process.kill9()
-    inner.settings["listen"] = [{"address": f"127.0.0.1:{inner_port}", "proxy-protocol": True}]
-    inner.start(wait_for=False)
-    outer = Edge(box, {"web": {"members": [f"127.0.0.1:{inner_port}"], "send-proxy": "v2"}},
+                 state="./inner", id="inner", listener={"proxy-protocol": True},
+                 **{"trusted-proxies": ["127.0.0.0/8"]})
+    outer = Edge(box, {"web": {"members": [inner.address], "send-proxy": "v2"}},
                  wait_for=False, name="outer", state="./outer", id="outer")
     wait("to serve", lambda: http1.fetch(outer.address, "/through").status == 200)
     assert member.requests[-1].path == "/through"

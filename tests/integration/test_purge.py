@@ -145,8 +145,7 @@ def test_what_is_on_its_way_is_not_stored(box):
     assert admin(edge, "?tag=a1")[1]["objects"] == 0
     gate.set()
     fetching.join()
-    wait("the refusal", lambda: "freshet_cache_refused_purged_total 1" in http1.fetch(
-        edge.admin(), "/metrics").text)
+    wait("the refusal", lambda: metric(edge, "cache_refused_purged") == 1)
     assert not hit(edge, "/a1") and member.count() == 2
 
 

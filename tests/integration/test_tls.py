@@ -2,7 +2,6 @@
 """TLS towards clients: what is shown to whom, resumption, replacement, and the same HTTP inside."""
 import hashlib
 import os
-import re
 import shutil
 import signal
 import socket
@@ -25,47 +24,20 @@ def authority(box):
     return Authority(box.folder)
 
 
-def context_of(authority, certificate=None, version=None, alpn=None):
-    context = ssl.create_default_context(cafile=authority.path)
-    if certificate:
-        context.load_cert_chain(str(authority.folder / f"{certificate}.pem"),
-                                str(authority.folder / f"{certificate}.key"))
-    if version:
-        context.minimum_version = context.maximum_version = version
-    if alpn:
-        context.set_alpn_protocols(alpn)
-    return context
-
-
-class Secure(http1.Client):
-    def __init__(self, address, context, name="localhost", before=b"", session=None):
-        super().__init__(address)
-        self.sock.sendall(before)
-        self.sock = context.wrap_socket(self.sock, server_hostname=name, session=session)
-
-    def get(self, path="/", **more):
-        return self.request(path=path, **more)
-
-
 class Setup:
     """An edge that speaks TLS, in front of one member."""
 
     def __init__(self, box, authority, tls=None, answer=None, listen=None, **more):
         self.box, self.authority = box, authority
         self.member = box.origin("m", answer=answer)
-        self.plain = f"127.0.0.1:{box.port()}"
         self.address = f"127.0.0.1:{box.port()}"
         first = tls or authority.issue("localhost", "localhost")
-        self.edge = Edge(box, {"web": cluster([self.member], health=None)}, wait_for=False,
-                         port=int(self.plain.rsplit(":", 1)[1]), **more)
-        self.edge.process.stop()
-        self.edge.settings["listen"] = [{"address": self.plain},
-                                        {"address": self.address, "tls": first, **(listen or {})}]
-        self.edge.start()
-        box.serving(self.address, self.edge.process)
+        self.edge = Edge(box, {"web": cluster([self.member], health=None)},
+                         listen=[{"address": self.address, "tls": first, **(listen or {})}], **more)
+        self.plain = self.edge.address
 
     def open(self, context=None, **more):
-        return Secure(self.address, context or context_of(self.authority), **more)
+        return http1.Client(self.address, tls=context or self.authority.context(), **more)
 
 
 @pytest.fixture
@@ -75,7 +47,7 @@ def setup(box, authority):
 
 def shown(setup, name, kind=None):
     """The first name in the certificate that a client sees who asks for `name`."""
-    context = context_of(setup.authority)
+    context = setup.authority.context()
     context.check_hostname = False
     if kind: # TLS 1.2, where the cipher says which key
         context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -87,7 +59,7 @@ def shown(setup, name, kind=None):
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_requests_of_both_versions(setup, version):
-    with setup.open(context_of(setup.authority, version=version)) as client:
+    with setup.open(setup.authority.context(version=version)) as client:
         assert client.get("/a").status == 200
         assert client.get("/b").status == 200
         assert client.sock.version() == version.name.replace("_", ".")
@@ -117,7 +89,7 @@ def test_min_version(box, authority):
     first = authority.issue("localhost", "localhost")
     setup = Setup(box, authority, tls={**first, "min-version": "1.3"})
     with pytest.raises((ssl.SSLError, OSError)):
-        setup.open(context_of(authority, version=ssl.TLSVersion.TLSv1_2))
+        setup.open(authority.context(version=ssl.TLSVersion.TLSv1_2))
     with setup.open() as client:
         assert client.get().status == 200
 
@@ -144,7 +116,7 @@ def test_names(box, authority):
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_resumption_by_any_worker(box, authority, version):
     setup = Setup(box, authority, workers=3)
-    context = context_of(authority, version=version)
+    context = authority.context(version=version)
     with setup.open(context) as client:
         client.get()
         session = client.sock.session
@@ -168,10 +140,10 @@ def test_staple(box, authority):
 
 
 def test_alpn(setup):
-    with setup.open(context_of(setup.authority, alpn=["http/1.1"])) as client:
+    with setup.open(setup.authority.context(alpn=["http/1.1"])) as client:
         assert client.sock.selected_alpn_protocol() == "http/1.1"
     with pytest.raises((ssl.SSLError, OSError)):
-        setup.open(context_of(setup.authority, alpn=["imap"]))
+        setup.open(setup.authority.context(alpn=["imap"]))
 
 
 @pytest.mark.parametrize("mode", ["optional", "required"])
@@ -184,7 +156,7 @@ def test_client_certificates(box, authority, mode):
     setup = Setup(box, authority, tls={**first, "client-auth": mode, "client-ca": "./clients.pem"})
     forged = [("X-Client-Cert-Subject", "CN=root"), ("X-Client-Cert-SHA256", "00"),
               ("X-Client-Cert-Whatever", "1")]
-    with setup.open(context_of(authority, "alice")) as client:
+    with setup.open(authority.context("alice")) as client:
         assert client.get(fields=forged).status == 200
     request = setup.member.requests[-1]
     der = ssl.PEM_cert_to_DER_cert((box.folder / "alice.pem").read_text())
@@ -192,7 +164,7 @@ def test_client_certificates(box, authority, mode):
     assert field(request, "X-Client-Cert-SHA256") == hashlib.sha256(der).hexdigest()
     assert field(request, "X-Client-Cert-Whatever") is None
     with pytest.raises((ssl.SSLError, OSError, http1.ProtocolError)):
-        with setup.open(context_of(authority, "mallory")) as client:
+        with setup.open(authority.context("mallory")) as client:
             client.get()
     if mode == "optional":
         with setup.open() as client:
@@ -263,7 +235,7 @@ def test_handshakes_do_not_hold_up_requests(box, authority):
     first = authority.issue("localhost", "localhost", kind="rsa4096")
     setup = Setup(box, authority, tls=first, workers=1)
     hello = ssl.MemoryBIO()
-    begun = context_of(authority).wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    begun = authority.context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
         begun.do_handshake()
     hello = hello.read()
@@ -324,7 +296,7 @@ def test_half_open_handshakes_end_after_ten_seconds(box, authority):
     """By default, from the first moment: who drips is no better off than who is silent."""
     setup = Setup(box, authority)
     out = ssl.MemoryBIO()
-    hello = context_of(authority).wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
+    hello = authority.context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
         hello.do_handshake()
     hello = out.read()
@@ -389,8 +361,7 @@ def test_replacement_without_losing_a_connection(box, authority, setup, how):
         assert old.get().status == 200
         assert old.sock.getpeercert()["serialNumber"] == before
     assert "certificates replaced" in setup.edge.process.log()
-    text = http1.fetch(setup.edge.admin(), "/metrics").text
-    assert "\nfreshet_certificate_reloads_total 1\n" in text
+    assert metric(setup.edge, "certificate_reloads") == 1
 
 
 def test_a_bad_pair_is_refused_and_the_old_one_stays(box, authority, setup):
@@ -410,8 +381,7 @@ def test_a_bad_pair_is_refused_and_the_old_one_stays(box, authority, setup):
 
 
 def reloads(setup):
-    text = http1.fetch(setup.edge.admin(), "/metrics").text
-    return int(re.search(r"^freshet_certificate_reloads_total (\d+)$", text, re.M).group(1))
+    return metric(setup.edge, "certificate_reloads")
 
 
 def test_a_file_that_names_others_replaces_none(box, authority, setup):
@@ -448,7 +418,7 @@ def test_a_listener_waits_for_its_certificate(box, authority):
     authority.issue("late", "localhost")
 
     def answers():
-        with Secure(f"127.0.0.1:{port}", context_of(authority)) as client:
+        with http1.Client(f"127.0.0.1:{port}", tls=authority.context()) as client:
             return client.get().status == 204
     wait("the listener to open", answers)
 
@@ -456,9 +426,8 @@ def test_a_listener_waits_for_its_certificate(box, authority):
 def test_ends_are_told(box, authority):
     first = authority.issue("localhost", "localhost", days=3)
     setup = Setup(box, authority, tls=first)
-    text = http1.fetch(setup.edge.admin(), "/metrics").text
-    line = next(x for x in text.splitlines() if x.startswith("freshet_certificate_end_seconds{"))
-    assert abs(float(line.rsplit(" ", 1)[1]) - time.time() - 3 * 86400) < 3600
+    end = metric(setup.edge, "certificate_end_seconds")
+    assert abs(end - time.time() - 3 * 86400) < 3600
     assert "a certificate ends soon" in setup.edge.process.log()
 
 
@@ -492,10 +461,10 @@ def test_no_early_data(box, authority, setup):
 def test_ciphers_of_the_file(box, authority):
     first = authority.issue("localhost", "localhost")
     setup = Setup(box, authority, tls={**first, "ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384"})
-    context = context_of(authority, version=ssl.TLSVersion.TLSv1_2)
+    context = authority.context(version=ssl.TLSVersion.TLSv1_2)
     with setup.open(context) as client:
         assert client.sock.cipher()[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
-    context = context_of(authority, version=ssl.TLSVersion.TLSv1_2)
+    context = authority.context(version=ssl.TLSVersion.TLSv1_2)
     context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
     with pytest.raises((ssl.SSLError, OSError)):
         setup.open(context)

@@ -7,7 +7,6 @@ TLS_LOAD_SECONDS says how long (6). `make tsan` runs it with two workers.
 import os
 import re
 import signal
-import ssl
 import subprocess
 import threading
 import time
@@ -51,26 +50,20 @@ class House:
         self.lock = threading.Lock()
         member = box.origin("m", answer=lambda request: Answer(200, BODY, [
             ("Cache-Control", "max-age=60" if request.path.startswith("/kept") else "no-store")]))
-        self.address = f"127.0.0.1:{box.port()}"
-        self.edge = Edge(box, {"web": cluster([member], health=None)}, wait_for=False,
+        pair = {**self.authority.issue("front-ec", "localhost"),
+                "certificates": [self.authority.issue("front-rsa", "localhost", kind="rsa")]}
+        self.edge = Edge(box, {"web": cluster([member], health=None)}, listener={"tls": pair},
                          cache={"memory": "8MiB"})
-        self.edge.process.stop()
-        self.edge.settings["listen"] = [{"address": self.address, "tls": {
-            **self.authority.issue("front-ec", "localhost"),
-            "certificates": [self.authority.issue("front-rsa", "localhost", kind="rsa")]}}]
-        self.edge.start(wait_for=False)
-        box.serving(self.address, self.edge.process)
+        self.address = self.edge.address
         # So that no time is spent on making them under the load.
         self.pairs = [self.authority.issue(f"next-{i}", "localhost", kind=kind)
                       for i, kind in enumerate(("ec", "rsa") * (int(SECONDS) // 2 + 1))]
-        self.context = ssl.create_default_context(cafile=self.authority.path)
+        self.context = self.authority.context()
 
     # ---- clients: each gives a function that is one turn ----
 
     def open(self, session=None):
-        client = http1.Client(self.address, 20)
-        client.sock = self.context.wrap_socket(client.sock, server_hostname="localhost",
-                                               session=session)
+        client = http1.Client(self.address, 20, tls=self.context, session=session)
         with self.lock:
             self.serials.add(client.sock.getpeercert()["serialNumber"])
             self.resumed += client.sock.session_reused

@@ -9,7 +9,7 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.listener import Listener
-from harness.setup import Edge, cluster
+from harness.setup import Edge, cluster, metric
 
 ASK = (b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
@@ -89,8 +89,7 @@ def test_silence_ends_it(box):
             time.sleep(0.2)
         assert client.at_end()
         assert 0.8 < time.monotonic() - began < 10
-    with http1.Client(edge.admin()) as admin:
-        assert "freshet_tunnel_timeouts_total" in admin.request("GET", "/metrics").text
+    wait("it to be counted", lambda: metric(edge, "tunnel_timeouts") == 1)
 
 
 @pytest.mark.parametrize("behind", [b"", b"GET /next HTTP/1.1\r\nHost: a.test\r\n\r\n"])

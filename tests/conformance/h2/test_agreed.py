@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a connection comes to speak HTTP/2, and how it is kept from it."""
 import shutil
-import socket
-import ssl
 import subprocess
 
 import pytest
@@ -26,22 +24,14 @@ class Secure:
         box.closers.append(self.member.stop)
         web = cluster([self.member], health=None)
         tls, old, plain = self.addresses
-        self.edge = Edge(box, {"web": web}, wait_for=False, workers=2,
+        self.edge = Edge(box, {"web": web}, workers=2, listen=[
+            {"address": tls, "tls": pair}, {"address": old, "tls": dict(pair), "http2": False},
+            {"address": plain, "http2": False}],
                          **{"access-log": {"to": "access.log", "format": "common"}})
-        self.edge.process.stop()
-        self.edge.settings["listen"] = [
-            self.edge.address, {"address": tls, "tls": pair},
-            {"address": old, "tls": dict(pair), "http2": False}, {"address": plain, "http2": False}]
-        self.edge.write()
-        self.edge.start()
         self.log = box.folder / "access.log"
 
     def connect(self, which, *protocols):
-        context = ssl.create_default_context(cafile=self.authority.path)
-        context.set_alpn_protocols(protocols)
-        host, port = self.addresses[which].split(":")
-        sock = socket.create_connection((host, int(port)), timeout=10)
-        return context.wrap_socket(sock, server_hostname="localhost")
+        return http1.connect(self.addresses[which], tls=self.authority.context(alpn=protocols))
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,16 @@ class ProtocolError(Exception):
     """The other side broke HTTP, or closed in the middle of an answer."""
 
 
-def connect(address, timeout=10.0):
-    """address: "127.0.0.1:80", ("127.0.0.1", 80) or "unix:PATH"."""
+def connect(address, timeout=10.0, tls=None, name="localhost", session=None, before=b""):
+    """address: "127.0.0.1:80", ("127.0.0.1", 80) or "unix:PATH". With a context `tls` the
+    connection is secured as one to `name`, after the bytes `before`, which go in the clear."""
+    sock = connect_plain(address, timeout)
+    if before:
+        sock.sendall(before)
+    return tls.wrap_socket(sock, server_hostname=name, session=session) if tls else sock
+
+
+def connect_plain(address, timeout):
     if isinstance(address, str) and address.startswith("unix:"):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout)
@@ -44,17 +52,23 @@ class Response:
     def text(self):
         return self.body.decode("utf-8", "replace")
 
+    @property
+    def said(self):
+        """Its fields and its body, to look for words in."""
+        return "".join(f"{name}: {value}\n" for name, value in self.fields) + "\n" + self.text
+
     def __repr__(self):
         return f"<{self.status} {self.reason} {self.fields} {self.body[:200]!r}>"
 
 
 class Client:
-    """One connection. Use request(), or send() and read_response() for pipelining and worse."""
+    """One connection. Use get() or request(), or send() and read_response() for pipelining and
+    worse. `more` is for connect()."""
 
-    def __init__(self, address, timeout=10.0):
+    def __init__(self, address, timeout=10.0, **more):
         self.address = address
         self.timeout = timeout
-        self.sock = connect(address, timeout)
+        self.sock = connect(address, timeout, **more)
         self.buffer = b""
         self.closed_by_peer = False
 
@@ -73,6 +87,9 @@ class Client:
     def request(self, method="GET", path="/", fields=(), body=None, host="test.example"):
         self.send(head(method, path, fields, body, host) + (body or b""))
         return self.read_response(method)
+
+    def get(self, path="/", **more):
+        return self.request("GET", path, **more)
 
     def read_more(self):
         data = self.sock.recv(65536)
@@ -202,7 +219,7 @@ def head(method, path, fields=(), body=None, host="test.example", version="HTTP/
 
 
 def fetch(address, path="/", method="GET", fields=(), body=None, host="test.example",
-          timeout=10.0):
+          timeout=10.0, **more):
     """One request on a connection of its own."""
-    with Client(address, timeout) as client:
+    with Client(address, timeout, **more) as client:
         return client.request(method, path, list(fields) + [("Connection", "close")], body, host)

@@ -60,7 +60,7 @@ def shown(address, root, name):
     """The certificate that a client sees who trusts this root alone, or None."""
     context = ssl.create_default_context(cafile=root)
     try:
-        with context.wrap_socket(http1.connect(address), server_hostname=name) as sock:
+        with http1.connect(address, tls=context, name=name) as sock:
             return sock.getpeercert()
     except ssl.SSLError:
         return None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys and certificates for a test, made by the openssl command."""
+import ssl
 import subprocess
 
 
@@ -24,6 +25,18 @@ class Authority:
         openssl(folder, "req", "-x509", "-new", "-key", f"{name}.key", "-out", f"{name}.pem",
                 "-days", "365", "-subj", f"/CN={name}")
         self.path = str(folder / f"{name}.pem")
+
+    def context(self, certificate=None, version=None, alpn=None):
+        """What a client has that trusts this authority alone, and shows a certificate of it."""
+        context = ssl.create_default_context(cafile=self.path)
+        if certificate:
+            context.load_cert_chain(self.folder / f"{certificate}.pem",
+                                    self.folder / f"{certificate}.key")
+        if version:
+            context.minimum_version = context.maximum_version = version
+        if alpn:
+            context.set_alpn_protocols(alpn)
+        return context
 
     def issue(self, name, *hosts, kind="ec", days=90, subject=None):
         self.serial += 1

@@ -52,16 +52,20 @@ def base(routes=None, clusters=None, pools=None, state="./state", **more):
 
 
 class Edge:
-    """An edge of its own (no manager unless `manager` names one), serving."""
+    """An edge of its own (no manager unless `manager` names one), serving. `listener` is what its
+    listener has besides the address; `listen` are more of them, which open before it, so that they
+    serve when it does."""
 
     def __init__(self, box, clusters, routes=None, pools=None, manager=None, role="edge",
-                 name="edge", wait_for=True, env=None, prefix=(), **more):
+                 name="edge", wait_for=True, env=None, prefix=(), listener=None, listen=(),
+                 **more):
         self.box = box
         self.port = more.pop("port", None) or box.port()
         self.address = f"127.0.0.1:{self.port}"
         state = more.pop("state", "./state")
         self.settings = base(routes, clusters, pools, state=state,
-                             listen=[{"address": self.address}], **more)
+                             listen=[*listen, {"address": self.address, **(listener or {})}],
+                             **more)
         if role == "run":
             self.settings["manager"] = {"listen": f"unix:{state}/manager.sock"}
         elif manager:
@@ -174,12 +178,19 @@ def resident_kib(pid):
     return usage(pid)["resident_kib"]
 
 
-def metric(edge, name):
-    """The sum over the workers, or members, of one of the edge's counters or gauges."""
-    text = http1.fetch(edge.admin(), "/metrics").text
+def metric(where, name, **labels):
+    """What a process counts or measures, with these labels: summed over workers, members, ...
+    `where` is an edge, or the address at which any process of ours answers for /metrics."""
+    address = where if isinstance(where, str) else where.admin()
+    return metric_in(http1.fetch(address, "/metrics").text, name, **labels)
+
+
+def metric_in(text, name, **labels):
+    """The same of a text that came in another way."""
     for end in ("_total", ""):
-        found = re.findall(rf"^freshet_{name}{end}{{.*}} (\S+)$", text, re.M)
+        found = re.findall(rf"^freshet_{name}{end}(?:{{(.*)}})? (\S+)$", text, re.M)
         if found:
-            total = sum(map(float, found))
+            wanted = {f'{key}="{value}"' for key, value in labels.items()}
+            total = sum(float(value) for of, value in found if wanted <= set(of.split(",")))
             return int(total) if total.is_integer() else total
     raise AssertionError(f"no metric {name}")

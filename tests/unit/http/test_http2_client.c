@@ -193,6 +193,75 @@ rules(void **state)
     http2_client_free(&client);
 }
 
+#define SECOND INT64_C(1000000)
+#define PING "\0\0\10\6\0\0\0\0\0abcdefgh"
+#define STRANGE "\0\0\x57\x4d\0\0\0\0\0" /* of 96 bytes in all, with what follows */
+
+/* How many times a frame is taken at that moment, until the connection is over or `most` is
+ * reached. */
+static int
+takes(struct http2_client *client, struct fr_view frame, int64_t now_us, int most)
+{
+    int count = 0;
+    while (count < most && http2_client_receive(client, frame, now_us)) {
+        (void)drain(client);
+        count++;
+    }
+    return count;
+}
+
+/* Spends all that the budget allows at once, lets time pass in steps and sees what came back. */
+static void
+check_budget(struct fr_view frame, int all, int64_t pass_us, int64_t step_us, int want)
+{
+    struct seen seen;
+    struct http2_call call;
+    int64_t now_us = 7 * SECOND;
+    struct http2_client *client = asked(&seen, &call);
+    assert_true(http2_client_receive(client, FR_VIEW(SETTINGS), now_us));
+    assert_int_equal(takes(client, frame, now_us, all), all);
+    for (int64_t at = 0; at < pass_us; at += step_us)
+        assert_true(http2_client_receive(client, FR_VIEW(""), now_us += step_us));
+    assert_int_equal(takes(client, frame, now_us, 10 * all), want);
+    assert_true(http2_client_broken(client));
+    http2_client_free(&client);
+}
+
+static void
+budgets_come_back_with_time(void **state)
+{
+    enum { IDLE = HTTP2_CLIENT_IDLE_FRAMES_MAX - 1 }; /* SETTINGS was one */
+    enum { ODD = HTTP2_CLIENT_STRANGE_BYTES / 96 };
+    char odd[96] = STRANGE;
+    struct fr_view strange = fr_view_make(odd, sizeof(odd)), ping = FR_VIEW(PING);
+    (void)state;
+    check_budget(ping, IDLE, 0, 1, 0);
+    check_budget(ping, IDLE, SECOND, SECOND, HTTP2_CLIENT_IDLE_FRAMES_A_S);
+    check_budget(ping, IDLE, 5 * SECOND, SECOND, 5 * HTTP2_CLIENT_IDLE_FRAMES_A_S);
+    check_budget(ping, IDLE, 3600 * SECOND, 3600 * SECOND, HTTP2_CLIENT_IDLE_FRAMES_MAX);
+    check_budget(strange, ODD, 0, 1, 0);
+    check_budget(strange, ODD, 10 * SECOND, SECOND, (HTTP2_CLIENT_STRANGE_BYTES % 96 + 10000) / 96);
+    check_budget(strange, ODD, 3600 * SECOND, SECOND, ODD);
+}
+
+/* At the rate that is allowed it goes on for ever, and a little above it, it does not. */
+static void
+a_steady_stream_of_pings(void **state)
+{
+    struct seen seen;
+    struct http2_call call;
+    int64_t now_us = 7 * SECOND;
+    int turn = 0;
+    (void)state;
+    struct http2_client *client = asked(&seen, &call);
+    assert_true(http2_client_receive(client, FR_VIEW(SETTINGS), now_us));
+    for (; turn < 50 * HTTP2_CLIENT_IDLE_FRAMES_MAX; turn++)
+        assert_int_equal(takes(client, FR_VIEW(PING), now_us += 10000, 1), 1);
+    for (turn = 0; takes(client, FR_VIEW(PING), now_us += 5000, 1) == 1; turn++)
+        assert_true(turn < 3 * HTTP2_CLIENT_IDLE_FRAMES_MAX);
+    http2_client_free(&client);
+}
+
 static void
 a_cancelled_one_says_nothing_more(void **state)
 {
@@ -240,6 +309,8 @@ main(void)
         cmocka_unit_test(ends),
         cmocka_unit_test(interim_heads_are_counted),
         cmocka_unit_test(rules),
+        cmocka_unit_test(budgets_come_back_with_time),
+        cmocka_unit_test(a_steady_stream_of_pings),
         cmocka_unit_test(a_cancelled_one_says_nothing_more),
         cmocka_unit_test(without_memory),
     };
