@@ -99,8 +99,9 @@ struct http_head {
     bool expect_other;         /* an expectation that nobody here knows (RFC 9110 section 10.1.1) */
     bool te_trailers;          /* TE: trailers: whoever sent this head takes trailer fields */
     bool upgrade;              /* Connection: upgrade with an Upgrade field */
-    bool unknown_coding;       /* of a response: a Transfer-Encoding we cannot take off; the body
-                                * runs to the close and must never be stored */
+    bool unknown_coding;       /* of a response: a Transfer-Encoding we cannot take off, around it
+                                * chunked or nothing; what is in it must never be stored, and goes
+                                * on to those alone who are told of it */
     enum http_framing framing; /* of a response: what the head says, see http_response_framing */
     uint64_t content_length;   /* HTTP_BODY_LENGTH */
     size_t head_bytes;         /* of the input, the empty line included */

@@ -157,13 +157,10 @@ http__framing_of_response(struct http_head *head, const char **out_at)
         return "chunked more than once";
     if (codings.chunked_count == 1 && !codings.chunked_last)
         return "chunked is not the last transfer coding";
-    /* Chunks around a coding we cannot take off: the next hop would get the inner coding without
-     * being told. No request of ours allows it (TE is hop-by-hop), so that it is an error. */
-    if (codings.chunked_count == 1 && codings.other_count > 0)
-        return "an unknown transfer coding inside chunked";
-    if (codings.other_count > 0)
-        head->unknown_coding = true; /* section 6.3: to the close */
-    else
+    /* A coding we cannot take off is told to whom the body goes on. Chunks around it show where it
+     * ends; without them the close does (section 6.3). */
+    head->unknown_coding = codings.other_count > 0;
+    if (codings.chunked_last)
         head->framing = HTTP_BODY_CHUNKED;
     return NULL;
 }

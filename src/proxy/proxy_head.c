@@ -428,6 +428,21 @@ put_status_line(struct writer *w, const struct http_head *response)
     PUT(w, "\r\n");
 }
 
+/* One that cannot be taken off is told to whom it goes on (RFC 9112 section 6.1), with all that are
+ * around it. In one line, so that no reader takes the last of several for all. */
+static void
+put_codings(struct writer *w, const struct http_head *response)
+{
+    const struct http_field *field = http_head_find(response, HTTP_FIELD_TRANSFER_ENCODING);
+    PUT(w, "Transfer-Encoding: ");
+    put(w, field->value);
+    while ((field = http_head_next(response, field))) {
+        PUT(w, ", ");
+        put(w, field->value);
+    }
+    PUT(w, "\r\n");
+}
+
 static void
 put_response_framing(struct writer *w, const struct proxy_exchange *x,
                      const struct http_head *response)
@@ -437,7 +452,10 @@ put_response_framing(struct writer *w, const struct proxy_exchange *x,
     case HTTP_BODY_CHUNKED:
         if (x->te_trailers)
             put_lines(w, response, HTTP_FIELD_TRAILER);
-        PUT(w, "Transfer-Encoding: chunked\r\n");
+        if (response->unknown_coding) /* chunked is last in it */
+            put_codings(w, response);
+        else
+            PUT(w, "Transfer-Encoding: chunked\r\n");
         return;
     case HTTP_BODY_LENGTH:
         break;
@@ -447,8 +465,7 @@ put_response_framing(struct writer *w, const struct proxy_exchange *x,
         return;
     case HTTP_BODY_TO_CLOSE:
         if (response->unknown_coding)
-            /* One that cannot be taken off is told to whom it goes on (RFC 9112 section 6.1). */
-            put_lines(w, response, HTTP_FIELD_TRANSFER_ENCODING);
+            put_codings(w, response);
         return;
     }
     PUT(w, "Content-Length: ");

@@ -83,7 +83,8 @@ decide_framing(struct proxy_exchange *x, const struct http_head *response)
 {
     x->response_framing = http_response_framing(response, x->method);
     x->client_framing = x->response_framing;
-    if (response->unknown_coding) { /* goes on as it comes, and ends with the connection */
+    if (response->unknown_coding && response->framing == HTTP_BODY_TO_CLOSE) {
+        /* It goes on as it comes, and ends with the connection: in chunks, it would be another. */
         x->response_keep = x->keep_alive = false;
         return;
     }

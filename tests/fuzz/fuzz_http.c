@@ -68,7 +68,9 @@ head_check(const struct http_head *head, struct fr_view in)
     bool coded = http_head_find(head, HTTP_FIELD_TRANSFER_ENCODING) != NULL;
     bool sized = http_head_find(head, HTTP_FIELD_CONTENT_LENGTH) != NULL;
     fr_insist(!coded || !sized);
-    fr_insist((head->framing == HTTP_BODY_CHUNKED) == (coded && !head->unknown_coding));
+    fr_insist(head->framing != HTTP_BODY_CHUNKED || coded);
+    fr_insist(!coded || head->framing == HTTP_BODY_CHUNKED || head->unknown_coding);
+    fr_insist(!head->unknown_coding || coded);
     fr_insist((head->framing == HTTP_BODY_LENGTH) == sized);
 }
 

@@ -5,11 +5,12 @@ A row: name, section, the member's responses in turn, the requests, and for each
 `hit`, `miss`, or a status, and what Cache-Status holds. A number among the requests is a pause in
 seconds.
 """
+import contextlib
 import itertools
 import time
 
 import pytest
-from harness import http1
+from harness import http1, wire2
 from harness.origin import field
 
 MA, ETAG = ("Cache-Control", "max-age=60"), ("ETag", '"a"')
@@ -284,3 +285,32 @@ def test_fields_that_are_not_for_others(script, named):
     again = http1.fetch(script.edge.address, path)
     assert "; hit" in again.get("Cache-Status")
     assert [again.get(name) for name in "ABCD"] == [None, None, "3", None]
+
+
+GZIPPED = b"\x1f\x8b not really"
+
+
+@pytest.mark.parametrize("coding,body", [
+    ("gzip", GZIPPED),
+    ("gzip, chunked", b"%x\r\n%s\r\n0\r\n\r\n" % (len(GZIPPED), GZIPPED))])
+def test_a_coding_nobody_knows_goes_on_unstored(script, coding, body):
+    """RFC 9112 section 6.3; RFC 9111 section 3.3: where a body ends is not guessed at, and what is
+    in it is for who is told of the coding."""
+    path = f"/row/{next(NUMBERS)}"
+    script.steps[path] = [f"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"a\"\r\n"
+                          f"Transfer-Encoding: {coding}\r\n\r\n".encode() + body]
+    for _ in range(2):
+        with http1.Client(script.edge.address) as client:
+            client.send(f"GET {path} HTTP/1.1\r\nHost: test.example\r\n\r\n".encode())
+            raw = client.read_response()
+        assert raw.status == 200 and raw.get("Transfer-Encoding") == coding
+        assert raw.body == GZIPPED and raw.get("Content-Length") is None
+        assert "fwd=uri-miss" in raw.get("Cache-Status") and "stored" not in raw.get("Cache-Status")
+    with http1.Client(script.edge.address) as client:
+        client.send(f"GET {path} HTTP/1.0\r\nHost: test.example\r\n\r\n".encode())
+        assert client.read_response().status == 502
+    with contextlib.closing(wire2.Connection(script.edge.address)) as conn:
+        conn.send(wire2.headers(wire2.get(path, authority="test.example")))
+        assert conn.read(lambda: conn.stream(1).ended) and conn.stream(1).status == 502
+    assert len(script.asked[path]) == 4, "each was asked for anew"
+    assert http1.fetch(script.edge.address, path, method="HEAD").status == 200

@@ -141,7 +141,8 @@ class Client:
             raise ProtocolError(f"several lengths {lengths}")
         if method == "HEAD" or response.status in (204, 304):
             return response
-        if (response.get("Transfer-Encoding") or "").lower() == "chunked":
+        codings = ",".join(response.all("Transfer-Encoding")).lower().split(",")
+        if codings[-1].strip() == "chunked":
             if lengths:
                 raise ProtocolError("both Transfer-Encoding and Content-Length")
             self.read_chunks(response)

@@ -122,14 +122,27 @@ framing(void **state)
     ACCEPTED(OK "Transfer-Encoding: gzip\r\n\r\n", &h);
     assert_int_equal(h.framing, HTTP_BODY_TO_CLOSE);
     assert_true(h.unknown_coding);
+    static const char *const inside[] = {
+        OK "Transfer-Encoding: gzip, chunked\r\n\r\n",
+        OK "Transfer-Encoding: gzip;q=1,\tCHUNKED\r\n\r\n",
+        OK "Transfer-Encoding: x, gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof(inside) / sizeof(inside[0]); i++) {
+        accepted(fr_view_of(inside[i]), &h);
+        assert_int_equal(h.framing, HTTP_BODY_CHUNKED);
+        assert_true(h.unknown_coding);
+    }
     REFUSED(OK "Content-Length: 5\r\nContent-Length: 6\r\n\r\n");
     REFUSED(OK "Content-Length: 5, 5\r\n\r\n");
     REFUSED(OK "Content-Length: 5x\r\n\r\n");
     REFUSED(OK "Content-Length:\r\n\r\n");
     REFUSED(OK "Content-Length: 9223372036854775808\r\n\r\n");
     REFUSED(OK "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n");
-    REFUSED(OK "Transfer-Encoding: gzip, chunked\r\n\r\n");
+    REFUSED(OK "Content-Length: 3\r\nTransfer-Encoding: gzip, chunked\r\n\r\n");
     REFUSED(OK "Transfer-Encoding: chunked, gzip\r\n\r\n");
+    REFUSED(OK "Transfer-Encoding: chunked, gzip, chunked\r\n\r\n");
+    REFUSED(OK "Transfer-Encoding: gzip, chunked;a=b\r\n\r\n");
+    REFUSED(OK "Transfer-Encoding: gzip, , chunked\r\n\r\n");
     REFUSED(OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n");
     REFUSED(OK "Transfer-Encoding: ,\r\n\r\n");
     REFUSED("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
