@@ -71,15 +71,6 @@ header_value_valid(struct fr_view value)
     return value.len <= CONFIG_TEXT_BYTES_MAX;
 }
 
-static void
-words_free(char ***words)
-{
-    for (char **word = *words; word && *word; word++)
-        fr_free(*word);
-    fr_free(*words);
-    *words = NULL;
-}
-
 bool
 config__parse_headers(struct config__reader *reader, const struct config__row *row,
                       const struct config_node *node, void *field)
@@ -104,7 +95,7 @@ config__parse_headers(struct config__reader *reader, const struct config__row *r
     if (bytes > CONFIG_HEADERS_BYTES_MAX)
         return config__bad(reader, row, node, "has %zu bytes, expected at most %d", bytes,
                            CONFIG_HEADERS_BYTES_MAX);
-    words_free(headers);
+    config__words_free(headers);
     *headers = node->child_count ? fr_xalloc((node->child_count + 1) * sizeof(**headers)) : NULL;
     for (const struct config_node *item = node->first_child; item; item = item->next)
         (*headers)[count++] = fr_xprintf("%.*s: %.*s", FR_VIEW_ARG(item->key),
@@ -340,10 +331,10 @@ config__answers_free(struct config_route *route)
 {
     fr_free(route->redirect.to);
     fr_free(route->redirect.strip);
-    words_free(&route->redirect.headers);
+    config__words_free(&route->redirect.headers);
     fr_free(route->respond.type);
     fr_free(route->respond.body);
-    words_free(&route->respond.headers);
+    config__words_free(&route->respond.headers);
     fr_free(route->files.folder);
     fr_free(route->files.strip);
     fr_free(route->files.index);
@@ -352,7 +343,7 @@ config__answers_free(struct config_route *route)
     fr_free(route->caching.key_headers);
     fr_free(route->caching.bypass_headers);
     fr_free(route->caching.bypass_cookies);
-    words_free(&route->files.headers);
+    config__words_free(&route->files.headers);
     if (route->files.fd >= 0)
         (void)close(route->files.fd); /* it was only a place */
 }

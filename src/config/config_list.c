@@ -47,8 +47,8 @@ static_assert(offsetof(struct config_health, status_max) ==
                   offsetof(struct config_health, status_min) + sizeof(unsigned),
               "status_max must follow status_min");
 
-static void
-words_free(char ***words)
+void
+config__words_free(char ***words)
 {
     for (char **word = *words; word && *word; word++)
         fr_free(*word);
@@ -74,7 +74,7 @@ config__parse_command(struct config__reader *reader, const struct config__row *r
     size_t count = 0;
     for (const struct config_node *item = node->first_child; item; item = item->next)
         words[count++] = fr_xstrndup(item->value.ptr, item->value.len);
-    words_free((char ***)&array->items);
+    config__words_free((char ***)&array->items);
     array->items = words;
     array->count = count;
     return true;
@@ -133,7 +133,7 @@ config__parse_environment(struct config__reader *reader, const struct config__ro
             return false;
         }
     }
-    words_free(words);
+    config__words_free(words);
     size_t count = 0;
     *words = node->child_count ? fr_xalloc((node->child_count + 1) * sizeof(**words)) : NULL;
     for (const struct config_node *item = node->first_child; item; item = item->next)

@@ -33,14 +33,6 @@ config_pool_ref(struct config_pool *pool)
     return pool;
 }
 
-static void
-words_free(char **words)
-{
-    for (char **word = words; word && *word; word++)
-        fr_free(*word);
-    fr_free(words);
-}
-
 void
 config_pool_unref(struct config_pool **pool_ptr)
 {
@@ -49,8 +41,8 @@ config_pool_unref(struct config_pool **pool_ptr)
     if (!pool || atomic_fetch_sub_explicit(&pool->refs, 1, memory_order_acq_rel) != 1)
         return;
     config__members_free(&pool->servers, &pool->server_count);
-    words_free(pool->command);
-    words_free(pool->environment);
+    config__words_free(&pool->command);
+    config__words_free(&pool->environment);
     fr_free(pool->folder);
     fr_free(pool->provider);
     fr_free(pool);

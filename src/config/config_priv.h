@@ -335,6 +335,7 @@ void config__check_sticky(struct config__reader *reader, const struct config_nod
 bool config__name_check(struct config__reader *reader, struct fr_view name,
                         const struct config_node *node, const char *what);
 void config__members_free(struct config_member **members, size_t *count);
+void config__words_free(char ***words); /* ends with NULL; may be NULL */
 
 /* ---- config_window.c ------------------------------------------------------------------------- */
 

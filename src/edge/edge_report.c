@@ -42,14 +42,8 @@ resident_bytes(void)
 static void
 fill_counters(struct edge *edge, struct wire_server *self)
 {
-    struct proxy_counters sum = {0};
-    for (uint32_t i = 0; i < edge->worker_count; i++) {
-        struct proxy_counters one;
-        proxy_read_counters(edge->proxy, i, &one);
-#define PROXY_COUNTER_ROW(name, help) sum.name += one.name;
-#include "proxy/proxy_counters.def"
-#undef PROXY_COUNTER_ROW
-    }
+    struct proxy_counters sum;
+    proxy_sum_counters(edge->proxy, &sum);
     self->requests = sum.requests;
     self->errors = sum.errors;
     self->in_flight = sum.requests_active;

@@ -19,14 +19,8 @@ number(double value)
 static void
 put_counters(json_t *root, struct edge *edge)
 {
-    struct proxy_counters sum = {0};
-    for (uint32_t i = 0; i < edge->worker_count; i++) {
-        struct proxy_counters one;
-        proxy_read_counters(edge->proxy, i, &one);
-#define PROXY_COUNTER_ROW(name, help) sum.name += one.name;
-#include "proxy/proxy_counters.def"
-#undef PROXY_COUNTER_ROW
-    }
+    struct proxy_counters sum;
+    proxy_sum_counters(edge->proxy, &sum);
     json_t *counters = json_object();
 #define PROXY_COUNTER_ROW(name, help)                                                              \
     json_object_set_new(counters, #name, json_integer((json_int_t)sum.name));

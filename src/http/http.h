@@ -187,6 +187,9 @@ struct http_cookie {
     struct fr_view pair, name, value;
 };
 bool http_cookie_next(struct fr_view *rest, struct http_cookie *out);
+/* The first of that name in a request's Cookie fields; false: there is none. */
+bool http_cookie_find(const struct http_head *request, struct fr_view name,
+                      struct http_cookie *out);
 bool http_is_token(struct fr_view text);
 /* uri-host [ ":" port ] (RFC 9110 section 7.2), host not empty, no userinfo, port at most 65535. */
 bool http_is_authority(struct fr_view text);

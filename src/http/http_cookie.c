@@ -22,3 +22,16 @@ http_cookie_next(struct fr_view *rest, struct http_cookie *out)
     }
     return false;
 }
+
+bool
+http_cookie_find(const struct http_head *request, struct fr_view name, struct http_cookie *out)
+{
+    const struct http_field *field = http_head_find(request, HTTP_FIELD_COOKIE);
+    for (; field; field = http_head_next(request, field)) {
+        struct fr_view rest = field->value;
+        while (http_cookie_next(&rest, out))
+            if (fr_view_eq(out->name, name))
+                return true;
+    }
+    return false;
+}

@@ -373,6 +373,19 @@ proxy_read_counters(const struct proxy *proxy, uint32_t worker, struct proxy_cou
 }
 
 void
+proxy_sum_counters(const struct proxy *proxy, struct proxy_counters *out)
+{
+    *out = (struct proxy_counters){0};
+    for (uint32_t i = 0; i < proxy->worker_count; i++) {
+        struct proxy_counters one;
+        proxy_read_counters(proxy, i, &one);
+#define PROXY_COUNTER_ROW(name, help) out->name += one.name;
+#include "proxy/proxy_counters.def"
+#undef PROXY_COUNTER_ROW
+    }
+}
+
+void
 proxy_read_loop_counters(const struct proxy *proxy, uint32_t worker, struct loop_counters *out)
 {
     fr_require(worker < proxy->worker_count);

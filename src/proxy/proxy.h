@@ -112,6 +112,7 @@ uint64_t proxy_generation(const struct proxy *proxy);
 
 uint32_t proxy_worker_count(const struct proxy *proxy);
 void proxy_read_counters(const struct proxy *proxy, uint32_t worker, struct proxy_counters *out);
+void proxy_sum_counters(const struct proxy *proxy, struct proxy_counters *out); /* of all workers */
 /* Of its loop: turns, busy time, receive buffers in use. */
 void proxy_read_loop_counters(const struct proxy *proxy, uint32_t worker,
                               struct loop_counters *out);

@@ -241,31 +241,18 @@ take_policy(struct proxy_exchange *x, const struct config_caching *caching)
     return true;
 }
 
-static bool
-has_cookie(const struct http_head *request, struct fr_view name)
-{
-    const struct http_field *field = http_head_find(request, HTTP_FIELD_COOKIE);
-    for (; field; field = http_head_next(request, field)) {
-        struct fr_view rest = field->value;
-        struct http_cookie cookie;
-        while (http_cookie_next(&rest, &cookie))
-            if (fr_view_eq(cookie.name, name))
-                return true;
-    }
-    return false;
-}
-
 /* Whether the route keeps this request away from the cache. */
 static bool
 passes_by(const struct http_head *request, const struct config_caching *caching)
 {
     struct fr_view names = fr_view_of(caching->bypass_headers), name;
+    struct http_cookie cookie;
     while (http_list_next(&names, &name))
         if (http_head_find_name(request, name))
             return true;
     names = fr_view_of(caching->bypass_cookies);
     while (http_list_next(&names, &name))
-        if (has_cookie(request, name))
+        if (http_cookie_find(request, name, &cookie))
             return true;
     return false;
 }

@@ -549,7 +549,7 @@ proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
 }
 
 enum fr_err
-proxy_head_switch(struct proxy_exchange *x, const struct http_head *response)
+proxy_head_1xx(struct proxy_exchange *x, const struct http_head *response)
 {
     struct writer w;
     enum fr_err err = writer_begin(&w, &x->down_head, response_bytes_max(x, response));
@@ -557,21 +557,8 @@ proxy_head_switch(struct proxy_exchange *x, const struct http_head *response)
         return err;
     put_status_line(&w, response);
     put_response_fields(&w, response);
-    put_upgrade(&w, response);
-    PUT(&w, "\r\n");
-    writer_end(&w);
-    return FR_OK;
-}
-
-enum fr_err
-proxy_head_interim(struct proxy_exchange *x, const struct http_head *response)
-{
-    struct writer w;
-    enum fr_err err = writer_begin(&w, &x->down_head, response_bytes_max(x, response));
-    if (err)
-        return err;
-    put_status_line(&w, response);
-    put_response_fields(&w, response);
+    if (response->status == 101)
+        put_upgrade(&w, response);
     PUT(&w, "\r\n");
     writer_end(&w);
     return FR_OK;

@@ -7,8 +7,9 @@
  */
 #include "proxy/proxy_priv.h"
 
-#define URL_KEY_BYTES 4096 /* host, path and query up to here are the key; the rest tells no more  \
-                            */
+#define URL_KEY_BYTES                                                                              \
+    4096 /* host, path and query up to here are the key; the rest tells no more                    \
+          */
 
 struct key_writer {
     char bytes[URL_KEY_BYTES];
@@ -44,24 +45,11 @@ url_key(const struct http_head *request)
 }
 
 static struct fr_view
-cookie_value(const struct http_head *request, struct fr_view name)
-{
-    const struct http_field *field = http_head_find(request, HTTP_FIELD_COOKIE);
-    for (; field; field = http_head_next(request, field)) {
-        struct fr_view rest = field->value;
-        struct http_cookie cookie;
-        while (http_cookie_next(&rest, &cookie))
-            if (fr_view_eq(cookie.name, name))
-                return cookie.value;
-    }
-    return fr_view_make("", 0);
-}
-
-static struct fr_view
 key_of(const struct proxy_exchange *x, const struct http_head *request,
        const struct config_hash *hash)
 {
     const struct http_field *field;
+    struct http_cookie cookie;
     switch (hash->by) {
     case CONFIG_HASH_PATH:
         return request->path;
@@ -69,7 +57,8 @@ key_of(const struct proxy_exchange *x, const struct http_head *request,
         field = http_head_find_name(request, fr_view_of(hash->name));
         return field ? field->value : fr_view_make("", 0);
     case CONFIG_HASH_COOKIE:
-        return cookie_value(request, fr_view_of(hash->name));
+        return http_cookie_find(request, fr_view_of(hash->name), &cookie) ? cookie.value
+                                                                          : fr_view_make("", 0);
     case CONFIG_HASH_ADDRESS:
         return fr_view_make(x->address, x->address_len);
     case CONFIG_HASH_URL:

@@ -638,8 +638,7 @@ void proxy_local_prepare(struct proxy_exchange *x, int status);
 enum fr_err proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
                                const struct cluster_member *member);
 enum fr_err proxy_head_response(struct proxy_exchange *x, const struct http_head *response);
-enum fr_err proxy_head_switch(struct proxy_exchange *x, const struct http_head *response);
-enum fr_err proxy_head_interim(struct proxy_exchange *x, const struct http_head *response);
+enum fr_err proxy_head_1xx(struct proxy_exchange *x, const struct http_head *response);
 /* A gathered trailer section becomes the end of a chunked body: the lead, the fields that may go on
  * (none unless `pass`), the empty line. False: it must not go anywhere. */
 bool proxy_head_trailers(struct proxy_worker *worker, struct fr_buf *trailers, bool pass);

@@ -49,7 +49,7 @@ relay_interim(struct proxy_exchange *x, const struct http_head *response)
         proxy_pace_wait(x->client, &x->sending);
     }
     bool send = !x->http10;
-    if (send && proxy_head_interim(x, response) != FR_OK) {
+    if (send && proxy_head_1xx(x, response) != FR_OK) {
         proxy_exchange_out_of_memory(x);
         return false;
     }

@@ -99,7 +99,7 @@ proxy_tunnel_begin(struct proxy_exchange *x, const struct http_head *response)
         proxy_forward_failed(x, PROXY_ATTEMPT_BAD_SWITCH);
         return true;
     }
-    if (proxy_head_switch(x, response) != FR_OK) {
+    if (proxy_head_1xx(x, response) != FR_OK) {
         proxy_exchange_out_of_memory(x);
         return true;
     }

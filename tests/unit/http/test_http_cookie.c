@@ -51,12 +51,37 @@ junk_is_passed_over(void **state)
     check("junk; a=1; =2; more", "[a|1|a=1]");
 }
 
+static void
+found_by_name(void **state)
+{
+    (void)state;
+    static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; b=2; a=3\r\n"
+                                  "Accept: c=9\r\ncookie: c=4\r\n\r\n";
+    struct http_head head;
+    struct http_err err;
+    size_t scanned = 0;
+    assert_int_equal(
+        http_request_parse(fr_view_of(request), &http_limits_default, &scanned, &head, &err),
+        HTTP_DONE);
+    static const struct {
+        const char *name, *value;
+    } rows[] = {{"a", "1"}, {"b", "2"}, {"c", "4"}, {"A", NULL}, {"", NULL}, {"1", NULL}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct http_cookie c;
+        bool found = http_cookie_find(&head, fr_view_of(rows[i].name), &c);
+        assert_int_equal(found, rows[i].value != NULL);
+        if (found)
+            assert_true(fr_view_eq(c.value, fr_view_of(rows[i].value)));
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs),
         cmocka_unit_test(junk_is_passed_over),
+        cmocka_unit_test(found_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
