@@ -185,6 +185,41 @@ the_queue_has_an_end(void **state)
     help_disk_free(&help);
 }
 
+#define HERE 300
+#define QUEUED 3900
+
+static const char *
+numbered(int number)
+{
+    static char request[64];
+    (void)snprintf(request, sizeof(request), "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", number);
+    return request;
+}
+
+/* What waits to be written hides what may be older than it, and next to nothing else. */
+static void
+a_full_queue_hides_nothing_else(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    uint64_t at = START;
+    size_t hidden = 0;
+    cache_disk_ready(help.disk);
+    for (int i = 0; i < HERE; i++)
+        assert_true(help_put(help.store, numbered(i), FRESH(""), "hello", NOW));
+    assert_int_equal(help_write(&help, 0, 1, &at), HERE);
+    for (int i = HERE; i < HERE + QUEUED; i++)
+        assert_true(help_put(help.store, numbered(i), FRESH(""), "hello", NOW));
+    assert_int_equal(counters(&help).queued, QUEUED);
+    for (int i = 0; i < HERE; i++)
+        hidden += !help_find(&help, numbered(i), &place);
+    assert_in_range(hidden, 0, 20); /* 4 are to be expected, with one row of places 35 */
+    for (int i = HERE; i < HERE + QUEUED; i++)
+        assert_false(help_find(&help, numbered(i), &place));
+    help_disk_free(&help);
+}
+
 static void
 variants_are_found_each(void **state)
 {
@@ -699,6 +734,7 @@ main(void)
         cmocka_unit_test(a_dropped_one_takes_back_what_it_replaced),
         cmocka_unit_test(a_dropped_one_takes_back_what_is_on_its_way),
         cmocka_unit_test(the_queue_has_an_end),
+        cmocka_unit_test(a_full_queue_hides_nothing_else),
         cmocka_unit_test(variants_are_found_each),
         cmocka_unit_test(a_304_writes_a_head_alone),
         cmocka_unit_test(a_head_whose_record_went_is_not_written),
