@@ -567,6 +567,26 @@ purged_stays_purged(void **state)
     }
 }
 
+/* A prefix that is longer than what the file keeps of one takes what begins with that. */
+static void
+a_long_prefix_takes_what_begins_with_its_beginning(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    char prefix[CACHE__PREFIX_BYTES_MAX + 64], request[sizeof(prefix) + 64];
+    memset(prefix, 'x', sizeof(prefix) - 1);
+    prefix[sizeof(prefix) - 1] = '\0';
+    memcpy(prefix, "//a/", 4);
+    (void)snprintf(request, sizeof(request), "GET %syz HTTP/1.1\r\nHost: a\r\n\r\n", prefix + 3);
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, request, FRESH(""), "hello", NOW));
+    assert_true(help_put(help.store, GET(""), FRESH(""), "hello", NOW));
+    purge(&help, CACHE_PURGE_PREFIX, false, prefix);
+    assert_int_equal(help_answer(help.store, request, NOW), CACHE_MISS);
+    assert_int_equal(help_answer(help.store, GET(""), NOW), CACHE_FRESH);
+    help_disk_free(&help);
+}
+
 /* It is stale since the purge, not since somebody asked. */
 static void
 softly_purged_is_as_old_as_its_purge(void **state)
@@ -743,6 +763,7 @@ main(void)
         cmocka_unit_test(a_body_knows_its_record),
         cmocka_unit_test(forgotten_stays_forgotten),
         cmocka_unit_test(purged_stays_purged),
+        cmocka_unit_test(a_long_prefix_takes_what_begins_with_its_beginning),
         cmocka_unit_test(softly_purged_is_as_old_as_its_purge),
         cmocka_unit_test(forgotten_prefixes_take_all_before_them),
         cmocka_unit_test(what_came_later_than_now_is_forgotten),
