@@ -138,6 +138,7 @@ bool cache__record_read(const struct fr_hash_key *hash_key, struct fr_view bytes
 
 const struct cache__disk_map *cache__disk_map_of(const struct cache_disk *disk);
 struct cache__spots *cache__disk_spots(const struct cache_disk *disk);
+void cache__disk_count_loaded(struct cache_disk *disk, bool there); /* or purged meanwhile */
 /* False: as many as there may be. */
 bool cache__disk_window_take(struct cache_disk *disk);
 void cache__disk_window_give(struct cache_disk *disk);

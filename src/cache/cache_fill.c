@@ -62,8 +62,8 @@ may_join(const struct cache_entry *old, const struct http_head *response,
     const struct http_field *etag = http_head_find(response, HTTP_FIELD_ETAG);
     const struct cache__part_of *part_of = cache__entry_part_of(old);
     struct fr_view old_etag = cache__entry_etag(old);
-    if (!part_of || old->body->far || !etag || !is_strong(old_etag) ||
-        !fr_view_eq(etag->value, old_etag))
+    if (!part_of || old->body->far || old->body->bytes > CACHE__JOIN_BYTES_MAX || !etag ||
+        !is_strong(old_etag) || !fr_view_eq(etag->value, old_etag))
         return false;
     const struct cache_piece *had = &part_of->piece;
     if (had->total != piece->total || length != piece->last - piece->first + 1 ||

@@ -128,6 +128,10 @@ struct fr_view cache__key_url(const struct cache__key *key, const struct cache_r
 
 /* ---- tags and purges (cache_tags.c, cache_purge.c) ------------------------------------------- */
 
+/* What is held of a body is copied into the one that a further part continues, by the worker that
+ * got the part, at once. A longer one is not continued: all of it is asked for, or the part is
+ * stored by itself. */
+#define CACHE__JOIN_BYTES_MAX (8 * 1024 * 1024)
 #define CACHE__TAGS_MAX 256 /* of one response, with the URL; what has more is not stored */
 
 struct cache__tags {

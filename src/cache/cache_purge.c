@@ -445,8 +445,9 @@ purge_locked(struct cache__purges *self, const struct cache_purge *purge, struct
     struct record unrecorded = {0}; /* counts in the sums alone: there are more than can be kept */
     char *prefix = NULL;
     if (purge->kind == CACHE_PURGE_PREFIX) {
+        /* More begins with a part of it than with all of it: too much goes, never too little. */
         if (self->prefixes && text.len > CACHE__PREFIX_BYTES_MAX)
-            return FR_ERR_RANGE;
+            text.len = CACHE__PREFIX_BYTES_MAX;
         prefix = fr_alloc(text.len + 1);
         if (!prefix)
             return FR_ERR_NOMEM;

@@ -281,6 +281,7 @@ cache__limbo_fini(struct cache__limbo *limbo)
     fr_require(fr_list_empty(&limbo->readers));
     cache__limbo_empty(limbo);
     fr_insist(fr_list_empty(&limbo->entries));
+    fr_slow_check(limbo->waiting == 0 && limbo->waiting_bytes == 0); /* it adds up */
     fr_lock_fini(&limbo->lock);
 }
 

@@ -211,8 +211,8 @@ cache_entry_rest(const struct cache_entry *entry, uint64_t *out_first, struct fr
     struct fr_view etag = cache__entry_etag(entry);
     bool strong = etag.len > 0 && etag.ptr[0] == '"';
     /* What is on disk alone is not put together with anything. */
-    if (!part_of || entry->body->far || part_of->piece.first != 0 ||
-        part_of->piece.total == CACHE_LENGTH_UNKNOWN ||
+    if (!part_of || entry->body->far || entry->body->bytes > CACHE__JOIN_BYTES_MAX ||
+        part_of->piece.first != 0 || part_of->piece.total == CACHE_LENGTH_UNKNOWN ||
         part_of->piece.last + 1 >= part_of->piece.total)
         return false;
     /* Without a strong one nothing can be put together (RFC 9111 section 3.4). Of what has none at

@@ -58,6 +58,29 @@ take_room(int fd, uint64_t bytes, int *out_errno)
     return false;
 }
 
+/* A write that finds no room is an error; into a mapping it is the end of the process. So what will
+ * be mapped is made to be there: where it cannot be promised, by writing over it what it holds. */
+static bool
+take_mapped_room(int fd, uint64_t bytes, int *out_errno)
+{
+    char block[16384];
+    if (fallocate(fd, 0, 0, (off_t)bytes) == 0)
+        return true;
+    bool good = errno == EOPNOTSUPP;
+    for (uint64_t at = 0; good && at < bytes;) {
+        size_t want = bytes - at < sizeof(block) ? (size_t)(bytes - at) : sizeof(block);
+        ssize_t got = pread(fd, block, want, (off_t)at);
+        ssize_t put = got > 0 ? pwrite(fd, block, (size_t)got, (off_t)at) : got;
+        if (put == 0)
+            errno = EIO; /* it is shorter than it was */
+        good = put > 0 || (put < 0 && errno == EINTR);
+        at += put > 0 ? (uint64_t)put : 0;
+    }
+    if (!good)
+        *out_errno = errno;
+    return good;
+}
+
 static enum fr_err
 io_error(int *out_errno)
 {
@@ -127,6 +150,8 @@ disk__file_open(const struct disk_options *options, struct disk *disk, int *out_
     enum fr_err err = open_sized(options, disk, &other, out_errno);
     if (err != FR_OK)
         return err;
+    if (!take_mapped_room(disk->fd, disk->layout.mapped_bytes, out_errno))
+        return FR_ERR_IO;
     void *mapped =
         mmap(NULL, disk->layout.mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, disk->fd, 0);
     if (mapped == MAP_FAILED)

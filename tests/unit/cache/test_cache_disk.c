@@ -185,6 +185,41 @@ the_queue_has_an_end(void **state)
     help_disk_free(&help);
 }
 
+#define HERE 300
+#define QUEUED 3900
+
+static const char *
+numbered(int number)
+{
+    static char request[64];
+    (void)snprintf(request, sizeof(request), "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", number);
+    return request;
+}
+
+/* What waits to be written hides what may be older than it, and next to nothing else. */
+static void
+a_full_queue_hides_nothing_else(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    uint64_t at = START;
+    size_t hidden = 0;
+    cache_disk_ready(help.disk);
+    for (int i = 0; i < HERE; i++)
+        assert_true(help_put(help.store, numbered(i), FRESH(""), "hello", NOW));
+    assert_int_equal(help_write(&help, 0, 1, &at), HERE);
+    for (int i = HERE; i < HERE + QUEUED; i++)
+        assert_true(help_put(help.store, numbered(i), FRESH(""), "hello", NOW));
+    assert_int_equal(counters(&help).queued, QUEUED);
+    for (int i = 0; i < HERE; i++)
+        hidden += !help_find(&help, numbered(i), &place);
+    assert_in_range(hidden, 0, 20); /* 4 are to be expected, with one row of places 35 */
+    for (int i = HERE; i < HERE + QUEUED; i++)
+        assert_false(help_find(&help, numbered(i), &place));
+    help_disk_free(&help);
+}
+
 static void
 variants_are_found_each(void **state)
 {
@@ -532,6 +567,26 @@ purged_stays_purged(void **state)
     }
 }
 
+/* A prefix that is longer than what the file keeps of one takes what begins with that. */
+static void
+a_long_prefix_takes_what_begins_with_its_beginning(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    char prefix[CACHE__PREFIX_BYTES_MAX + 64], request[sizeof(prefix) + 64];
+    memset(prefix, 'x', sizeof(prefix) - 1);
+    prefix[sizeof(prefix) - 1] = '\0';
+    memcpy(prefix, "//a/", 4);
+    (void)snprintf(request, sizeof(request), "GET %syz HTTP/1.1\r\nHost: a\r\n\r\n", prefix + 3);
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, request, FRESH(""), "hello", NOW));
+    assert_true(help_put(help.store, GET(""), FRESH(""), "hello", NOW));
+    purge(&help, CACHE_PURGE_PREFIX, false, prefix);
+    assert_int_equal(help_answer(help.store, request, NOW), CACHE_MISS);
+    assert_int_equal(help_answer(help.store, GET(""), NOW), CACHE_FRESH);
+    help_disk_free(&help);
+}
+
 /* It is stale since the purge, not since somebody asked. */
 static void
 softly_purged_is_as_old_as_its_purge(void **state)
@@ -699,6 +754,7 @@ main(void)
         cmocka_unit_test(a_dropped_one_takes_back_what_it_replaced),
         cmocka_unit_test(a_dropped_one_takes_back_what_is_on_its_way),
         cmocka_unit_test(the_queue_has_an_end),
+        cmocka_unit_test(a_full_queue_hides_nothing_else),
         cmocka_unit_test(variants_are_found_each),
         cmocka_unit_test(a_304_writes_a_head_alone),
         cmocka_unit_test(a_head_whose_record_went_is_not_written),
@@ -707,6 +763,7 @@ main(void)
         cmocka_unit_test(a_body_knows_its_record),
         cmocka_unit_test(forgotten_stays_forgotten),
         cmocka_unit_test(purged_stays_purged),
+        cmocka_unit_test(a_long_prefix_takes_what_begins_with_its_beginning),
         cmocka_unit_test(softly_purged_is_as_old_as_its_purge),
         cmocka_unit_test(forgotten_prefixes_take_all_before_them),
         cmocka_unit_test(what_came_later_than_now_is_forgotten),

@@ -384,6 +384,57 @@ the_rest_of_something_else_does_not(void **state)
     cache_store_free(&store);
 }
 
+#define PIECE_BYTES (1024 * 1024)
+
+/* A first part of so many bytes; the entry as a request for all finds it, or NULL. */
+static struct cache_entry *
+part_of_bytes(struct cache_store *store, uint64_t bytes)
+{
+    static char piece[PIECE_BYTES];
+    char response[256];
+    struct cache_found found;
+    struct cache_filler *filler = NULL;
+    (void)snprintf(response, sizeof(response),
+                   PART("Content-Range: bytes 0-%llu/20000000\r\nContent-Length: %llu\r\n"),
+                   (unsigned long long)bytes - 1, (unsigned long long)bytes);
+    help_request(&req, GET("Range: bytes=0-\r\n"));
+    help_response(&res, response);
+    struct cache_request ask = help_ask(&req, NOW);
+    for (int i = 0; i < 2 && !filler; i++) /* a large one is stored when it is asked for again */
+        filler = cache_fill_begin(store, &ask, &res, HTTP_BODY_LENGTH, NOW, NOW);
+    assert_non_null(filler);
+    for (uint64_t left = bytes; left > 0;) {
+        size_t part = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+        assert_int_equal(cache_fill_add(&filler, fr_view_make(piece, part)), FR_OK);
+        left -= part;
+    }
+    cache_fill_commit(&filler);
+    help_request(&req, GET(""));
+    ask = help_ask(&req, NOW);
+    ask.takes_part = true;
+    assert_int_equal(cache_lookup(store, &ask, &found), CACHE_MISS);
+    assert_int_equal(found.forward, CACHE_FORWARD_PARTIAL);
+    return found.part;
+}
+
+/* Its copy would keep a worker from everything else. */
+static void
+a_long_beginning_is_not_continued(void **state)
+{
+    (void)state;
+    struct cache_store *store = help_store(128 * 1024 * 1024, 32 * 1024 * 1024);
+    struct cache_entry *part = part_of_bytes(store, CACHE__JOIN_BYTES_MAX);
+    assert_non_null(part);
+    struct cache_filler *filler =
+        rest(part, PART("Content-Range: bytes 8388608-19999999/20000000\r\n"
+                        "Content-Length: 11611392\r\n"));
+    assert_non_null(filler);
+    cache_fill_drop(&filler);
+    cache_entry_unref(&part);
+    assert_null(part_of_bytes(store, CACHE__JOIN_BYTES_MAX + 1));
+    cache_store_free(&store);
+}
+
 static void
 what_may_be_completed(void **state)
 {
@@ -584,6 +635,7 @@ main(void)
         cmocka_unit_test(the_rest_completes_it),
         cmocka_unit_test(the_rest_is_as_old_as_its_date_says),
         cmocka_unit_test(the_rest_of_something_else_does_not),
+        cmocka_unit_test(a_long_beginning_is_not_continued),
         cmocka_unit_test(what_may_be_completed),
         cmocka_unit_test(what_is_too_much_goes_by),
         cmocka_unit_test(who_is_slow_is_left_behind),

@@ -10,9 +10,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define BYTES ((uint64_t)16 * 1024 * 1024)
@@ -438,6 +444,56 @@ what_outgrows_a_segment_is_refused(void **state)
     stop(world);
 }
 
+/* From here on this process has a file system that promises nothing and, perhaps, is full. */
+static bool
+refuse_room(bool full)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwrite64, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, full ? SECCOMP_RET_ERRNO | ENOSPC : SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof(rules) / sizeof(rules[0]), .filter = rules};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* Opens the file in a process of its own, which ends with this code. */
+static int
+open_without_room(struct world *world, bool full)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        int error;
+        struct disk_options options = {path, BYTES, MEMORY, tell, world};
+        if (!refuse_room(full))
+            _exit(2);
+        if (disk_open(&options, &world->disk, &error) != FR_OK)
+            _exit(error == ENOSPC ? 3 : 4);
+        off_t hole = lseek(world->disk->fd, 0, SEEK_HOLE);
+        _exit(hole >= (off_t)world->disk->layout.mapped_bytes ? 0 : 5);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* A write that finds no room is an error, but one into a mapping is the end of the process. */
+static void
+what_is_mapped_is_there_before(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(open_without_room(world, true), 3);
+    assert_int_equal(open_without_room(world, false), 0);
+    start(world); /* and what it holds is as it was */
+    stop(world);
+    assert_int_equal(world->told[DISK_NEWS_ANEW], 0);
+}
+
 static void
 two_do_not_share(void **state)
 {
@@ -490,6 +546,7 @@ main(void)
         TEST(damaged_bytes_are_a_miss),
         TEST(refused_writes_turn_it_off),
         TEST(refused_reads_are_a_miss),
+        TEST(what_is_mapped_is_there_before),
         TEST(two_do_not_share),
         TEST(a_stop_tells_who_waits),
         TEST(too_many_values_of_vary_cost_nothing),
