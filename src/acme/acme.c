@@ -125,7 +125,9 @@ due_of(struct acme *acme, const struct wish *wish)
 {
     int64_t begins_s = 0, ends_s = 0;
     int64_t now_us = loop_now_us(acme->options.loop);
-    if (!acme__lifetime(wish->order.certificate, wish->order.domains, &begins_s, &ends_s))
+    const struct tls_pem_pair paths = {.certificate = wish->order.certificate,
+                                       .key = wish->order.key};
+    if (!acme__lifetime(&paths, wish->order.domains, &begins_s, &ends_s))
         return now_us;
     int64_t life_us = (ends_s - begins_s) * FR_US_PER_S;
     int64_t old_us = loop_wall_us(acme->options.loop) - begins_s * FR_US_PER_S;
@@ -239,6 +241,7 @@ job_begin(struct acme *acme, struct wish *wish)
     job_copy(acme, &order, job);
     job->owner = acme;
     job->now_s = loop_wall_us(acme->options.loop) / FR_US_PER_S;
+    job->begun_us = loop_now_us(acme->options.loop);
     acme->job = job;
     acme->running = pthread_create(&acme->thread, NULL, job_main, job) == 0;
     if (acme->running)
@@ -254,11 +257,23 @@ job_begin(struct acme *acme, struct wish *wish)
     fr_free(job);
 }
 
+/* An order whose time is over ends as one that failed: its waits and calls are cut short. */
+static void
+watch_job(struct acme *acme)
+{
+    int64_t allowed_us = acme->options.order_us ? acme->options.order_us : ACME_ORDER_US;
+    if (!acme->running || loop_now_us(acme->options.loop) - acme->job->begun_us <= allowed_us)
+        return;
+    atomic_store(&acme->job->late, true);
+    atomic_store(&acme->job->cancelled, true);
+}
+
 static void
 on_tick(void *ctx)
 {
     struct acme *acme = ctx;
     struct wish *next = NULL;
+    watch_job(acme);
     for (size_t i = 0; i < acme->wish_count; i++)
         if (acme->wishes[i].due_us <= loop_now_us(acme->options.loop) &&
             (!next || acme->wishes[i].due_us < next->due_us))

@@ -7,12 +7,11 @@
  *             block. Challenges are put where workers read them (acme_answers, tls_challenges),
  *             each under a lock of its own that nobody takes while there is no challenge.
  * Memory:     a few documents of an authority at a time.
- * Limits:     one order at a time; 30 s a call, 1 MiB an answer, 3 min an order; after a failure at
- *             least ACME_RETRY_MIN_US, doubled with each in a row up to ACME_RETRY_MAX_US, or as
- *             long as the authority says.
- * Trusts:     the authority's HTTPS by `ca`, and nothing that it sends: a certificate must be for
- *             the key that was made for it.
- * Follows:    RFC 8555, RFC 8737 (tls-alpn-01), RFC 7515 and 7638 (signatures, thumbprints).
+ * Limits:     one order at a time; 30 s a call, 1 MiB an answer, ACME_ORDER_US an order; after a
+ *             failure at least ACME_RETRY_MIN_US, doubled with each in a row up to
+ * ACME_RETRY_MAX_US, or as long as the authority says. Trusts:     the authority's HTTPS by `ca`,
+ * and nothing that it sends: a certificate must be for the key that was made for it. Follows: RFC
+ * 8555, RFC 8737 (tls-alpn-01), RFC 7515 and 7638 (signatures, thumbprints).
  */
 #ifndef ACME_H
 #define ACME_H
@@ -24,6 +23,7 @@
 
 #define ACME_RETRY_MIN_US 60000000LL    /* after a failure; doubles … */
 #define ACME_RETRY_MAX_US 21600000000LL /* … up to this */
+#define ACME_ORDER_US 180000000LL       /* for one order, from its first call to its files */
 #define ACME_DOMAINS_MAX 100            /* of one certificate */
 #define ACME_TOKENS_MAX 256             /* challenges under way */
 
@@ -63,6 +63,7 @@ struct acme_options {
     struct acme_answers *answers;
     acme_fn fn;
     void *ctx;
+    int64_t order_us; /* 0: ACME_ORDER_US */
 };
 struct acme *acme_new(const struct acme_options *options);
 /* What is wanted from now on; those that were wanted before go on as they stood. */

@@ -1,80 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * acme_certificate.c - keys, requests, and certificates that nobody signed.
+ * acme_certificate.c - requests, and certificates that nobody signed.
  *
- * Files:      0600, each replaced whole.
  * Follows:    RFC 8737 section 3 (acmeIdentifier), RFC 2986.
  */
 #include "acme/acme_priv.h"
 
 #include "base/fr_file.h"
 
-#include <errno.h>
-#include <openssl/bio.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
-#define PEM_BYTES_MAX 1048576
 #define PLACEHOLDER_DAYS 30
-
-EVP_PKEY *
-acme__key_new(void)
-{
-    return EVP_EC_gen("P-256");
-}
-
-enum fr_err
-acme__key_write(EVP_PKEY *key, const char *path, char **out_why)
-{
-    BIO *bio = BIO_new(BIO_s_secmem());
-    char *data = NULL;
-    int error = 0;
-    enum fr_err err = FR_ERR_NOMEM;
-    if (bio && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1) {
-        long len = BIO_get_mem_data(bio, &data);
-        err = fr_file_replace(path, fr_view_make(data, (size_t)len), 0600, &error);
-        OPENSSL_cleanse(data, (size_t)len);
-    }
-    if (err != FR_OK)
-        *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
-    BIO_free(bio);
-    return err;
-}
-
-static BIO *
-read_bio(const char *path, struct fr_buf *text)
-{
-    fr_buf_init(text, PEM_BYTES_MAX);
-    if (fr_file_read(path, text, NULL) == FR_OK && text->len > 0)
-        return BIO_new_mem_buf(text->data, (int)text->len);
-    fr_buf_fini(text);
-    return NULL;
-}
-
-static int
-no_pass_phrase(char *buf, int size, int writing, void *ctx)
-{
-    (void)buf, (void)size, (void)writing, (void)ctx;
-    return -1;
-}
-
-EVP_PKEY *
-acme__key_read(const char *path)
-{
-    struct fr_buf text;
-    BIO *bio = read_bio(path, &text);
-    if (!bio)
-        return NULL;
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL);
-    ERR_clear_error();
-    BIO_free(bio);
-    OPENSSL_cleanse(text.data, text.len);
-    fr_buf_fini(&text);
-    return key;
-}
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
@@ -119,18 +58,6 @@ acme__request(EVP_PKEY *key, char *const *domains)
     OPENSSL_free(der);
     X509_REQ_free(request);
     return text;
-}
-
-bool
-acme__chain_fits(struct fr_view pem, EVP_PKEY *key)
-{
-    BIO *bio = BIO_new_mem_buf(pem.ptr, (int)pem.len);
-    X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    bool fits = leaf && X509_check_private_key(leaf, key) == 1;
-    X509_free(leaf);
-    BIO_free(bio);
-    ERR_clear_error();
-    return fits;
 }
 
 /* ---- signed by nobody ----------------------------------------------------------------------- */
@@ -193,23 +120,6 @@ acme__self_signed(EVP_PKEY *key, const char *domain, const unsigned char *digest
     return NULL;
 }
 
-static enum fr_err
-write_pem(X509 *certificate, const char *path, char **out_why)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    char *data = NULL;
-    int error = 0;
-    enum fr_err err = FR_ERR_NOMEM;
-    if (bio && PEM_write_bio_X509(bio, certificate) == 1) {
-        long len = BIO_get_mem_data(bio, &data);
-        err = fr_file_replace(path, fr_view_make(data, (size_t)len), 0600, &error);
-    }
-    if (err != FR_OK)
-        *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
-    BIO_free(bio);
-    return err;
-}
-
 enum fr_err
 acme_placeholder(const char *certificate, const char *key, const char *domain, int64_t now_s,
                  char **out_why)
@@ -218,15 +128,19 @@ acme_placeholder(const char *certificate, const char *key, const char *domain, i
     const char *slash = strrchr(certificate, '/');
     char *folder =
         slash ? fr_xstrndup(certificate, (size_t)(slash - certificate)) : fr_xstrdup(".");
-    EVP_PKEY *fresh = acme__key_new();
+    const struct tls_pem_pair paths = {.certificate = certificate, .key = key};
+    struct fr_buf text;
+    fr_buf_init(&text, TLS_PEM_BYTES_MAX);
+    EVP_PKEY *fresh = tls_pem_key_new();
     X509 *made = fresh ? acme__self_signed(fresh, domain, NULL, now_s, PLACEHOLDER_DAYS) : NULL;
-    enum fr_err err = made ? fr_file_make_folder(folder, &error) : FR_ERR_NOMEM;
+    enum fr_err err = made ? tls_pem_certificate_put(made, &text) : FR_ERR_NOMEM;
+    if (err == FR_OK)
+        err = fr_file_make_folder(folder, &error);
     if (err != FR_OK)
         *out_why = fr_xprintf("%s: %s", folder, error ? strerror(error) : fr_err_words(err));
-    if (err == FR_OK)
-        err = acme__key_write(fresh, key, out_why);
-    if (err == FR_OK)
-        err = write_pem(made, certificate, out_why);
+    else
+        err = tls_pem_pair_write(&paths, fresh, fr_buf_view(&text), out_why);
+    fr_buf_fini(&text);
     X509_free(made);
     EVP_PKEY_free(fresh);
     fr_free(folder);
@@ -235,31 +149,26 @@ acme_placeholder(const char *certificate, const char *key, const char *domain, i
 
 /* ---- what is there -------------------------------------------------------------------------- */
 
-static int64_t
-seconds_of(const ASN1_TIME *time)
-{
-    struct tm tm;
-    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
-}
-
 bool
-acme__lifetime(const char *path, char *const *domains, int64_t *out_begins_s, int64_t *out_ends_s)
+acme__lifetime(const struct tls_pem_pair *paths, char *const *domains, int64_t *out_begins_s,
+               int64_t *out_ends_s)
 {
-    struct fr_buf text;
-    BIO *bio = read_bio(path, &text);
-    if (!bio)
-        return false;
-    X509 *leaf = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-    bool good = leaf && X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf)) != 0;
+    X509 *leaf = NULL;
+    EVP_PKEY *key = NULL;
+    char *why = NULL;
+    bool good = tls_pem_certificate_read(paths->certificate, &leaf, &why) == FR_OK &&
+                X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf)) != 0 &&
+                tls_pem_key_read(paths->key, &key, &why) == FR_OK &&
+                X509_check_private_key(leaf, key) == 1;
     for (; good && *domains; domains++)
         good = X509_check_host(leaf, *domains, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1;
     if (good) {
-        *out_begins_s = seconds_of(X509_get0_notBefore(leaf));
-        *out_ends_s = seconds_of(X509_get0_notAfter(leaf));
+        *out_begins_s = tls_pem_time_s(X509_get0_notBefore(leaf));
+        *out_ends_s = tls_pem_time_s(X509_get0_notAfter(leaf));
     }
     X509_free(leaf);
-    BIO_free(bio);
+    EVP_PKEY_free(key);
     ERR_clear_error();
-    fr_buf_fini(&text);
+    fr_free(why);
     return good;
 }

@@ -6,12 +6,13 @@
  *               -> request (CSR) -> waited for -> chain, checked against its key -> two files
  *
  * Threads:    its own; blocks. `cancelled` ends every wait within 100 ms and every call soon.
- * Limits:     FLOW_POLLS polls, NONCE_TRIES bad nonces in a row.
+ * Limits:     FLOW_POLLS polls, NONCE_TRIES bad nonces in a row; the order's whole time is the
+ *             control loop's to keep (ACME_ORDER_US), which sets `late` and `cancelled`.
  * Follows:    RFC 8555 sections 6 and 7.
  */
 #include "acme/acme_priv.h"
 
-#include "base/fr_file.h"
+#include "base/fr_time.h"
 
 #include <openssl/sha.h>
 #include <stdarg.h>
@@ -203,11 +204,12 @@ static bool
 account_key(struct flow *flow)
 {
     char *why = NULL;
-    flow->account = acme__key_read(flow->job->account_path);
-    if (flow->account)
+    if (tls_pem_key_read(flow->job->account_path, &flow->account, &why) == FR_OK)
         return true;
-    flow->account = acme__key_new();
-    if (flow->account && acme__key_write(flow->account, flow->job->account_path, &why) == FR_OK)
+    fr_free(why);
+    why = NULL;
+    flow->account = tls_pem_key_new();
+    if (flow->account && tls_pem_key_write(flow->job->account_path, flow->account, &why) == FR_OK)
         return true;
     (void)fail(flow, FR_ERR_IO, "account key: %s", why ? why : "out of memory");
     fr_free(why);
@@ -308,7 +310,7 @@ put_challenge(struct flow *flow, const char *domain, const char *token, const ch
     unsigned char digest[SHA256_DIGEST_LENGTH];
     if (job->challenge == ACME_HTTP)
         return acme__answers_put(job->answers, token, text);
-    EVP_PKEY *key = acme__key_new();
+    EVP_PKEY *key = tls_pem_key_new();
     X509 *certificate = NULL;
     if (key && SHA256((const unsigned char *)text, strlen(text), digest))
         certificate = acme__self_signed(key, domain, digest, job->now_s, 2);
@@ -421,19 +423,15 @@ download(struct flow *flow, EVP_PKEY *key)
 {
     struct acme__reply reply;
     struct acme__job *job = flow->job;
+    const struct tls_pem_pair paths = {.certificate = job->certificate, .key = job->key};
     char *why = NULL;
-    int error = 0;
     if (!post(flow, text_in(flow->order, "certificate"), "", &reply))
         return false;
-    bool good = acme__chain_fits(fr_buf_view(&reply.body), key);
+    bool good = tls_pem_chain_fits(fr_buf_view(&reply.body), key);
     if (!good)
         (void)fail(flow, FR_ERR_BAD_PEER, "the authority sent a certificate for another key");
-    /* Whoever reads between the two sees a pair that does not fit, keeps its own, and looks again.
-     */
-    if (good && acme__key_write(key, job->key, &why) != FR_OK)
+    if (good && tls_pem_pair_write(&paths, key, fr_buf_view(&reply.body), &why) != FR_OK)
         good = fail(flow, FR_ERR_IO, "%s", why);
-    if (good && fr_file_replace(job->certificate, fr_buf_view(&reply.body), 0600, &error) != FR_OK)
-        good = fail(flow, FR_ERR_IO, "%s: %s", job->certificate, strerror(error));
     fr_free(why);
     acme__reply_fini(&reply);
     return good;
@@ -452,7 +450,7 @@ run(struct flow *flow)
         if (!authorize(flow, text ? text : ""))
             return false;
     }
-    EVP_PKEY *key = acme__key_new();
+    EVP_PKEY *key = tls_pem_key_new();
     bool good = key ? finalize(flow, key) && download(flow, key)
                     : fail(flow, FR_ERR_NOMEM, "no key: out of memory");
     EVP_PKEY_free(key);
@@ -466,7 +464,10 @@ acme__flow(struct acme__job *job)
     job->err = FR_OK;
     if (!run(&flow) && job->err == FR_OK)
         job->err = FR_ERR_BAD_PEER;
-    if (atomic_load(&job->cancelled))
+    if (job->err != FR_OK && atomic_load(&job->late))
+        (void)fail(&flow, FR_ERR_TIMEOUT, "the authority is not done with it within %d s",
+                   (int)(ACME_ORDER_US / FR_US_PER_S));
+    else if (atomic_load(&job->cancelled))
         job->err = FR_ERR_CANCELLED;
     EVP_PKEY_free(flow.account);
     fr_free(flow.kid);

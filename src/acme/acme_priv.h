@@ -8,6 +8,7 @@
 #include "acme/acme.h"
 #include "base/fr_buf.h"
 #include "base/fr_mem.h"
+#include "tls/tls_pem.h"
 
 #include <jansson.h>
 #include <openssl/evp.h>
@@ -46,19 +47,14 @@ void acme__reply_fini(struct acme__reply *reply);
 
 /* ---- acme_certificate.c --------------------------------------------------------------------- */
 
-EVP_PKEY *acme__key_new(void);
 /* digest (32 bytes): for tls-alpn-01 (RFC 8737 section 3); NULL: a placeholder. */
 X509 *acme__self_signed(EVP_PKEY *key, const char *domain, const unsigned char *digest,
                         int64_t now_s, unsigned days);
-FR_MUST_USE enum fr_err acme__key_write(EVP_PKEY *key, const char *path, char **out_why);
-EVP_PKEY *acme__key_read(const char *path); /* NULL: not there, or no good */
 /* A request for these names, DER in base64url. */
 char *acme__request(EVP_PKEY *key, char *const *domains);
-/* A chain of PEM whose first certificate is for this key. */
-bool acme__chain_fits(struct fr_view pem, EVP_PKEY *key);
-/* When the certificate in a file begins and ends. False: none is there, it is a placeholder, or it
- * is not for these names. */
-bool acme__lifetime(const char *path, char *const *domains, int64_t *out_begins_s,
+/* When the certificate of a pair begins and ends. False: none is there, it is a placeholder, it is
+ * not for these names or not for its key. */
+bool acme__lifetime(const struct tls_pem_pair *paths, char *const *domains, int64_t *out_begins_s,
                     int64_t *out_ends_s);
 
 /* ---- acme_answers.c ------------------------------------------------------------------------- */
@@ -76,8 +72,10 @@ struct acme__job { /* one order: all that its thread needs */
     char *account_path;
     struct tls_challenges *challenges;
     struct acme_answers *answers;
-    int64_t now_s; /* when it began */
+    int64_t now_s;    /* when it began */
+    int64_t begun_us; /* of loop_now_us */
     atomic_bool cancelled;
+    atomic_bool late;   /* and that because its time is over */
     struct acme *owner; /* NULL: gone; read on the control loop only */
     struct loop_msg done;
     /* what came of it */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fr_file.c - reading and durably replacing whole files.
+ * fr_file.c - reading and durably replacing whole files, also two that belong together.
  *
  * Threads:  boot and control only: it blocks.
  */
 #include "base/fr_file.h"
 
+#include "base/fr_fault.h"
 #include "base/fr_mem.h"
 
 #include <errno.h>
@@ -65,7 +66,7 @@ static int
 sync_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL  ? fr_xstrdup(".")
+    char *folder = slash == NULL   ? fr_xstrdup(".")
                    : slash == path ? fr_xstrdup("/")
                                    : fr_xstrndup(path, (size_t)(slash - path));
     int error = 0;
@@ -79,21 +80,26 @@ sync_folder_of(const char *path)
     return error;
 }
 
-enum fr_err
-fr_file_replace(const char *path, struct fr_view content, unsigned mode, int *out_errno)
+/* Made or emptied, written, on disk. */
+static int
+write_file(const char *path, struct fr_view content, unsigned mode)
 {
-    char *temporary = fr_xprintf("%s.tmp", path);
-    int error = 0;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
-    if (fd < 0) {
-        error = errno;
-        goto out;
-    }
-    error = write_all(fd, content);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
+    if (fd < 0)
+        return errno;
+    int error = write_all(fd, content);
     if (error == 0 && fsync(fd) != 0)
         error = errno;
     if (close(fd) != 0 && error == 0)
         error = errno;
+    return error;
+}
+
+enum fr_err
+fr_file_replace(const char *path, struct fr_view content, unsigned mode, int *out_errno)
+{
+    char *temporary = fr_xprintf("%s.tmp", path);
+    int error = write_file(temporary, content, mode);
     if (error == 0 && rename(temporary, path) != 0)
         error = errno;
     if (error != 0) {
@@ -104,6 +110,78 @@ fr_file_replace(const char *path, struct fr_view content, unsigned mode, int *ou
 out:
     fr_free(temporary);
     return error ? fail(error, out_errno) : FR_OK;
+}
+
+/* ---- pairs ---------------------------------------------------------------------------------- */
+
+/*     FIRST.pair  SECOND.pair   means
+ *     any         -             nothing: both are what they were (or became)
+ *     there       any           not begun: both are what they were
+ *     -           there         FIRST is new, and SECOND.pair is to take SECOND's place
+ *
+ * So FIRST.pair is there from before SECOND.pair is until the latter is whole and on disk. */
+#define WAITING ".pair"
+
+static int
+move(const char *from, const char *to)
+{
+    return rename(from, to) == 0 ? sync_folder_of(to) : errno;
+}
+
+enum fr_err
+fr_file_replace_pair(const struct fr_file_pair *paths, struct fr_view first, struct fr_view second,
+                     unsigned mode, int *out_errno)
+{
+    char *new_first = fr_xprintf("%s" WAITING, paths->first);
+    char *new_second = fr_xprintf("%s" WAITING, paths->second);
+    int error = write_file(new_first, first, mode);
+    if (error == 0)
+        error = sync_folder_of(paths->first);
+    FR_FAULT("file-pair-first-written");
+    if (error == 0)
+        error = write_file(new_second, second, mode);
+    if (error == 0)
+        error = sync_folder_of(paths->second);
+    FR_FAULT("file-pair-second-written");
+    if (error == 0 && rename(new_first, paths->first) != 0)
+        error = errno;
+    if (error != 0) {
+        (void)unlink(new_second); /* this one first: see above */
+        (void)unlink(new_first);
+        goto out;
+    }
+    error = sync_folder_of(paths->first);
+    FR_FAULT("file-pair-first-moved");
+    int moved = move(new_second, paths->second);
+    FR_FAULT("file-pair-second-moved");
+    if (moved != ENOENT && error == 0) /* else a reader has finished it for us */
+        error = moved;
+out:
+    fr_free(new_first);
+    fr_free(new_second);
+    return error ? fail(error, out_errno) : FR_OK;
+}
+
+char *
+fr_file_pair_waiting(const struct fr_file_pair *paths)
+{
+    char *new_first = fr_xprintf("%s" WAITING, paths->first);
+    char *new_second = fr_xprintf("%s" WAITING, paths->second);
+    if (access(new_first, F_OK) == 0 || access(new_second, F_OK) != 0) {
+        fr_free(new_second);
+        new_second = NULL;
+    }
+    fr_free(new_first);
+    return new_second;
+}
+
+enum fr_err
+fr_file_pair_finish(const struct fr_file_pair *paths, int *out_errno)
+{
+    char *new_second = fr_file_pair_waiting(paths);
+    int error = new_second ? move(new_second, paths->second) : 0;
+    fr_free(new_second);
+    return error && error != ENOENT ? fail(error, out_errno) : FR_OK;
 }
 
 enum fr_err

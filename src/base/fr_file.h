@@ -16,6 +16,19 @@ FR_MUST_USE enum fr_err fr_file_read(const char *path, struct fr_buf *buf, int *
 FR_MUST_USE enum fr_err fr_file_replace(const char *path, struct fr_view content, unsigned mode,
                                         int *out_errno);
 
+/* Two files that belong together (a key, and its certificate). Whoever is killed at any point
+ * leaves both old or both new, but for a moment in which the first is new and the second waits
+ * beside its place, whole: fr_file_pair_waiting. That the two fit is the caller's to see to. */
+struct fr_file_pair {
+    const char *first, *second; /* paths, of two files */
+};
+FR_MUST_USE enum fr_err fr_file_replace_pair(const struct fr_file_pair *paths, struct fr_view first,
+                                             struct fr_view second, unsigned mode, int *out_errno);
+/* What waits for the second's place since the first took its own (fr_free); NULL: nothing does.
+ * Whoever finds that it fits finishes the pair by fr_file_pair_finish. */
+char *fr_file_pair_waiting(const struct fr_file_pair *paths);
+FR_MUST_USE enum fr_err fr_file_pair_finish(const struct fr_file_pair *paths, int *out_errno);
+
 /* mkdir -p, mode 0700 for what it makes. */
 FR_MUST_USE enum fr_err fr_file_make_folder(const char *path, int *out_errno);
 

@@ -12,11 +12,12 @@
 #include "base/fr_time.h"
 #include "cli/cli_client.h"
 #include "pki/pki.h"
+#include "tls/tls_pem.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define ANSWER_BYTES_MAX (4 * (size_t)PKI_PEM_BYTES_MAX)
@@ -129,8 +130,9 @@ join(const char *manager, const char *name, const struct pki_token *token, const
         status = say_why(why);
     else
         answer = ask(&how, address, "/join", token->secret, request.data);
-    if (answer && write_file(pem, json_string_value(json_object_get(answer, "certificate"))) &&
-        write_file(ca, json_string_value(json_object_get(answer, "ca"))))
+    /* The certificate last: it is what says that this machine has joined. */
+    if (answer && write_file(ca, json_string_value(json_object_get(answer, "ca"))) &&
+        write_file(pem, json_string_value(json_object_get(answer, "certificate"))))
         status = CLI_DONE;
     if (status == CLI_DONE)
         printf("joined as %s. In freshet.yaml:\n\n"
@@ -152,15 +154,28 @@ join(const char *manager, const char *name, const struct pki_token *token, const
 
 /* ---- renewing ------------------------------------------------------------------------------- */
 
-/* Key first, then certificate: whoever reads between the two sees a pair that does not fit, keeps
- * what it has and looks again. */
 static int
 replace_pair(const struct config_control_tls *tls, const char *new_key, json_t *answer)
 {
-    if (rename(new_key, tls->key) != 0)
-        return say_why(fr_xprintf("%s: %s", tls->key, strerror(errno)));
-    if (!write_file(tls->certificate, json_string_value(json_object_get(answer, "certificate"))))
-        return CLI_FAILED;
+    const struct tls_pem_pair paths = {.certificate = tls->certificate, .key = tls->key};
+    const char *chain = json_string_value(json_object_get(answer, "certificate"));
+    EVP_PKEY *key = NULL;
+    char *why = NULL;
+    enum fr_err err = FR_ERR_CONFIG;
+    if (strcmp(tls->certificate, tls->key) == 0)
+        why = fr_xprintf("%s: certificate and key are one file, which is not renewed", tls->key);
+    else
+        err = tls_pem_key_read(new_key, &key, &why);
+    if (err == FR_OK && !tls_pem_chain_fits(fr_view_of(chain), key)) {
+        why = fr_xstrdup("the manager sent a certificate for another key");
+        err = FR_ERR_BAD_PEER;
+    }
+    if (err == FR_OK)
+        err = tls_pem_pair_write(&paths, key, fr_view_of(chain), &why);
+    EVP_PKEY_free(key);
+    (void)unlink(new_key);
+    if (err != FR_OK)
+        return say_why(why);
     printf("%s: renewed as %s\n", tls->certificate,
            json_string_value(json_object_get(answer, "name")));
     return CLI_DONE;

@@ -10,6 +10,7 @@
  */
 #include "edge/edge_priv.h"
 
+#include <string.h>
 #include <unistd.h>
 
 static void
@@ -72,11 +73,34 @@ edge_acme_apply(struct edge *edge)
     fr_free(orders);
 }
 
+/* Whether a listener of ours has read that pair already, and goes on with what it read. */
+static bool
+is_shown(const struct edge *edge, const char *certificate)
+{
+    for (size_t i = 0; i < edge->listener_count; i++) {
+        const struct tls_server *server = edge->listeners[i].manner.tls;
+        if (server && strcmp(tls_server_certificate_name(server, 0), certificate) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A pair that is not there, or is no good (half of a backup, a disk that was full), is to be
+ * fetched anew, and until then the listener shows one that nobody signed. */
 enum fr_err
 edge_acme_placeholder(struct edge *edge, const struct config_listen_tls *tls, char **out_why)
 {
-    if (!tls->acme.enabled || access(tls->first.certificate, F_OK) == 0)
+    const struct tls_pair pair = {.certificate = tls->first.certificate, .key = tls->first.key};
+    char *why = NULL;
+    if (!tls->acme.enabled || is_shown(edge, pair.certificate))
         return FR_OK;
-    return acme_placeholder(tls->first.certificate, tls->first.key, tls->acme.domains[0],
+    enum fr_err err = tls_pair_check(&pair, &why);
+    if (err != FR_OK && access(pair.certificate, F_OK) == 0)
+        fr_log(FR_LOG_WARN, "edge", "a fetched certificate is no good, another is asked for",
+               FR_S("why", why));
+    fr_free(why);
+    if (err == FR_OK)
+        return FR_OK;
+    return acme_placeholder(pair.certificate, pair.key, tls->acme.domains[0],
                             loop_wall_us(edge->loop) / FR_US_PER_S, out_why);
 }

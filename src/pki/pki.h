@@ -7,10 +7,10 @@
  *     FOLDER/issued/NAME.pem      a copy of the latest certificate of every name, joined ones too
  *     FOLDER/tokens/HASH          join tokens that were not used yet, by their hash
  *
- * May touch:  base, OpenSSL 3, files. Never: sockets, clocks (the time is an argument).
- * Threads:    any, one a folder at a time; using up a token is atomic over processes.
+ * May touch:  base, tls (files of keys), OpenSSL 3, files. Never: sockets, clocks (the time is an
+ * argument). Threads:    any, one a folder at a time; using up a token is atomic over processes.
  * Memory:     none that lasts.
- * Files:      mode 0600, folders 0700; each is replaced whole (fr_file_replace).
+ * Files:      mode 0600, folders 0700; each is replaced whole, a key with its certificate.
  * Trusts:     nothing of a request to be signed but its key, which must have signed it.
  * Follows:    RFC 5280; RFC 2986 (requests); names are DNS names in subjectAltName.
  */
@@ -25,8 +25,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PKI_NAME_BYTES 64        /* as CONFIG_NAME_BYTES: a certificate's name is an id */
-#define PKI_ALSO_MAX 16          /* further names and addresses of one certificate */
+#define PKI_NAME_BYTES 64 /* as CONFIG_NAME_BYTES: a certificate's name is an id */
+#define PKI_ALSO_MAX 16   /* further names and addresses of one certificate */
 /* All names of one certificate, spaces between: its own, and DNS names of at most 253. */
 #define PKI_NAMES_BYTES (PKI_NAME_BYTES + PKI_ALSO_MAX * 254)
 #define PKI_FINGERPRINT_BYTES 65 /* SHA-256, hexadecimal, and a NUL */

@@ -5,6 +5,8 @@
 #include "pki/pki_priv.h"
 
 #include "base/fr_file.h"
+#include "tls/tls.h"
+#include "tls/tls_pem.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -62,18 +64,40 @@ path_in(const char *folder, const char *name, const char *suffix)
     return fr_xprintf("%s/%s%s", folder, name, suffix);
 }
 
+/* The text of a certificate and what is behind it (may be NULL). */
 static enum fr_err
-write_pem(const char *path, X509 *certificate, const char *behind, char **out_why)
+chain_text(X509 *certificate, const char *behind, struct fr_buf *out, char **out_why)
+{
+    enum fr_err err = tls_pem_certificate_put(certificate, out);
+    if (err == FR_OK && behind)
+        err = fr_buf_append_view(out, fr_view_of(behind));
+    if (err != FR_OK)
+        *out_why = fr_xstrdup(fr_err_words(err));
+    return err;
+}
+
+static enum fr_err
+write_pair(const char *pem_path, const char *key_path, EVP_PKEY *key, X509 *certificate,
+           const char *behind, char **out_why)
+{
+    const struct tls_pem_pair paths = {.certificate = pem_path, .key = key_path};
+    struct fr_buf text;
+    fr_buf_init(&text, PKI_PEM_BYTES_MAX);
+    enum fr_err err = chain_text(certificate, behind, &text, out_why);
+    if (err == FR_OK)
+        err = tls_pem_pair_write(&paths, key, fr_buf_view(&text), out_why);
+    fr_buf_fini(&text);
+    return err;
+}
+
+static enum fr_err
+write_copy(const char *path, X509 *certificate, char **out_why)
 {
     struct fr_buf text;
     fr_buf_init(&text, PKI_PEM_BYTES_MAX);
-    enum fr_err err = pki__pem_of(certificate, &text);
-    if (err == FR_OK && behind)
-        err = fr_buf_append_view(&text, fr_view_of(behind));
+    enum fr_err err = chain_text(certificate, NULL, &text, out_why);
     if (err == FR_OK)
-        err = pki__write(path, fr_buf_view(&text), out_why);
-    else
-        *out_why = fr_xprintf("%s: %s", path, fr_err_words(err));
+        err = tls_pem_write(path, fr_buf_view(&text), out_why);
     fr_buf_fini(&text);
     return err;
 }
@@ -96,7 +120,7 @@ pki_init(const char *folder, const char *name, int64_t now_s, unsigned days, cha
     } else if (fr_file_make_folder(folder, &error) != FR_OK) {
         *out_why = fr_xprintf("%s: %s", folder, strerror(error));
         err = FR_ERR_IO;
-    } else if (!(key = pki__key_new())) {
+    } else if (!(key = tls_pem_key_new())) {
         err = pki__bad(out_why, "key");
     }
     if (err == FR_OK) {
@@ -105,9 +129,7 @@ pki_init(const char *folder, const char *name, int64_t now_s, unsigned days, cha
         err = pki__certificate_make(&order, &certificate, out_why);
     }
     if (err == FR_OK)
-        err = pki__key_write(key, key_path, out_why);
-    if (err == FR_OK)
-        err = write_pem(pem_path, certificate, NULL, out_why);
+        err = write_pair(pem_path, key_path, key, certificate, NULL, out_why);
     X509_free(certificate);
     EVP_PKEY_free(key);
     fr_free(pem_path);
@@ -122,16 +144,18 @@ pki_open(const char *folder, struct pki **out, char **out_why)
     struct fr_buf text;
     char *pem_path = path_in(folder, "ca", ".pem");
     char *key_path = path_in(folder, "ca", ".key");
-    enum fr_err err = FR_ERR_CONFIG;
+    const struct tls_pair pair = {.certificate = pem_path, .key = key_path};
     fr_buf_init(&text, PKI_PEM_BYTES_MAX);
     pki->folder = fr_xstrdup(folder);
-    pki->certificate = pki__read_certificate(pem_path, out_why);
-    if (pki->certificate)
-        pki->key = pki__read_key(key_path, out_why);
-    if (pki->key && X509_check_private_key(pki->certificate, pki->key) != 1)
-        (void)pki__bad(out_why, key_path);
-    else if (pki->key && pki__fingerprint(pki->certificate, pki->fingerprint))
-        err = pki__pem_of(pki->certificate, &text);
+    enum fr_err err = tls_pair_check(&pair, out_why);
+    if (err == FR_OK)
+        err = tls_pem_certificate_read(pem_path, &pki->certificate, out_why);
+    if (err == FR_OK)
+        err = tls_pem_key_read(key_path, &pki->key, out_why);
+    if (err == FR_OK && !pki__fingerprint(pki->certificate, pki->fingerprint))
+        err = FR_ERR_NOMEM;
+    if (err == FR_OK)
+        err = tls_pem_certificate_put(pki->certificate, &text);
     if (err == FR_OK) {
         pki->pem = fr_xstrndup(text.data, text.len);
         *out = pki;
@@ -172,17 +196,10 @@ pki_ca_pem(const struct pki *pki)
     return pki->pem;
 }
 
-static int64_t
-seconds_of(const ASN1_TIME *time)
-{
-    struct tm tm;
-    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
-}
-
 int64_t
 pki_ends_s(const struct pki *pki)
 {
-    return seconds_of(X509_get0_notAfter(pki->certificate));
+    return tls_pem_time_s(X509_get0_notAfter(pki->certificate));
 }
 
 /* ---- issuing -------------------------------------------------------------------------------- */
@@ -198,7 +215,7 @@ note_issued(struct pki *pki, const char *name, X509 *certificate, char **out_why
     if (err != FR_OK)
         *out_why = fr_xprintf("%s: %s", folder, strerror(error));
     else
-        err = write_pem(path, certificate, NULL, out_why);
+        err = write_copy(path, certificate, out_why);
     fr_free(path);
     fr_free(folder);
     return err;
@@ -211,7 +228,7 @@ pki_issue(struct pki *pki, const struct pki_terms *terms, int64_t now_s, char **
     enum fr_err err = check_terms(terms, out_why);
     if (err != FR_OK)
         return err;
-    EVP_PKEY *key = pki__key_new();
+    EVP_PKEY *key = tls_pem_key_new();
     const struct pki__order order = {.issuer = pki->certificate,
                                      .issuer_key = pki->key,
                                      .subject_key = key,
@@ -220,11 +237,8 @@ pki_issue(struct pki *pki, const struct pki_terms *terms, int64_t now_s, char **
     char *pem_path = path_in(pki->folder, terms->name, ".pem");
     char *key_path = path_in(pki->folder, terms->name, ".key");
     err = key ? pki__certificate_make(&order, &certificate, out_why) : pki__bad(out_why, "key");
-    /* Whoever reads between the two sees a pair that does not fit, refuses it and looks again. */
     if (err == FR_OK)
-        err = pki__key_write(key, key_path, out_why);
-    if (err == FR_OK)
-        err = write_pem(pem_path, certificate, pki->pem, out_why);
+        err = write_pair(pem_path, key_path, key, certificate, pki->pem, out_why);
     if (err == FR_OK)
         err = note_issued(pki, terms->name, certificate, out_why);
     X509_free(certificate);
@@ -291,7 +305,7 @@ pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request,
     if (err == FR_OK)
         err = note_issued(pki, terms->name, certificate, out_why);
     if (err == FR_OK)
-        err = pki__pem_of(certificate, out_pem);
+        err = tls_pem_certificate_put(certificate, out_pem);
     if (err == FR_OK)
         err = fr_buf_append_view(out_pem, fr_view_of(pki->pem));
     X509_free(certificate);
@@ -378,13 +392,14 @@ visit_one(const char *folder, const char *name, const char *key_folder,
     struct pki_issued issued = {.begins_s = 0};
     char *path = path_in(folder, name, ".pem");
     char *key_path = path_in(key_folder, name, ".key");
-    X509 *certificate = pki__read_certificate(path, out_why);
-    bool good = certificate && read_names(certificate, issued.names, sizeof(issued.names));
+    X509 *certificate = NULL;
+    bool good = tls_pem_certificate_read(path, &certificate, out_why) == FR_OK &&
+                read_names(certificate, issued.names, sizeof(issued.names));
     if (good) {
         (void)fr_view_copy(fr_view_of(name), issued.name, sizeof(issued.name)); /* as large */
         (void)pki__fingerprint(certificate, issued.fingerprint);                /* or "" */
-        issued.begins_s = seconds_of(X509_get0_notBefore(certificate));
-        issued.ends_s = seconds_of(X509_get0_notAfter(certificate));
+        issued.begins_s = tls_pem_time_s(X509_get0_notBefore(certificate));
+        issued.ends_s = tls_pem_time_s(X509_get0_notAfter(certificate));
         issued.has_key = access(key_path, F_OK) == 0;
         visit(ctx, &issued);
     } else if (certificate) {

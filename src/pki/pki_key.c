@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pki_key.c - keys, fingerprints and PEM files.
- *
- * Files:      0600; a key is never anywhere but in its file and, for a moment, in memory that is
- *             wiped.
+ * pki_key.c - fingerprints, secrets, and requests to be certified. Files are tls_pem's.
  */
 #include "pki/pki_priv.h"
 
-#include "base/fr_file.h"
+#include "tls/tls_pem.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -25,107 +22,6 @@ pki__bad(char **out_why, const char *what)
     ERR_clear_error();
     *out_why = fr_xprintf("%s: %s", what, words ? words : "unknown error");
     return FR_ERR_CONFIG;
-}
-
-EVP_PKEY *
-pki__key_new(void)
-{
-    return EVP_EC_gen("P-256");
-}
-
-enum fr_err
-pki__write(const char *path, struct fr_view text, char **out_why)
-{
-    int error = 0;
-    enum fr_err err = fr_file_replace(path, text, 0600, &error);
-    if (err != FR_OK)
-        *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
-    return err;
-}
-
-enum fr_err
-pki__key_write(EVP_PKEY *key, const char *path, char **out_why)
-{
-    BIO *bio = BIO_new(BIO_s_secmem());
-    char *data = NULL;
-    enum fr_err err = FR_OK;
-    if (!bio || PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) != 1)
-        err = pki__bad(out_why, "key");
-    if (err == FR_OK) {
-        long len = BIO_get_mem_data(bio, &data);
-        err = pki__write(path, fr_view_make(data, (size_t)len), out_why);
-        OPENSSL_cleanse(data, (size_t)len);
-    }
-    BIO_free(bio);
-    return err;
-}
-
-enum fr_err
-pki__pem_of(X509 *certificate, struct fr_buf *out)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    char *data = NULL;
-    enum fr_err err = FR_ERR_NOMEM;
-    if (bio && PEM_write_bio_X509(bio, certificate) == 1) {
-        long len = BIO_get_mem_data(bio, &data);
-        err = fr_buf_append(out, data, (size_t)len);
-    }
-    BIO_free(bio);
-    return err;
-}
-
-static BIO *
-read_bio(const char *path, struct fr_buf *text, char **out_why)
-{
-    int error = 0;
-    fr_buf_init(text, PKI_PEM_BYTES_MAX);
-    enum fr_err err = fr_file_read(path, text, &error);
-    if (err == FR_OK && text->len > 0)
-        return BIO_new_mem_buf(text->data, (int)text->len);
-    *out_why = fr_xprintf("%s: %s", path,
-                          error          ? strerror(error)
-                          : err == FR_OK ? "it is empty"
-                                         : fr_err_words(err));
-    fr_buf_fini(text);
-    return NULL;
-}
-
-X509 *
-pki__read_certificate(const char *path, char **out_why)
-{
-    struct fr_buf text;
-    BIO *bio = read_bio(path, &text, out_why);
-    if (!bio)
-        return NULL;
-    X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-    if (!certificate)
-        (void)pki__bad(out_why, path);
-    BIO_free(bio);
-    fr_buf_fini(&text);
-    return certificate;
-}
-
-static int
-no_pass_phrase(char *buf, int size, int writing, void *ctx)
-{
-    (void)buf, (void)size, (void)writing, (void)ctx;
-    return -1;
-}
-
-EVP_PKEY *
-pki__read_key(const char *path, char **out_why)
-{
-    struct fr_buf text;
-    BIO *bio = read_bio(path, &text, out_why);
-    if (!bio)
-        return NULL;
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL);
-    if (!key)
-        (void)pki__bad(out_why, path);
-    BIO_free(bio);
-    OPENSSL_cleanse(text.data, text.len);
-    fr_buf_fini(&text);
-    return key;
 }
 
 void
@@ -189,7 +85,7 @@ request_of(EVP_PKEY *key, const char *name)
 enum fr_err
 pki_request_make(const char *name, const char *key_path, struct fr_buf *out_pem, char **out_why)
 {
-    EVP_PKEY *key = pki__key_new();
+    EVP_PKEY *key = tls_pem_key_new();
     X509_REQ *request = key ? request_of(key, name) : NULL;
     BIO *bio = BIO_new(BIO_s_mem());
     char *data = NULL;
@@ -197,7 +93,7 @@ pki_request_make(const char *name, const char *key_path, struct fr_buf *out_pem,
     if (!request || !bio || PEM_write_bio_X509_REQ(bio, request) != 1)
         err = pki__bad(out_why, "certificate request");
     if (err == FR_OK)
-        err = pki__key_write(key, key_path, out_why);
+        err = tls_pem_key_write(key_path, key, out_why);
     if (err == FR_OK) {
         long len = BIO_get_mem_data(bio, &data);
         err = fr_buf_append(out_pem, data, (size_t)len);

@@ -20,12 +20,6 @@ struct pki {
 
 /* pki_key.c. *out_why says what OpenSSL minds. */
 enum fr_err pki__bad(char **out_why, const char *what);
-EVP_PKEY *pki__key_new(void);
-FR_MUST_USE enum fr_err pki__key_write(EVP_PKEY *key, const char *path, char **out_why);
-FR_MUST_USE enum fr_err pki__write(const char *path, struct fr_view text, char **out_why);
-FR_MUST_USE enum fr_err pki__pem_of(X509 *certificate, struct fr_buf *out);
-X509 *pki__read_certificate(const char *path, char **out_why);
-EVP_PKEY *pki__read_key(const char *path, char **out_why);
 void pki__hex(const unsigned char *bytes, size_t count, char *out); /* 2 * count and a NUL */
 bool pki__sha256(const void *bytes, size_t count, char out[PKI_FINGERPRINT_BYTES]);
 bool pki__fingerprint(X509 *certificate, char out[PKI_FINGERPRINT_BYTES]);

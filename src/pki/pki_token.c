@@ -11,6 +11,7 @@
 #include "pki/pki_priv.h"
 
 #include "base/fr_file.h"
+#include "tls/tls_pem.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -123,7 +124,7 @@ pki_token_make(struct pki *pki, const char *name, int64_t now_s, int64_t ends_s,
             fr_xprintf("%s holds as many unused tokens as it may (%d)", folder, PKI_TOKENS_MAX);
         err = FR_ERR_FULL;
     } else {
-        err = pki__write(path, fr_view_make(text, (size_t)len), out_why);
+        err = tls_pem_write(path, fr_view_make(text, (size_t)len), out_why);
     }
     if (err == FR_OK)
         (void)snprintf(out, PKI_TOKEN_BYTES, "fj1.%s.%s.%s", secret, pki->fingerprint, name);

@@ -60,6 +60,9 @@ struct tls_pair {            /* of files */
     const char *ocsp;        /* DER: an OCSP response to staple; NULL: none */
 };
 
+/* Whether a listener could show it; errors as of tls_server_new. */
+FR_MUST_USE enum fr_err tls_pair_check(const struct tls_pair *pair, char **out_why);
+
 struct tls_server_options {
     const struct tls_pair *pairs; /* the first is shown to clients that name no host of ours */
     size_t pair_count;

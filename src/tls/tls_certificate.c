@@ -2,15 +2,15 @@
 /*
  * tls_certificate.c - a pair of files: certificate with its chain, and key.
  *
- * Trusts:     nothing of the files: they are bounded, must parse whole and belong together.
+ * Trusts:     nothing of the files: they are bounded, must parse whole and belong together. Of a
+ *             pair that was half replaced the rest is moved into its place.
  * Follows:    RFC 6125 section 6.4: names by subjectAltName; the common name only where there is
  *             none.
  */
 #include "base/fr_file.h"
+#include "tls/tls_pem.h"
 #include "tls/tls_priv.h"
 
-#include <errno.h>
-#include <openssl/bio.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -18,23 +18,10 @@
 /* ---- reading ------------------------------------------------------------------------------ */
 
 static enum fr_err
-read_file(const char *path, struct fr_buf *out, char **out_why)
-{
-    int error = 0;
-    fr_buf_init(out, TLS_FILE_BYTES_MAX);
-    enum fr_err err = fr_file_read(path, out, &error);
-    if (err == FR_OK)
-        return FR_OK;
-    *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
-    fr_buf_fini(out);
-    return error == ENOENT ? FR_ERR_NOT_FOUND : FR_ERR_CONFIG;
-}
-
-static enum fr_err
 read_chain(struct tls__certificate *out, const char *path, char **out_why)
 {
     struct fr_buf text;
-    enum fr_err err = read_file(path, &text, out_why);
+    enum fr_err err = tls_pem_read(path, &text, out_why);
     if (err)
         return err;
     BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
@@ -55,34 +42,11 @@ read_chain(struct tls__certificate *out, const char *path, char **out_why)
     return err;
 }
 
-/* Nobody is there to type a pass phrase. */
-static int
-no_pass_phrase(char *buf, int size, int writing, void *ctx)
-{
-    (void)buf, (void)size, (void)writing, (void)ctx;
-    return -1;
-}
-
-static enum fr_err
-read_key(struct tls__certificate *out, const char *path, char **out_why)
-{
-    struct fr_buf text;
-    enum fr_err err = read_file(path, &text, out_why);
-    if (err)
-        return err;
-    BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
-    out->key = PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL);
-    BIO_free(bio);
-    OPENSSL_cleanse(text.data, text.len);
-    fr_buf_fini(&text);
-    return out->key ? FR_OK : tls__bad(out_why, "no key without a pass phrase in", path);
-}
-
 static enum fr_err
 read_ocsp(struct tls__certificate *out, const char *path, char **out_why)
 {
     struct fr_buf bytes;
-    enum fr_err err = read_file(path, &bytes, out_why);
+    enum fr_err err = tls_pem_read(path, &bytes, out_why);
     if (err)
         return err;
     out->ocsp = fr_xalloc(bytes.len + 1);
@@ -148,13 +112,6 @@ tls__certificate_names(const struct tls__certificate *certificate, struct fr_vie
 
 /* ---- the whole ---------------------------------------------------------------------------- */
 
-static int64_t
-end_s_of(const X509 *certificate)
-{
-    struct tm tm;
-    return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) == 1 ? (int64_t)timegm(&tm) : 0;
-}
-
 bool
 tls_certificate_first_name(const char *path, char *out, size_t out_bytes)
 {
@@ -170,27 +127,73 @@ tls_certificate_first_name(const char *path, char *out, size_t out_bytes)
     return ok;
 }
 
-enum fr_err
-tls__certificate_read(const struct tls_pair *pair, struct tls__certificate *out, char **out_why)
+static enum fr_err
+read_pair(const struct tls_pair *pair, struct tls__certificate *out, char **out_why)
 {
     ERR_clear_error();
     out->path = fr_xstrdup(pair->certificate);
     enum fr_err err = read_chain(out, pair->certificate, out_why);
     if (!err)
-        err = read_key(out, pair->key, out_why);
-    if (!err && pair->ocsp)
-        err = read_ocsp(out, pair->ocsp, out_why);
+        err = tls_pem_key_read(pair->key, &out->key, out_why);
     if (err)
         return err;
-    if (X509_check_private_key(out->leaf, out->key) != 1) {
-        ERR_clear_error();
-        *out_why = fr_xprintf("the key in %s is not that of the certificate in %s", pair->key,
-                              pair->certificate);
-        return FR_ERR_CONFIG;
+    if (X509_check_private_key(out->leaf, out->key) == 1)
+        return FR_OK;
+    ERR_clear_error();
+    *out_why = fr_xprintf("the key in %s is not that of the certificate in %s", pair->key,
+                          pair->certificate);
+    return FR_ERR_CONFIG;
+}
+
+/* Whoever wrote this pair was killed between its two files: what is left to be done is done. */
+static bool
+finish_pair(const struct tls_pair *pair)
+{
+    const struct fr_file_pair files = {.first = pair->key, .second = pair->certificate};
+    char *why = NULL, *waiting = fr_file_pair_waiting(&files);
+    EVP_PKEY *key = NULL;
+    struct fr_buf text;
+    bool done = false;
+    if (waiting && tls_pem_key_read(pair->key, &key, &why) == FR_OK &&
+        tls_pem_read(waiting, &text, &why) == FR_OK) {
+        done = tls_pem_chain_fits(fr_buf_view(&text), key) &&
+               fr_file_pair_finish(&files, NULL) == FR_OK;
+        fr_buf_fini(&text);
+    }
+    EVP_PKEY_free(key);
+    fr_free(why);
+    fr_free(waiting);
+    return done;
+}
+
+enum fr_err
+tls__certificate_read(const struct tls_pair *pair, struct tls__certificate *out, char **out_why)
+{
+    char *why = NULL;
+    enum fr_err err = read_pair(pair, out, &why);
+    if (err && finish_pair(pair)) {
+        tls__certificate_clear(out);
+        fr_free(why);
+        err = read_pair(pair, out, &why);
+    }
+    if (!err && pair->ocsp)
+        err = read_ocsp(out, pair->ocsp, &why);
+    if (err) {
+        *out_why = why;
+        return err;
     }
     read_names(out);
-    out->ends_s = end_s_of(out->leaf);
+    out->ends_s = tls_pem_time_s(X509_get0_notAfter(out->leaf));
     return FR_OK;
+}
+
+enum fr_err
+tls_pair_check(const struct tls_pair *pair, char **out_why)
+{
+    struct tls__certificate certificate = {0};
+    enum fr_err err = tls__certificate_read(pair, &certificate, out_why);
+    tls__certificate_clear(&certificate);
+    return err;
 }
 
 void

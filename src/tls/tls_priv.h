@@ -14,7 +14,6 @@
 #include <openssl/ssl.h>
 
 #define TLS_NAMES_MAX 1024         /* in one certificate; more are not answered for */
-#define TLS_FILE_BYTES_MAX 1048576 /* of one PEM or DER file */
 #define TLS_EARLY_BYTES_MAX 65536  /* received before TLS was put under a socket */
 #define TLS_SESSION_MAGIC 0x746c7373u
 

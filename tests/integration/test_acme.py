@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates that come by themselves, from pebble: both challenges, renewal, refusals."""
 import re
+import signal
 import ssl
 import stat
 
@@ -14,7 +15,8 @@ from harness.setup import base, cluster, metric
 
 
 class House:
-    def __init__(self, box, challenge, domains=("one.example",), pebble=None, member=None, **acme):
+    def __init__(self, box, challenge, domains=("one.example",), pebble=None, member=None,
+                 edge_env=None, **acme):
         self.box = box
         self.authority = Authority(box.folder)
         self.plain, self.tls = (f"127.0.0.1:{box.port()}" for _ in range(2))
@@ -29,8 +31,9 @@ class House:
                              listen=[{"address": self.plain},
                                      {"address": self.tls, "tls": {"acme": settings}}])
         box.config(self.settings)
-        self.edge = box.start("edge", name="edge")
-        box.serving(self.tls, self.edge)
+        self.edge = box.start("edge", name="edge", env=edge_env)
+        if not edge_env:
+            box.serving(self.tls, self.edge)
 
     def metric(self, name):
         return metric(f"unix:{self.box.folder}/state/admin.sock", "acme_" + name)
@@ -87,10 +90,49 @@ def test_a_name_that_cannot_be_proved_is_not_hammered(box):
     hold("one try", lambda: house.metric("failed") == 1, 2)
     # The listener is open all the while, and a reload does not make it try again.
     assert http1.connect(house.tls)
-    import signal
     house.edge.signal(signal.SIGHUP)
     wait("the reload", lambda: "configuration re-read" in house.edge.log())
     hold("one try", lambda: house.metric("failed") == 1, 1)
+
+
+def orders(house):
+    return house.pebble.log().count("There are now")
+
+
+def test_a_pair_that_does_not_fit_is_fetched_anew(box):
+    """Half of a backup, say: the edge starts, shows what it showed at the very first, and asks."""
+    house = House(box, "tls-alpn-01")
+    first = issued(house.tls, house.pebble.root, "one.example")["serialNumber"]
+    house.edge.stop()
+    Authority(box.folder, "others").issue("stray", "one.example")
+    pair = box.folder / "state/acme"
+    (pair / "one.example.key").write_bytes((box.folder / "stray.key").read_bytes())
+    house.edge = box.start("edge", name="edge-again")
+    box.serving(house.tls, house.edge)
+    second = issued(house.tls, house.pebble.root, "one.example")["serialNumber"]
+    assert second != first
+    assert "a fetched certificate is no good, another is asked for" in house.edge.log()
+    house.edge.stop()
+    (pair / "one.example.pem").write_bytes(b"") # a disk that was full
+    house.edge = box.start("edge", name="edge-once-more")
+    box.serving(house.tls, house.edge)
+    third = issued(house.tls, house.pebble.root, "one.example")["serialNumber"]
+    assert third not in (first, second)
+
+
+def test_killed_between_the_key_and_its_certificate(box):
+    """The first pair is the placeholder, the second what the authority signed."""
+    house = House(box, "tls-alpn-01", edge_env={"FRESHET_FAULT": "file-pair-first-moved:2"})
+    house.edge.expected = {-signal.SIGKILL}
+    wait("its end", lambda: not house.edge.alive(), 40)
+    pair = box.folder / "state/acme"
+    assert (pair / "one.example.pem.pair").exists()
+    asked = orders(house)
+    house.edge = box.start("edge", name="edge-again")
+    box.serving(house.tls, house.edge)
+    assert issued(house.tls, house.pebble.root, "one.example")
+    hold("no new order", lambda: orders(house) == asked, 1.5)
+    assert not list(pair.glob("*.pair"))
 
 
 def test_an_authority_of_the_wrong_certificate(box):

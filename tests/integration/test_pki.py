@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from harness import http1
-from harness.box import BINARY, wait
+from harness.box import BINARY, ROOT, wait
 from harness.setup import base, cluster, metric
 
 
@@ -393,3 +393,63 @@ def test_who_was_taken_off_the_list_is_out(box):
     assert metric(f"unix:{box.folder}/second-state/admin.sock", "stream_refusals") >= 1
     bad(box.run("join", "--renew", "-c", "second.yaml"), words)
     assert house.counter("renewals") == 1
+
+
+# ---- killed between the key and its certificate ----
+
+POINTS = re.findall(r'^FR_FAULT_ROW\("([^"]+)"\)',
+                    (ROOT / "src/base/fault_points.def").read_text(encoding="utf-8"), re.M)
+
+
+def killed(done):
+    assert done.returncode == -signal.SIGKILL, done
+
+
+def fits(folder, name):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+        return True
+    except ssl.SSLError:
+        return False
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_an_authority_killed_at(box, point):
+    """Made whole by the next command, or not made at all."""
+    killed(box.run("pki", "init", env={"FRESHET_FAULT": point}))
+    done = box.run("pki", "init")
+    assert ("already" in done.stderr) == ("moved" in point), done
+    good(box.run("pki", "issue", "manager"))
+    assert fits(box.folder / "pki", "ca") and fits(box.folder / "pki", "manager")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_renewal_killed_at(box, point):
+    """Old and old, or new and new: at the latest when somebody reads it."""
+    house = House(box)
+    house.process.stop()
+    before = (box.folder / "pki/manager.key").read_bytes()
+    killed(box.run("pki", "issue", "manager", "--also", "127.0.0.1",
+                   env={"FRESHET_FAULT": point}))
+    assert fits(box.folder / "pki", "manager") == ("first-moved" not in point)
+    house.process = box.start("manager", "-c", "manager.yaml", name="manager-again")
+    box.serving(house.unix, house.process)
+    assert fits(box.folder / "pki", "manager")
+    after = (box.folder / "pki/manager.key").read_bytes()
+    assert (after != before) == ("moved" in point)
+
+
+def test_a_machine_killed_while_it_renews(box):
+    house = House(box)
+    good(box.run("join", "--manager", house.tcp, "--token", house.token("edge-2"), "--dir",
+                 "second"), "joined as edge-2")
+    tls = {name: f"./second/{file}" for name, file in
+           (("certificate", "edge-2.pem"), ("key", "edge-2.key"), ("ca", "ca.pem"))}
+    box.config(base(None, {"web": cluster(["127.0.0.1:9"], health=None)},
+                    manager={"connect": house.tcp, "tls": tls}), "second.yaml")
+    killed(box.run("join", "--renew", "-c", "second.yaml",
+                   env={"FRESHET_FAULT": "file-pair-first-moved"}))
+    assert not fits(box.folder / "second", "edge-2")
+    good(box.run("join", "--renew", "-c", "second.yaml"), "renewed as edge-2")
+    assert fits(box.folder / "second", "edge-2")

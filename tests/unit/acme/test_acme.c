@@ -12,18 +12,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 static atomic_uint orders;
 
-/* Says that a certificate came, and leaves no file: what was due stays due. */
+/* Says that a certificate came, and leaves no file: what was due stays due. Or, for an authority
+ * that never says that it is done: comes back when it is told to, and only then. */
 void
 acme__flow(struct acme__job *job)
 {
+    const struct timespec step = {.tv_nsec = 10000000L};
     atomic_fetch_add(&orders, 1);
     job->err = FR_OK;
+    if (strcmp(job->directory, "https://never") != 0)
+        return;
+    while (!atomic_load(&job->cancelled))
+        (void)thrd_sleep(&step, NULL);
+    job->err = atomic_load(&job->late) ? FR_ERR_TIMEOUT : FR_ERR_CANCELLED;
 }
 
 struct bed {
@@ -86,11 +94,38 @@ test_a_success_that_changes_nothing_waits(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+static void
+test_an_order_has_one_deadline(void **state)
+{
+    char folder[] = "/tmp/freshet-acme-XXXXXX", pem[64], key[64];
+    char one[] = "one.example", *names[] = {one, NULL};
+    struct bed bed = {.certified = 0};
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(pem, sizeof(pem), "%s/one.pem", folder);
+    (void)snprintf(key, sizeof(key), "%s/one.key", folder);
+    assert_int_equal(loop_new(NULL, &bed.loop), FR_OK);
+    const struct acme_options options = {
+        .loop = bed.loop, .folder = folder, .fn = on_news, .ctx = &bed, .order_us = 600000};
+    const struct acme_order order = {
+        .directory = "https://never", .domains = names, .certificate = pem, .key = key};
+    bed.acme = acme_new(&options);
+    acme_set(bed.acme, &order, 1);
+    loop_timer_start(bed.loop, &bed.timer, 2000000, on_time, &bed);
+    assert_int_equal(loop_run(bed.loop), FR_OK);
+    assert_int_equal(bed.failed, 1);
+    assert_true(bed.next_us >= ACME_RETRY_MIN_US);
+    acme_free(&bed.acme);
+    loop_free(&bed.loop);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_success_that_changes_nothing_waits),
+        cmocka_unit_test(test_an_order_has_one_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,7 +88,7 @@ decode(const char *text, unsigned char *out)
 static void
 test_signature(void **state)
 {
-    EVP_PKEY *key = acme__key_new();
+    EVP_PKEY *key = tls_pem_key_new();
     (void)state;
     for (int i = 0; i < 20; i++) { /* numbers with a leading zero are as long as others */
         unsigned char raw[128], head[1024];
@@ -124,7 +124,7 @@ test_signature(void **state)
 static void
 test_binding(void **state)
 {
-    EVP_PKEY *key = acme__key_new();
+    EVP_PKEY *key = tls_pem_key_new();
     (void)state;
     char *text = acme__jws_binding(key, "kid-1", "Zm9v", "https://a/b");
     assert_non_null(text);

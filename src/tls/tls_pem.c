@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tls_pem.c - keys and certificates as files: the one place that writes a key.
+ */
+#include "tls/tls_pem.h"
+
+#include "base/fr_file.h"
+#include "tls/tls_priv.h"
+
+#include <errno.h>
+#include <openssl/pem.h>
+#include <string.h>
+
+EVP_PKEY *
+tls_pem_key_new(void)
+{
+    return EVP_EC_gen("P-256");
+}
+
+/* Nobody is there to type a pass phrase. */
+static int
+no_pass_phrase(char *buf, int size, int writing, void *ctx)
+{
+    (void)buf, (void)size, (void)writing, (void)ctx;
+    return -1;
+}
+
+int64_t
+tls_pem_time_s(const ASN1_TIME *time)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+enum fr_err
+tls_pem_read(const char *path, struct fr_buf *out, char **out_why)
+{
+    int error = 0;
+    fr_buf_init(out, TLS_PEM_BYTES_MAX);
+    enum fr_err err = fr_file_read(path, out, &error);
+    if (err == FR_OK)
+        return FR_OK;
+    *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
+    fr_buf_fini(out);
+    return error == ENOENT ? FR_ERR_NOT_FOUND : FR_ERR_CONFIG;
+}
+
+static void
+wipe(struct fr_buf *text)
+{
+    if (text->data)
+        OPENSSL_cleanse(text->data, text->len);
+    fr_buf_fini(text);
+}
+
+enum fr_err
+tls_pem_key_read(const char *path, EVP_PKEY **out, char **out_why)
+{
+    struct fr_buf text;
+    enum fr_err err = tls_pem_read(path, &text, out_why);
+    if (err != FR_OK)
+        return err;
+    ERR_clear_error();
+    BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL) : NULL;
+    BIO_free(bio);
+    wipe(&text);
+    if (!key)
+        return tls__bad(out_why, "no key without a pass phrase in", path);
+    *out = key;
+    return FR_OK;
+}
+
+enum fr_err
+tls_pem_certificate_read(const char *path, X509 **out, char **out_why)
+{
+    struct fr_buf text;
+    enum fr_err err = tls_pem_read(path, &text, out_why);
+    if (err != FR_OK)
+        return err;
+    ERR_clear_error();
+    BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
+    X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    BIO_free(bio);
+    fr_buf_fini(&text);
+    if (!certificate)
+        return tls__bad(out_why, "no certificate in", path);
+    *out = certificate;
+    return FR_OK;
+}
+
+bool
+tls_pem_chain_fits(struct fr_view text, EVP_PKEY *key)
+{
+    BIO *bio = BIO_new_mem_buf(text.ptr, (int)text.len);
+    X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    bool fits = leaf && X509_check_private_key(leaf, key) == 1;
+    X509_free(leaf);
+    BIO_free(bio);
+    ERR_clear_error();
+    return fits;
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+static enum fr_err
+say(enum fr_err err, int error, const char *path, char **out_why)
+{
+    if (err != FR_OK)
+        *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
+    return err;
+}
+
+enum fr_err
+tls_pem_write(const char *path, struct fr_view text, char **out_why)
+{
+    int error = 0;
+    return say(fr_file_replace(path, text, 0600, &error), error, path, out_why);
+}
+
+/* The text of a key, in memory that OpenSSL wipes when the BIO is freed. NULL: out of memory. */
+static BIO *
+key_text(EVP_PKEY *key, struct fr_view *out)
+{
+    char *data = NULL;
+    BIO *bio = BIO_new(BIO_s_secmem());
+    if (bio && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1) {
+        long len = BIO_get_mem_data(bio, &data);
+        *out = fr_view_make(data, (size_t)len);
+        return bio;
+    }
+    ERR_clear_error();
+    BIO_free(bio);
+    return NULL;
+}
+
+enum fr_err
+tls_pem_key_write(const char *path, EVP_PKEY *key, char **out_why)
+{
+    struct fr_view text;
+    BIO *bio = key_text(key, &text);
+    if (!bio)
+        return say(FR_ERR_NOMEM, 0, path, out_why);
+    enum fr_err err = tls_pem_write(path, text, out_why);
+    BIO_free(bio);
+    return err;
+}
+
+enum fr_err
+tls_pem_pair_write(const struct tls_pem_pair *paths, EVP_PKEY *key, struct fr_view chain,
+                   char **out_why)
+{
+    const struct fr_file_pair files = {.first = paths->key, .second = paths->certificate};
+    struct fr_view text;
+    int error = 0;
+    BIO *bio = key_text(key, &text);
+    if (!bio)
+        return say(FR_ERR_NOMEM, 0, paths->key, out_why);
+    enum fr_err err = fr_file_replace_pair(&files, text, chain, 0600, &error);
+    BIO_free(bio);
+    return say(err, error, paths->certificate, out_why);
+}
+
+enum fr_err
+tls_pem_certificate_put(X509 *certificate, struct fr_buf *out)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *data = NULL;
+    enum fr_err err = FR_ERR_NOMEM;
+    if (bio && PEM_write_bio_X509(bio, certificate) == 1) {
+        long len = BIO_get_mem_data(bio, &data);
+        err = fr_buf_append(out, data, (size_t)len);
+    }
+    BIO_free(bio);
+    return err;
+}
