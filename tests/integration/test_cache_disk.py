@@ -1,121 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cache on disk from outside: warm after a restart, byte-exact or gone after kill -9, purges
 and invalidations outlast both, and a damaged file never makes a wrong byte."""
-import hashlib
-import json
 import os
 import random
 import signal
 import socket
 import threading
-import urllib.parse
 
 import pytest
 
 from harness import http1
 from harness.box import wait
-from harness.origin import Answer
-from harness.setup import Edge, cluster
+from harness.disk import (DISK, Site, again, body_of, disk_edge, from_disk, get,
+                          is_ready, purge, settled, store)
+from harness.setup import Edge, cache_stat, cluster
 
 MIB = 1 << 20
-DISK = "cache.disk"
 WHOLE = 262144  # a longer body is sent from disk
-
-
-def stat(edge):
-    return json.loads(http1.fetch(edge.admin(), "/cache").text)
-
-
-def body_of(path, version=0, size=None):
-    seed = hashlib.sha256(f"{path} {version}".encode()).digest()
-    rng = random.Random(seed)
-    size = size if size is not None else int(100 * 4000 ** rng.random())
-    return (seed * (size // 32 + 1))[:size]
-
-
-class Site:
-    """An origin whose bodies tell which they are; every path has a version."""
-
-    def __init__(self, box):
-        self.versions, self.sizes, self.fields = {}, {}, {}
-        self.origin = box.origin("m", answer=self.answer)
-
-    def body(self, path):
-        return body_of(path, self.versions.get(path, 0), self.sizes.get(path))
-
-    def answer(self, request):
-        path = request.path
-        if request.method == "POST":
-            self.versions[path] = self.versions.get(path, 0) + 1
-            return Answer(204, b"")
-        etag = f'"{self.versions.get(path, 0)}"'
-        fields = self.fields.get(path) or [("Cache-Control", "max-age=3600"), ("ETag", etag),
-                                           ("Surrogate-Key", "every " + path.strip("/"))]
-        asked = [value for name, value in request.fields if name.lower() == "if-none-match"]
-        if asked == [etag]:
-            return Answer(304, b"", fields, "Not Modified")
-        return Answer(200, self.body(path), fields)
-
-
-def started(box, site, disk="16MiB", memory="16MiB", **more):
-    return Edge(box, {"web": cluster([site.origin], health=None)}, workers=2,
-                cache={"memory": memory, "disk": {"path": f"./{DISK}", "size": disk},
-                       "purge-from": ["127.0.0.0/8"]}, **more)
-
-
-def is_ready(edge):
-    return stat(edge)["disk_ready"] == 1
-
-
-def settled(edge):
-    """All that was stored since the start is on disk."""
-    said = {}
-
-    def is_written():
-        said.update(stat(edge))
-        return said["disk_written"] >= said["stored"]
-    try:
-        wait("it to be on disk", is_written)
-    except AssertionError:
-        raise AssertionError(f"not on disk: {said}") from None
-
-
-def store(edge, *paths, fields=()):
-    """Memory may refuse one while others leave it."""
-    for path in paths:
-        wait(f"{path} to be stored",
-             lambda path=path: get(edge, path, fields).get("Age") is not None)
-        settled(edge)
-
-
-def again(edge, kill=False):
-    if kill:
-        edge.process.kill9()
-    else:
-        assert edge.process.stop() == 0
-    edge.start()
-    wait("the disk to be ready", lambda: is_ready(edge))
-
-
-def get(edge, path, fields=()):
-    return http1.fetch(edge.address, path, fields=fields)
-
-
-def from_disk(answer):
-    return "detail=disk" in answer.get("Cache-Status", "")
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
 def test_warm_after_restart(box, kill):
     site = Site(box)
-    edge = started(box, site)
+    edge = disk_edge(box, site)
     wait("the disk to be ready", lambda: is_ready(edge))
     paths = [f"/{i}" for i in range(200)]
     site.sizes["/1"], site.sizes["/2"] = 0, 1500000
     store(edge, *paths)
     asked = len(site.origin.requests)
     again(edge, kill)
-    said = stat(edge)
+    said = cache_stat(edge)
     assert said["disk_entries"] == len(paths) and said["entries"] == 0, said
     for path in paths:
         answer = get(edge, path)
@@ -123,7 +37,7 @@ def test_warm_after_restart(box, kill):
         # Then it is in memory, unless it is large.
         assert from_disk(get(edge, path)) == (len(answer.body) > WHOLE), path
     assert len(site.origin.requests) == asked, "nobody else was asked"
-    said = stat(edge)
+    said = cache_stat(edge)
     assert said["disk_hits"] == len(paths) and said["disk_bad"] == 0, said
     # The same as from memory: head, range, condition.
     again(edge, kill)
@@ -140,23 +54,23 @@ def test_warm_after_restart(box, kill):
 
 def test_what_memory_evicts_is_found_on_disk(box):
     site = Site(box)
-    edge = started(box, site, disk="64MiB")
+    edge = disk_edge(box, site, disk="64MiB")
     wait("the disk to be ready", lambda: is_ready(edge))
     paths = [f"/{i}" for i in range(200)]
     for path in paths:
         site.sizes[path] = 100000
         store(edge, path)
-    assert stat(edge)["evicted"] > 50
+    assert cache_stat(edge)["evicted"] > 50
     asked = len(site.origin.requests)
     for path in paths:
         assert get(edge, path).body == site.body(path)
     assert len(site.origin.requests) == asked
-    assert stat(edge)["disk_hits"] > 50
+    assert cache_stat(edge)["disk_hits"] > 50
 
 
 def test_many_who_ask_read_once(box):
     site = Site(box)
-    edge = started(box, site)
+    edge = disk_edge(box, site)
     wait("the disk to be ready", lambda: is_ready(edge))
     site.sizes["/big"] = 2000000
     store(edge, "/big")
@@ -173,13 +87,13 @@ def test_many_who_ask_read_once(box):
         thread.join()
     assert answers == [True] * 16
     assert len(site.origin.requests) == asked
-    assert stat(edge)["disk_hits"] <= 4, "not once for each"
+    assert cache_stat(edge)["disk_hits"] <= 4, "not once for each"
 
 
 def test_variants_and_validation(box):
     site = Site(box)
     vary = [("Cache-Control", "max-age=3600"), ("Vary", "Accept-Language")]
-    edge = started(box, site)
+    edge = disk_edge(box, site)
     wait("the disk to be ready", lambda: is_ready(edge))
     site.fields["/v"] = vary
     for version, language in enumerate(["de", "fr"]):
@@ -209,16 +123,10 @@ def test_variants_and_validation(box):
     assert len(site.origin.requests) == asked + 2
 
 
-def purge(edge, **what):
-    query = "&".join(f"{key}={urllib.parse.quote(value, safe='')}" for key, value in what.items())
-    answer = http1.fetch(edge.admin(), "/cache/purge?" + query, "POST")
-    assert answer.status == 200, answer.text
-
-
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
 def test_purged_stays_purged_over_restarts(box, kill):
     site = Site(box)
-    edge = started(box, site)
+    edge = disk_edge(box, site)
     wait("the disk to be ready", lambda: is_ready(edge))
     paths = ["/url", "/tag", "/pre/1", "/pre/2", "/other", "/soft", "/post"]
     store(edge, *paths)
@@ -249,7 +157,7 @@ def test_purged_stays_purged_over_restarts(box, kill):
 
 def test_purged_softly_answers_when_members_do_not(box):
     site = Site(box)
-    edge = started(box, site)
+    edge = disk_edge(box, site)
     wait("the disk to be ready", lambda: is_ready(edge))
     store(edge, "/soft")
     purge(edge, tag="every", soft="1")
@@ -263,7 +171,7 @@ def test_purged_softly_answers_when_members_do_not(box):
 @pytest.mark.deadline(240)
 def test_killed_under_load_every_body_is_right_or_gone(box):
     site = Site(box)
-    edge = started(box, site, disk="32MiB", memory="16MiB")
+    edge = disk_edge(box, site, disk="32MiB", memory="16MiB")
     rng = random.Random(9)
     wrong = []
     for number in range(3000):  # all of them fit
@@ -285,11 +193,11 @@ def test_killed_under_load_every_body_is_right_or_gone(box):
         stop = threading.Event()
         threads = [threading.Thread(target=load, args=(stop, turn, 10 * turn + i))
                    for i in range(3)]
-        before = stat(edge)["disk_written"]
+        before = cache_stat(edge)["disk_written"]
         for thread in threads:
             thread.start()
         least = rng.randrange(50, 400)
-        wait("some to be written", lambda: stat(edge)["disk_written"] - before > least, 60)
+        wait("some to be written", lambda: cache_stat(edge)["disk_written"] - before > least, 60)
         edge.process.kill9()
         stop.set()
         for thread in threads:
@@ -297,11 +205,11 @@ def test_killed_under_load_every_body_is_right_or_gone(box):
         edge.start()
     wait("the disk to be ready", lambda: is_ready(edge))
     assert not wrong
-    asked, found = len(site.origin.requests), stat(edge)["disk_entries"]
+    asked, found = len(site.origin.requests), cache_stat(edge)["disk_entries"]
     for number in range(3000):
         path = f"/{number}"
         assert get(edge, path).body == site.body(path), path
-    said = stat(edge)
+    said = cache_stat(edge)
     assert said["disk_bad"] == 0 and said["disk_errors"] == 0, said
     assert found > 500 and said["disk_hits"] > 0.9 * found, said
     assert len(site.origin.requests) - asked <= 3000 - said["disk_hits"]
@@ -309,14 +217,14 @@ def test_killed_under_load_every_body_is_right_or_gone(box):
 
 def test_full_disk_keeps_what_is_asked_for(box):
     site = Site(box)
-    edge = started(box, site)
+    edge = disk_edge(box, site)
     wait("the disk to be ready", lambda: is_ready(edge))
     for number in range(400):
         path = f"/{number}"
         site.sizes[path] = 100000
         store(edge, path)
         get(edge, "/0")
-    said = stat(edge)
+    said = cache_stat(edge)
     assert 100 < said["disk_entries"] < 170 and said["disk_bytes"] <= 16 * MIB, said
     assert said["disk_kept"] > 0, said
     assert os.stat(box.folder / DISK).st_size == 16 * MIB
@@ -329,7 +237,7 @@ def test_full_disk_keeps_what_is_asked_for(box):
 
 def test_damaged_bytes_are_a_miss(box):
     site = Site(box)
-    edge = started(box, site)
+    edge = disk_edge(box, site)
     wait("the disk to be ready", lambda: is_ready(edge))
     paths = [f"/{i}" for i in range(60)]
     for path in paths:
@@ -348,7 +256,7 @@ def test_damaged_bytes_are_a_miss(box):
     asked = len(site.origin.requests)
     for path in paths:
         assert get(edge, path).body == site.body(path), path
-    said = stat(edge)
+    said = cache_stat(edge)
     assert said["disk_bad"] == 30 or said["disk_bad"] == 29, said  # the last one was seen at start
     assert len(site.origin.requests) == asked + 30
     assert sum("damaged response" in line for line in edge.process.log().splitlines()) == 1
@@ -357,7 +265,7 @@ def test_damaged_bytes_are_a_miss(box):
 def test_another_file_begins_anew(box):
     site = Site(box)
     (box.folder / DISK).write_bytes(b"something else" * 4096)
-    edge = started(box, site)
+    edge = disk_edge(box, site)
     wait("the disk to be ready", lambda: is_ready(edge))
     assert "begins anew" in edge.process.log() and "another size" in edge.process.log()
     store(edge, "/a")
@@ -368,7 +276,7 @@ def test_another_file_begins_anew(box):
     edge.start()
     wait("the disk to be ready", lambda: is_ready(edge))
     assert "another format" in edge.process.log()
-    assert stat(edge)["disk_entries"] == 0
+    assert cache_stat(edge)["disk_entries"] == 0
     assert get(edge, "/a").body == site.body("/a")
     # Another boot of the system, and nobody said goodbye: what was purged may be lost.
     settled(edge)
@@ -381,19 +289,19 @@ def test_another_file_begins_anew(box):
     edge.start()
     wait("the disk to be ready", lambda: is_ready(edge))
     assert "stopped while it was in use" in edge.process.log()
-    assert stat(edge)["disk_entries"] == 0
+    assert cache_stat(edge)["disk_entries"] == 0
 
 
 def test_a_reload_leaves_the_disk_alone(box):
     site = Site(box)
-    edge = started(box, site)
+    edge = disk_edge(box, site)
     wait("the disk to be ready", lambda: is_ready(edge))
     store(edge, "/a", "/b")
     edge.settings["cache"]["disk"]["size"] = "32MiB"
     edge.write()
     edge.process.signal(signal.SIGHUP)
     wait("the reload", lambda: "change with a restart only" in edge.process.log())
-    assert stat(edge)["disk"] == 16 * MIB and stat(edge)["disk_entries"] == 2
+    assert cache_stat(edge)["disk"] == 16 * MIB and cache_stat(edge)["disk_entries"] == 2
     # News after it still name the file.
     os.truncate(box.folder / DISK, MIB)
     site.sizes["/c"] = 2000000
@@ -410,13 +318,13 @@ def test_a_disk_that_cannot_be_used_is_none(box):
     assert "no cache on disk" in edge.process.log()
     assert get(edge, "/a").body == site.body("/a")
     assert get(edge, "/a").get("Age") is not None
-    assert "disk" not in stat(edge)
+    assert "disk" not in cache_stat(edge)
 
 
 def test_two_edges_do_not_share_a_file(box):
     site = Site(box)
-    started(box, site)
-    other = started(box, site, name="other", state="./other")
+    disk_edge(box, site)
+    other = disk_edge(box, site, name="other", state="./other")
     assert "another process uses it" in other.process.log()
     assert get(other, "/a").body == site.body("/a")
 
@@ -431,7 +339,7 @@ def test_memory_is_enough_for_the_index(box):
 
 def test_who_leaves_while_it_is_read_hurts_nobody(box):
     site = Site(box)
-    edge = started(box, site)
+    edge = disk_edge(box, site)
     wait("the disk to be ready", lambda: is_ready(edge))
     for number in range(50):
         site.sizes[f"/{number}"] = 100000

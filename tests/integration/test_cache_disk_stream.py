@@ -10,11 +10,12 @@ import pytest
 
 from harness import http1
 from harness.box import wait
-from harness.setup import Edge, cluster
+from harness.disk import (DISK, Site, again, disk_edge, from_disk, get, is_ready, purge,
+                          settled, store)
+from harness.setup import cache_stat
 from harness.wire2 import Connection, window
-from test_cache_disk import DISK, MIB, Site, again, from_disk, get, is_ready, purge, settled, stat
-from test_cache_disk import store
 
+MIB = 1 << 20
 PIECE = 65536
 WINDOW = 2 * PIECE
 BIG = 3 * MIB
@@ -29,9 +30,7 @@ class BigSite(Site):
 
 
 def started(box, site, disk="256MiB", memory="32MiB", **more):
-    edge = Edge(box, {"web": cluster([site.origin], health=None)}, workers=2,
-                cache={"memory": memory, "disk": {"path": f"./{DISK}", "size": disk},
-                       "purge-from": ["127.0.0.0/8"]}, **more)
+    edge = disk_edge(box, site, disk, memory, **more)
     wait("the disk to be ready", lambda: is_ready(edge))
     return edge
 
@@ -85,17 +84,17 @@ def rest_of(client):
 
 def test_memory_holds_a_window_of_it(box):
     site, edge = on_disk(box, "/big")
-    before = stat(edge)["body_bytes"]
+    before = cache_stat(edge)["body_bytes"]
     with slow_client(edge, "/big") as client:
-        wait("the window to be full", lambda: stat(edge)["body_bytes"] >= before + WINDOW)
+        wait("the window to be full", lambda: cache_stat(edge)["body_bytes"] >= before + WINDOW)
         head = client.read_head()
         assert head.status == 200 and from_disk(head), head
-        assert stat(edge)["body_bytes"] <= before + WINDOW + 4096
+        assert cache_stat(edge)["body_bytes"] <= before + WINDOW + 4096
         assert client.read_exactly(BIG) == site.body("/big")
-    wait("the window to be given back", lambda: stat(edge)["body_bytes"] < before + PIECE)
+    wait("the window to be given back", lambda: cache_stat(edge)["body_bytes"] < before + PIECE)
     answer = get(edge, "/big")
     assert answer.body == site.body("/big") and from_disk(answer), "and so the next time"
-    assert stat(edge)["disk_streamed"] == 2 and stat(edge)["disk_hits"] == 1
+    assert cache_stat(edge)["disk_streamed"] == 2 and cache_stat(edge)["disk_hits"] == 1
     assert not site.origin.requests
 
 
@@ -125,7 +124,7 @@ def test_a_damaged_piece_cuts_the_answer_off(box):
         body = rest_of(client)
     assert 0 < len(body) <= BIG - BIG % PIECE, "what was right before it, no more"
     assert site.body("/big").startswith(body)
-    said = stat(edge)
+    said = cache_stat(edge)
     assert said["disk_bad"] == 1 and said["disk_cut"] == 1, said
     # It is nobody's any more.
     assert get(edge, "/big").body == site.body("/big")
@@ -153,7 +152,7 @@ def test_a_damaged_first_piece_is_a_miss(box):
     damage(box, site, "/big", 100)
     answer = get(edge, "/big")
     assert answer.status == 200 and answer.body == site.body("/big") and not from_disk(answer)
-    assert stat(edge)["disk_bad"] == 1 and stat(edge)["disk_cut"] == 0
+    assert cache_stat(edge)["disk_bad"] == 1 and cache_stat(edge)["disk_cut"] == 0
     assert len(site.origin.requests) == 1
 
 
@@ -185,7 +184,7 @@ def test_written_over_meanwhile_it_is_cut_and_never_mixed(box):
             store(edge, f"/{number}")
         body = rest_of(client)
     assert len(body) < site.sizes["/big"] and site.body("/big").startswith(body)
-    assert stat(edge)["disk_cut"] == 1 and stat(edge)["disk_bad"] == 0
+    assert cache_stat(edge)["disk_cut"] == 1 and cache_stat(edge)["disk_bad"] == 0
     site.origin.requests.clear()
     assert get(edge, "/big").body == site.body("/big")
     assert len(site.origin.requests) == 1
@@ -208,7 +207,7 @@ def test_a_304_writes_a_head_and_leaves_the_body(box, size):
         assert answer.body == site.body("/big") and answer.get("X-Turn") == str(turn), answer
         assert ("If-None-Match", '"0"') in site.origin.requests[-1].fields
         settled(edge)
-    said = stat(edge)
+    said = cache_stat(edge)
     assert said["disk_heads"] == said["disk_written"] == 5, said
     assert said["disk_written_bytes"] < 5 * 1024, said
     # The last of them outlives the process.
@@ -232,12 +231,12 @@ def test_a_head_that_outgrows_its_place_is_written_with_its_body(box):
     site.fields["/a"] = [("Cache-Control", "max-age=3600"), ("ETag", '"0"'), ("X-New", "x" * 600)]
     get(edge, "/a")
     settled(edge)
-    said = stat(edge)
+    said = cache_stat(edge)
     assert said["disk_heads"] == 0 and said["disk_written_bytes"] > 2 * MIB // 8, said
     again(edge, kill=True)
     answer = get(edge, "/a")
     assert answer.body == site.body("/a") and answer.get("X-New") == "x" * 600
-    assert from_disk(answer) and stat(edge)["disk_entries"] == 1
+    assert from_disk(answer) and cache_stat(edge)["disk_entries"] == 1
 
 
 def test_of_too_many_the_others_come_from_members(box):
@@ -246,7 +245,7 @@ def test_of_too_many_the_others_come_from_members(box):
     try:
         for client in clients:
             assert client.read_head().status == 200
-        said = stat(edge)
+        said = cache_stat(edge)
         assert said["disk_no_room"] >= 8 and said["disk_streamed"] == 32, said
         assert said["bytes"] + said["free_bytes"] <= 16 * MIB
         with concurrent.futures.ThreadPoolExecutor(len(clients)) as pool:

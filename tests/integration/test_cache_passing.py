@@ -10,7 +10,7 @@ import threading
 import time
 
 from harness import http1
-from harness.box import BINARY, wait
+from harness.box import sanitized, wait
 from harness.listener import Listener
 from harness.setup import Edge, cluster, metric, resident_kib
 
@@ -18,12 +18,6 @@ MIB = 1 << 20
 PIECE = 65536
 PIECES = int(os.environ.get("FRESHET_PASSING_MIB", "64")) * MIB // PIECE
 HEAD = (b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nTransfer-Encoding: chunked\r\n\r\n")
-
-
-def sanitized():
-    with open(BINARY, "rb") as file:
-        text = file.read()
-    return b"libtsan" in text or b"libasan" in text
 
 
 def piece(number):

@@ -1,33 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cache's memory from outside: it adds up by kind, stays within its bound while objects of all
 sizes come and go, and what is larger than it takes streams through."""
-import json
 import os
 import random
 import socket
 
 from harness import http1
-from harness.box import BINARY, wait
+from harness.box import sanitized, wait
 from harness.listener import Listener
 from harness.origin import Answer
-from harness.setup import Edge, cluster, resident_kib
+from harness.setup import Edge, cache_stat, cluster, resident_kib
 
 MIB = 1 << 20
 STREAM_BYTES = int(os.environ.get("FRESHET_STREAM_MIB", "256")) * MIB
 
 
-def sanitized():
-    with open(BINARY, "rb") as file:
-        text = file.read()
-    return b"libtsan" in text or b"libasan" in text
-
-
-def stat(edge):
-    return json.loads(http1.fetch(edge.admin(), "/cache").text)
-
-
 def adds_up(edge, memory):
-    said = stat(edge)
+    said = cache_stat(edge)
     kinds = [said[f"{kind}_bytes"] for kind in ("index", "head", "body", "slack")]
     assert said["memory"] == memory
     assert sum(kinds) == said["bytes"], said
@@ -97,6 +86,6 @@ def test_what_is_too_large_streams_through(box):
     assert seen > STREAM_BYTES
     print(f"{seen >> 20} MiB went through; resident {before} KiB before, {highest} KiB at most")
     assert highest - before < (64 if sanitized() else 8) * 1024, "the body went through memory"
-    wait("the refusal", lambda: stat(edge)["refused_large"] == 1)
+    wait("the refusal", lambda: cache_stat(edge)["refused_large"] == 1)
     said = adds_up(edge, 16 * MIB)
     assert said["entries"] == 0 and said["body_bytes"] == 0 and said["head_bytes"] == 0

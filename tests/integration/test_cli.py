@@ -11,7 +11,7 @@ import pytest
 from harness import http1
 from harness.box import hold, wait
 from harness.load import Load
-from harness.setup import Edge, base, cluster, process_pool, ready, scale
+from harness.setup import Edge, admin_json, base, cluster, process_pool, ready, scale
 
 COMMANDS = ["run", "edge", "manager", "agent", "allocator", "proxy", "check", "status", "cluster",
             "why", "demo", "version", "help"]
@@ -419,7 +419,7 @@ def test_weight_by_hand_is_not_taken_back(box):
     assert done.returncode == 0, done.stderr
 
     def shown():
-        (web,) = json.loads(http1.fetch(edge.admin(), "/status").text)["clusters"]
+        (web,) = admin_json(edge)["clusters"]
         return {s["id"]: (s["weight"], s["weight_normal"]) for s in web["servers"]}
     assert shown() == {"one": (20, 20), "two": (100, 100)}
     with Load(edge.address, 1):

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an edge refuses to do twice, out of order, or for a manager that was replaced."""
-import json
 
-from harness import http1
 from harness.box import wait
-from harness.setup import Edge, Managed, Obedient, cluster, metric
+from harness.setup import Edge, Managed, Obedient, admin_json, cluster, metric
 from harness.stream import FakeManager
 
 KEPT = 1024 # EDGE_RESULTS_KEPT of edge_priv.h
 
 
 def weight_of(edge):
-    status = json.loads(http1.fetch(edge.admin(), "/status").text)
-    return status["clusters"][0]["servers"][0]["weight"]
+    return admin_json(edge)["clusters"][0]["servers"][0]["weight"]
 
 
 def test_a_request_sent_again_is_answered_again_and_not_done_again(box):

@@ -12,7 +12,7 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.pki import Authority
-from harness.setup import base, cluster, metric, scale, static_pool
+from harness.setup import admin_json, base, cluster, metric, scale, static_pool
 from harness.stream import NAMESPACE, RawPeer, opening
 
 
@@ -49,7 +49,7 @@ class Manager:
         self.box.config(self.settings, "manager.yaml")
 
     def status(self):
-        return json.loads(http1.fetch(self.unix, "/status").text)
+        return admin_json(self.unix)
 
     def source(self, name):
         found = [s for s in self.status()["sources"] if s["id"] == name and s["connected"]]

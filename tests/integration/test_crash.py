@@ -5,7 +5,6 @@ import collections
 import contextlib
 import os
 import pathlib
-import re
 import signal
 import sqlite3
 
@@ -13,19 +12,10 @@ import pytest
 import yaml
 
 from harness import http1
-from harness.box import ROOT, wait
+from harness.box import wait
+from harness.faults import MANAGER_POINTS, POINTS, fault_points
 from harness.load import Load
 from harness.setup import Edge, Managed, Obedient, cluster, process_pool, scale, static_pool
-
-POINTS = ROOT / "src/allocator/fault_points.def"
-MANAGER_POINTS = ROOT / "src/manager/fault_points.def"
-
-
-def fault_points(path=POINTS):
-    if not path.exists():
-        return []
-    return re.findall(r"^\s*\w*FAULT\w*\(\s*\"?([\w.-]+)\"?", path.read_text(), re.M)
-
 
 def names():
     return fault_points() or ["no-fault-points-are-listed"]

@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import socket
-import ssl
 import threading
 import time
 
@@ -15,8 +14,8 @@ from harness.box import wait
 from harness.h2member import (CANCEL, CONNECT_PROTOCOL, DATA, END_HEADERS, END_STREAM, HEADERS,
                               MAX_STREAMS, NO_ERROR, PREFACE, REFUSED, SETTINGS, WINDOW, H2Member,
                               frame, settings)
-from harness.pki import Authority
-from harness.setup import Edge, metric
+from harness.pki import member_contexts
+from harness.setup import Edge, metric, own
 
 BIG = bytes(range(256)) * 4096 * 2  # 2 MiB
 
@@ -28,12 +27,6 @@ def start(box, *members, **more):
                 "slow-start": 0, "balance": "round-robin"}
     edge_settings = more.pop("edge", {})
     return Edge(box, {"web": {**settings, **more}}, workers=1, **edge_settings)
-
-
-def own(edge, path="/a"):
-    response = http1.fetch(edge.address, path)
-    assert (response.status, response.text) == (200, "own " + path)
-    return response
 
 
 def at_once(count, what):
@@ -484,24 +477,8 @@ def test_the_edge_stops_with_open_connections(box):
 
 # ---- TLS ---------------------------------------------------------------------------------------
 
-def tls_contexts(box, alpn):
-    """What makes contexts of a member, which know nothing of each other's sessions, and how the
-    cluster trusts them."""
-    authority = Authority(box.folder)
-    pair = authority.issue("member", "127.0.0.1")
-
-    def fresh():
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(str(authority.folder / pair["certificate"]),
-                                str(authority.folder / pair["key"]))
-        if alpn:
-            context.set_alpn_protocols(alpn)
-        return context
-    return fresh, {"ca": str(authority.folder / "ca.pem")}
-
-
 def tls_member(box, alpn, **more):
-    fresh, tls = tls_contexts(box, alpn)
+    fresh, tls = member_contexts(box, alpn)
     return H2Member(context=fresh(), **more), tls
 
 

@@ -3,7 +3,6 @@
 counter moves. After each row the edge holds no descriptor more than before, and the next client
 gets what it asked for."""
 import contextlib
-import os
 import socket
 import ssl
 import struct
@@ -17,9 +16,8 @@ from harness.h2member import (CALM, CANCEL, CONNECT_PROTOCOL, CONTINUATION, DATA
                               END_STREAM, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PADDED, PING,
                               PUSH_PROMISE, REFUSED, RST_STREAM, SETTINGS, WINDOW, WINDOW_UPDATE,
                               H2Member, frame, settings)
-from harness.setup import Edge, metric
-
-from test_h2_members import tls_contexts
+from harness.pki import member_contexts
+from harness.setup import Edge, descriptors, metric, own
 
 CUT = "cut"
 TIMEOUTS = {"connect": "300ms", "response": "500ms", "idle": "500ms", "keepalive": "1min"}
@@ -269,15 +267,6 @@ ROWS = [
 
 # ---- the frame ---------------------------------------------------------------------------------
 
-def descriptors(edge):
-    return len(os.listdir(f"/proc/{edge.process.pid}/fd"))
-
-
-def own(edge, path):
-    response = http1.fetch(edge.address, path)
-    assert (response.status, response.text) == (200, "own " + path)
-
-
 def start(box, member, **more):
     box.closers.append(member.stop)
     return Edge(box, {"web": {"members": [member.address], "protocol": "h2c", "slow-start": 0,
@@ -401,7 +390,7 @@ GREETINGS = [
 def test_greetings(box, name, greeting, sees, secured):
     member, more = H2Member(lambda conn, request: None), {}
     if secured:
-        fresh, tls = tls_contexts(box, ["h2"])
+        fresh, tls = member_contexts(box, ["h2"])
         member.context, more = fresh(), {"protocol": "h2", "tls": tls}
         member.context.maximum_version = ssl.TLSVersion.TLSv1_2
     member.greeting = greeting
@@ -471,7 +460,7 @@ EARLY = [
 @pytest.mark.parametrize("name,protocol,first,sees,counter", EARLY,
                          ids=[row[0].replace(" ", "-") for row in EARLY])
 def test_what_comes_with_the_handshake(box, name, protocol, first, sees, counter):
-    fresh, tls = tls_contexts(box, ["h2"])
+    fresh, tls = member_contexts(box, ["h2"])
     member, opened = H2Member(), []
     member.talk = early_talk(fresh, opened, first)
     edge = start(box, member, protocol=protocol, tls=tls)

@@ -5,10 +5,9 @@ import threading
 import grpc
 
 from harness.box import hold, wait
-from harness.setup import metric
-from test_grpc import Service
-from test_tunnel import Echo, open_tunnel
-from test_zero import asleep, zero
+from harness.grpc_service import Service
+from harness.setup import asleep, metric, zero
+from harness.tunnel import Echo, open_tunnel
 
 TCP = {"health": {"type": "tcp", "interval": "100ms", "starting-interval": "20ms"}}
 

@@ -1,45 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ladder of a cluster at its upper level: each rung up and down, without a manager and with."""
-import json
 
 from harness import http1
 from harness.box import hold, wait
-from harness.load import Asker, Load
+from harness.ladder import at_rung, hot, laddered, status, steady
+from harness.load import Asker
 from harness.origin import Answer
-from harness.setup import Edge, cluster, metric, scale, static_pool
-
-
-def laddered(box, members, rungs, role="edge", routes=None, more_ladder=None, **more):
-    """A cluster that would scale, with nobody left in its pool."""
-    ladder = {"rungs": rungs, "climb": "100ms", "descend": "300ms", **(more_ladder or {})}
-    web = cluster(members, ladder=ladder, scale=scale("rack", relief="allocate", max=len(members)),
-                  **more)
-    return Edge(box, {"web": web}, pools={"rack": static_pool(box.origin("spare"))}, role=role,
-                routes=routes or [{"cluster": "web"}], cache={"memory": "16MiB"})
-
-
-def hot(*servers, utilization=0.95):
-    for server in servers:
-        server.utilization = utilization
-
-
-def status(box, edge):
-    done = box.run("status", "--json", "-c", edge.file)
-    return next(c for c in json.loads(done.stdout)["clusters"] if c["name"] == "web")
-
-
-def at_rung(box, edge, rung):
-    wait(f"rung {rung!r}", lambda: status(box, edge)["rung"] == rung)
+from harness.setup import metric, why
 
 
 def speak(edge, count=1):
     """Members say how they are with their answers."""
     for n in range(count):
         http1.fetch(edge.address, f"/say?{n}")
-
-
-def steady(edge):
-    return Load(edge.address, threads=2, path=lambda n: f"/load?{n}", pause=0.01)
 
 
 def test_less_for_a_hot_member(box):
@@ -147,10 +120,6 @@ def test_all_rungs_in_order_and_why_says_so(box):
     told = [text.index(step) for step in steps if step in text]
     assert len(told) >= 4, text
     assert told == sorted(told), text
-
-
-def why(box, edge):
-    return box.run("why", "web", "-c", edge.file).stdout
 
 
 def test_no_rung_is_a_ladder_too(box):

@@ -6,10 +6,9 @@ import pytest
 
 from harness import http1
 from harness.box import hold, wait
+from harness.ladder import at_rung, hot, laddered, steady
 from harness.origin import Answer
-from harness.setup import metric
-
-from test_ladder import at_rung, hot, laddered, steady, why
+from harness.setup import metric, why
 
 KEPT = [f"/kept/{n}" for n in range(5)]
 

@@ -2,7 +2,6 @@
 """Members that misbehave, one row a way of it: what the member does, what the client sees, which
 counter moves, which line is logged. After each row the edge holds no descriptor more than before,
 and the next client gets what it asked for."""
-import os
 import pathlib
 import signal
 import socket
@@ -13,7 +12,7 @@ import pytest
 from harness import http1, misfit
 from harness.box import wait
 from harness.misfit import Misfit, proper
-from harness.setup import Edge, metric
+from harness.setup import Edge, descriptors, metric, own
 
 CUT = "cut"  # the answer begins and never looks whole
 TIMEOUTS = {"connect": "300ms", "response": "500ms", "idle": "500ms", "keepalive": "1min"}
@@ -173,10 +172,6 @@ ROWS = [
 
 # ---- the frame ---------------------------------------------------------------------------------
 
-def descriptors(edge):
-    return len(os.listdir(f"/proc/{edge.process.pid}/fd"))
-
-
 def faults(edge, member, words):
     return [event for event in edge.process.events() if event["event"] == "member misbehaves"
             and event["what"] == words and event["address"] == member.address]
@@ -192,11 +187,6 @@ def start(box, members, **cluster):
     for _ in members:
         own(edge, "/begin")
     return edge
-
-
-def own(edge, path):
-    response = http1.fetch(edge.address, path)
-    assert (response.status, response.text) == (200, "own " + path)
 
 
 def settle(edge, before):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Members given by name: several addresses, and changes, without a request lost."""
-import json
 import signal
 import time
 
@@ -8,7 +7,7 @@ from harness import http1
 from harness.box import hold, wait
 from harness.load import Load
 from harness.names import Names
-from harness.setup import Edge, metric
+from harness.setup import Edge, admin_json, metric
 
 
 class Place:
@@ -32,7 +31,7 @@ class Place:
 
 
 def members(edge):
-    status = json.loads(http1.fetch(edge.admin(), "/status").body)
+    status = admin_json(edge)
     web = next(c for c in status["clusters"] if c["name"] == "web")
     return {s["id"]: s["address"] for s in web["servers"]}
 

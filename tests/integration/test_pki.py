@@ -15,7 +15,7 @@ import pytest
 
 from harness import http1
 from harness.box import BINARY, ROOT, wait
-from harness.setup import base, cluster, metric
+from harness.setup import admin_json, base, cluster, metric
 
 
 def good(done, words=""):
@@ -126,7 +126,7 @@ def test_a_second_machine_joins_in_one_command(box):
     edge = box.start("edge", "-c", "second.yaml", name="second")
 
     def connected():
-        sources = json.loads(http1.fetch(house.unix, "/status").text)["sources"]
+        sources = admin_json(house.unix)["sources"]
         return [s for s in sources if s["id"] == "edge-2" and s["connected"]]
     wait("the second machine", connected)
     assert house.counter("joins") == 1
@@ -330,7 +330,7 @@ def test_a_token_is_in_no_list_of_processes_and_no_log(box):
     bad(house.join(token, "--dir", "fourth"), "no such token")
     for process in box.processes:
         assert secret not in process.log() + process.out()
-    assert secret not in json.dumps(json.loads(http1.fetch(house.unix, "/status").text))
+    assert secret not in json.dumps(admin_json(house.unix))
 
 
 def test_a_token_from_a_file_or_standard_input(box):
@@ -378,7 +378,7 @@ def test_who_was_taken_off_the_list_is_out(box):
     edge = box.start("edge", "-c", "second.yaml", name="second")
 
     def connected():
-        sources = json.loads(http1.fetch(house.unix, "/status").text)["sources"]
+        sources = admin_json(house.unix)["sources"]
         return any(s["id"] == "edge-2" and s["connected"] for s in sources)
     wait("the stream", connected)
     good(box.run("join", "--renew", "-c", "second.yaml"), "renewed as edge-2")

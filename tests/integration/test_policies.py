@@ -2,7 +2,7 @@
 """Who decides how many: policies beside the levels, and what stands between decision and act."""
 from harness.box import hold, wait
 from harness.load import Load
-from harness.setup import Edge, cluster, ready, scale, static_pool
+from harness.setup import Edge, cluster, ready, scale, static_pool, why
 
 
 def pair(box, spares=1, **more):
@@ -19,10 +19,6 @@ def pair(box, spares=1, **more):
 
 def allocated(box):
     return box.ledger_servers("web", only="ready")
-
-
-def why(box, edge):
-    return box.run("why", "web", "-c", edge.file).stdout
 
 
 def test_observe_says_what_it_would_do_and_does_nothing(box):

@@ -5,12 +5,13 @@ import collections
 import re
 import signal
 
-import yaml
 
 from harness import http1
 from harness.box import hold, wait
 from harness.load import Load
-from harness.setup import Edge, Managed, Obedient, cluster, process_pool, ready, scale, static_pool
+from harness.pools import RIVAL_ROUTES, places, rival_settings
+from harness.setup import (Edge, Managed, Obedient, cluster, process_pool, ready, scale,
+                           static_pool, why)
 
 
 def pools_of(box, *names):
@@ -20,23 +21,6 @@ def pools_of(box, *names):
         for server in box.ledger_servers(name).values():
             found[server["pool"]] += 1
     return found
-
-
-def places(box):
-    """Every address that the ledger shows, in a cluster or available in a pool, how often."""
-    ledger = yaml.safe_load((box.folder / "state/ledger.yaml").read_text())
-    found = collections.Counter()
-    for entry in (ledger.get("clusters") or {}).values():
-        for server in entry.get("servers") or []:
-            found[server["address"]] += 1
-    for entry in (ledger.get("pools") or {}).values():
-        for address in entry.get("available") or []:
-            found[address] += 1
-    return found
-
-
-def why(box, edge, name="web"):
-    return box.run("why", name, "-n", "100", "-c", edge.file).stdout
 
 
 # ---- several pools ------------------------------------------------------------------------------
@@ -212,20 +196,9 @@ def test_who_has_the_fewest_sessions_leaves_first(box):
 
 def rivals(box, servers=3, high=None, low=None, drain="5s"):
     """`low` has all of a pool; `high` goes first."""
-    bases = [box.origin("high"), box.origin("low")]
-    pool = [box.origin(f"s{n}") for n in range(servers)]
-    for origin in bases + pool:
-        origin.delay = 0.05
-    clusters = {
-        "high": cluster([bases[0]], limit=4, drain=drain,
-                        scale=scale("rack", **{"priority": 10, "lower": None, **(high or {})})),
-        "low": cluster([bases[1]], limit=4, drain=drain,
-                       scale=scale("rack", **{"min": 2, "lower": {"level": 0, "for": "1h"},
-                                              **(low or {})})),
-    }
-    edge = Edge(box, clusters, role="run", pools={"rack": static_pool(*pool)},
-                routes=[{"cluster": "low"}, {"match": {"path": "/high/"}, "cluster": "high"}])
-    return edge, pool
+    clusters, pools, pool = rival_settings(
+        box, servers, {"lower": None, **(high or {})}, {"min": 2, **(low or {})}, drain)
+    return Edge(box, clusters, role="run", pools=pools, routes=RIVAL_ROUTES), pool
 
 
 def all_to_low(box, edge, count):

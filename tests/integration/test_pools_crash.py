@@ -10,11 +10,11 @@ import pytest
 
 from harness import http1
 from harness.box import wait
+from harness.faults import MANAGER_POINTS, fault_points
 from harness.load import Asker, Load
+from harness.pools import RIVAL_ROUTES, places, rival_settings
 from harness.setup import (Edge, Managed, Obedient, base, cluster, process_pool, ready, scale,
                            static_pool)
-from test_crash import MANAGER_POINTS, fault_points
-from test_pools import places
 
 OPERATIONS = ("allocate", "deallocate")
 MANAGER = [name for name in fault_points(MANAGER_POINTS)
@@ -23,23 +23,6 @@ ALLOCATOR = [name for name in fault_points() if name.endswith("before-act") or
              name.endswith("before-write")]
 ALLOCATOR = [name for name in ALLOCATOR if name.split("-")[1] in
              ("start", "check", "join", "leave", "stop", "forget")]
-
-ROUTES = [{"cluster": "low"}, {"match": {"path": "/high/"}, "cluster": "high"}]
-
-
-def rivals(box, servers=3):
-    """Settings by which `low` gets all of a pool, and `high` then one or two of it."""
-    origins = [box.origin("high"), box.origin("low")]
-    pool = [box.origin(f"s{n}") for n in range(servers)]
-    for origin in origins + pool:
-        origin.delay = 0.05
-    def never():  # one object twice would be an anchor in the file
-        return {"level": 0, "for": "1h"}
-    clusters = {
-        "high": cluster([origins[0]], limit=4, scale=scale("rack", priority=10, lower=never())),
-        "low": cluster([origins[1]], limit=4, scale=scale("rack", lower=never()))}
-    return clusters, {"rack": static_pool(*pool)}, pool
-
 
 def settled(box, pool, state="state"):
     """Every server of the pool is in one place and in no other, and none is on its way."""
@@ -68,9 +51,9 @@ def journal_is_whole(box, manager):
 @pytest.mark.parametrize("fault", MANAGER)
 def test_manager_killed_while_it_takes(box, fault):
     """The take is the first deallocate, what `high` gets for it the fourth allocate."""
-    clusters, pools, pool = rivals(box)
+    clusters, pools, pool = rival_settings(box)
     turn = 4 if "-allocate-" in fault else 1
-    system = Managed(box, clusters, routes=ROUTES, pools=pools,
+    system = Managed(box, clusters, routes=RIVAL_ROUTES, pools=pools,
                      manager_env={"FRESHET_FAULT": f"{fault}:{turn}"})
     first = system.manager
     first.expected = {-signal.SIGKILL}
@@ -97,13 +80,13 @@ def test_manager_killed_while_it_takes(box, fault):
 @pytest.mark.parametrize("fault", ALLOCATOR)
 def test_allocator_killed_while_a_server_is_taken(box, fault):
     """It is killed on the way of the fourth server: the one that goes from `low` to `high`."""
-    clusters, pools, pool = rivals(box)
+    clusters, pools, pool = rival_settings(box)
     listen = f"unix:{box.folder}/manager.sock"
-    box.config(base(ROUTES, clusters, pools, state="./manager-state",
+    box.config(base(RIVAL_ROUTES, clusters, pools, state="./manager-state",
                     manager={"listen": listen}), "manager.yaml")
     manager = box.start("manager", "-c", "manager.yaml", name="manager")
     box.serving(listen, manager)
-    box.config(base(ROUTES, clusters, pools, state="./allocator-state",
+    box.config(base(RIVAL_ROUTES, clusters, pools, state="./allocator-state",
                     manager={"connect": listen}), "allocator.yaml")
     turn = 1 if fault.split("-")[1] in ("leave", "stop", "forget") else 4
     running = [box.start("allocator", "-c", "allocator.yaml", name="allocator",
@@ -111,7 +94,7 @@ def test_allocator_killed_while_a_server_is_taken(box, fault):
     running[0].expected = {-signal.SIGKILL}
     followers = {name: {key: value for key, value in one.items() if key != "scale"}
                  for name, one in clusters.items()}
-    edge = Edge(box, followers, routes=ROUTES, manager=listen, name="follower",
+    edge = Edge(box, followers, routes=RIVAL_ROUTES, manager=listen, name="follower",
                 state="./follower-state", id="follower")
     state = "allocator-state"
 

@@ -10,7 +10,7 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.origin import Answer
-from harness.setup import Edge, Obedient, base, cluster, metric
+from harness.setup import Edge, Obedient, admin_json, base, cluster, metric
 
 CACHE = {"memory": "8MiB"}
 
@@ -226,7 +226,7 @@ class Two:
         wait("both edges", lambda: self.status_count() == 2)
 
     def status_count(self):
-        status = json.loads(http1.fetch(self.listen, "/status").text)
+        status = admin_json(self.listen)
         return sum(s["connected"] and s["reports"] > 0 for s in status["sources"])
 
 

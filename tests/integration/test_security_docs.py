@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/security.md, command by command, with both machines on one."""
-import json
 import pathlib
 import re
 
 import yaml
 
-from harness import http1
 from harness.box import ROOT, wait
+from harness.setup import admin_json
 
 TEXT = (pathlib.Path(ROOT) / "docs/security.md").read_text()
 
@@ -58,7 +57,7 @@ def test_two_machines(box):
 
     def connected():
         admin = f"unix:{second}/state/admin.sock"
-        return json.loads(http1.fetch(admin, "/status").text)["manager_connected"]
+        return admin_json(admin)["manager_connected"]
     wait("the second machine", connected)
     assert box.run("why", "web", "-c", "second.yaml").returncode == 0
     assert box.run("why", "web").returncode == 0

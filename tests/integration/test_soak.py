@@ -269,7 +269,7 @@ def slope(samples):
             sum((t - mean_t) ** 2 for t in times))
 
 
-def descriptors(pid):
+def lasting_descriptors(pid):
     """What stays: a health check is over in between."""
     return min(usage(pid)["descriptors"] for _ in range(200))
 
@@ -279,7 +279,7 @@ def test_soak(box):
     soak = Soak(box)
     wait("the members", lambda: http1.fetch(soak.edge.address, "/a?n=1&id=").status == 200)
     pid = soak.edge.process.pid
-    before = descriptors(pid)
+    before = lasting_descriptors(pid)
     asyncio.run(soak.run())
     second_half = soak.samples[len(soak.samples) // 2:]
     growth = slope(second_half) * (second_half[-1][0] - second_half[0][0])
@@ -293,5 +293,5 @@ def test_soak(box):
     # ThreadSanitizer keeps a history of its own.
     if b"__tsan_init" not in pathlib.Path(BINARY).read_bytes():
         assert growth < max(1024, 0.03 * resident)
-    wait("every descriptor to be back", lambda: descriptors(pid) <= before)
+    wait("every descriptor to be back", lambda: lasting_descriptors(pid) <= before)
     assert soak.edge.process.alive()

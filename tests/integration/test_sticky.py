@@ -15,7 +15,7 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.origin import Answer
-from harness.setup import Edge, cluster, ready, static_pool
+from harness.setup import Edge, admin_json, cluster, ready, static_pool
 
 KEY = "0123456789abcdef" * 4
 OTHER_KEY = "fedcba9876543210" * 4
@@ -32,7 +32,7 @@ def sticky(members, **more):
 
 
 def counters(edge):
-    return json.loads(http1.fetch(edge.admin(), "/status").text)["counters"]
+    return admin_json(edge)["counters"]
 
 
 def ask(edge, cookie=None, path="/", others=()):

@@ -15,7 +15,7 @@ from harness.names import Names
 from harness.origin import Answer, Origin
 from harness.pki import Authority
 from harness.setup import Edge, Obedient, cluster, metric, scale, static_pool
-from test_tunnel import ASK, SWITCH
+from harness.tunnel import ASK, SWITCH
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
@@ -30,15 +30,10 @@ class Member(Origin):
 
     def __init__(self, authority, pair, version=None, client_ca=None, preface=False,
                  plain_too=False, late=None, after=None, **more):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(str(authority.folder / pair["certificate"]),
-                                str(authority.folder / pair["key"]))
-        if version:
-            context.minimum_version = context.maximum_version = version
+        context = authority.server(pair, version, ["http/1.1"])
         if client_ca:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(client_ca)
-        context.set_alpn_protocols(["http/1.1"])
         context.sni_callback = lambda sock, name, _: self.names.append(name)
         self.context, self.preface, self.plain_too = context, preface, plain_too
         self.late, self.after = late, after

@@ -8,54 +8,13 @@ import pytest
 
 from harness import http1
 from harness.box import wait
-from harness.listener import Listener
 from harness.setup import Edge, cluster, metric
-
-ASK = (b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-       b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-SWITCH = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-
-
-class Echo(Listener):
-    """Says 101 to every request, then gives back what comes, until its end."""
-
-    def __init__(self, box, first=b""):
-        self.first, self.heads, self.ended = first, [], []
-        super().__init__(box.closers)
-
-    def serve(self, sock):
-        data = b""
-        try:
-            while b"\r\n\r\n" not in data:
-                data += sock.recv(65536)
-            head, _, data = data.partition(b"\r\n\r\n")
-            self.heads.append(head)
-            sock.sendall(SWITCH + self.first + data)
-            while data := sock.recv(65536):
-                sock.sendall(data)
-            sock.sendall(b"bye")
-            self.ended.append("fin")
-        except OSError:
-            self.ended.append("rst")
-
+from harness.tunnel import ASK, Echo, open_tunnel
 
 def tunnel(box, first=b"", **more):
     member = Echo(box, first)
     edge = Edge(box, {"web": cluster([member.address], health=None, **more)})
     return edge, member
-
-
-def open_tunnel(edge, behind=b""):
-    client = http1.Client(edge.address)
-    client.send(ASK + behind)
-    head = client.read_head()
-    assert head.status == 101, head
-    assert head.get("Upgrade") == "websocket"
-    assert head.get("Connection") == "upgrade"
-    assert head.get("Sec-WebSocket-Accept")
-    assert not head.all("Content-Length") and not head.all("Transfer-Encoding")
-    return client
 
 
 def test_bytes_go_both_ways_untouched(box):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a member's utilization comes from: agent-check, ORCA, the highest of them."""
-import json
 
 import pytest
 
@@ -8,11 +7,11 @@ from harness import http1
 from harness.box import hold, wait
 from harness.listener import AgentCheck
 from harness.load import Load
-from harness.setup import Edge, cluster, ready, scale, static_pool
+from harness.setup import Edge, admin_json, cluster, ready, scale, static_pool
 
 
 def server(edge, name):
-    for entry in json.loads(http1.fetch(edge.admin(), "/status").text)["clusters"]:
+    for entry in admin_json(edge)["clusters"]:
         for row in entry["servers"]:
             if row["id"] == name:
                 return row

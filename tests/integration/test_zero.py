@@ -9,28 +9,11 @@ from harness import http1, wire2
 from harness.box import hold, wait
 from harness.load import Asker
 from harness.origin import Answer
-from harness.setup import WORKERS, Edge, cluster, metric, scale, static_pool
-
-
-def zero(box, *servers, role="run", park=None, more=None, **settings):
-    """An edge whose cluster has no member; `servers` stand by."""
-    settings = {"idle": "1h", "max": len(servers), **settings}
-    web = cluster(scale=scale("rack", min=0, **settings), park=park, **(more or {}))
-    one = {"workers": 1} if park else {}  # its limits are each worker's
-    return Edge(box, {"web": web}, pools={"rack": static_pool(*servers)}, role=role,
-                cache={"memory": "16MiB"}, **one)
-
-
-def asleep(box, name="web"):
-    return wait("the cluster to be empty", lambda: not box.ledger_servers(name) or None) is not None
+from harness.setup import WORKERS, asleep, metric, why, zero
 
 
 def parked(edge, count):
     wait(f"{count} parked", lambda: metric(edge, "parked_now") == count)
-
-
-def why(box, edge):
-    return box.run("why", "web", "-c", edge.file).stdout
 
 
 def served(edge, path="/", **more):

@@ -32,6 +32,16 @@ class Authority:
         if certificate:
             context.load_cert_chain(self.folder / f"{certificate}.pem",
                                     self.folder / f"{certificate}.key")
+        return self.narrowed(context, version, alpn)
+
+    def server(self, pair, version=None, alpn=None):
+        """What a server has that shows a pair of files that issue() gave."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / pair["certificate"], self.folder / pair["key"])
+        return self.narrowed(context, version, alpn)
+
+    @staticmethod
+    def narrowed(context, version, alpn):
         if version:
             context.minimum_version = context.maximum_version = version
         if alpn:
@@ -64,3 +74,11 @@ class Authority:
                 f"{self.name}.pem", "-rkey", f"{self.name}.key", "-reqin", "request.der",
                 "-respout", f"{name}.ocsp", "-ndays", "7")
         return f"./{name}.ocsp"
+
+
+def member_contexts(box, alpn=None):
+    """What makes contexts of a member, which know nothing of each other's sessions, and how the
+    cluster trusts them."""
+    authority = Authority(box.folder)
+    pair = authority.issue("member", "127.0.0.1")
+    return lambda: authority.server(pair, alpn=alpn), {"ca": authority.path}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The usual cast: an edge, a manager, a tapped stream between them, members that stand by."""
+import json
 import os
 import re
 
@@ -159,6 +160,26 @@ def ready(box, cluster_name, count, state="state"):
     return {} if found is True else found
 
 
+def own(edge, path="/a"):
+    """What Misfit and H2Member answer by themselves: the request's own answer and no other's."""
+    response = http1.fetch(edge.address, path)
+    assert (response.status, response.text) == (200, "own " + path), response
+    return response
+
+
+def zero(box, *servers, role="run", park=None, more=None, **settings):
+    """An edge whose cluster has no member; `servers` stand by."""
+    settings = {"idle": "1h", "max": len(servers), **settings}
+    web = cluster(scale=scale("rack", min=0, **settings), park=park, **(more or {}))
+    one = {"workers": 1} if park else {}  # its limits are each worker's
+    return Edge(box, {"web": web}, pools={"rack": static_pool(*servers)}, role=role,
+                cache={"memory": "16MiB"}, **one)
+
+
+def asleep(box, name="web"):
+    return wait("the cluster to be empty", lambda: not box.ledger_servers(name) or None) is not None
+
+
 def simple(box, answer=None, **more):
     """An edge with one member."""
     member = box.origin("m", answer=answer)
@@ -176,6 +197,25 @@ def usage(pid):
 
 def resident_kib(pid):
     return usage(pid)["resident_kib"]
+
+
+def descriptors(edge):
+    return usage(edge.process.pid)["descriptors"]
+
+
+def why(box, edge, name="web"):
+    """The decisions for a cluster, in words."""
+    return box.run("why", name, "-n", "100", "-c", edge.file).stdout
+
+
+def admin_json(where, path="/status"):
+    """`where` as for metric()."""
+    address = where if isinstance(where, str) else where.admin()
+    return json.loads(http1.fetch(address, path).text)
+
+
+def cache_stat(edge):
+    return admin_json(edge, "/cache")
 
 
 def metric(where, name, **labels):
