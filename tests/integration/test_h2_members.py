@@ -11,11 +11,12 @@ from hpack import Decoder, Encoder
 
 from harness import http1, wire2
 from harness.box import wait
-from harness.h2member import (CANCEL, CONNECT_PROTOCOL, DATA, END_HEADERS, END_STREAM, HEADERS,
-                              MAX_STREAMS, NO_ERROR, PREFACE, REFUSED, SETTINGS, WINDOW, H2Member,
-                              frame, settings)
+from harness.h2member import H2Member
 from harness.pki import member_contexts
 from harness.setup import Edge, metric, own
+from harness.wire2 import (CANCEL, CONNECT_PROTOCOL, DATA, END_HEADERS, END_STREAM, HEADERS,
+                           INITIAL_WINDOW, MAX_STREAMS, NO_ERROR, PREFACE, REFUSED, SETTINGS, frame,
+                           settings)
 
 BIG = bytes(range(256)) * 4096 * 2  # 2 MiB
 
@@ -264,9 +265,9 @@ def test_a_slow_client_holds_up_nobody_and_bounds_what_waits(box):
 
 
 def test_a_slow_member_is_given_no_more_than_it_takes(box):
-    member = H2Member(values={WINDOW: 1000})
+    member = H2Member(values={INITIAL_WINDOW: 1000})
     member.gives_window = False
-    edge = start(box, member, timeouts={"idle": "500ms"})
+    edge = start(box, member, timeouts={"idle": "1s"})
     own(edge)  # its SETTINGS are known
     response = http1.fetch(edge.address, "/a", "POST", body=b"x" * 5000)
     assert response.status == 504
@@ -425,7 +426,7 @@ def test_a_dead_connection_is_found_by_ping(box):
     edge = start(box, member, timeouts={"ping": "200ms"})
     began = time.monotonic()
     assert http1.fetch(edge.address, "/a", "POST", body=b"x").status == 502
-    assert 0.3 < time.monotonic() - began < 2
+    assert 0.3 < time.monotonic() - began < 8  # and not the ten of its client
     assert metric(edge, "member_h2_pings_lost") == 1
 
 
@@ -433,7 +434,7 @@ def test_a_living_one_is_not(box):
     def act(conn, request):
         assert conn.until(lambda: conn.pings >= 3)
         conn.answer(request)
-    edge = start(box, H2Member(act), timeouts={"ping": "100ms"})
+    edge = start(box, H2Member(act), timeouts={"ping": "400ms"})
     own(edge)
     assert metric(edge, "member_h2_pings_lost") == 0
 

@@ -9,9 +9,10 @@ import pytest
 
 from harness import http1
 from harness.box import hold, wait
-from harness.h2member import REFUSED, H2Member
+from harness.h2member import H2Member
 from harness.pki import Authority
 from harness.setup import Edge, metric
+from harness.wire2 import REFUSED
 
 UNKNOWN, SERVING, NOT_SERVING = 0, 1, 2
 OFTEN = {"interval": "50ms", "unhealthy-interval": "50ms", "timeout": "2s", "fall": 1}
@@ -246,7 +247,8 @@ ENDS = {
                                        if (name, kind) != ("cut behind the message", "http")])
 def test_what_ends_a_check(box, name, kind):
     act, words = ENDS[name]
-    edge = start(box, H2Member(act), {"type": kind, "path": "/h", "timeout": "300ms"})
+    timeout = "300ms" if name == "silence" else "5s"
+    edge = start(box, H2Member(act), {"type": kind, "path": "/h", "timeout": timeout})
     out(edge, words)
 
 

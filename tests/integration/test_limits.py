@@ -111,11 +111,11 @@ def test_requests_of_a_connection(box):
 
 
 def test_times_of_a_connection(box):
-    edge, _ = simple(box, limits={"header-timeout": "500ms", "idle-timeout": "1s"})
+    edge, _ = simple(box, limits={"header-timeout": "500ms", "idle-timeout": "3s"})
     began = time.monotonic()
     with http1.Client(edge.address) as client:  # not a byte
         assert client.at_end()
-        assert 0.5 <= time.monotonic() - began < 1
+        assert 0.5 <= time.monotonic() - began < 3  # which is the other limit
     assert metric(edge, "idle_timeouts") == 1
     with http1.Client(edge.address) as client:  # a byte now and then
         began = time.monotonic()
@@ -128,16 +128,15 @@ def test_times_of_a_connection(box):
             except socket.timeout:
                 pass
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert 0.5 <= time.monotonic() - began < 1
+        assert 0.5 <= time.monotonic() - began < 3
     assert metric(edge, "header_timeouts") == 1
     with http1.Client(edge.address) as client:  # nothing more
         assert client.request().status == 200
-        began = time.monotonic()
-        time.sleep(0.6)
+        time.sleep(0.6)  # more than a head may take
         assert client.request().status == 200
         began = time.monotonic()
-        assert client.at_end()
-        assert 1 <= time.monotonic() - began < 2
+        assert client.at_end(10)
+        assert 2.9 <= time.monotonic() - began < 8
     assert metric(edge, "idle_timeouts") == 2
 
 

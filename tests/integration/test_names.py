@@ -6,7 +6,7 @@ import time
 from harness import http1
 from harness.box import hold, wait
 from harness.load import Load
-from harness.names import Names
+from harness.names import A, AAAA, Names
 from harness.setup import Edge, admin_json, metric
 
 
@@ -92,17 +92,18 @@ def test_a_silent_name_server_keeps_no_worker(box):
     place.names.silent = True
     asked = len(place.names.asked)
     wait("a look-up", lambda: len(place.names.asked) > asked)
-    slowest = 0
+    took = []
     for _ in range(100):
         began = time.monotonic()
         assert http1.fetch(edge.address).status == 200
         http1.fetch(edge.admin(), "/metrics")
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 1, slowest
-    # Nor does the end.
+        took.append(time.monotonic() - began)
+    assert sorted(took)[50] < 0.5, took
+    # Nor does the end: of a look-up that has just begun six seconds are to come.
+    wait("a look-up to begin", lambda: [kind for _, kind in place.names.asked[-2:]] == [AAAA, A])
     began = time.monotonic()
     assert edge.process.stop() == 0
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 4.5
 
 
 def test_a_name_that_has_no_address_yet(box):

@@ -13,7 +13,6 @@ import threading
 
 import pytest
 
-from harness import http1
 from harness.box import BINARY, ROOT, wait
 from harness.setup import admin_json, base, cluster, metric
 

@@ -663,7 +663,7 @@ def test_slow_start_ramps_up(box):
         edge.process.signal(signal.SIGHUP)
         wait("the first request on it", lambda: new.count(), 10)
         load.reset()
-        load.wait_done(100)
+        load.wait_done(40)  # soon enough on any machine
         early = load.share("new")
         wait("the end of the ramp", lambda: time.monotonic() - new.first_at > 3.2, 10)
         load.reset()

@@ -4,9 +4,9 @@ import pytest
 
 from harness import http1
 from harness.box import Box
-from harness.h2member import CANCEL, H2Member
+from harness.h2member import H2Member
 from harness.setup import Edge, metric
-from harness.wire2 import INTERNAL, Connection, get, headers
+from harness.wire2 import CANCEL, INTERNAL, Connection, get, headers
 
 
 @pytest.fixture(scope="module")

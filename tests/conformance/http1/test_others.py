@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from harness.box import free_port
+
 import strict
 import table
 import wire
@@ -75,11 +77,6 @@ def test_h11_reads_the_same_request(suite):
             (bytes(n), bytes(v)) for n, v in head.headers], row.name
         assert trailers == [(n.lower(), v) for n, v in mine.trailers], row.name
         assert reader.trailing_data[0] == BEHIND, row.name
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
 
 
 def start(name, folder, port, origin):

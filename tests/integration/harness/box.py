@@ -23,6 +23,7 @@ BINARY = os.environ.get("FRESHET") or str(ROOT / "build-test/freshet")
 MEMBER = str(ROOT / "tests/integration/member.py")
 SANITIZER = re.compile(r"(ERROR: (Address|Leak)Sanitizer|(WARNING|ERROR|FATAL): ThreadSanitizer|"
                        r"runtime error:|invariant failed|requirement failed)")
+BLOCK = 50  # ports, of port_range()
 # A deadline is there to end a hopeless wait; a healthy run never comes near it.
 PATIENCE = float(os.environ.get("FRESHET_TEST_PATIENCE", "20"))
 
@@ -57,6 +58,21 @@ def sanitized():
     with open(BINARY, "rb") as file:
         text = file.read()
     return b"libtsan" in text or b"libasan" in text
+
+
+def free_port():
+    """A port of the kernel's choice that it will not give to anyone else for a minute: a
+    connection on it is left in TIME_WAIT, which a listener with SO_REUSEADDR may pass."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            accepted, _ = listener.accept()
+            accepted.close()
+            client.recv(1)
+    return port
 
 
 class Process:
@@ -118,36 +134,31 @@ class Box:
         self.origins = []
         self.closers = []
         self.given = set()
+        self.marks = []  # of blocks of ports
 
     # ---- addresses ----
 
     def port(self):
-        """A port of the kernel's choice that it will not give to anyone else for a minute: a
-        connection on it is left in TIME_WAIT, which a listener with SO_REUSEADDR may pass."""
         while True:
-            with socket.socket() as listener:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.bind(("127.0.0.1", 0))
-                listener.listen(1)
-                port = listener.getsockname()[1]
-                with socket.create_connection(("127.0.0.1", port)) as client:
-                    accepted, _ = listener.accept()
-                    accepted.close()
-                    client.recv(1)
+            port = free_port()
             if port not in self.given:
                 self.given.add(port)
                 return port
 
     def port_range(self, count):
-        """The first of `count` neighbouring free ports, below those the kernel gives out."""
+        """The first of `count` neighbouring free ports, below those the kernel gives out. They are
+        in a block that no other test of this machine may use before this box is closed: what is
+        listened on a second from now is as taken as what is listened on now."""
+        assert count <= BLOCK
         for _ in range(200):
-            first = random.SystemRandom().randrange(12000, 31000)
-            held = []
+            first = random.SystemRandom().randrange(12000, 31000 - BLOCK, BLOCK)
+            held = [socket.socket(socket.AF_UNIX)]
             try:
+                held[0].bind(f"\0freshet-test-ports-{first}")
                 for port in range(first, first + count):
-                    sock = socket.socket()
-                    held.append(sock)
-                    sock.bind(("127.0.0.1", port))
+                    held.append(socket.socket())
+                    held[-1].bind(("127.0.0.1", port))
+                self.marks.append(held.pop(0))
                 return first
             except OSError:
                 continue
@@ -295,6 +306,8 @@ class Box:
             found = SANITIZER.search(process.log())
             if found:
                 complaints.append(f"{process.name}: {process.log()[found.start():][:4000]}")
+        for mark in self.marks:
+            mark.close()
         return complaints
 
     def remove(self):

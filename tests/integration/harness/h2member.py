@@ -7,24 +7,9 @@ import threading
 
 from hpack import Decoder, Encoder
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, \
-    CONTINUATION = range(10)
-END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 1, 1, 4, 8, 32
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, WINDOW, FRAME_SIZE, LIST_SIZE = range(1, 7)
-CONNECT_PROTOCOL = 8
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL, SETTINGS_TIMEOUT, STREAM_CLOSED, \
-    FRAME_SIZE_ERROR, REFUSED, CANCEL, COMPRESSION, CONNECT_ERROR, CALM = range(12)
-
-
-def frame(kind, flags=0, stream=0, payload=b""):
-    return struct.pack("!I", len(payload))[1:] + bytes([kind, flags]) + \
-        struct.pack("!I", stream) + payload
-
-
-def settings(values=()):
-    items = dict(values).items()
-    return frame(SETTINGS, payload=b"".join(struct.pack("!HI", *item) for item in items))
+from .wire2 import (ACK, CANCEL, CONT, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS,
+                    INITIAL_WINDOW, NO_ERROR, PING, PREFACE, PRIO, RST, SETTINGS, WINDOW, frame,
+                    settings)
 
 
 class Request:
@@ -72,7 +57,7 @@ class Connection:
             data = frame(HEADERS, first & ~END_HEADERS, stream, block[:16384])
             for at in range(16384, len(block), 16384):
                 last = END_HEADERS if at + 16384 >= len(block) else 0
-                data += frame(CONTINUATION, last, stream, block[at:at + 16384])
+                data += frame(CONT, last, stream, block[at:at + 16384])
             self.sock.sendall(data)
 
     def data(self, stream, data=b"", end=False):
@@ -99,7 +84,7 @@ class Connection:
         return sent
 
     def reset(self, stream, code=CANCEL):
-        self.send(frame(RST_STREAM, 0, stream, struct.pack("!I", code)))
+        self.send(frame(RST, 0, stream, struct.pack("!I", code)))
 
     def goaway(self, last, code=NO_ERROR):
         self.send(frame(GOAWAY, 0, 0, struct.pack("!II", last, code)))
@@ -133,11 +118,11 @@ class Connection:
             stream = int.from_bytes(head[5:], "big") & 0x7fffffff
             payload = self.exactly(length)
             with self.changed:
-                if kind in (HEADERS, CONTINUATION):
+                if kind in (HEADERS, CONT):
                     if kind == HEADERS:
                         block, block_stream = b"", stream
                         block_end = bool(flags & END_STREAM)
-                        payload = payload[5:] if flags & WITH_PRIORITY else payload
+                        payload = payload[5:] if flags & PRIO else payload
                     block += payload
                     if flags & END_HEADERS:
                         self.on_fields(block_stream, self.decoder.decode(block), block_end)
@@ -163,27 +148,26 @@ class Connection:
             request.ended |= bool(flags & END_STREAM)
             if payload and self.member.gives_window:
                 more = struct.pack("!I", len(payload))
-                self.sock.sendall(frame(WINDOW_UPDATE, 0, 0, more) +
-                                  frame(WINDOW_UPDATE, 0, stream, more))
+                self.sock.sendall(frame(WINDOW, 0, 0, more) + frame(WINDOW, 0, stream, more))
         elif kind == SETTINGS and flags & ACK:
             self.acked = True
         elif kind == SETTINGS:
             values = [struct.unpack_from("!HI", payload, at) for at in range(0, len(payload), 6)]
             self.settings += values
-            if WINDOW in dict(values):
-                change = dict(values)[WINDOW] - self.initial
+            if INITIAL_WINDOW in dict(values):
+                change = dict(values)[INITIAL_WINDOW] - self.initial
                 self.initial += change
                 for key in self.windows:
                     self.windows[key] += change
             if self.member.acks:
                 self.sock.sendall(frame(SETTINGS, ACK))
-        elif kind == WINDOW_UPDATE:
+        elif kind == WINDOW:
             more = int.from_bytes(payload, "big")
             if stream:
                 self.windows[stream] = self.windows.get(stream, self.initial) + more
             else:
                 self.window += more
-        elif kind == RST_STREAM:
+        elif kind == RST:
             if stream in self.requests:
                 self.requests[stream].reset = int.from_bytes(payload, "big")
         elif kind == PING and not flags & ACK:
@@ -259,7 +243,7 @@ class H2Member:
         if self.greeting:
             self.greeting(connection)
         else:
-            connection.send(settings(self.values))
+            connection.send(settings(*self.values.items()))
 
     def seen(self, request):
         with self.lock:
