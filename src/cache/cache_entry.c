@@ -392,6 +392,7 @@ int64_t
 cache_entry_left_s(const struct cache_entry *entry, int64_t now_us)
 {
     struct cache__freshness freshness = cache__entry_freshness(entry);
+    cache__purges_shorten(entry, now_us, &freshness);
     int64_t left_us = freshness.lifetime_us - cache__age_us(&freshness, now_us);
     /* Rounded down: what is late by a moment is late. */
     return left_us >= 0 ? left_us / FR_US_PER_S : (left_us + 1) / FR_US_PER_S - 1;

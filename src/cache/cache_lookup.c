@@ -45,7 +45,9 @@ judge(const struct cache_request *request, const struct cache__control *asked,
         cache__judge(&freshness, asked, has_authorization, request->now_us, request->stale_max_us);
     out->refresh = verdict.refresh;
     out->relieved = verdict.relieved;
-    out->forward = verdict.refused ? CACHE_FORWARD_REQUEST : CACHE_FORWARD_STALE;
+    /* MISS: it was asked for without these credentials. */
+    out->forward = verdict.refused || verdict.answer == CACHE_MISS ? CACHE_FORWARD_REQUEST
+                                                                   : CACHE_FORWARD_STALE;
     if (verdict.answer == CACHE_MISS ||
         cache_entry_select(entry, head, request->now_us, &selection))
         return verdict.answer;

@@ -163,8 +163,10 @@ enum cache__purged cache__purges_judge(struct cache__purges *purges, struct cach
 /* Of what comes from disk, before it is seen by others. False: it is purged. One that was made
  * stale is stale since then. */
 bool cache__purges_admit(struct cache__purges *purges, struct cache_entry *entry);
-/* Before an entry answers. False: it is purged. Shortens *freshness, a copy of the entry's, where
- * it was made stale. */
+/* Of an entry that was made stale: *freshness, a copy of its own, ends when it was. */
+void cache__purges_shorten(const struct cache_entry *entry, int64_t now_us,
+                           struct cache__freshness *freshness);
+/* Before an entry answers. False: it is purged. Else shortens. */
 bool cache__purges_apply(struct cache__purges *purges, struct cache_entry *entry, int64_t now_us,
                          struct cache__freshness *freshness);
 

@@ -326,6 +326,21 @@ cache__purges_admit(struct cache__purges *self, struct cache_entry *entry)
     return true;
 }
 
+void
+cache__purges_shorten(const struct cache_entry *entry, int64_t now_us,
+                      struct cache__freshness *freshness)
+{
+    uint32_t stale = __atomic_load_n(&entry->stale, __ATOMIC_RELAXED);
+    if (stale == 0)
+        return;
+    int64_t age_us = cache__age_us(freshness, freshness->response_us + (int64_t)(stale - 1) * 1000);
+    int64_t now_age_us = cache__age_us(freshness, now_us);
+    if (now_age_us < age_us) /* the clock was set back since: it does not become fresh by that */
+        age_us = now_age_us;
+    if (age_us < freshness->lifetime_us)
+        freshness->lifetime_us = age_us;
+}
+
 bool
 cache__purges_apply(struct cache__purges *self, struct cache_entry *entry, int64_t now_us,
                     struct cache__freshness *freshness)
@@ -335,15 +350,7 @@ cache__purges_apply(struct cache__purges *self, struct cache_entry *entry, int64
         return false;
     if (found == CACHE__PURGED_SOFT)
         soften(entry, now_us);
-    uint32_t stale = __atomic_load_n(&entry->stale, __ATOMIC_RELAXED);
-    if (stale == 0)
-        return true;
-    int64_t age_us = cache__age_us(freshness, freshness->response_us + (int64_t)(stale - 1) * 1000);
-    int64_t now_age_us = cache__age_us(freshness, now_us);
-    if (now_age_us < age_us) /* the clock was set back since: it does not become fresh by that */
-        age_us = now_age_us;
-    if (age_us < freshness->lifetime_us)
-        freshness->lifetime_us = age_us;
+    cache__purges_shorten(entry, now_us, freshness);
     return true;
 }
 

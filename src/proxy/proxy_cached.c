@@ -305,6 +305,7 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
             fr_buf_clear(&x->raw_head);
         return hit(x, &found, answer == CACHE_STALE_ALLOWED);
     case CACHE_GATEWAY_TIMEOUT:
+        x->forwarded = false;
         PROXY_COUNT(worker, cache_misses);
         proxy_note_cache(x, PROXY_LOG_CACHE_MISS);
         return PROXY_CACHED_REFUSED;

@@ -62,8 +62,10 @@ static char *
 put_status(const struct proxy_exchange *x, char *at)
 {
     at = FR_PUT(at, CACHE_NAME);
-    if (x->forwarded || !x->entry)
+    if (x->forwarded)
         return put_forwarded(x, at);
+    if (!x->entry) /* neither a hit nor forwarded: 504 */
+        return FR_PUT(at, "; detail=only-if-cached");
     at = FR_PUT(at, "; hit; ttl=");
     at = put_signed(at, cache_entry_left_s(x->entry, proxy_cache_now_us(x->worker)));
     if (x->laddered && x->refreshed)

@@ -107,6 +107,8 @@ begin_response(struct proxy_exchange *x, const struct http_head *response)
     /* RFC 9112 section 6.1: a 1.0 client knows no transfer codings; HTTP/2 has none. */
     if (response->unknown_coding && (x->http10 || x->client->stream) &&
         x->response_framing != HTTP_BODY_NONE) {
+        if (x->flight) /* it may be an answer for those who wait */
+            cache_flight_alone(x->worker->cache, &x->flight, true, proxy_cache_now_us(x->worker));
         x->status = 0;
         proxy_forward_failed(x, PROXY_ATTEMPT_BAD);
         return false;

@@ -64,6 +64,27 @@ def test_uncacheable_ones_are_freed_together_and_remembered(box):
     assert [a.result().status for a in again] == [200] * 5
 
 
+def test_what_a_leader_cannot_be_told_is_nobody_elses_failure(box):
+    """A transfer coding that nobody knows: 502 in HTTP/1.0, and an answer in HTTP/1.1."""
+    def answer(request):
+        return (b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"
+                b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+    edge, member = held(box, answer)
+    pool = concurrent.futures.ThreadPoolExecutor(5)
+
+    def ask(version):
+        with http1.Client(edge.address) as client:
+            client.send(f"GET /c HTTP/1.{version}\r\nHost: a\r\n\r\n".encode())
+            return client.read_response()
+    leader = pool.submit(ask, 0)
+    misses(edge, 1)
+    others = [pool.submit(ask, 1) for _ in range(4)]
+    misses(edge, 5)
+    member.release()
+    assert leader.result().status == 502
+    assert [(o.result().status, o.result().body) for o in others] == [(200, b"hi")] * 4
+
+
 def test_variants_are_fetched_once_each(box):
     def answer(request):
         return Answer(200, field(request, "X-Kind"), [("Cache-Control", "max-age=60"),

@@ -218,6 +218,12 @@ softly(void **state)
         assert_int_equal(get(store, "/x"), CACHE_MISS);
         assert_int_equal(help_answer(store, GET("Cache-Control: max-stale=10\r\n"), NOW + 2 * S),
                          CACHE_STALE_ALLOWED);
+        struct cache_entry *entry = NULL;
+        assert_int_equal(
+            help_get(store, GET("Cache-Control: max-stale=10\r\n"), NOW + 2 * S, &entry),
+            CACHE_STALE_ALLOWED);
+        assert_int_equal(cache_entry_left_s(entry, NOW + 2 * S), -1); /* Cache-Status says so */
+        cache_entry_unref(&entry);
         /* Stale since the purge: a second then, twelve later. */
         assert_int_equal(help_answer(store, GET("Cache-Control: max-stale=10\r\n"), NOW + 13 * S),
                          CACHE_MISS);
