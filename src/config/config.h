@@ -73,6 +73,7 @@ struct config_caching {
     enum config_key_query key_query;
     char *key_headers; /* lists of names, as written; NULL: none */
     char *bypass_headers;
+    uint64_t bypass_lengths; /* of the names in it: bit 63 for all from there on */
     char *bypass_cookies;
 };
 
@@ -259,13 +260,13 @@ struct config_scale {
     bool enabled;
     enum config_scale_policy policy;
     enum config_scale_mode mode;
-    int64_t approval_us; /* supervised: how long a proposal waits; default 10 min */
-    double target;       /* of the mean utilization, for CONFIG_POLICY_TARGET; default 0.7 */
+    int64_t approval_us;    /* supervised: how long a proposal waits; default 10 min */
+    double target;          /* of the mean utilization, for CONFIG_POLICY_TARGET; default 0.7 */
     int64_t slo_latency_us; /* which slo_share of requests should meet; 0: none, the default */
     double slo_share;       /* default 0.99 */
-    uint32_t spare;      /* members beyond what the policy wants; default 0 */
-    uint32_t releases;   /* an hour that follow a start; 0: no budget; default 12 */
-    uint32_t changes;    /* members a minute; 0: no limit, the default */
+    uint32_t spare;         /* members beyond what the policy wants; default 0 */
+    uint32_t releases;      /* an hour that follow a start; 0: no budget; default 12 */
+    uint32_t changes;       /* members a minute; 0: no limit, the default */
     /* pools, the first that has a server gives it; "" ends them */
     char from[CONFIG_SCALE_POOLS_MAX][CONFIG_NAME_BYTES];
     uint32_t priority;         /* over other clusters of the same pool; default 0 */

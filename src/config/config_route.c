@@ -12,12 +12,25 @@
 
 #include <stdio.h>
 
+/* So that a request none of whose names is as long as one of the list is told by that alone. */
+static void
+note_bypass_lengths(struct config_caching *caching)
+{
+    struct fr_view rest = fr_view_of(caching->bypass_headers), name;
+    caching->bypass_lengths = 0;
+    while (fr_view_split(&rest, ',', &name)) {
+        name = fr_view_trim(name);
+        caching->bypass_lengths |= (uint64_t)1 << (name.len < 63 ? name.len : 63);
+    }
+}
+
 struct config_route *
 config_route_new(void)
 {
     struct config_route *route = fr_xalloc(sizeof(*route));
     config__defaults(CONFIG_SCOPE_ROUTE, route);
     route->files.fd = -1;
+    note_bypass_lengths(&route->caching);
     atomic_init(&route->refs, 1);
     return route;
 }
@@ -55,6 +68,7 @@ config__route_read(struct config__reader *reader, const struct config_node *node
     config__where_into(reader, &saved, "routes[%zu]", index);
     config__read_scope(reader, CONFIG_SCOPE_ROUTE, node, route);
     config__answers_finish(reader, node, route);
+    note_bypass_lengths(&route->caching);
     if (!route->name[0])
         (void)snprintf(route->name, sizeof(route->name), "route-%zu", index + 1);
     config__where_back(reader, saved);

@@ -241,15 +241,29 @@ take_policy(struct proxy_exchange *x, const struct config_caching *caching)
     return true;
 }
 
+static bool
+has_field(const struct http_head *request, const struct config_caching *caching)
+{
+    struct fr_view names = fr_view_of(caching->bypass_headers), name;
+    bool may = false;
+    for (size_t i = 0; i < request->field_count && !may; i++) {
+        size_t len = request->fields[i].name.len;
+        may = caching->bypass_lengths >> (len < 63 ? len : 63) & 1;
+    }
+    while (may && http_list_next(&names, &name))
+        if (http_head_find_name(request, name))
+            return true;
+    return false;
+}
+
 /* Whether the route keeps this request away from the cache. */
 static bool
 passes_by(const struct http_head *request, const struct config_caching *caching)
 {
-    struct fr_view names = fr_view_of(caching->bypass_headers), name;
+    struct fr_view names, name;
     struct http_cookie cookie;
-    while (http_list_next(&names, &name))
-        if (http_head_find_name(request, name))
-            return true;
+    if (has_field(request, caching))
+        return true;
     names = fr_view_of(caching->bypass_cookies);
     while (http_list_next(&names, &name))
         if (http_cookie_find(request, name, &cookie))

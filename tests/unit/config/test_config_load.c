@@ -130,11 +130,32 @@ test_defaults(void **state)
     struct config_route *route = config_route_new();
     assert_int_equal(route->stale_us, 60000000);
     assert_int_equal(route->priority, CONFIG_PRIORITY_NORMAL);
+    assert_int_equal(route->caching.bypass_lengths, 1u << 22 | 1u << 13 | 1u << 17 | 1u << 14);
     config_route_unref(&route);
     struct config_pool *pool = config_pool_new(FR_VIEW("local"));
     assert_string_equal(pool->host, "127.0.0.1");
     assert_int_equal(pool->restart_max, 3);
     config_pool_unref(&pool);
+}
+
+/* What is looked at before the list: the lengths of its names, those from 63 on as one. */
+static void
+test_bypass_lengths(void **state)
+{
+    static const char text[] =
+        "listen: \"127.0.0.1:8080\"\n"
+        "cache: { memory: 1MiB }\n"
+        "routes: [{ cluster: web, cache: { bypass-headers: \" abc ,x1234567890123456789012345678901"
+        "23456789012345678901234567890123456789\" } }]\n"
+        "clusters: { web: { members: [\"127.0.0.1:9000\"] } }\n";
+    struct config_diag diag;
+    struct config *config = NULL;
+    (void)state;
+    config_diag_init(&diag);
+    assert_int_equal(config_parse(FR_VIEW(text), "f", CONFIG_ROLE_EDGE, &diag, &config), FR_OK);
+    assert_true(config->routes[0]->caching.bypass_lengths == (1u << 3 | (uint64_t)1 << 63));
+    config_free(&config);
+    config_diag_fini(&diag);
 }
 
 /* Whom the edge believes, and what it writes down. */
@@ -179,8 +200,11 @@ test_trust_and_log_by_default(void **state)
 {
     static const struct {
         const char *text, *to;
-    } rows[] = {{"", NULL}, {"access-log: off\n", NULL}, {"access-log: a.log\n", "a.log"},
-                {"access-log: { to: off }\n", NULL}, {"trusted-proxies: []\n", NULL}};
+    } rows[] = {{"", NULL},
+                {"access-log: off\n", NULL},
+                {"access-log: a.log\n", "a.log"},
+                {"access-log: { to: off }\n", NULL},
+                {"trusted-proxies: []\n", NULL}};
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct config_diag diag;
@@ -216,11 +240,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_design_sample),
-        cmocka_unit_test(test_three_lines),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_trust_and_log),
-        cmocka_unit_test(test_trust_and_log_by_default),
+        cmocka_unit_test(test_design_sample), cmocka_unit_test(test_three_lines),
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_bypass_lengths),
+        cmocka_unit_test(test_trust_and_log), cmocka_unit_test(test_trust_and_log_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
