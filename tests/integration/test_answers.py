@@ -10,18 +10,6 @@ from harness.box import ROOT, wait
 from harness.setup import Edge, Obedient, cluster, metric
 
 
-def raw(edge, data, timeout=5.0):
-    """Everything that comes back for these bytes until the edge closes."""
-    with http1.Client(edge.address, timeout) as client:
-        client.send(data)
-        got = b""
-        while True:
-            more = client.sock.recv(65536)
-            if not more:
-                return got
-            got += more
-
-
 # ---- redirects ------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("settings, path, host, location", [
@@ -66,7 +54,7 @@ def test_statuses_methods_and_headers(box):
 
 def test_a_target_with_a_host_needs_one(box):
     edge = Edge(box, {}, routes=[{"redirect": "https://{host}/"}])
-    assert raw(edge, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert http1.until_the_end(edge.address, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 
 
 # ---- fixed responses ------------------------------------------------------------------------

@@ -4,7 +4,6 @@ certificates that are replaced under a stream that goes on."""
 import json
 import os
 import ssl
-import threading
 import time
 
 import pytest
@@ -353,15 +352,7 @@ def test_half_open_handshakes_end_after_ten_seconds(box, authority):
     before = manager.counter("handshakes_failed")
     silent, drip = (http1.connect(manager.tcp, 30) for _ in range(2))
     started = time.monotonic()
-
-    def dripping():
-        for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100):
-            try:
-                drip.sendall(bytes([byte]))
-            except OSError:
-                return
-            time.sleep(0.3)
-    threading.Thread(target=dripping, daemon=True).start()
+    http1.drip(drip, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100))
     for sock in (silent, drip):
         try:
             assert sock.recv(100) == b""

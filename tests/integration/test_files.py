@@ -39,17 +39,6 @@ def serve(box, routes=None, **files):
     return Edge(box, {}, routes=routes or [{"files": {"folder": "www", **files}}])
 
 
-def raw(edge, data, timeout=10.0):
-    with http1.Client(edge.address, timeout) as client:
-        client.send(data)
-        got = b""
-        while True:
-            more = client.sock.recv(65536)
-            if not more:
-                return got
-            got += more
-
-
 # ---- lookup ---------------------------------------------------------------------------------
 
 def test_a_file(box):
@@ -168,7 +157,8 @@ def test_no_path_leads_out(box, symlinks):
     edge = Edge(box, {}, routes=[{"files": {"folder": "www", "hidden": True,
                                             "symlinks": symlinks}}])
     for path in ESCAPES:
-        got = raw(edge, b"GET " + path + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        got = http1.until_the_end(edge.address, b"GET " + path + b" HTTP/1.1\r\nHost: h\r\n"
+                                                b"Connection: close\r\n\r\n")
         status = int(got.split(b" ", 2)[1])
         assert status in (400, 403, 404), (path, got)
         assert b"root:" not in got and b"secret\n" not in got and b"X-Split" not in got, path
@@ -400,7 +390,8 @@ def test_kept_and_pipelined_between_members(box):
         assert client.request("HEAD", "/hello.txt").status == 200
         assert client.request(path="/ten.bin", fields=[("Connection", "close")]).status == 200
         assert client.at_end()
-    assert raw(edge, b"GET /ten.bin HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\n0123456789")
+    got = http1.until_the_end(edge.address, b"GET /ten.bin HTTP/1.0\r\n\r\n")
+    assert got.endswith(b"\r\n\r\n0123456789")
 
 
 def sparse(path, size):

@@ -292,7 +292,7 @@ def see(edge, row):
 @pytest.mark.parametrize("row", ROWS, ids=[row.name.replace(" ", "-") for row in ROWS])
 def test_row(box, row):
     member = H2Member()
-    edge = start(box, member, timeouts=HASTY if row.sees == 504 else TIMEOUTS)
+    edge = start(box, member, timeouts=HASTY if row.counter == TIMEOUT else TIMEOUTS)
     own(edge, "/begin")
     before, counted = descriptors(edge), row.counter and metric(edge, row.counter)
     member.early = row.early
@@ -336,9 +336,12 @@ def ask_http1(edge, sees):
             assert response.status == 502, response
             return
         assert response.status in (304, 403) and response.body == sees, response
-        if not client.at_end():
+        try:
             client.send(http1.head("GET", "/next"))
-            assert client.read_response().text == "own /next"
+            said = client.read_response().text
+        except (http1.ProtocolError, OSError):
+            return  # closed instead, which is as good
+        assert said == "own /next"
 
 
 def ask_http2(edge, sees):
@@ -412,7 +415,7 @@ def test_nobody_waits_for_a_connection_that_never_begins(box):
     """A WebSocket that gave up waiting for SETTINGS leaves no connection behind."""
     member = H2Member()
     member.greeting, member.acks = (lambda conn: None), False
-    edge = start(box, member)
+    edge = start(box, member, timeouts=HASTY)
     before = descriptors(edge)
     with http1.Client(edge.address, 8) as client:
         client.send(UPGRADE)

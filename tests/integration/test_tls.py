@@ -306,15 +306,7 @@ def test_half_open_handshakes_end_after_ten_seconds(box, authority):
     half.sendall(hello[:50])
     whole.sendall(hello)
     assert whole.recv(1)  # the server's answer is there, and is never taken up
-
-    def dripping():
-        for byte in hello[:-1]:
-            try:
-                drip.sendall(bytes([byte]))
-            except OSError:
-                return
-            time.sleep(0.3)
-    threading.Thread(target=dripping, daemon=True).start()
+    http1.drip(drip, hello[:-1])
     for sock in (silent, half, whole, drip):
         try:
             while sock.recv(65536):

@@ -7,6 +7,7 @@ import threading
 
 from hpack import Decoder, Encoder
 
+from .listener import cut, shut
 from .wire2 import (ACK, CANCEL, CONT, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS,
                     INITIAL_WINDOW, NO_ERROR, PING, PREFACE, PRIO, RST, SETTINGS, WINDOW, frame,
                     settings)
@@ -218,24 +219,17 @@ class H2Member:
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
 
     def shut(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        shut(self.listener)
         for connection in list(self.connections):
             self.cut(connection)
 
     @staticmethod
     def cut(connection):
-        try:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        cut(connection.sock)
 
     def stop(self):
         self.released.set()
-        try:
-            self.shut()
-        except OSError:
-            pass
+        self.shut()
 
     release = stop
 

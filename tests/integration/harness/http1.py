@@ -2,6 +2,8 @@
 """A strict little HTTP/1.1 client on a raw socket: what a test sends is what goes out."""
 import re
 import socket
+import threading
+import time
 
 
 class ProtocolError(Exception):
@@ -71,6 +73,13 @@ class Client:
         self.sock = connect(address, timeout, **more)
         self.buffer = b""
         self.closed_by_peer = False
+
+    @classmethod
+    def over(cls, sock):
+        """The same on a connection that there is: either side's."""
+        client = cls.__new__(cls)
+        client.sock, client.buffer, client.closed_by_peer = sock, b"", False
+        return client
 
     def __enter__(self):
         return self
@@ -184,6 +193,28 @@ class Client:
             self.sock.settimeout(self.timeout)
 
 
+def serve(sock, one):
+    """A server's side: one request after another, as long as one(client) says so."""
+    client = Client.over(sock)
+    try:
+        while one(client):
+            pass
+    except (OSError, ProtocolError, ValueError):
+        pass
+
+
+def drip(sock, data, pause=0.3):
+    """Byte by byte, in a thread, for as long as the other side takes them."""
+    def run():
+        for byte in data:
+            try:
+                sock.sendall(bytes([byte]))
+            except OSError:
+                return
+            time.sleep(pause)
+    threading.Thread(target=run, daemon=True).start()
+
+
 def everything(address, data, timeout=10.0):
     """All that comes, and whether it ended in a reset."""
     with connect(address, timeout) as sock:
@@ -195,6 +226,13 @@ def everything(address, data, timeout=10.0):
         except ConnectionResetError:
             return got, True
         return got, False
+
+
+def until_the_end(address, data, timeout=10.0):
+    """Everything that comes back for these bytes until the other side closes."""
+    got, was_reset = everything(address, data, timeout)
+    assert not was_reset, got
+    return got
 
 
 def looks_whole(got, was_reset):

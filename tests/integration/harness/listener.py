@@ -4,6 +4,21 @@ import socket
 import threading
 
 
+def cut(*sockets):
+    """Ends connections, and what threads of ours do on them."""
+    for sock in sockets:
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def shut(listener):
+    """Nobody listens any more; a thread in accept would keep it open."""
+    cut(listener)
+    listener.close()
+
+
 class Listener:
     """Listens on a port of its own; each connection is served on a thread of its own, by `serve` or
     by a subclass's method of that name, and closed when that returns or the socket fails. What a
@@ -17,11 +32,7 @@ class Listener:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def stop(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)  # a thread in accept would keep it open
-        except OSError:
-            pass
-        self.listener.close()
+        shut(self.listener)
 
     def accept(self):
         while True:

@@ -5,6 +5,7 @@ import struct
 import threading
 
 from . import http1
+from .listener import cut, shut
 
 
 def reset(sock):
@@ -47,15 +48,10 @@ class Misfit:
 
     def shut(self):
         """Nobody listens any more, and every connection is gone."""
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        shut(self.listener)
         with self.lock:
             sockets = list(self.sockets)
-        for sock in sockets:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        cut(*sockets)
 
     def clog(self):
         """Listens and never accepts; the queue is full, so that the kernel drops what comes."""
@@ -78,10 +74,7 @@ class Misfit:
         self.released.set()
         for sock in self.fillers:
             sock.close()
-        try:
-            self.shut()
-        except OSError:
-            pass
+        self.shut()
 
     release = stop  # a box tells its origins both
 
@@ -98,13 +91,8 @@ class Misfit:
             threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
 
     def serve(self, sock):
-        client = http1.Client.__new__(http1.Client)
-        client.sock, client.buffer, client.closed_by_peer = sock, b"", False
         try:
-            while self.serve_one(client):
-                pass
-        except (OSError, http1.ProtocolError, ValueError):
-            pass
+            http1.serve(sock, self.serve_one)
         finally:
             with self.lock:
                 self.sockets.discard(sock)

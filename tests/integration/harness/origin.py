@@ -6,6 +6,7 @@ import threading
 import time
 
 from . import http1
+from .listener import cut, shut
 
 Request = collections.namedtuple("Request", "method path version fields body")
 
@@ -72,21 +73,13 @@ class Origin:
         """As a crash would: the listener and every connection go at once."""
         self.stopped = True
         self.gate.set()
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
+        shut(self.listener)
         self.drop_connections()
 
     def drop_connections(self):
         with self.lock:
             sockets = list(self.sockets)
-        for sock in sockets:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        cut(*sockets)
 
     def paths(self):
         with self.lock:
@@ -109,13 +102,8 @@ class Origin:
             threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
 
     def serve(self, sock):
-        client = http1.Client.__new__(http1.Client)
-        client.sock, client.buffer, client.closed_by_peer = sock, b"", False
         try:
-            while self.serve_one(client):
-                pass
-        except (OSError, http1.ProtocolError, ValueError):
-            pass
+            http1.serve(sock, self.serve_one)
         finally:
             with self.lock:
                 self.sockets.discard(sock)

@@ -10,6 +10,7 @@ from lxml import etree
 
 from . import http1
 from .grammar import Validator  # noqa: F401
+from .listener import cut, shut
 
 NAMESPACE = "urn:freshet:stream:1"
 
@@ -192,29 +193,17 @@ class Tap(Recorder):
                 sink.sendall(data)
         except OSError:
             pass
-        for sock in (source, sink):
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        cut(source, sink)
 
     def cut(self):
         """Breaks every connection that there is now."""
         pairs, self.pairs = self.pairs, []
         for pair in pairs:
-            for sock in pair:
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+            cut(*pair)
 
     def close(self):
         self.stopped = True
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
+        shut(self.listener)
         self.cut()
 
     def assert_valid(self):
@@ -336,18 +325,11 @@ class FakeManager(Recorder):
 
     def drop(self):
         if self.sock is not None:
-            try:
-                self.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            cut(self.sock)
 
     def close(self):
         self.stopped = True
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
+        shut(self.listener)
         self.drop()
 
 

@@ -22,8 +22,7 @@ class EchoSocket(Listener):
         super().__init__(box.closers)
 
     def serve(self, sock):
-        client = http1.Client.__new__(http1.Client)
-        client.sock, client.buffer, client.closed_by_peer = sock, b"", False
+        client = http1.Client.over(sock)
         try:
             client.read_line()
             fields = {name.lower(): value for name, value in client.read_fields()}
