@@ -135,8 +135,8 @@ def test_times_of_a_connection(box):
         time.sleep(0.6)  # more than a head may take
         assert client.request().status == 200
         began = time.monotonic()
-        assert client.at_end(10)
-        assert 2.9 <= time.monotonic() - began < 8
+        assert client.at_end(30)  # by default it would be a minute
+        assert 2.9 <= time.monotonic() - began
     assert metric(edge, "idle_timeouts") == 2
 
 

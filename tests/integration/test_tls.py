@@ -239,7 +239,7 @@ def test_handshakes_do_not_hold_up_requests(box, authority):
     with pytest.raises(ssl.SSLWantReadError):
         begun.do_handshake()
     hello = hello.read()
-    crowd = [http1.connect(setup.address) for _ in range(100)]
+    crowd = [http1.connect(setup.address) for _ in range(40)]
     waits = []
     with http1.Client(setup.plain) as client:
         assert client.request(path="/").status == 200
@@ -262,8 +262,8 @@ def test_handshakes_do_not_hold_up_requests(box, authority):
         total = time.monotonic() - started
     for sock in crowd:
         sock.close()
-    print(f"100 handshakes in {total * 1000:.0f} ms, the longest wait of {len(waits)} requests "
-          f"{max(waits) * 1000:.1f} ms")
+    print(f"{len(crowd)} handshakes in {total * 1000:.0f} ms, the longest wait of {len(waits)} "
+          f"requests {max(waits) * 1000:.1f} ms")
     assert max(waits) < total / 4, (max(waits), total)
 
 

@@ -2,6 +2,7 @@
 """The tables against the running binary. See README.md."""
 import pytest
 
+import others
 from table import tables
 
 ROWS = [(topic, row) for topic, rows in tables() for row in rows]
@@ -26,3 +27,13 @@ def test_nothing_ambiguous_reached_the_origin(suite):
 def test_the_edge_serves_on(suite):
     """After all of it, plain requests get their own answers."""
     assert suite.serves(64) == []
+
+
+# In this file, because all of it is run once a process: files may run side by side.
+def test_h11_reads_the_same_request(suite):
+    others.h11_reads_the_same(suite)
+
+
+@pytest.mark.parametrize("name", ["nginx", "haproxy"])
+def test_servers_read_the_same_request(suite, name):
+    others.server_reads_the_same(suite, name)
