@@ -225,7 +225,7 @@ take_head(struct cluster_health_call *call)
     type = http_head_find_name(&call->head, FR_VIEW("content-type"));
     if (call->status != 200)
         conclude(call, false, "status %d, expected 200", call->status);
-    else if (!type || !fr_view_istarts(type->value, FR_VIEW("application/grpc")))
+    else if (!type || !http_is_grpc(type->value))
         conclude(call, false, "an answer that is not gRPC");
 }
 
@@ -260,13 +260,10 @@ static bool
 on_trailers(void *ctx, struct http2_call *h2s, struct fr_view section)
 {
     struct cluster_health_call *call = ctx;
-    struct fr_view line;
+    struct fr_view name, value;
     (void)h2s;
-    while (fr_view_split(&section, '\n', &line)) {
-        struct fr_view name;
-        if (fr_view_split(&line, ':', &name))
-            take_grpc(call, name, fr_view_trim(fr_view_make(line.ptr, line.len - (line.len > 0))));
-    }
+    while (http_section_next(&section, &name, &value))
+        take_grpc(call, name, value);
     return true;
 }
 

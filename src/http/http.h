@@ -164,6 +164,13 @@ FR_MUST_USE enum http_step http_body_decode(struct http_body *body, struct fr_vi
 FR_MUST_USE enum http_step http_trailers_read(struct fr_view section,
                                               const struct http_limits *limits,
                                               struct http_head *out, struct http_err *out_err);
+/* The next field of a section (whole lines) that was read before, its value trimmed; false behind
+ * the last. What is no field is passed over. */
+bool http_section_next(struct fr_view *section, struct fr_view *out_name,
+                       struct fr_view *out_value);
+/* A content-type of gRPC: "application/grpc", "application/grpc+proto". What grpc-web sends is
+ * ordinary HTTP. */
+bool http_is_grpc(struct fr_view content_type);
 /* The other side closed: true when that is a proper end of this body. */
 bool http_body_closed(const struct http_body *body);
 

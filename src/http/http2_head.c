@@ -326,7 +326,10 @@ length_field(struct http2_writer *writer, struct fr_view value)
     if (!fr_view_u64(value, &writer->length))
         return malformed(writer, "content-length is no number");
     writer->has_length = true;
-    return put_field(writer, FR_VIEW("content-length"), value);
+    size_t at = writer->out->len;
+    enum http2_verdict verdict = put_field(writer, FR_VIEW("content-length"), value);
+    writer->length_line = (struct http2_part){at, writer->out->len - at};
+    return verdict;
 }
 
 static enum http2_verdict
@@ -394,6 +397,9 @@ http2_writer_field(struct http2_writer *writer, struct fr_view name, struct fr_v
         struct fr_view views[] = {FR_VIEW("te: trailers\r\nConnection: TE\r\n")};
         return put_all(writer, views, 1);
     }
+    if (fr_view_is(name, "http2-settings")) /* RFC 7540 section 3.2.1: of an Upgrade */
+        return HTTP2_FINE;
+    writer->announces |= fr_view_is(name, "trailer") && value.len > 0;
     if (writer->tunnel && (fr_view_is(name, "sec-websocket-key")))
         return HTTP2_FINE; /* RFC 8441 section 5: not used; whoever asks a member has its own */
     return put_field(writer, name, value);
@@ -411,6 +417,22 @@ static bool
 has_no_body(const struct http2_writer *writer)
 {
     return writer->status < 200 || writer->status == 204 || writer->status == 304;
+}
+
+/* Of a request whose fields tell a length and announce trailers the length goes: HTTP/1.1 has
+ * trailers behind chunks alone (RFC 9112 section 7.1.2), and what DATA amounts to is checked
+ * before. */
+static void
+take_length_out(struct http2_writer *writer)
+{
+    struct fr_buf *out = writer->out;
+    struct http2_part line = writer->length_line;
+    size_t end = line.at + line.len;
+    memmove(out->data + line.at, out->data + end, out->len - end);
+    out->len -= line.len;
+    if (writer->cookie.at > line.at)
+        writer->cookie.at -= line.len;
+    writer->has_length = false;
 }
 
 /* What HTTP/1.1 must be told of the body, if the fields do not. */
@@ -452,6 +474,8 @@ http2_writer_end(struct http2_writer *writer, bool end_stream, struct fr_view *o
         return malformed(writer, "content-length without a body");
     if (writer->kind == HTTP2_TRAILERS && !end_stream)
         return malformed(writer, "trailers that do not end the stream");
+    if (request && !end_stream && writer->has_length && writer->announces)
+        take_length_out(writer);
     if (writer->tunnel)
         verdict = upgrade_lines(writer);
     struct fr_view views[] = {framing_line(writer, end_stream), FR_VIEW("\r\n")};

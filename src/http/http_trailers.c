@@ -98,3 +98,30 @@ http_trailers_read(struct fr_view section, const struct http_limits *limits, str
     }
     return HTTP_DONE;
 }
+
+bool
+http_section_next(struct fr_view *section, struct fr_view *out_name, struct fr_view *out_value)
+{
+    struct fr_view line;
+    while (fr_view_split(section, '\n', &line)) {
+        const char *colon = memchr(line.ptr, ':', line.len);
+        if (!colon)
+            continue;
+        if (line.ptr[line.len - 1] == '\r')
+            line.len--;
+        size_t name_bytes = (size_t)(colon - line.ptr);
+        *out_name = fr_view_make(line.ptr, name_bytes);
+        *out_value = fr_view_trim(fr_view_make(colon + 1, line.len - name_bytes - 1));
+        return true;
+    }
+    return false;
+}
+
+bool
+http_is_grpc(struct fr_view content_type)
+{
+    struct fr_view wanted = FR_VIEW("application/grpc");
+    if (!fr_view_istarts(content_type, wanted))
+        return false;
+    return content_type.len == wanted.len || strchr("+; \t", content_type.ptr[wanted.len]) != NULL;
+}

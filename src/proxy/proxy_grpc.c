@@ -20,16 +20,6 @@ enum grpc_status {
     GRPC_UNAUTHENTICATED = 16,
 };
 
-/* "application/grpc", "application/grpc+proto"; what grpc-web sends is ordinary HTTP. */
-static bool
-is_grpc(struct fr_view type)
-{
-    struct fr_view wanted = FR_VIEW("application/grpc");
-    if (!fr_view_istarts(type, wanted))
-        return false;
-    return type.len == wanted.len || strchr("+; \t", type.ptr[wanted.len]) != NULL;
-}
-
 /* At most eight digits and a unit. False: it is none, or longer than anybody waits. */
 static bool
 read_timeout(struct fr_view text, int64_t *out_us)
@@ -71,7 +61,7 @@ proxy_grpc_take(struct proxy_exchange *x, const struct http_head *request)
     const struct http_field *type = http_head_find_name(request, FR_VIEW("content-type"));
     const struct http_field *timeout = http_head_find_name(request, FR_VIEW("grpc-timeout"));
     int64_t us;
-    x->grpc = type && is_grpc(type->value);
+    x->grpc = type && http_is_grpc(type->value);
     if (x->grpc && timeout && read_timeout(timeout->value, &us))
         loop_timer_start(x->worker->loop, &x->grpc_timer, us + PROXY_GRPC_SLACK_US, on_deadline, x);
 }
@@ -96,13 +86,10 @@ proxy_grpc_head(struct proxy_exchange *x, const struct http_head *response)
 void
 proxy_grpc_trailers(struct proxy_exchange *x)
 {
-    struct fr_view rest = fr_buf_view(&x->down_trailers), line;
-    while (x->grpc && fr_view_split(&rest, '\n', &line)) {
-        struct fr_view name;
-        if (fr_view_split(&line, ':', &name) && fr_view_ieq(name, FR_VIEW("grpc-status")) &&
-            line.len > 0)
-            take_status(x, fr_view_trim(fr_view_make(line.ptr, line.len - 1)));
-    }
+    struct fr_view rest = fr_buf_view(&x->down_trailers), name, value;
+    while (x->grpc && http_section_next(&rest, &name, &value))
+        if (fr_view_ieq(name, FR_VIEW("grpc-status")))
+            take_status(x, value);
 }
 
 bool

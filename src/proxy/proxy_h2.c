@@ -86,6 +86,7 @@ proxy_h2_begin(struct proxy_client *client)
     fr_list_init(&h2->streams);
     fr_list_init(&h2->due);
     h2->held.bytes_max = PROXY_H2_HELD_BYTES_MAX;
+    h2->unread.bytes_max = PROXY_H2_UNREAD_BYTES_MAX;
     h2->in_head = true; /* the preface, and the first head */
     client->h2 = h2;
     client->state = PROXY_CLIENT_H2;

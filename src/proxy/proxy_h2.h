@@ -20,8 +20,9 @@
 #define PROXY_H2_GOAWAY_US 200000   /* between the warning and the end: requests are on their way */
 #define PROXY_H2_CHUNK_HEAD_BYTES 6 /* "3fe0\r\n" */
 #define PROXY_H2_FILE_BIT_BYTES 64
-#define PROXY_H2_HELD_BYTES_MAX 524288 /* of responses, for a connection; then: little each */
-#define PROXY_H2_FILE_BUFS 2           /* of a file, read ahead of its frames */
+#define PROXY_H2_HELD_BYTES_MAX 524288   /* of responses, for a connection; then: little each */
+#define PROXY_H2_UNREAD_BYTES_MAX 524288 /* of requests' bodies, likewise */
+#define PROXY_H2_FILE_BUFS 2             /* of a file, read ahead of its frames */
 
 struct proxy_h2 {
     uint32_t magic;
@@ -35,7 +36,8 @@ struct proxy_h2 {
     bool broken;         /* there is no memory to say more */
     int64_t deadline_us; /* of the head, or of idleness; 0: none */
     struct loop_timer leave_timer;
-    struct loop_account held; /* of responses that its streams have not taken */
+    struct loop_account held;   /* of responses that its streams have not taken */
+    struct loop_account unread; /* of requests that nobody has taken from them */
 };
 
 struct proxy_stream {

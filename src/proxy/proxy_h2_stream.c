@@ -241,6 +241,19 @@ on_refused(void *ctx, struct http2_stream *http2, const char *words)
     proxy_exchange_refuse(client, 431, words);
 }
 
+/* A buffer on an account of the connection; a small one where much is held already. */
+static struct loop_buf *
+take_buf(struct proxy_stream *stream, struct loop_account *account)
+{
+    struct loop *loop = stream->client.worker->loop;
+    struct loop_buf *buf =
+        loop_account_full(account) ? loop_buf_take_small(loop) : loop_buf_take(loop);
+    loop_buf_charge(buf, account);
+    if (buf && buf->cap <= LOOP_BUF_SMALL_BYTES)
+        PROXY_COUNT(stream->client.worker, h2_held_small);
+    return buf;
+}
+
 /* Room for payload in the last buffer, or in a new one. */
 static struct loop_buf *
 buf_with_room(struct proxy_stream *stream)
@@ -251,7 +264,7 @@ buf_with_room(struct proxy_stream *stream)
         if (last->len + CHUNK_SLACK_BYTES < last->cap)
             return last;
     }
-    struct loop_buf *buf = loop_buf_take(stream->client.worker->loop);
+    struct loop_buf *buf = take_buf(stream, &stream->h2->unread);
     if (!buf)
         return NULL;
     buf->len = (uint32_t)head; /* written when it is passed on */
@@ -380,7 +393,7 @@ next_buf(struct proxy_stream *stream, size_t *out_payload)
             buf->len += 2;
         }
     } else if (tail_is_due(stream)) {
-        buf = loop_buf_take(stream->client.worker->loop);
+        buf = take_buf(stream, &stream->h2->unread);
     }
     if (buf && fr_list_empty(&stream->bufs) && tail_is_due(stream))
         put_tail(stream, buf);
@@ -548,7 +561,7 @@ read_file(struct proxy_stream *stream, struct iovec *iov, int *count)
     for (int i = 0; i < PROXY_H2_FILE_BUFS && file->bytes > 0 && window > 0; i++) {
         struct loop_buf *buf = stream->file_bufs[i];
         if (!buf)
-            buf = stream->file_bufs[i] = loop_buf_take(stream->client.worker->loop);
+            buf = stream->file_bufs[i] = take_buf(stream, &stream->h2->held);
         if (!buf)
             return i > 0;
         if (!read_piece(stream, buf->data, window < buf->cap ? window : buf->cap, &iov[*count]))

@@ -294,6 +294,64 @@ def test_what_others_wait_for_outlives_the_connection_it_was_asked_on(spare, kin
     wait("what went on", lambda: metric(edge, "cache_fetches") == 1)
 
 
+def grown_below(edge, before, kib_each):
+    """As above: ASan's fences and what it keeps for a while are in it."""
+    grown = resident_kib(edge.process.pid) - before
+    assert WORKERS > 1 or grown < 500 * kib_each, grown
+
+
+def test_500_bodies_that_no_member_takes(spare):
+    """Each stream has a little of its body here, and none has a whole buffer for it."""
+    member = H2Member(lambda connection, request: None, values={4: 0})
+    spare.closers.append(member.stop)
+    edge = Edge(spare, {"web": {"members": [member.address], "protocol": "h2c", "slow-start": 0}},
+                workers=1, limits={"http2-streams": 500})
+    connection = greeted(edge)
+    connection.send(headers(get("/", method="POST"), 1, end=False))
+    wait("the first", lambda: any(c.requests for c in member.connections))
+    before = resident_kib(edge.process.pid)
+    numbers = [3 + 2 * i for i in range(499)]
+    for number in numbers:
+        connection.send(headers(get("/", method="POST"), number, end=False) +
+                        data(b"x" * 2000, number, end=False))
+    wait("all", lambda: sum(len(c.requests) for c in member.connections) == 500, 60)
+    assert connection.ping()
+    grown_below(edge, before, 28)
+    # And they go on when somebody takes them.
+    for one in list(member.connections):
+        one.send(frame(4, 0, 0, b"\0\4\0\0\xff\xff") + window(1 << 22))
+    connection.send(b"".join(data(b"y", number) for number in numbers))
+    wait("the bodies", lambda: sum(r.body == b"x" * 2000 + b"y" and r.ended for c in
+                                   member.connections for r in c.requests.values()) == 499, 60)
+    connection.close()
+    edge.process.stop()
+
+
+def test_500_files_behind_a_shut_window(spare):
+    """All see the window of the connection open when they begin, and one takes it."""
+    folder = spare.folder / "www"
+    folder.mkdir()
+    (folder / "big").write_bytes(MEGABYTE)
+    (folder / "small").write_bytes(b"ok")
+    edge = Edge(spare, {}, workers=1, limits={"http2-streams": 500},
+                routes=[{"files": {"folder": str(folder)}}])
+    connection = Connection(edge.address, pairs=[(4, 1 << 20)])
+    assert connection.ask("/small").body == b"ok"
+    before = resident_kib(edge.process.pid)
+    numbers = [3 + 2 * i for i in range(500)]
+    connection.send(b"".join(headers(get("/big"), number) for number in numbers))
+    assert connection.read(lambda: all(connection.stream(n).status for n in numbers), 60)
+    assert connection.ping()
+    grown_below(edge, before, 24)
+    # What is allowed then comes, of whichever, and in its order.
+    connection.send(window(8 << 20))
+    bodies = [connection.stream(number) for number in numbers]
+    assert connection.read(lambda: sum(len(one.body) for one in bodies) == 65535 - 2 + (8 << 20), 60)
+    assert all(one.body == MEGABYTE[:len(one.body)] for one in bodies)
+    connection.close()
+    edge.process.stop()
+
+
 # ---- leaving (section 6.8) ----
 
 def test_leaving_in_two_steps(suite):

@@ -78,6 +78,15 @@ requests(void **state)
     request(GET "|content-length=0", HEAD "content-length: 0\r\n\r\n");
     check(HTTP2_REQUEST, GET, false, HEAD "Transfer-Encoding: chunked\r\n\r\n");
     check(HTTP2_REQUEST, GET "|content-length=5", false, HEAD "content-length: 5\r\n\r\n");
+    request(GET "|http2-settings=AAMA", HEAD "\r\n");
+    /* Announced trailers want chunks. */
+    check(HTTP2_REQUEST, GET "|content-length=5|trailer=x-t|a=b", false,
+          HEAD "trailer: x-t\r\na: b\r\nTransfer-Encoding: chunked\r\n\r\n");
+    check(HTTP2_REQUEST, GET "|trailer=x-t|content-length=5", false,
+          HEAD "trailer: x-t\r\nTransfer-Encoding: chunked\r\n\r\n");
+    request(GET "|trailer=x-t|content-length=0", HEAD "trailer: x-t\r\ncontent-length: 0\r\n\r\n");
+    check(HTTP2_REQUEST, GET "|trailer=|content-length=5", false,
+          HEAD "trailer: \r\ncontent-length: 5\r\n\r\n");
 }
 
 static void

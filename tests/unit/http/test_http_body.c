@@ -399,6 +399,35 @@ chunk_heads(void **state)
     }
 }
 
+static void
+sections_are_walked(void **state)
+{
+    struct fr_view rest = FR_VIEW("0\r\ngrpc-status:0\r\nx: \r\na: b:c \r\n\r\n"), name, value;
+    (void)state;
+    assert_true(http_section_next(&rest, &name, &value)); /* behind a line that is no field */
+    assert_view(name, "grpc-status");
+    assert_view(value, "0");
+    assert_true(http_section_next(&rest, &name, &value));
+    assert_view(name, "x");
+    assert_view(value, "");
+    assert_true(http_section_next(&rest, &name, &value));
+    assert_view(name, "a");
+    assert_view(value, "b:c");
+    assert_false(http_section_next(&rest, &name, &value));
+}
+
+static void
+grpc_is_known_by_its_type(void **state)
+{
+    (void)state;
+    assert_true(http_is_grpc(FR_VIEW("application/grpc")));
+    assert_true(http_is_grpc(FR_VIEW("Application/gRPC+proto")));
+    assert_true(http_is_grpc(FR_VIEW("application/grpc; x=y")));
+    assert_false(http_is_grpc(FR_VIEW("application/grpc-web")));
+    assert_false(http_is_grpc(FR_VIEW("application/grp")));
+    assert_false(http_is_grpc(FR_VIEW("")));
+}
+
 int
 main(void)
 {
@@ -414,6 +443,8 @@ main(void)
         cmocka_unit_test(broken_stays_broken),
         cmocka_unit_test(lengths),
         cmocka_unit_test(chunk_heads),
+        cmocka_unit_test(sections_are_walked),
+        cmocka_unit_test(grpc_is_known_by_its_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
