@@ -30,13 +30,18 @@
 
 struct http2_session;
 
+struct http2_spare; /* memory that sessions of one thread leave to one another */
+struct http2_spare *http2_spare_new(void);
+void http2_spare_free(struct http2_spare **spare); /* behind the last of them */
+
 struct http2_limits {
     struct http_limits head;
     uint32_t streams;             /* at once */
     uint32_t stream_window_bytes; /* of a body that nobody has taken yet */
     uint32_t connection_window_bytes;
-    uint32_t resets;      /* streams that may end early in one go, and a tenth a second */
-    uint32_t idle_frames; /* frames that carry nothing, likewise */
+    uint32_t resets;           /* streams that may end early in one go, and a tenth a second */
+    uint32_t idle_frames;      /* frames that carry nothing, likewise */
+    struct http2_spare *spare; /* NULL: none */
 };
 
 /* What a client was too much in. */

@@ -50,6 +50,7 @@ limits_of(const struct proxy_worker *worker)
         .connection_window_bytes = worker->limits.h2_connection_window,
         .resets = worker->limits.h2_resets,
         .idle_frames = worker->limits.h2_idle_frames,
+        .spare = worker->spare,
     };
 }
 

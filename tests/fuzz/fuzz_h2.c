@@ -181,12 +181,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct http2_handlers handlers = {on_open, on_head, on_refused,
                                                    on_data, on_end,  on_closed};
     static const char greeting[] = HTTP2_PREFACE "\0\0\0\4\0\0\0\0\0\0\0\0\4\1\0\0\0\0";
-    struct http2_limits limits = {http_limits_default, 16, 65535, 65535, 20, 200};
+    struct http2_limits limits = {http_limits_default, 16, 65535, 65535, 20, 200, NULL};
     int64_t now_us = 1000000;
     if (size < 2)
         return 0;
     struct owner *owner = fr_xalloc(sizeof(*owner));
     size_t step = data[0] & FLAG_BYTEWISE ? 1 : 16384;
+    limits.spare = http2_spare_new();
     fr_mem_fail_after(4u * data[1]);
     if (http2_session_new(&limits, &handlers, owner, &owner->session) == FR_OK) {
         if (data[0] & (FLAG_GREETING | FLAG_FRAMES))
@@ -202,6 +203,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     fr_mem_fail_after(0);
     http2_session_free(&owner->session);
+    http2_spare_free(&limits.spare);
     for (size_t i = 0; i < STREAMS_MAX; i++) {
         if (!owner->streams[i].open)
             continue;

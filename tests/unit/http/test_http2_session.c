@@ -24,6 +24,7 @@ struct one {
 
 struct owner {
     struct http2_session *session;
+    struct http2_spare *spare;
     struct one streams[STREAMS_MAX];
     bool refuses; /* whatever is opened */
     char seen[2048];
@@ -214,6 +215,7 @@ begin(const struct http2_limits *limits)
     struct owner *owner = fr_xalloc(sizeof(*owner));
     struct http2_limits all = limits ? *limits : usual;
     all.head = http_limits_default;
+    all.spare = owner->spare = http2_spare_new();
     assert_int_equal(http2_session_new(&all, &handlers, owner, &owner->session), FR_OK);
     return owner;
 }
@@ -223,6 +225,8 @@ end(struct owner *owner)
 {
     http2_session_free(&owner->session);
     assert_null(owner->session);
+    http2_spare_free(&owner->spare);
+    assert_null(owner->spare);
     for (size_t i = 0; i < STREAMS_MAX; i++)
         if (owner->streams[i].open) { /* closed without a word: their owner knows */
             fr_buf_fini(&owner->streams[i].head);
