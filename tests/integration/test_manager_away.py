@@ -61,7 +61,8 @@ def test_journal_survives(box):
          lambda: "allocate" in box.run("why", "web", "-c", edge.file).stdout)
     edge.process.kill9()
     edge.start()
-    assert "upper level" in box.run("why", "web", "-c", edge.file).stdout
+    wait("its manager to read it",
+         lambda: "upper level" in box.run("why", "web", "-c", edge.file).stdout)
 
 
 def test_stream_cut_under_load(box):
