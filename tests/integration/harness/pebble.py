@@ -32,6 +32,7 @@ class Pebble:
                                   f"127.0.0.1:{dns}"], "pebble.log")
         self.directory = f"https://localhost:{self.port}/dir"
         box.serving(f"127.0.0.1:{self.port}")
+        box.serving(f"127.0.0.1:{self.management}")
         self.context = ssl.create_default_context(cafile=authority.path)
         root = urllib.request.urlopen(f"https://localhost:{self.management}/roots/0",
                                       context=self.context, timeout=10).read()
