@@ -7,12 +7,12 @@
  *             connection (RFC 9113 section 6.10).
  */
 #include "http/http2_client.h"
+#include "http/http2_priv.h"
 
 #include "base/fr_check.h"
 #include "base/fr_mem.h"
 #include "base/fr_time.h"
 
-#define FRAME_HEAD_BYTES 9
 
 struct http2_client {
     /* set once */
@@ -25,7 +25,6 @@ struct http2_client {
     bool settled, goaway_came, flooded, broken, http1_required;
     int64_t now_us, idle_from_us;
     int32_t idle_frames;
-    int64_t strange_bytes, strange_from_us; /* see note_strange */
     struct http2_writer writer;
     struct fr_buf text;
     struct http2_split split;
@@ -85,26 +84,11 @@ useful_frame(struct http2_client *client)
     client->idle_frames -= client->idle_frames < 8 ? client->idle_frames : 8;
 }
 
-/* Frames of types that nobody knows are skipped (RFC 9113 section 4.1) without a word of
- * libnghttp2's: they are what comes and belongs to no other frame. */
-static void
-note_strange(struct http2_client *client, size_t bytes)
-{
-    int64_t paid = (client->now_us - client->strange_from_us) / (FR_US_PER_S / 1000);
-    client->strange_bytes += (int64_t)bytes;
-    if (paid <= 0)
-        return;
-    client->strange_from_us = client->now_us;
-    if (client->strange_bytes > 0)
-        client->strange_bytes -= paid < client->strange_bytes ? paid : client->strange_bytes;
-}
-
 static int
 on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *ctx)
 {
     struct http2_client *client = ctx;
     (void)session;
-    client->strange_bytes -= (int64_t)hd->length + FRAME_HEAD_BYTES;
     bool useful =
         hd->type == NGHTTP2_HEADERS || hd->type == NGHTTP2_CONTINUATION ||
         (hd->type == NGHTTP2_DATA && (hd->length > 0 || (hd->flags & NGHTTP2_FLAG_END_STREAM)));
@@ -284,8 +268,6 @@ on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
         client->http1_required |= frame->goaway.error_code == NGHTTP2_HTTP_1_1_REQUIRED;
         break;
     case NGHTTP2_HEADERS:
-        if (client->strange_bytes > 0)
-            client->strange_bytes = 0; /* CONTINUATIONs are not told of either */
         if (stream)
             on_headers(client, stream, frame);
         break;
@@ -605,6 +587,7 @@ http2_client_new(const struct http2_client_ops *ops, void *ctx, const struct htt
         rc = nghttp2_option_new(&option);
     if (rc == 0) {
         set_callbacks(callbacks);
+        http2__tell_of_unknown(callbacks, option, 0);
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_max_outbound_ack(option, HTTP2_CLIENT_CONTROL_MAX);
         nghttp2_option_set_max_send_header_block_length(option, HTTP2_CLIENT_BLOCK_BYTES);
@@ -639,8 +622,6 @@ http2_client_receive(struct http2_client *client, struct fr_view bytes, int64_t 
 {
     client->now_us = now_us;
     ssize_t rc = nghttp2_session_mem_recv(client->session, (const uint8_t *)bytes.ptr, bytes.len);
-    note_strange(client, bytes.len);
-    client->flooded |= client->strange_bytes > HTTP2_CLIENT_STRANGE_BYTES;
     if (rc >= 0 && !client->flooded)
         return true;
     bool flood = client->flooded || rc == NGHTTP2_ERR_FLOODED;

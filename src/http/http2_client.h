@@ -26,12 +26,10 @@
 #define HTTP2_CALL_FIRST_BYTES 1536       /* ... and at least, which is what it begins with */
 #define HTTP2_CLIENT_WINDOW_BYTES 1048576 /* of all streams: bytes under way */
 #define HTTP2_CALL_PARTS_MAX 16           /* of one send */
-#define HTTP2_CLIENT_IDLE_FRAMES_MAX                                                               \
-    1000 /* frames that carry nothing, in a row; then 100 a second */
+#define HTTP2_CLIENT_IDLE_FRAMES_MAX 1000 /* that carry nothing, in a row; then 100 a second */
 #define HTTP2_CLIENT_IDLE_FRAMES_A_S 100
-#define HTTP2_CLIENT_CONTROL_MAX 1000    /* answers to PING and SETTINGS that wait to be sent */
-#define HTTP2_CLIENT_STRANGE_BYTES 65536 /* of frames that nobody knows; and 1 KB a second */
-#define HTTP2_CLIENT_BLOCK_BYTES 262144  /* that we send: more than our own limits let come */
+#define HTTP2_CLIENT_CONTROL_MAX 1000   /* answers to PING and SETTINGS that wait to be sent */
+#define HTTP2_CLIENT_BLOCK_BYTES 262144 /* that we send: more than our own limits let come */
 
 /* Why a stream ended. */
 enum http2_call_end {

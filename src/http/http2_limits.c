@@ -71,6 +71,22 @@ http2__calm(struct http2_session *session, enum http2_calm calm)
     (void)http2__mem_ran_out(session, result);
 }
 
+static int
+pass_over(nghttp2_session *ng, void **payload, const nghttp2_frame_hd *hd, void *user)
+{
+    (void)ng, (void)payload, (void)hd, (void)user;
+    return NGHTTP2_ERR_CANCEL;
+}
+
+void
+http2__tell_of_unknown(nghttp2_session_callbacks *callbacks, nghttp2_option *option, unsigned but)
+{
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, pass_over);
+    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+        if (type != but)
+            nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
+}
+
 bool
 http2__charge(struct http2_session *session, struct http2__budget *budget, enum http2_calm calm)
 {

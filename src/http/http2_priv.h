@@ -57,6 +57,11 @@ void http2__give_back(struct http2__budget *budget, uint32_t count);
 bool http2__charge(struct http2_session *session, struct http2__budget *budget,
                    enum http2_calm calm);
 void http2__calm(struct http2_session *session, enum http2_calm calm);
+/* Frames of types that nobody knows, but for one, are passed over (RFC 9113 section 4.1) and yet
+ * told of as they begin: nghttp2 tells of none that was not asked for, and many of them are a
+ * flood. */
+void http2__tell_of_unknown(nghttp2_session_callbacks *callbacks, nghttp2_option *option,
+                            unsigned but);
 /* A frame begins. */
 void http2__judge_frame(struct http2_session *session, const nghttp2_frame_hd *hd);
 /* A field was decoded. False: its head is a bomb. */

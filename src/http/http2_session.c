@@ -208,15 +208,6 @@ on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
     return 0;
 }
 
-/* Passed over; but asked for, because nghttp2 tells of no frame that nobody asked for, and a flood
- * of them is one too. */
-static int
-on_unknown_frame(nghttp2_session *ng, void **payload, const nghttp2_frame_hd *hd, void *user)
-{
-    (void)ng, (void)payload, (void)hd, (void)user;
-    return NGHTTP2_ERR_CANCEL;
-}
-
 static int
 on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *user)
 {
@@ -288,10 +279,7 @@ make_ng(struct http2_session *session)
         nghttp2_session_callbacks_set_send_data_callback(callbacks, http2__send_data);
         nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks,
                                                                        http2__read_length);
-        nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, on_unknown_frame);
-        for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
-            if (type != NGHTTP2_PRIORITY_UPDATE)
-                nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
+        http2__tell_of_unknown(callbacks, option, NGHTTP2_PRIORITY_UPDATE);
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
         nghttp2_option_set_max_send_header_block_length(option, UINT16_MAX + 1u);
