@@ -141,7 +141,7 @@ is_path(struct fr_view value)
 }
 
 struct pseudo {
-    const char *name;
+    struct fr_view name;
     enum http2_kind kind;
     enum seen bit;
     bool (*is_good)(struct fr_view value);
@@ -151,14 +151,42 @@ struct pseudo {
 
 #define PART(member) offsetof(struct http2_writer, member)
 static const struct pseudo pseudos[] = {
-    {":method", HTTP2_REQUEST, SEEN_METHOD, http_is_token, PART(method), ":method is no token"},
-    {":scheme", HTTP2_REQUEST, SEEN_SCHEME, is_scheme, PART(scheme), ":scheme is not served"},
-    {":authority", HTTP2_REQUEST, SEEN_AUTHORITY, http_is_authority, PART(authority),
+    {{":method", sizeof(":method") - 1},
+     HTTP2_REQUEST,
+     SEEN_METHOD,
+     http_is_token,
+     PART(method),
+     ":method is no token"},
+    {{":scheme", sizeof(":scheme") - 1},
+     HTTP2_REQUEST,
+     SEEN_SCHEME,
+     is_scheme,
+     PART(scheme),
+     ":scheme is not served"},
+    {{":authority", sizeof(":authority") - 1},
+     HTTP2_REQUEST,
+     SEEN_AUTHORITY,
+     http_is_authority,
+     PART(authority),
      ":authority is no host"},
-    {":path", HTTP2_REQUEST, SEEN_PATH, is_path, PART(path), ":path is none"},
-    {":protocol", HTTP2_REQUEST, SEEN_PROTOCOL, http_is_token, PART(protocol),
+    {{":path", sizeof(":path") - 1},
+     HTTP2_REQUEST,
+     SEEN_PATH,
+     is_path,
+     PART(path),
+     ":path is none"},
+    {{":protocol", sizeof(":protocol") - 1},
+     HTTP2_REQUEST,
+     SEEN_PROTOCOL,
+     http_is_token,
+     PART(protocol),
      ":protocol is no token"},
-    {":status", HTTP2_RESPONSE, SEEN_STATUS, is_status, PART(method), ":status is none"},
+    {{":status", sizeof(":status") - 1},
+     HTTP2_RESPONSE,
+     SEEN_STATUS,
+     is_status,
+     PART(method),
+     ":status is none"},
 };
 
 static enum http2_verdict
@@ -168,7 +196,7 @@ pseudo_field(struct http2_writer *writer, struct fr_view name, struct fr_view va
         return malformed(writer, "a pseudo-field behind other fields");
     for (size_t i = 0; i < sizeof(pseudos) / sizeof(pseudos[0]); i++) {
         const struct pseudo *pseudo = &pseudos[i];
-        if (pseudo->kind != writer->kind || !fr_view_is(name, pseudo->name))
+        if (pseudo->kind != writer->kind || !fr_view_eq(name, pseudo->name))
             continue;
         if (writer->seen & pseudo->bit)
             return malformed(writer, "a pseudo-field twice");

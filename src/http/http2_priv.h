@@ -32,6 +32,7 @@ struct http2_session {
     bool settled; /* our SETTINGS were filled */
     enum http2_calm calm;
     int32_t head_stream; /* whose head is under way; 0: none */
+    struct http2_stream *head_owner; /* ... and what we have of it; NULL: nothing */
     size_t head_wire_bytes;
     uint32_t head_frames;
     uint32_t open; /* streams whose owner was not told of their end */

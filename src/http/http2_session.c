@@ -35,6 +35,13 @@ stream_of(nghttp2_session *ng, int32_t id)
 }
 
 static void
+head_over(struct http2_session *session)
+{
+    session->head_stream = 0;
+    session->head_owner = NULL;
+}
+
+static void
 writer_begin(struct http2_session *session, struct http2_stream *stream, bool trailers)
 {
     struct fr_buf *out = trailers ? &stream->trailers : stream->head;
@@ -50,7 +57,9 @@ on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
     struct http2_session *session = user;
     struct http2_stream *stream = stream_of(ng, frame->hd.stream_id);
     session->head_stream = frame->hd.stream_id;
+    session->head_owner = NULL;
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+        session->head_owner = stream;
         if (stream)
             writer_begin(session, stream, true);
         return 0;
@@ -76,6 +85,7 @@ on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
     fr_list_init(&stream->taken_link);
     session->open++;
     (void)nghttp2_session_set_stream_user_data(ng, stream->id, stream);
+    session->head_owner = stream;
     writer_begin(session, stream, false);
     return 0;
 }
@@ -85,8 +95,8 @@ on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, 
           const uint8_t *value, size_t value_len, uint8_t flags, void *user)
 {
     struct http2_session *session = user;
-    struct http2_stream *stream = stream_of(ng, frame->hd.stream_id);
-    (void)flags;
+    struct http2_stream *stream = session->head_owner;
+    (void)ng, (void)frame, (void)flags;
     if (session->over)
         return NGHTTP2_ERR_PAUSE;
     if (!stream)
@@ -168,7 +178,7 @@ on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
     bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
-        session->head_stream = 0;
+        head_over(session);
         stream = stream_of(ng, frame->hd.stream_id);
         if (stream && !session->over && !stream->reset)
             head_done(session, stream, end);
@@ -214,7 +224,7 @@ on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int error, voi
     struct http2_session *session = user;
     (void)ng, (void)error;
     if (frame->hd.type == NGHTTP2_HEADERS)
-        session->head_stream = 0;
+        head_over(session);
     return 0;
 }
 
@@ -237,7 +247,7 @@ on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user)
     struct http2_session *session = user;
     struct http2_stream *stream = stream_of(ng, id);
     if (session->head_stream == id)
-        session->head_stream = 0;
+        head_over(session);
     if (!stream)
         return 0;
     (void)nghttp2_session_set_stream_user_data(ng, id, NULL);

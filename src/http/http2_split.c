@@ -92,6 +92,15 @@ is_left_out(struct http2_split *split, struct fr_view name, struct fr_view value
     }
 }
 
+/* One space in front and none behind is how nearly all of them are printed. */
+static struct fr_view
+value_of(struct fr_view text)
+{
+    bool usual = text.len > 1 && text.ptr[0] == ' ' && (uint8_t)text.ptr[1] > ' ' &&
+                 (uint8_t)text.ptr[text.len - 1] > ' ';
+    return usual ? fr_view_make(text.ptr + 1, text.len - 1) : fr_view_trim(text);
+}
+
 static bool
 field_line(struct http2_split *split, struct fr_view line)
 {
@@ -99,7 +108,7 @@ field_line(struct http2_split *split, struct fr_view line)
     if (!colon || colon == line.ptr)
         return false;
     struct fr_view name = fr_view_make(line.ptr, (size_t)(colon - line.ptr));
-    struct fr_view value = fr_view_trim(fr_view_make(colon + 1, line.len - name.len - 1));
+    struct fr_view value = value_of(fr_view_make(colon + 1, line.len - name.len - 1));
     if (is_left_out(split, name, value))
         return true;
     if (split->count == HTTP2_PAIRS_MAX)
