@@ -42,7 +42,7 @@ weight_now(const struct edge_member *member)
 }
 
 static struct seen
-look(struct edge_cluster *cluster, int64_t now_us)
+look(struct edge_cluster *cluster)
 {
     struct seen seen = {.highest = NAN, .mean = NAN};
     double sum = 0;
@@ -50,13 +50,11 @@ look(struct edge_cluster *cluster, int64_t now_us)
     FR_LIST_EACH(&cluster->members, node)
     {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
-        struct cluster_member_stats stats;
         double value = edge_member_utilization(member);
         if (!member->healthy)
             continue;
         seen.healthy++;
-        cluster_member_sum(member->shared, now_us, &stats);
-        seen.in_flight += stats.in_flight;
+        seen.in_flight += member->in_flight;
         if (isnan(value))
             continue;
         sum += value;
@@ -121,7 +119,7 @@ edge_ladder_look(struct edge_cluster *cluster, int64_t now_us)
     unsigned before = cluster->ladder.rungs;
     if (edge->proxy == NULL || (!cluster->config->scale.enabled && before == 0))
         return;
-    struct seen seen = look(cluster, now_us);
+    struct seen seen = look(cluster);
     const struct policy_ladder_settings settings = {
         .upper = cluster->config->scale.enabled ? cluster->upper : -1,
         .rungs = cluster->config->ladder.rungs,

@@ -57,6 +57,7 @@ sample_member(struct edge_cluster *cluster, struct edge_member *member, int64_t 
     const struct config_utilization *settings = &cluster->config->utilization;
     cluster_member_sum(member->shared, now_us, &sum);
     cluster_utilization_sample(&member->utilization, settings, sum.in_flight_us, now_us);
+    member->in_flight = sum.in_flight;
     if (sum.orca_at_us != 0) {
         member->utilization.orca = (double)sum.orca_utilization / 1e6;
         member->utilization.orca_at_us = sum.orca_at_us;

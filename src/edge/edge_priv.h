@@ -76,6 +76,7 @@ struct edge_member {
     uint32_t weight;        /* in force */
     uint32_t weight_normal; /* as configured, or as an operator said */
     uint32_t ladder_weight; /* while it is hot; 0: `weight` */
+    uint64_t in_flight;     /* as of the last sample */
     int64_t ramp_from_us;
     bool healthy;       /* both of the next two */
     bool passes;        /* its active checks, or has none */

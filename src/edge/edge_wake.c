@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * edge_wake.c - requests are parked, because their cluster has no member: somebody must allocate
- * one.
+ * edge_wake.c - requests are parked because their cluster has no member: sees to it that somebody
+ * allocates one.
  *
  * Who:      the manager, which is told at once by a report. Without one, or a second after the
  *           first request if there is no stream to it, the edge does what the manager would have

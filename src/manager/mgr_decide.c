@@ -40,8 +40,8 @@ available_of(const struct mgr_cluster *cluster, uint64_t *out, uint64_t *out_res
     return true;
 }
 
-struct policy_settings
-mgr_decide_settings(const struct mgr_cluster *cluster)
+static struct policy_settings
+settings_of(const struct mgr_cluster *cluster)
 {
     const struct config_scale *scale = &cluster->config->scale;
     uint64_t available = 0, reserved = 0;
@@ -202,7 +202,7 @@ mgr_decide_flush(struct mgr_cluster *cluster)
 
     if (!cluster->is_hold_dirty || !cluster->config)
         return;
-    struct policy_settings settings = mgr_decide_settings(cluster);
+    struct policy_settings settings = settings_of(cluster);
     hold_sentence(&settings, &cluster->hold, cluster->hold_verdict, sentence);
     mgr_journal_repeat(cluster->mgr->journal, cluster->hold_row, cluster->hold_repeats,
                        cluster->hold_last_wall_us, &cluster->hold, sentence);
@@ -293,7 +293,7 @@ void
 mgr_decide_act(struct mgr_cluster *cluster, const struct policy_decision *decision)
 {
     struct mgr *mgr = cluster->mgr;
-    const struct policy_settings settings = mgr_decide_settings(cluster);
+    const struct policy_settings settings = settings_of(cluster);
     char sentence[MGR_SENTENCE_BYTES];
     struct wire_request_id id = {0};
     struct mgr_member *member = mgr_member_find(cluster, fr_view_of(decision->member));
@@ -369,7 +369,7 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
         observe(view->series[i], now_us, &mgr->scratch[count++]);
         starting += view->series[i]->state == MGR_STATE_STARTING;
     }
-    struct policy_settings settings = mgr_decide_settings(cluster);
+    struct policy_settings settings = settings_of(cluster);
     mgr_zero_look(cluster, now_us, &settings);
     mgr_request_count(mgr, cluster, &state->pending_up, &state->pending_down);
     /* What was asked for and is shown as starting already is counted among the members. */

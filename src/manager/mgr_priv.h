@@ -201,7 +201,7 @@ struct mgr_pool { /* as the newest report of its source says */
     char source[MGR_ID_BYTES];
     uint64_t available, allocated; /* WIRE_NONE: not said */
     uint32_t cost;
-    int64_t at_us;
+    uint64_t shown_in; /* source->reports of the newest one that named it */
 };
 
 struct mgr_cluster {
@@ -233,7 +233,7 @@ struct mgr_cluster {
     struct mgr_rivalry { /* with others of the same pool; mgr_take.c */
         uint32_t wanted; /* servers that its pools do not have */
         int64_t wanted_until_us;
-        char giver[MGR_ID_BYTES]; /* who was asked last */
+        char giver[MGR_ID_BYTES]; /* who was asked last; empty: it wants none, or nobody */
         int64_t taken_at_us;      /* the last time one was taken for it; 0: never */
         int64_t released_at_us;   /* the last time it gave back by itself; 0: never */
         uint32_t claimed;         /* servers that it is asked to give ... */
@@ -520,7 +520,6 @@ void mgr_take_note(struct mgr_cluster *cluster, const struct policy_decision *de
 
 /* Runs what was marked, at the end of this turn, once for however many reports and results. */
 void mgr_decide_soon(struct mgr *mgr);
-struct policy_settings mgr_decide_settings(const struct mgr_cluster *cluster);
 /* Carries a decision out: journals it and asks for it. */
 void mgr_decide_act(struct mgr_cluster *cluster, const struct policy_decision *decision);
 void mgr_decide_cluster(struct mgr_cluster *cluster);

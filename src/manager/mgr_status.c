@@ -233,6 +233,7 @@ put_pools(struct writer *writer, const struct mgr *mgr)
         put_string(writer, "source", pool->source);
         put_count(writer, "available", pool->available);
         put_count(writer, "allocated", pool->allocated);
+        put_count(writer, "cost", pool->cost);
         put(writer, "}");
         is_first = false;
     }

@@ -116,7 +116,11 @@ static struct policy_rival
 rival_of(const struct mgr_cluster *taker, const struct mgr_cluster *cluster, int64_t now_us)
 {
     const struct mgr_view *view = cluster->responsible;
-    const struct policy_settings settings = mgr_decide_settings(cluster);
+    const struct config_scale *scale = &cluster->config->scale;
+    /* Not all of its settings: what is kept for whom would look at every cluster again. */
+    struct policy_settings settings = {
+        .min = scale->min, .max = scale->max, .priority = scale->priority};
+    mgr_scale_schedule(cluster, &settings);
     struct policy_rival rival = {
         .is_known = view->is_whole && !cluster->is_report_awaited &&
                     !mgr_source_is_stale(view->source, now_us),
@@ -231,11 +235,14 @@ mgr_take_want(struct mgr_cluster *cluster, const struct policy_settings *setting
     bool is_dry = policy_wants_taken(settings, decision, have);
     if (!is_dry && !will_allocate(cluster, decision, have, now_us)) {
         rivalry->wanted = 0;
+        rivalry->giver[0] = '\0';
         return;
     }
     rivalry->wanted = policy_lacking(settings, decision, have);
-    if (rivalry->wanted == 0)
+    if (rivalry->wanted == 0) {
+        rivalry->giver[0] = '\0';
         return;
+    }
     if (mode != CONFIG_MODE_OBSERVE) {
         rivalry->wanted_until_us = now_us + WANT_US;
         mgr->wants_until_us = rivalry->wanted_until_us;

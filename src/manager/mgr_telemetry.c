@@ -194,8 +194,9 @@ host_forget(struct mgr_source *source)
         (void)fr_map_remove(mgr->hosts_by_address, address);
 }
 
+/* Those of the source that its report of this number did not name. */
 static void
-pools_forget(struct mgr *mgr, const struct mgr_source *source)
+pools_forget(struct mgr *mgr, const struct mgr_source *source, uint64_t but_shown_in)
 {
     size_t cursor = 0;
     struct fr_view key;
@@ -203,7 +204,7 @@ pools_forget(struct mgr *mgr, const struct mgr_source *source)
 
     while (fr_map_next(mgr->pools, &cursor, &key, &value)) {
         struct mgr_pool *pool = value;
-        if (strcmp(pool->source, source->id) != 0)
+        if (strcmp(pool->source, source->id) != 0 || pool->shown_in == but_shown_in)
             continue;
         (void)fr_map_remove(mgr->pools, key); /* the entry just returned */
         fr_free(pool);
@@ -214,7 +215,7 @@ void
 mgr_source_drop(struct mgr *mgr, struct mgr_source *source)
 {
     fr_insist(source->session == NULL);
-    pools_forget(mgr, source);
+    pools_forget(mgr, source, UINT64_MAX);
     while (source->view_count > 0)
         view_drop(source, source->view_count - 1);
     host_forget(source);
@@ -515,7 +516,7 @@ mgr_pool_find(const struct mgr_source *source, const char *name)
 }
 
 static void
-store_pool(struct mgr_source *source, const struct wire_pool *said, int64_t now_us)
+store_pool(struct mgr_source *source, const struct wire_pool *said)
 {
     struct mgr *mgr = source->mgr;
     char key[POOL_KEY_BYTES];
@@ -534,7 +535,7 @@ store_pool(struct mgr_source *source, const struct wire_pool *said, int64_t now_
     pool->available = said->available;
     pool->allocated = said->allocated;
     pool->cost = said->cost == WIRE_NONE ? 0 : (uint32_t)said->cost; /* bounded by the decoder */
-    pool->at_us = now_us;
+    pool->shown_in = source->reports;
 }
 
 /* An agent's word concerns every cluster that has the member; there are few clusters, and the mark
@@ -575,7 +576,9 @@ mgr_source_store(struct mgr *mgr, struct mgr_source *source, const struct wire_r
             view_drop(source, i - 1);
         }
     for (size_t i = 0; i < report->pool_count; i++)
-        store_pool(source, &report->pools[i], now_us);
+        store_pool(source, &report->pools[i]);
+    if (report->full)
+        pools_forget(mgr, source, source->reports);
     if (source->role == WIRE_ROLE_AGENT)
         mark_hosted(mgr, source);
 }

@@ -20,27 +20,27 @@
 
 #include <math.h>
 
-#define SIZE_EVERY 8            /* ticks between two looks at a voice nobody follows */
+#define SIZE_EVERY 8 /* ticks between two looks at a voice nobody follows */
 #define CURVE_EVERY 12
-#define WARM_UP 64              /* ticks in which every margin is looked at each time */
-#define ERROR_FLOOR 0.5         /* members: errors below this are nobody's business */
-#define VOICE_SHARPNESS 20.0    /* how much dearer a voice must be to be hardly heard */
-#define BUDGET 0.35             /* of the late requests that the goal allows: aimed at */
-#define LATE_USUAL 0.01         /* allowed where no goal is set */
-#define PRICE_START 10.0        /* of a late request, in requests' worth of capacity */
+#define WARM_UP 64           /* ticks in which every margin is looked at each time */
+#define ERROR_FLOOR 0.5      /* members: errors below this are nobody's business */
+#define VOICE_SHARPNESS 20.0 /* how much dearer a voice must be to be hardly heard */
+#define BUDGET 0.35          /* of the late requests that the goal allows: aimed at */
+#define LATE_USUAL 0.01      /* allowed where no goal is set */
+#define PRICE_START 10.0     /* of a late request, in requests' worth of capacity */
 #define PRICE_MIN 3.0
 #define PRICE_MAX 110.0
 #define PRICE_STEP 0.02
-#define PEAK_SHARE 0.35         /* a peak does not last as long as the way to it */
-#define RATE_MEMORY 17280.0     /* ticks */
+#define PEAK_SHARE 0.35     /* a peak does not last as long as the way to it */
+#define RATE_MEMORY 17280.0 /* ticks */
 #define MOVE_USUAL 0.08
 #define MOVE_MEMORY 0.0007
-#define RISING_FROM 1.7         /* times the usual short-term change */
+#define RISING_FROM 1.7 /* times the usual short-term change */
 #define JUMPING_FROM 4.0
-#define HOLD_SPANS 1.5          /* of a start-up plus a drain */
-#define ROUND_UP 0.55           /* of a member: less is not worth one more */
-#define RISE_EXTRA 0.3          /* of a member more when growing anyway */
-#define BUSY_MAX 0.95           /* nothing is given back that would leave the rest busier */
+#define HOLD_SPANS 1.5 /* of a start-up plus a drain */
+#define ROUND_UP 0.55  /* of a member: less is not worth one more */
+#define RISE_EXTRA 0.3 /* of a member more when growing anyway */
+#define BUSY_MAX 0.95  /* nothing is given back that would leave the rest busier */
 
 static const char *const voice_words[POLICY__VOICES] = {
     "the last seconds",
@@ -97,13 +97,22 @@ learn_said(struct policy_forecast *self, const struct policy__said *said, bool i
 {
     struct policy__margin *margin = is_peak ? self->peak[said->mood] : self->far[said->mood];
     const float *values = is_peak ? said->peak : said->far;
+    const float *scales = is_peak ? said->peak_scale : said->far_scale;
     double floor_rate = members_to_rate(self);
 
-    for (size_t voice = 0; voice < POLICY__VOICES; voice++)
-        if (values[voice] > 0)
-            policy__margin_learn(&margin[voice],
-                                 log((came + floor_rate) / ((double)values[voice] + floor_rate)),
-                                 is_peak ? self->price * PEAK_SHARE : self->price, &self->member);
+    for (size_t voice = 0; voice < POLICY__VOICES; voice++) {
+        if (!(values[voice] > 0))
+            continue;
+        struct policy__outcome outcome = {
+            .log_error = log((came + floor_rate) / ((double)values[voice] + floor_rate)),
+            .scale = (double)scales[voice],
+            .price = is_peak ? self->price * PEAK_SHARE : self->price,
+            .ticks = is_peak ? self->peak_ticks : self->far_ticks,
+        };
+        if (margin[voice].own == 0 && voice != POLICY__VOICE_NOW)
+            policy__margin_begin(&margin[voice], &margin[POLICY__VOICE_NOW]);
+        policy__margin_learn(&margin[voice], &outcome, &self->member);
+    }
 }
 
 /* Who said what far_ticks and peak_ticks ago is known now. */
@@ -158,8 +167,7 @@ static void
 feel_mood(struct policy_forecast *self)
 {
     double floor_rate = members_to_rate(self);
-    double move =
-        log((mean_rate(self, 0, 2) + floor_rate) / (mean_rate(self, 2, 6) + floor_rate));
+    double move = log((mean_rate(self, 0, 2) + floor_rate) / (mean_rate(self, 2, 6) + floor_rate));
     double usual = sqrt(self->move) + 0.004;
 
     self->mood = POLICY__CALM;
@@ -222,10 +230,13 @@ size_margins(struct policy_forecast *self, enum policy__voice lead, enum policy_
         if (!is_moving && v != lead && v != peak_lead && self->tick >= WARM_UP &&
             (uint64_t)v % SIZE_EVERY != self->tick % SIZE_EVERY)
             continue;
+        struct policy__sizing sizing = {self->price, self->far_ticks, is_moving};
         if (far->seen)
-            policy__margin_size(far, self->price, is_moving, &self->member);
+            policy__margin_size(far, &sizing, &self->member);
+        sizing.price *= PEAK_SHARE;
+        sizing.ticks = self->peak_ticks;
         if (peak->seen)
-            policy__margin_size(peak, self->price * PEAK_SHARE, is_moving, &self->member);
+            policy__margin_size(peak, &sizing, &self->member);
     }
 }
 
@@ -305,7 +316,7 @@ desire(struct policy_forecast *self, const struct policy_settings *settings,
 {
     double drain_s = seen->traffic.drain_s;
     double capacity = policy__member_capacity(&self->member);
-        uint32_t rise = to_count(need->rise - (1 - ROUND_UP));
+    uint32_t rise = to_count(need->rise - (1 - ROUND_UP));
     double long_enough = enough_for_long(self, fmax(need->enough, need->rise), drain_s);
     /* A little slack: one member in fifty more or less is no reason to move. */
     uint32_t enough = to_count(long_enough - 0.5 + 0.02 * have);

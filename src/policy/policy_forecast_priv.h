@@ -10,15 +10,15 @@
 
 #include "policy/policy_priv.h"
 
-#define POLICY__RING 512            /* ticks remembered one by one */
-#define POLICY__HORIZON_MAX 240     /* ticks: nobody looks further ahead */
-#define POLICY__BIN_S 60.0          /* of the long memory */
-#define POLICY__BINS 20160          /* two weeks of them */
-#define POLICY__PERIODS 3           /* seasons that are tried at a time */
+#define POLICY__RING 512        /* ticks remembered one by one */
+#define POLICY__HORIZON_MAX 240 /* ticks: nobody looks further ahead */
+#define POLICY__BIN_S 60.0      /* of the long memory */
+#define POLICY__BINS 20160      /* two weeks of them */
+#define POLICY__PERIODS 3       /* seasons that are tried at a time */
 #define POLICY__ERROR_BINS 64
-#define POLICY__CURVE_STEPS 64      /* of utilization, as learnt */
-#define POLICY__CURVE_FINE 512      /* of utilization, as used */
-#define POLICY__RATE_MAX 1e12       /* requests/s; what is beyond is nonsense */
+#define POLICY__CURVE_STEPS 64 /* of utilization, as learnt */
+#define POLICY__CURVE_FINE 512 /* of utilization, as used */
+#define POLICY__RATE_MAX 1e12  /* requests/s; what is beyond is nonsense */
 
 /* Who forecasts. */
 enum policy__voice {
@@ -50,7 +50,8 @@ struct policy__margin {
     double scale_fast, scale_slow; /* mean size of an error, lately and in the long run */
     double loss_fast, loss_slow;   /* what following it cost, per request */
     double factor;                 /* capacity to hold per request forecast */
-    uint32_t seen;
+    uint32_t seen;                 /* errors, with those that a voice began with */
+    uint32_t own;                  /* errors of its own */
 };
 
 /* The long memory. */
@@ -75,6 +76,8 @@ struct policy__member_model {
 struct policy__said {
     float far[POLICY__VOICES];  /* the rate when a member asked for now would serve */
     float peak[POLICY__VOICES]; /* the highest rate until a member released now could be back */
+    float far_scale[POLICY__VOICES]; /* what was an ordinary error then: see policy__margin_scale */
+    float peak_scale[POLICY__VOICES];
     uint16_t far_ticks, peak_ticks; /* 0: nothing was said */
     uint8_t mood;
 };
@@ -135,11 +138,27 @@ bool policy__voice_counts(enum policy__voice voice, float said,
                           const struct policy__margin *margin);
 
 /* policy_forecast_margin.c */
+/* How a forecast turned out, and what it is judged by. */
+struct policy__outcome {
+    double log_error;
+    double scale; /* policy__margin_scale as it was when the forecast was made */
+    double price;
+    uint32_t ticks; /* how far ahead it looked */
+};
 void policy__margin_init(struct policy__margin *margin, enum policy__mood mood);
-void policy__margin_learn(struct policy__margin *margin, double log_error, double price,
+/* A voice that says its first word is taken to be no better than `like` until it is known. */
+void policy__margin_begin(struct policy__margin *margin, const struct policy__margin *like);
+void policy__margin_learn(struct policy__margin *margin, const struct policy__outcome *outcome,
                           const struct policy__member_model *member);
-void policy__margin_size(struct policy__margin *margin, double price, bool is_wide,
+struct policy__sizing {
+    double price;
+    uint32_t ticks; /* how far ahead */
+    bool is_wide;
+};
+void policy__margin_size(struct policy__margin *margin, const struct policy__sizing *sizing,
                          const struct policy__member_model *member);
+/* What counts as one unit of error now. */
+double policy__margin_scale(const struct policy__margin *margin);
 double policy__margin_loss(const struct policy__margin *margin);
 
 #endif

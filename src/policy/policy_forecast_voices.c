@@ -149,11 +149,15 @@ policy__voices_say(const struct policy_forecast *self, struct policy__said *out)
     }
     out->far[POLICY__VOICE_BLEND] = blend(self->far[self->mood], out->far);
     out->peak[POLICY__VOICE_BLEND] = blend(self->peak[self->mood], out->peak);
+    for (size_t v = 0; v < POLICY__VOICES; v++) {
+        out->far_scale[v] = (float)policy__margin_scale(&self->far[self->mood][v]);
+        out->peak_scale[v] = (float)policy__margin_scale(&self->peak[self->mood][v]);
+    }
 }
 
 bool
 policy__voice_counts(enum policy__voice voice, float said, const struct policy__margin *margin)
 {
     bool is_harmless = voice == POLICY__VOICE_NOW || voice >= POLICY__VOICE_MEAN_12;
-    return said > 0 && (is_harmless || margin->seen > LEARNT);
+    return said > 0 && (is_harmless || margin->own > LEARNT);
 }

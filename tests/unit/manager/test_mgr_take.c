@@ -111,12 +111,67 @@ test_the_change_limit_loses_no_place(void **state)
     harness_stop(&harness);
 }
 
+/* What others give back by themselves, later on, is not said to be taken from who gave once. */
+static void
+test_who_wants_none_remembers_no_giver(void **state)
+{
+    struct harness harness;
+    struct peer edge;
+    char high[CLUSTER_BYTES], low[CLUSTER_BYTES];
+    (void)state;
+
+    harness_start(&harness, town);
+    peer_connect(&harness, &edge, "edge", "edge-1", 0);
+    report(&edge, cluster(high, "high", 3, 3.0), cluster(low, "low", 8, 0.5), 0);
+    assert_string_equal(peer_next(&harness, &edge, WIRE_DEALLOCATE)->cluster, "low");
+    assert_string_equal(find(&harness, "high")->rivalry.giver, "low");
+    report(&edge, cluster(high, "high", 3, 0.5), cluster(low, "low", 8, 0.5), 0);
+    for (int i = 0; i < 100 && find(&harness, "high")->rivalry.wanted > 0; i++)
+        harness_turns(&harness, 10);
+    assert_int_equal(find(&harness, "high")->rivalry.wanted, 0);
+    assert_string_equal(find(&harness, "high")->rivalry.giver, "");
+    peer_close(&edge);
+    harness_stop(&harness);
+}
+
+/* A pool that was removed at run time is in no full report any more; a partial one says nothing of
+ * what it does not name. */
+static void
+test_a_removed_pool_is_forgotten(void **state)
+{
+    struct harness harness;
+    struct peer edge;
+    uint64_t reports;
+    (void)state;
+
+    harness_start(&harness, town);
+    peer_connect(&harness, &edge, "edge", "edge-1", 0);
+    peer_say(&edge, "<report seq=\"1\" at=\"2026-01-01T00:00:00Z\" full=\"true\">"
+                    "<pool name=\"rack\" available=\"2\"/><pool name=\"barn\" available=\"1\"/>"
+                    "</report>");
+    reports = harness.mgr->counters.reports;
+    harness_wait_count(&harness, &harness.mgr->counters.reports, reports + 1);
+    assert_int_equal(fr_map_count(harness.mgr->pools), 2);
+    peer_say(&edge, "<report seq=\"2\" at=\"2026-01-01T00:00:01Z\">"
+                    "<pool name=\"rack\" available=\"1\"/></report>");
+    harness_wait_count(&harness, &harness.mgr->counters.reports, reports + 2);
+    assert_int_equal(fr_map_count(harness.mgr->pools), 2);
+    peer_say(&edge, "<report seq=\"3\" at=\"2026-01-01T00:00:02Z\" full=\"true\">"
+                    "<pool name=\"rack\" available=\"1\"/></report>");
+    harness_wait_count(&harness, &harness.mgr->counters.reports, reports + 3);
+    assert_int_equal(fr_map_count(harness.mgr->pools), 1);
+    peer_close(&edge);
+    harness_stop(&harness);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_more_is_taken_than_the_maximum_allows),
         cmocka_unit_test(test_the_change_limit_loses_no_place),
+        cmocka_unit_test(test_who_wants_none_remembers_no_giver),
+        cmocka_unit_test(test_a_removed_pool_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
