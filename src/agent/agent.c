@@ -191,6 +191,7 @@ identity_begin(struct agent *agent, char **out_why)
     const struct tls_control_options options = {.certificate = manager->tls.certificate,
                                                 .key = manager->tls.key,
                                                 .ca = manager->tls.ca,
+                                                .crl = manager->tls.crl,
                                                 .name = manager->tls.name};
     if (!manager->tls.enabled || manager->connect_addr.sa.any.sa_family == AF_UNIX)
         return FR_OK;

@@ -422,6 +422,7 @@ struct config_listen_tls {
     char *ciphers; /* of TLS 1.2; NULL: the defaults */
     enum tls_client_auth client_auth;
     char *client_ca;
+    char *client_crl; /* NULL: nobody is asked whether a certificate was revoked */
 };
 
 struct config_listen {
@@ -489,6 +490,7 @@ struct config_control_tls {
     bool enabled;
     char *certificate, *key; /* PEM files */
     char *ca;                /* PEM; who may show a certificate */
+    char *crl;               /* PEM; who may no more; NULL: nobody is asked */
     char *name;              /* of the manager's certificate; default "manager" */
 };
 

@@ -169,8 +169,11 @@ check_files(struct config__reader *reader, const struct config_node *root, const
                           : !tls->key             ? "key"
                           : !tls->ca && ca_needed ? "ca"
                                                   : NULL;
+    if (!missing && tls->crl && !tls->ca)
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s has crl without ca, expected both", key);
     if (!missing)
-        return true;
+        return !tls->crl || tls->ca;
     config_diag_add(reader->diag, place->line, place->column,
                     "%s has no %s, expected certificate, key%s", key, missing,
                     ca_needed ? " and ca" : ", and ca for clients with certificates");
@@ -183,7 +186,7 @@ check_world(struct config__reader *reader, const struct config_node *root, const
             const struct config_control_tls *tls)
 {
     const struct tls_control_options options = {
-        .certificate = tls->certificate, .key = tls->key, .ca = tls->ca};
+        .certificate = tls->certificate, .key = tls->key, .ca = tls->ca, .crl = tls->crl};
     struct tls_server *server = NULL;
     char *why = NULL;
     const struct config_node *place = config__place(root, key);
@@ -233,6 +236,7 @@ control_free(struct config_control_tls *tls)
     fr_free(tls->certificate);
     fr_free(tls->key);
     fr_free(tls->ca);
+    fr_free(tls->crl);
     fr_free(tls->name);
 }
 

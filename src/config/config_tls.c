@@ -75,6 +75,9 @@ config__check_tls(struct config__reader *reader, const struct config_node *node,
                         "%s.tls has %s, expected client-auth and client-ca together", reader->where,
                         tls->client_ca ? "client-ca without client-auth"
                                        : "client-auth without client-ca");
+    if (tls->client_crl && !tls->client_ca)
+        config_diag_add(reader->diag, place->line, place->column,
+                        "%s.tls has client-crl without client-ca, expected both", reader->where);
     if (errors != reader->diag->error_count || !reader->world || reader->restoring ||
         tls->acme.enabled) /* whose files are named when the state folder is known */
         return;
@@ -167,6 +170,7 @@ config_tls_server(const struct config_listen *listen, struct tls_tickets *ticket
         .ciphers = tls->ciphers,
         .client_auth = tls->client_auth,
         .client_ca = tls->client_ca,
+        .client_crl = tls->client_crl,
         .h2 = listen->http2,
         .tickets = tickets,
     };
@@ -192,6 +196,7 @@ config__tls_free(struct config_listen_tls *tls)
     fr_free(tls->certificates);
     fr_free(tls->ciphers);
     fr_free(tls->client_ca);
+    fr_free(tls->client_crl);
     fr_free(tls->acme.directory);
     fr_free(tls->acme.email);
     fr_free(tls->acme.ca);

@@ -339,7 +339,7 @@ identity_options(const struct config *config)
 {
     const struct config_control_tls *tls = &config->users.tls;
     return (struct tls_control_options){
-        .certificate = tls->certificate, .key = tls->key, .ca = tls->ca};
+        .certificate = tls->certificate, .key = tls->key, .ca = tls->ca, .crl = tls->crl};
 }
 
 enum fr_err

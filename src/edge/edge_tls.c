@@ -50,6 +50,7 @@ look_at_all(const struct config *config)
     for (size_t i = 0; i < config->listen_count; i++) {
         const struct config_listen_tls *tls = &config->listen[i].tls;
         sum = tls_files_look(look_at_pair(sum, &tls->first), tls->client_ca);
+        sum = tls_files_look(sum, tls->client_crl);
         for (size_t k = 0; k < tls->certificate_count; k++)
             sum = look_at_pair(sum, &tls->certificates[k]);
     }
@@ -65,6 +66,8 @@ warn_of_ends(struct edge *edge)
     edge->tls.warned_at_us = loop_now_us(edge->loop);
     for (size_t i = 0; i < edge->listener_count; i++) {
         const struct tls_server *server = edge->listeners[i].manner.tls;
+        if (server)
+            tls_revocations_warn("edge", tls_server_revocations(server), now_s);
         for (size_t k = 0; server && k < tls_server_certificate_count(server); k++) {
             int64_t left_s = tls_server_certificate_ends_s(server, k) - now_s;
             if (left_s < WARN_BEFORE_S)

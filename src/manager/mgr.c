@@ -85,8 +85,11 @@ static struct tls_control_options
 identity_options(const struct config *config)
 {
     const struct config_control_tls *tls = &config->manager.tls;
-    return (struct tls_control_options){
-        .certificate = tls->certificate, .key = tls->key, .ca = tls->ca, .name = tls->name};
+    return (struct tls_control_options){.certificate = tls->certificate,
+                                        .key = tls->key,
+                                        .ca = tls->ca,
+                                        .crl = tls->crl,
+                                        .name = tls->name};
 }
 
 void

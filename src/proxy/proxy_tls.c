@@ -39,6 +39,8 @@ on_handshake(void *ctx, enum tls_outcome outcome, const char *words)
     switch (outcome) {
     case TLS_FAILED: /* the receive that it was part of fails too, and that closes the client */
         PROXY_COUNT(worker, tls_handshakes_failed);
+        if (tls_session_revoked(client->tls))
+            PROXY_COUNT(worker, tls_revoked);
         break;
     case TLS_RESUMED:
         PROXY_COUNT(worker, tls_resumptions);

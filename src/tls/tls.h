@@ -70,6 +70,7 @@ struct tls_server_options {
     const char *ciphers; /* of TLS 1.2, in OpenSSL's notation; NULL: the defaults */
     enum tls_client_auth client_auth;
     const char *client_ca;       /* PEM; with client_auth */
+    const char *client_crl;      /* PEM; NULL: none is asked for */
     bool h2;                     /* offered by ALPN, before HTTP/1.1 */
     struct tls_tickets *tickets; /* borrowed */
 };
@@ -87,11 +88,21 @@ size_t tls_server_certificate_count(const struct tls_server *server);
 int64_t tls_server_certificate_ends_s(const struct tls_server *server, size_t index);
 const char *tls_server_certificate_name(const struct tls_server *server, size_t index);
 
+/* Lists of revoked certificates that were read: a file, and when the first of them ends. */
+struct tls_revocations {
+    const char *path; /* NULL: there are none */
+    int64_t ends_s;
+};
+struct tls_revocations tls_server_revocations(const struct tls_server *server);
+/* Says so when they have ended, or end within a day. */
+void tls_revocations_warn(const char *room, struct tls_revocations lists, int64_t now_s);
+
 /* ---- the control stream and the admin interface ------------------------------------------- */
 
 struct tls_control_options { /* of files, PEM */
     const char *certificate, *key;
-    const char *ca; /* whom the other end's certificate must come from; NULL (servers): nobody's */
+    const char *ca;  /* whom the other end's certificate must come from; NULL (servers): nobody's */
+    const char *crl; /* lists of what the authorities have revoked; NULL: nobody is asked */
     const char *name; /* clients: that the server's certificate must have */
 };
 /* TLS 1.3 only, without resumption. A server asks for a certificate and goes on without: who shows
@@ -110,7 +121,7 @@ uint64_t tls_files_look(uint64_t sum, const char *path);
 struct tls_identity {
     struct loop *loop;
     const char *room;
-    char *certificate, *key, *ca, *name;
+    char *certificate, *key, *ca, *crl, *name;
     bool serves; /* else it connects */
     struct tls_server *server;
     struct tls_client *client;
@@ -138,6 +149,7 @@ void tls_identity_fini(struct tls_identity *identity); /* zeroed is allowed */
 struct tls_client_options {
     bool verify;      /* that the member's chain is good and its certificate names it */
     const char *ca;   /* PEM; NULL: the system's */
+    const char *crl;  /* PEM; NULL: nobody is asked whether a certificate was revoked */
     const char *name; /* asked for (SNI) and verified; NULL: the member's host */
     const char *certificate, *key; /* ours, PEM; NULL: none */
     bool h2;
@@ -197,6 +209,8 @@ bool tls_session_peer(const struct tls_session *session, char *subject, size_t s
 bool tls_session_peer_names(const struct tls_session *session, char *out, size_t out_bytes);
 /* Likewise its IP addresses, which say nothing of who it is. */
 bool tls_session_peer_addresses(const struct tls_session *session, char *out, size_t out_bytes);
+/* It failed for lists of revoked certificates: the other end's is on one, or no list tells. */
+bool tls_session_revoked(const struct tls_session *session);
 /* Why it failed, the alert of the other end included; "" when it did not. */
 const char *tls_session_why(const struct tls_session *session);
 

@@ -64,8 +64,10 @@ take_authorities(SSL_CTX *ctx, const struct tls_client_options *options, char **
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     int ok = options->ca ? SSL_CTX_load_verify_file(ctx, options->ca)
                          : SSL_CTX_set_default_verify_paths(ctx);
-    return ok == 1 ? FR_OK
-                   : tls__bad(out_why, "authorities in", options->ca ? options->ca : "the system");
+    int64_t ends_s;
+    if (ok != 1)
+        return tls__bad(out_why, "authorities in", options->ca ? options->ca : "the system");
+    return options->crl ? tls__revocations_read(ctx, options->crl, &ends_s, out_why) : FR_OK;
 }
 
 static enum fr_err

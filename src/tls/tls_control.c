@@ -34,6 +34,7 @@ tls_control_server(const struct tls_control_options *options, struct tls_server 
         .version_min = TLS_VERSION_1_3,
         .client_auth = options->ca ? TLS_CLIENT_AUTH_OPTIONAL : TLS_CLIENT_AUTH_OFF,
         .client_ca = options->ca,
+        .client_crl = options->crl,
     };
     return tls_server_new(&server, out, out_why);
 }
@@ -44,6 +45,7 @@ control_client(const struct tls_control_options *options, struct tls_client **ou
     const struct tls_client_options client = {
         .verify = true,
         .ca = options->ca,
+        .crl = options->crl,
         .name = options->name,
         .certificate = options->certificate,
         .key = options->key,
@@ -84,7 +86,8 @@ static uint64_t
 look(const struct tls_identity *identity)
 {
     uint64_t sum = tls_files_look(0, identity->certificate);
-    return tls_files_look(tls_files_look(sum, identity->key), identity->ca);
+    sum = tls_files_look(tls_files_look(sum, identity->key), identity->ca);
+    return tls_files_look(sum, identity->crl);
 }
 
 /* Makes what the files say now. */
@@ -94,6 +97,7 @@ make(struct tls_identity *identity, char **out_why)
     const struct tls_control_options options = {.certificate = identity->certificate,
                                                 .key = identity->key,
                                                 .ca = identity->ca,
+                                                .crl = identity->crl,
                                                 .name = identity->name};
     struct tls_server *server = NULL;
     struct tls_client *client = NULL;
@@ -118,6 +122,8 @@ warn_of_end(struct tls_identity *identity)
 {
     int64_t left_s = identity->ends_s - loop_wall_us(identity->loop) / FR_US_PER_S;
     identity->warned_at_us = loop_now_us(identity->loop);
+    tls_revocations_warn(identity->room, tls_server_revocations(identity->server),
+                         loop_wall_us(identity->loop) / FR_US_PER_S);
     if (left_s < WARN_BEFORE_S)
         fr_log(FR_LOG_WARN, identity->room,
                left_s < 0 ? "a certificate has ended" : "a certificate ends soon",
@@ -174,6 +180,7 @@ take_options(struct tls_identity *identity, const struct tls_control_options *op
     set_text(&identity->certificate, options->certificate);
     set_text(&identity->key, options->key);
     set_text(&identity->ca, options->ca);
+    set_text(&identity->crl, options->crl);
     set_text(&identity->name, options->name);
 }
 
@@ -218,6 +225,7 @@ tls_identity_fini(struct tls_identity *identity)
     fr_free(identity->certificate);
     fr_free(identity->key);
     fr_free(identity->ca);
+    fr_free(identity->crl);
     fr_free(identity->name);
     memset(identity, 0, sizeof(*identity));
 }

@@ -13,8 +13,8 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-#define TLS_NAMES_MAX 1024         /* in one certificate; more are not answered for */
-#define TLS_EARLY_BYTES_MAX 65536  /* received before TLS was put under a socket */
+#define TLS_NAMES_MAX 1024        /* in one certificate; more are not answered for */
+#define TLS_EARLY_BYTES_MAX 65536 /* received before TLS was put under a socket */
 #define TLS_SESSION_MAGIC 0x746c7373u
 
 /* One pair of files, read. */
@@ -35,6 +35,8 @@ struct tls_server {
     SSL_CTX *ctx;
     struct tls__certificate *certificates;
     size_t certificate_count;
+    char *crl; /* NULL: none */
+    int64_t crl_ends_s;
     bool h2;
     struct tls_tickets *tickets;
     struct tls_challenges *challenges; /* NULL: none are answered */
@@ -81,6 +83,10 @@ void tls__certificate_clear(struct tls__certificate *certificate);
 /* Whether it may be shown to who asks for that name: exactly, or by its leftmost label. */
 bool tls__certificate_names(const struct tls__certificate *certificate, struct fr_view name,
                             bool wildcard);
+
+/* tls_revoked.c. *out_ends_s: when the first of the lists does. */
+FR_MUST_USE enum fr_err tls__revocations_read(SSL_CTX *ctx, const char *path, int64_t *out_ends_s,
+                                              char **out_why);
 
 /* tls_tickets.c */
 int tls__tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,

@@ -179,7 +179,10 @@ take_client_ca(struct tls_server *server, const struct tls_server_options *optio
     }
     SSL_CTX_set_client_CA_list(server->ctx, names);
     SSL_CTX_set_verify(server->ctx, mode, NULL);
-    return FR_OK;
+    if (!options->client_crl)
+        return FR_OK;
+    server->crl = fr_xstrdup(options->client_crl);
+    return tls__revocations_read(server->ctx, server->crl, &server->crl_ends_s, out_why);
 }
 
 static enum fr_err
@@ -254,6 +257,7 @@ tls_server_unref(struct tls_server **server)
     for (size_t i = 0; i < s->certificate_count; i++)
         tls__certificate_clear(&s->certificates[i]);
     fr_free(s->certificates);
+    fr_free(s->crl);
     SSL_CTX_free(s->ctx);
     fr_free(s);
 }

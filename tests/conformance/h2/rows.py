@@ -30,6 +30,7 @@ fine, alive = ("fine", None), ("alive", None)
 POST = get("/", method="POST")
 BIG = bytes(16385)
 OPEN = headers(POST, end=False)
+WAITS = headers(get("/wait", method="POST"), end=False)
 
 
 def fields(*more):
@@ -52,6 +53,14 @@ FRAMES = [
     ("unknown-flags-settings", "4.1", frame(SETTINGS, 0x40), alive),
     ("reserved-bit-ping", "4.1", frame(PING, 0, 0x80000000, b"12345678"), alive),
     ("reserved-bit-headers", "4.1", headers(get("/"), 0x80000001), fine),
+    ("reserved-bit-data", "4.1", OPEN + data(b"x", 0x80000001), fine),
+    ("reserved-bit-window", "4.1", OPEN + window(5, 0x80000001) + data(b"x"), fine),
+    ("unknown-flags-headers", "4.1", headers(get("/"), flags=END_HEADERS | 0x40), fine),
+    ("unknown-flags-reset", "4.1", OPEN + frame(RST, 0xff, 1, bytes(4)), alive),
+    ("unknown-flags-window", "4.1", frame(WINDOW, 0xff, 0, bytes(3) + b"\1"), alive),
+    ("unknown-flags-priority", "4.1", frame(PRIORITY, 0xff, 1, bytes(4) + b"\x10"), alive),
+    ("unknown-flags-continuation", "4.1", headers(b"", flags=0) +
+     frame(CONT, END_HEADERS | 0xf0, 1, block(get("/"))), fine),
     # 4.2: sizes
     ("data-at-16384", "4.2", OPEN + data(bytes(16384)), fine),
     ("data-over-16384", "4.2", OPEN + data(BIG), error(SIZE)),
@@ -118,6 +127,10 @@ FRAMES = [
     ("window-behind-a-reset", "5.1", OPEN + reset() + window(1, 1), alive),
     ("priority-behind-a-reset", "5.1", OPEN + reset() + frame(PRIORITY, 0, 1, bytes(4) + b"\1"),
      alive),
+    ("headers-behind-trailers", "5.1", WAITS + data(b"x", end=False) + headers([("t", "1")]) +
+     headers([("u", "1")]), error(CLOSED)),
+    ("data-behind-trailers", "5.1", WAITS + headers([("t", "1")]) + data(b"x"), error(CLOSED)),
+    ("priority-on-itself", "5.1", frame(PRIORITY, 0, 1, bytes(3) + b"\1\x10"), alive),
     ("even-stream", "5.1.1", headers(get("/"), 2), ends(PROTOCOL)),
     ("stream-ids-fall", "5.1.1", headers(get("/"), 5) + headers(get("/"), 3),
      ends(PROTOCOL, CLOSED)),
@@ -140,6 +153,11 @@ FRAMES = [
     ("priority-on-stream-0", "6.3", frame(PRIORITY, 0, 0, bytes(5)), ends(PROTOCOL)),
     ("reset-on-stream-0", "6.4", reset(0), ends(PROTOCOL)),
     ("settings-on-a-stream", "6.5", frame(SETTINGS, 0, 1), ends(PROTOCOL)),
+    ("settings-ack-on-a-stream", "6.5", frame(SETTINGS, ACK, 1), ends(PROTOCOL)),
+    ("settings-in-a-body", "6.5", OPEN + settings((4, 9)) + data(b"x"), fine),
+    ("settings-unknown-and-known", "6.5.2", settings((0xabcd, 5), (4, 100)), alive),
+    ("settings-priorities-2", "9218 2.1", settings((9, 2)), ends(PROTOCOL)),
+    ("ping-in-a-body", "6.7", OPEN + frame(PING, 0, 0, bytes(8)) + data(b"x"), fine),
     ("settings-push-2", "6.5.2", settings((2, 2)), ends(PROTOCOL)),
     ("settings-push-0", "6.5.2", settings((2, 0)), alive),
     ("settings-push-1", "6.5.2", settings((2, 1)), alive),
@@ -194,6 +212,15 @@ HPACK = [
     ("size-update-too-large", "7541 6.3", headers(b"\x3f\xe1\xff\x03" + block(get("/"))),
      ends(COMPRESSION)),
     ("size-update-late", "7541 4.2", headers(block(get("/")) + b"\x20"), ends(COMPRESSION)),
+    ("size-update-twice", "7541 4.2", headers(b"\x20\x3f\xe1\x1f" + block(get("/"))), fine),
+    ("index-of-an-empty-table", "7541 2.3.3", headers(b"\x82\x86\x84\xbe"), ends(COMPRESSION)),
+    ("name-of-the-table", "7541 6.2.1",
+     headers(b"\x82\x86\x84\x41\x01a" + b"\x40\x01x\x01y" + b"\x7e\x01z"), fine),
+    ("entry-larger-than-the-table", "7541 4.4",
+     headers(b"\x82\x86\x84\x41\x01a" + b"\x40\x01x\x7f\x89\x26" + b"y" * 5000 + b"\xbe"),
+     ends(COMPRESSION)),
+    ("name-cut", "7541 5.2", headers(b"\x82\x86\x84\0\x05abc"), ends(COMPRESSION)),
+    ("integer-cut", "7541 5.1", headers(b"\x82\x86\x84\xff"), ends(COMPRESSION)),
     ("size-update-0", "7541 4.2", headers(b"\x20" + block(get("/"))), fine),
     ("indexed-fields", "7541 6.1", headers(b"\x82\x86\x84" + literal(":authority", "a")), fine),
     ("literal-indexed", "7541 6.2.1",
@@ -251,6 +278,7 @@ MESSAGES = [
     ("pseudo-field-of-a-response", "8.3", fields((":status", "200")), error(PROTOCOL)),
     ("pseudo-field-unknown", "8.3", pseudo(M, S, P, A, (":other", "1")), error(PROTOCOL)),
     ("pseudo-field-without-a-name", "8.3", pseudo(M, S, P, A, (":", "1")), error(PROTOCOL)),
+    ("pseudo-field-in-upper-case", "8.2.1", pseudo(M, S, A, (":Path", "/")), error(PROTOCOL)),
     ("protocol-without-connect", "8441 4", pseudo(M, S, P, A, (":protocol", "websocket")),
      error(PROTOCOL)),
     ("path-empty", "8.3.1", pseudo(M, S, A, (":path", "")), error(PROTOCOL)),
@@ -269,6 +297,16 @@ MESSAGES = [
     ("authority-with-a-path", "8.3.1", headers(get("/", authority="h/x")), error(PROTOCOL)),
     ("authority-empty", "8.3.1", headers(get("/", authority="")), error(PROTOCOL)),
     ("connect-with-path", "8.5", pseudo((":method", "CONNECT"), P, A), error(PROTOCOL)),
+    ("connect-with-scheme", "8.5", pseudo((":method", "CONNECT"), S, A), error(PROTOCOL)),
+    ("connect-extended-without-path", "8441 4",
+     headers([(":method", "CONNECT"), S, A, (":protocol", "websocket")], end=False),
+     error(PROTOCOL)),
+    ("connect-extended-without-scheme", "8441 4",
+     headers([(":method", "CONNECT"), P, A, (":protocol", "websocket")], end=False),
+     error(PROTOCOL)),
+    ("protocol-as-a-field", "8441 4",
+     headers([(":method", "CONNECT"), S, P, A, ("x", "y"), (":protocol", "websocket")], end=False),
+     error(PROTOCOL)),
     ("connect-without-authority", "8.5", pseudo((":method", "CONNECT")), error(PROTOCOL)),
     ("connect", "8.5", pseudo((":method", "CONNECT"), (":authority", "h:1")), ("status", 501)),
     ("length-without-a-body", "8.1.1", fields(("content-length", "3")), error(PROTOCOL)),
@@ -305,6 +343,15 @@ MESSAGES = [
      headers([("connection", "close")]), error(PROTOCOL)),
     ("trailers-with-a-length", "9110 6.5.1", OPEN + data(b"x", end=False) +
      headers([("content-length", "1")]), error(PROTOCOL)),
+    ("trailers-with-a-host", "9110 6.5.1", OPEN + data(b"x", end=False) +
+     headers([("host", "h.example")]), error(PROTOCOL)),
+    ("trailers-with-te", "8.2.2", OPEN + data(b"x", end=False) + headers([("te", "trailers")]),
+     error(PROTOCOL)),
+    ("trailers-with-a-transfer-encoding", "8.2.2", OPEN + data(b"x", end=False) +
+     headers([("transfer-encoding", "chunked")]), error(PROTOCOL)),
+    ("trailers-with-a-status", "8.3", OPEN + data(b"x", end=False) + headers([(":status", "200")]),
+     error(PROTOCOL)),
+    ("te-trailers-twice", "8.2.2", fields(("te", "trailers"), ("te", "trailers")), fine),
     ("trailers-with-a-line-end", "8.2.1", OPEN + data(b"x", end=False) +
      headers([("t", "1\r\nx: y")]), error(PROTOCOL)),
     ("too-many-fields", "9110 5.4", fields(*[("x", "y")] * 200), ("status", 431)),

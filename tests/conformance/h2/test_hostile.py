@@ -346,8 +346,8 @@ def test_500_files_behind_a_shut_window(spare):
     # What is allowed then comes, of whichever, and in its order.
     connection.send(window(8 << 20))
     bodies = [connection.stream(number) for number in numbers]
-    assert connection.read(
-        lambda: sum(len(one.body) for one in bodies) == 65535 - 2 + (8 << 20), 60)
+    allowed = 65535 - 2 + (8 << 20)
+    assert connection.read(lambda: sum(len(one.body) for one in bodies) == allowed, 60)
     assert all(one.body == MEGABYTE[:len(one.body)] for one in bodies)
     connection.close()
     edge.process.stop()

@@ -75,6 +75,23 @@ class Authority:
                 "-respout", f"{name}.ocsp", "-ndays", "7")
         return f"./{name}.ocsp"
 
+    def revoke(self, *names, lists="crl", ends=None):
+        """Writes LISTS.pem, of all that this authority has revoked so far and these; ends: a time
+        as openssl takes it, else in a week."""
+        prefix = f"{self.name}-crl"
+        if not (self.folder / f"{prefix}.cnf").exists():
+            (self.folder / f"{prefix}.txt").write_text("")
+            (self.folder / f"{prefix}.cnf").write_text(
+                f"[ca]\ndefault_ca=it\n[it]\ndatabase={prefix}.txt\ndefault_md=sha256\n"
+                f"unique_subject=no\ndefault_crl_days=7\ncertificate={self.name}.pem\n"
+                f"private_key={self.name}.key\n")
+        for name in names:
+            openssl(self.folder, "ca", "-config", f"{prefix}.cnf", "-revoke", f"{name}.pem")
+        when = ["-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", ends] if ends else []
+        openssl(self.folder, "ca", "-config", f"{prefix}.cnf", "-gencrl", *when, "-out",
+                f"{lists}.new")
+        (self.folder / f"{lists}.new").rename(self.folder / f"{lists}.pem")
+        return f"./{lists}.pem"
 
 def member_contexts(box, alpn=None):
     """What makes contexts of a member, which know nothing of each other's sessions, and how the
