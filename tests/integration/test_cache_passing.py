@@ -11,7 +11,7 @@ import time
 
 from harness import http1
 from harness.box import sanitized, wait
-from harness.listener import Listener
+from harness.listener import Listener, read_head
 from harness.setup import Edge, cluster, metric, resident_kib
 
 MIB = 1 << 20
@@ -34,8 +34,7 @@ class Source(Listener):
         super().__init__(box.closers)
 
     def serve(self, sock):
-        while b"\r\n\r\n" not in sock.recv(65536):
-            pass
+        read_head(sock)
         self.served += 1
         sock.sendall(HEAD)
         for number in range(self.pieces):

@@ -7,7 +7,7 @@ import socket
 
 from harness import http1
 from harness.box import sanitized, wait
-from harness.listener import Listener
+from harness.listener import Listener, read_head
 from harness.origin import Answer
 from harness.setup import Edge, cache_stat, cluster, resident_kib
 
@@ -62,8 +62,7 @@ def endless(sock):
     """A body in chunks, as fast as it is read."""
     piece = b"y" * 65536
     chunk = b"10000\r\n" + piece + b"\r\n"
-    while b"\r\n\r\n" not in sock.recv(65536):
-        pass
+    read_head(sock)
     sock.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
                  b"Transfer-Encoding: chunked\r\n\r\n")
     for _ in range(STREAM_BYTES // len(piece)):

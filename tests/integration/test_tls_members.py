@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS towards members: whom the edge believes, what it shows, and the same HTTP inside."""
+import contextlib
 import signal
 import socket
 import ssl
@@ -11,6 +12,7 @@ import pytest
 
 from harness import http1
 from harness.box import wait
+from harness.listener import read_head
 from harness.names import Names
 from harness.origin import Answer, Origin
 from harness.pki import Authority
@@ -64,8 +66,8 @@ class Member(Origin):
             sock.close()
             return
         if self.after:
-            self.after(sock)
-            sock.close()
+            with sock, contextlib.suppress(OSError):
+                self.after(sock)
         else:
             super().serve(sock)
 
@@ -345,10 +347,7 @@ def test_proxy_header_comes_first(box, authority):
 
 def test_tunnel(box, authority):
     def echo(sock):
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += sock.recv(65536)
-        sock.sendall(SWITCH + data.partition(b"\r\n\r\n")[2])
+        sock.sendall(SWITCH + read_head(sock)[1])
         while data := sock.recv(65536):
             sock.sendall(data)
 
@@ -362,9 +361,9 @@ def test_tunnel(box, authority):
         def receive():
             total = len(client.buffer)
             got.append(client.buffer)
-            while total < len(sent):
-                got.append(client.sock.recv(65536))
-                total += len(got[-1])
+            while total < len(sent) and (more := client.sock.recv(65536)):
+                got.append(more)
+                total += len(more)
 
         thread = threading.Thread(target=receive)
         thread.start()
@@ -397,9 +396,7 @@ def test_late_bytes_are_still_a_fault(box, authority):
 def test_an_end_that_was_cut(box, authority):
     """A body that ends with the connection is whole only behind a close_notify."""
     def stream(sock, proper):
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += sock.recv(65536)
+        read_head(sock)
         sock.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf")
         if proper:
             sock.settimeout(0.2)

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.box import Box, wait
-from harness.listener import Listener
+from harness.listener import Listener, read_head
 from harness.setup import Edge, cluster, metric
 from harness.websocket import proof
 from harness.wire2 import CANCEL, Connection, data, headers, reset
@@ -30,12 +30,9 @@ class Member(Listener):
         super().__init__(closers)
 
     def serve(self, sock):
-        got = b""
+        head, got = read_head(sock)
+        self.heads.append(head.decode())
         try:
-            while b"\r\n\r\n" not in got:
-                got += sock.recv(65536)
-            head, _, got = got.partition(b"\r\n\r\n")
-            self.heads.append(head.decode())
             sock.sendall(self.answer.replace(b"PROOF", proof_of(head)) + got)
             while got := sock.recv(65536):
                 sock.sendall(got)

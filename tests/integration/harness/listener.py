@@ -19,6 +19,18 @@ def shut(listener):
     listener.close()
 
 
+def read_head(sock):
+    """A head up to its empty line, and what has come behind it. Ends as the connection does."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = sock.recv(65536)
+        if not more:
+            raise ConnectionError("no head, or half of one")
+        data += more
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head, rest
+
+
 class Listener:
     """Listens on a port of its own; each connection is served on a thread of its own, by `serve` or
     by a subclass's method of that name, and closed when that returns or the socket fails. What a

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A member that switches to another protocol, and a client that asks for it."""
 from . import http1
-from .listener import Listener
+from .listener import Listener, read_head
 
 ASK = (b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
@@ -17,12 +17,9 @@ class Echo(Listener):
         super().__init__(box.closers)
 
     def serve(self, sock):
-        data = b""
+        head, data = read_head(sock)
+        self.heads.append(head)
         try:
-            while b"\r\n\r\n" not in data:
-                data += sock.recv(65536)
-            head, _, data = data.partition(b"\r\n\r\n")
-            self.heads.append(head)
             sock.sendall(SWITCH + self.first + data)
             while data := sock.recv(65536):
                 sock.sendall(data)
