@@ -4,14 +4,13 @@
  *
  * May touch:  base, config. Never: sockets, clocks.
  * Threads:    built on the control thread; read by workers; dropped anywhere (atomic counts).
- * Memory:     one allocation a view, three a snapshot, which shares its routes' index with the one
- *             before while they are the same.
- * Cost:       a snapshot: a pointer and a count a cluster, a few pointers a route. Routing: see
+ * Memory:     one allocation a view; of a snapshot what it does not share with the one before.
+ * Cost:       a snapshot: that of what changes (fr_pvec.h, fr_trie.h). Routing: see
  *             cluster_route.c.
  */
 #include "cluster/cluster_route.h"
 
-#include "base/fr_map.h"
+#include "base/fr_check.h"
 #include "base/fr_mem.h"
 
 #include <string.h>
@@ -95,107 +94,197 @@ cluster_view_unref(struct cluster_view **view)
 
 /* ---- snapshots ---------------------------------------------------------------------------- */
 
-struct finder {
-    struct cluster_view *const *views;
-    size_t count;
-    struct cluster_view **by_slot; /* slot_count of them */
-    size_t slot_count;
-    struct fr_map *by_name; /* NULL: nobody had to be looked for by name yet */
-};
-
 static void
-finder_init(struct finder *finder, struct cluster_view *const *views, size_t count)
+slot_hold(void *item)
 {
-    *finder = (struct finder){.views = views, .count = count};
-    for (size_t i = 0; i < count; i++)
-        if (views[i]->slot >= finder->slot_count)
-            finder->slot_count = views[i]->slot + (size_t)1;
-    finder->by_slot = fr_xalloc((finder->slot_count + 1) * sizeof(struct cluster_view *));
-    for (size_t i = 0; i < count; i++)
-        finder->by_slot[views[i]->slot] = views[i];
+    const struct cluster_slot *slot = item;
+    if (slot->view)
+        (void)cluster_view_ref(slot->view); /* the pointer is stored already */
 }
 
 static void
-finder_fini(struct finder *finder)
+slot_drop(void *item)
 {
-    fr_map_free(&finder->by_name, NULL);
-    fr_free(finder->by_slot);
+    struct cluster_slot *slot = item;
+    cluster_view_unref(&slot->view);
 }
 
-/* before: the same cluster's view in the snapshot before, or NULL. Its slot tells where the new one
- * is, as long as the slot has not gone to another. */
-static struct cluster_view *
-find_view(struct finder *finder, const char *name, const struct cluster_view *before)
-{
-    if (before && before->slot < finder->slot_count) {
-        struct cluster_view *view = finder->by_slot[before->slot];
-        if (view && (view == before || strcmp(view->config->name, name) == 0))
-            return view;
-    }
-    if (!finder->by_name) {
-        finder->by_name = fr_map_new();
-        for (size_t i = 0; i < finder->count; i++)
-            (void)fr_map_put(finder->by_name, fr_view_of(finder->views[i]->config->name),
-                             finder->views[i]);
-    }
-    return fr_map_get(finder->by_name, fr_view_of(name));
-}
+static const struct fr_pvec_ops slot_ops = {sizeof(struct cluster_slot), slot_hold, slot_drop};
+static const struct fr_trie_ops name_ops = {NULL, NULL};
 
-static bool
-resolve_route(struct finder *finder, struct config_route *config,
-              const struct cluster_route *before, struct cluster_route *out)
-{
-    bool forwards = config_route_action(config) == CONFIG_ACTION_CLUSTER;
-    out->cluster =
-        forwards ? find_view(finder, config->cluster, before ? before->cluster : NULL) : NULL;
-    out->handover = NULL;
-    if (config->handover[0])
-        out->handover = find_view(finder, config->handover, before ? before->handover : NULL);
-    if ((forwards && !out->cluster) || (config->handover[0] && !out->handover))
-        return false;
-    out->config = config; /* its set holds it */
-    return true;
-}
-
-static enum fr_err
-resolve_routes(struct cluster_snapshot *snapshot, const struct cluster_snapshot *before,
-               const struct config_route **out_route)
-{
-    struct finder finder;
-    enum fr_err err = FR_OK;
-    bool same = before && before->route_set == snapshot->route_set;
-    finder_init(&finder, snapshot->clusters, snapshot->cluster_count);
-    for (size_t i = 0; i < snapshot->route_count && !err; i++) {
-        struct config_route *config = cluster__routes_at(snapshot->route_set, i);
-        if (resolve_route(&finder, config, same ? &before->routes[i] : NULL, &snapshot->routes[i]))
-            continue;
-        *out_route = config;
-        err = FR_ERR_NOT_FOUND;
-    }
-    finder_fini(&finder);
-    return err;
-}
-
-enum fr_err
-cluster_snapshot_next(const struct cluster_snapshot *before, uint64_t generation,
-                      struct cluster_view *const *views, size_t view_count,
-                      struct config_route *const *routes, size_t route_count, unsigned relief,
-                      struct cluster_snapshot **out, const struct config_route **out_route)
+static struct cluster_snapshot *
+snapshot_after(const struct cluster_snapshot *before)
 {
     struct cluster_snapshot *snapshot = fr_xalloc(sizeof(*snapshot));
     atomic_init(&snapshot->refs, 1);
-    snapshot->generation = generation;
-    snapshot->relief = relief;
-    snapshot->clusters = fr_xalloc((view_count + 1) * sizeof(struct cluster_view *));
-    for (size_t i = 0; i < view_count; i++)
-        snapshot->clusters[i] = cluster_view_ref(views[i]);
-    snapshot->cluster_count = view_count;
-    bool same = before && cluster__routes_are(before->route_set, routes, route_count);
-    snapshot->route_set =
-        same ? cluster__routes_ref(before->route_set) : cluster__routes_new(routes, route_count);
-    snapshot->routes = fr_xalloc((route_count + 1) * sizeof(struct cluster_route));
-    snapshot->route_count = route_count;
-    enum fr_err err = resolve_routes(snapshot, before, out_route);
+    if (before) {
+        fr_pvec_copy(&before->clusters, &snapshot->clusters);
+        fr_trie_copy(&before->names, &snapshot->names);
+        cluster__routes_copy(&before->routes, &snapshot->routes);
+        snapshot->route_order = before->route_order;
+        return snapshot;
+    }
+    fr_pvec_init(&snapshot->clusters, &slot_ops);
+    fr_trie_init(&snapshot->names, &name_ops);
+    cluster__routes_init(&snapshot->routes);
+    return snapshot;
+}
+
+/* ---- clusters ------------------------------------------------------------------------------ */
+
+static struct cluster_slot *
+slot_own(struct cluster_snapshot *snapshot, uint32_t slot)
+{
+    return fr_pvec_own(&snapshot->clusters, slot);
+}
+
+static uint32_t
+slot_of_name(const struct cluster_snapshot *snapshot, const char *name)
+{
+    uintptr_t number = (uintptr_t)fr_trie_get(&snapshot->names, fr_view_of(name));
+    return number ? (uint32_t)(number - 1) : CLUSTER_SLOT_NONE;
+}
+
+/* True: routes name it still. */
+static bool
+take_away(struct cluster_snapshot *snapshot, uint32_t number)
+{
+    struct cluster_slot *slot = slot_own(snapshot, number);
+    if (!slot->view)
+        return false;
+    const char *name = slot->view->config->name;
+    if (slot_of_name(snapshot, name) == number) /* else it has moved already */
+        (void)fr_trie_remove(&snapshot->names, fr_view_of(name));
+    cluster_view_unref(&slot->view);
+    return slot->uses > 0;
+}
+
+/* True: routes name another cluster that had its slot, or name it where it was before. */
+static bool
+show(struct cluster_snapshot *snapshot, struct cluster_view *view)
+{
+    const char *name = view->config->name;
+    struct cluster_slot *slot = slot_own(snapshot, view->slot);
+    bool moved = false;
+    if (!slot->view || strcmp(slot->view->config->name, name) != 0) {
+        uint32_t elsewhere = slot_of_name(snapshot, name);
+        moved = take_away(snapshot, view->slot) || elsewhere != CLUSTER_SLOT_NONE;
+        fr_trie_take_put(&snapshot->names, fr_view_of(name),
+                         (void *)((uintptr_t)view->slot + 1)); /* a number, never followed */
+    }
+    struct cluster_view *before = slot->view;
+    slot->view = cluster_view_ref(view);
+    cluster_view_unref(&before);
+    return moved;
+}
+
+/* ---- routes -------------------------------------------------------------------------------- */
+
+static void
+count_uses(struct cluster_snapshot *snapshot, const struct cluster_route *route, uint64_t change)
+{
+    if (route->cluster != CLUSTER_SLOT_NONE)
+        slot_own(snapshot, route->cluster)->uses += change;
+    if (route->handover != CLUSTER_SLOT_NONE)
+        slot_own(snapshot, route->handover)->uses += change;
+}
+
+static void
+drop_route(struct cluster_snapshot *snapshot, const struct config_route *config)
+{
+    struct cluster_route route;
+    fr_require(cluster__routes_drop(&snapshot->routes, config, &route));
+    count_uses(snapshot, &route, UINT64_MAX); /* which is minus one */
+}
+
+/* False: it names a cluster that is not there. */
+static bool
+add_route(struct cluster_snapshot *snapshot, struct config_route *config, uint64_t order)
+{
+    bool forwards = config_route_action(config) == CONFIG_ACTION_CLUSTER;
+    struct cluster_route route = {.config = config,
+                                  .cluster = CLUSTER_SLOT_NONE,
+                                  .handover = CLUSTER_SLOT_NONE,
+                                  .order = order};
+    if (forwards)
+        route.cluster = slot_of_name(snapshot, config->cluster);
+    if (config->handover[0])
+        route.handover = slot_of_name(snapshot, config->handover);
+    if ((forwards && route.cluster == CLUSTER_SLOT_NONE) ||
+        (config->handover[0] && route.handover == CLUSTER_SLOT_NONE))
+        return false;
+    cluster__routes_add(&snapshot->routes, &route);
+    count_uses(snapshot, &route, 1);
+    return true;
+}
+
+struct resolving {
+    struct cluster_snapshot *snapshot;
+    const struct config_route *bad; /* NULL: all were found */
+};
+
+static void
+resolve_again(void *ctx, const struct cluster_route *route)
+{
+    struct resolving *resolving = ctx;
+    if (!resolving->bad && !add_route(resolving->snapshot, route->config, route->order))
+        resolving->bad = route->config;
+}
+
+static void
+forget_uses(void *ctx, uint32_t index, const void *before, const void *after)
+{
+    (void)before;
+    const struct cluster_slot *slot = after;
+    if (slot->uses > 0)
+        slot_own(ctx, index)->uses = 0;
+}
+
+/* Clusters have moved under routes that stay: each of these is added anew. */
+static const struct config_route *
+resolve_routes(struct cluster_snapshot *snapshot)
+{
+    struct cluster_routes routes = snapshot->routes;
+    struct resolving resolving = {.snapshot = snapshot};
+    struct fr_pvec none, all;
+    fr_pvec_init(&none, &slot_ops);
+    fr_pvec_copy(&snapshot->clusters, &all);
+    fr_pvec_compare(&none, &all, forget_uses, snapshot);
+    fr_pvec_fini(&all);
+    cluster__routes_init(&snapshot->routes);
+    cluster__routes_each(&routes, resolve_again, &resolving);
+    cluster__routes_fini(&routes);
+    return resolving.bad;
+}
+
+static enum fr_err
+apply(struct cluster_snapshot *snapshot, const struct cluster_change *change,
+      const struct config_route **out_route)
+{
+    bool moved = false;
+    snapshot->generation = change->generation;
+    snapshot->relief = change->relief;
+    for (size_t i = 0; i < change->dropped_count; i++)
+        drop_route(snapshot, change->dropped[i]);
+    for (size_t i = 0; i < change->gone_count; i++)
+        moved |= take_away(snapshot, change->gone[i]);
+    for (size_t i = 0; i < change->view_count; i++)
+        moved |= show(snapshot, change->views[i]);
+    const struct config_route *bad = moved ? resolve_routes(snapshot) : NULL;
+    for (size_t i = 0; i < change->added_count && !bad; i++)
+        if (!add_route(snapshot, change->added[i], snapshot->route_order++))
+            bad = change->added[i];
+    if (bad)
+        *out_route = bad;
+    return bad ? FR_ERR_NOT_FOUND : FR_OK;
+}
+
+enum fr_err
+cluster_snapshot_change(const struct cluster_snapshot *before, const struct cluster_change *change,
+                        struct cluster_snapshot **out, const struct config_route **out_route)
+{
+    struct cluster_snapshot *snapshot = snapshot_after(before);
+    enum fr_err err = apply(snapshot, change, out_route);
     if (!err) {
         *out = snapshot;
         snapshot = NULL;
@@ -209,8 +298,13 @@ cluster_snapshot_new(uint64_t generation, struct cluster_view *const *views, siz
                      struct config_route *const *routes, size_t route_count, unsigned relief,
                      struct cluster_snapshot **out, const struct config_route **out_route)
 {
-    return cluster_snapshot_next(NULL, generation, views, view_count, routes, route_count, relief,
-                                 out, out_route);
+    const struct cluster_change change = {.generation = generation,
+                                          .relief = relief,
+                                          .views = views,
+                                          .view_count = view_count,
+                                          .added = routes,
+                                          .added_count = route_count};
+    return cluster_snapshot_change(NULL, &change, out, out_route);
 }
 
 struct cluster_snapshot *
@@ -227,11 +321,9 @@ cluster_snapshot_unref(struct cluster_snapshot **snapshot)
     *snapshot = NULL;
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) > 1)
         return;
-    cluster__routes_unref(&s->route_set);
-    for (size_t i = 0; i < s->cluster_count; i++)
-        cluster_view_unref(&s->clusters[i]);
-    fr_free(s->routes);
-    fr_free(s->clusters);
+    cluster__routes_fini(&s->routes);
+    fr_trie_fini(&s->names);
+    fr_pvec_fini(&s->clusters);
     fr_free(s);
 }
 
@@ -239,6 +331,5 @@ const struct cluster_route *
 cluster_snapshot_route(const struct cluster_snapshot *snapshot,
                        const struct cluster_request *request)
 {
-    size_t place = cluster__routes_find(snapshot->route_set, request);
-    return place == SIZE_MAX ? NULL : &snapshot->routes[place];
+    return cluster__routes_find(&snapshot->routes, request);
 }

@@ -11,6 +11,8 @@
 #ifndef CLUSTER_SNAPSHOT_H
 #define CLUSTER_SNAPSHOT_H
 
+#include "base/fr_pvec.h"
+#include "base/fr_trie.h"
 #include "cluster/cluster_member.h"
 #include "cluster/cluster_ring.h"
 #include "cluster/cluster_sticky.h"
@@ -37,21 +39,34 @@ struct cluster_view { /* immutable once published */
     uint32_t queue_limit; /* requests under way at most, while CONFIG_RUNG_QUEUE is in force */
 };
 
+#define CLUSTER_SLOT_NONE UINT32_MAX
+
 struct cluster_route {
-    struct config_route *config;   /* borrowed from the set */
-    struct cluster_view *cluster;  /* borrowed from the snapshot; NULL: the edge answers itself */
-    struct cluster_view *handover; /* NULL = none */
+    struct config_route *config; /* referenced by the set it is in */
+    uint32_t cluster;            /* slot; CLUSTER_SLOT_NONE: the edge answers itself */
+    uint32_t handover;           /* slot; CLUSTER_SLOT_NONE: none */
+    uint64_t order;              /* of the configuration */
+    bool plain;                  /* asks for nothing but its host and path */
+};
+
+struct cluster_routes { /* cluster_route.c */
+    struct fr_trie by_place;
+    size_t count, hosts, wildcards; /* routes; those for some host; those for a wildcard */
+};
+
+struct cluster_slot {
+    struct cluster_view *view; /* NULL: the slot is free */
+    uint64_t uses;             /* by routes */
 };
 
 struct cluster_snapshot {
     atomic_uint refs;
     uint64_t generation;
-    struct cluster_view **clusters; /* each referenced */
-    size_t cluster_count;
-    struct cluster_route *routes; /* in order of precedence: the first match wins */
-    size_t route_count;
-    struct cluster_routes *route_set; /* one reference: what finds them (cluster_route.c) */
-    unsigned relief; /* set of 1 << enum config_relief_step in force */
+    struct fr_pvec clusters; /* of struct cluster_slot */
+    struct fr_trie names;    /* of clusters; the value is a number: slot + 1 */
+    struct cluster_routes routes;
+    uint64_t route_order; /* of the next route */
+    unsigned relief;      /* set of 1 << enum config_relief_step in force */
 };
 
 /* endpoints are copied; every member referenced. */
@@ -64,19 +79,40 @@ void cluster_view_complete(struct cluster_view *view, const struct cluster_view 
 struct cluster_view *cluster_view_ref(struct cluster_view *view);
 void cluster_view_unref(struct cluster_view **view);
 
-/* Sorts the routes by precedence and resolves their clusters.
+/* What is different in a snapshot from the one before. */
+struct cluster_change {
+    uint64_t generation;
+    unsigned relief;
+    const uint32_t *gone; /* slots of clusters that are there no more */
+    size_t gone_count;
+    struct cluster_view *const *views; /* of new clusters, and of changed ones */
+    size_t view_count;
+    struct config_route *const *dropped; /* each is in the one before */
+    size_t dropped_count;
+    struct config_route *const *added; /* in order, behind all that stay */
+    size_t added_count;
+};
+
+/* before: NULL: nothing was there. What is the same is shared with it, so that the cost is that of
+ * the change, unless a cluster that routes still name moves to another slot.
  * FR_ERR_NOT_FOUND: a route names a cluster that is not there (*out_route says which). */
+FR_MUST_USE enum fr_err cluster_snapshot_change(const struct cluster_snapshot *before,
+                                                const struct cluster_change *change,
+                                                struct cluster_snapshot **out,
+                                                const struct config_route **out_route);
+/* From nothing. */
 FR_MUST_USE enum fr_err cluster_snapshot_new(uint64_t generation, struct cluster_view *const *views,
                                              size_t view_count, struct config_route *const *routes,
                                              size_t route_count, unsigned relief,
                                              struct cluster_snapshot **out,
                                              const struct config_route **out_route);
-/* Likewise. before: the snapshot that this one follows, with which it shares what is the same. */
-FR_MUST_USE enum fr_err
-cluster_snapshot_next(const struct cluster_snapshot *before, uint64_t generation,
-                      struct cluster_view *const *views, size_t view_count,
-                      struct config_route *const *routes, size_t route_count, unsigned relief,
-                      struct cluster_snapshot **out, const struct config_route **out_route);
+/* NULL: the slot is free, or CLUSTER_SLOT_NONE. */
+static inline struct cluster_view *
+cluster_snapshot_view(const struct cluster_snapshot *snapshot, uint32_t slot)
+{
+    const struct cluster_slot *place = fr_pvec_at(&snapshot->clusters, slot);
+    return place ? place->view : NULL;
+}
 struct cluster_snapshot *cluster_snapshot_ref(struct cluster_snapshot *snapshot);
 void cluster_snapshot_unref(struct cluster_snapshot **snapshot);
 

@@ -324,7 +324,7 @@ edge_free(struct edge **out)
     edge->access_ending = true;
     edge_disk_stop(edge);
     proxy_free(&edge->proxy);
-    cluster_snapshot_unref(&edge->published);
+    edge_publish_free(edge);
     edge_access_end(edge);
     /* It answers whoever still waits, so those who asked have to be there. */
     allocator_free(&edge->allocator, false);

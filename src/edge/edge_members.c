@@ -31,6 +31,7 @@ edge_cluster_remove(struct edge *edge, struct edge_cluster *cluster)
         edge_member_leave(FR_CONTAINER(node, struct edge_member, link));
     (void)fr_map_remove(edge->clusters, fr_view_of(cluster->config->name));
     edge->cluster_slots[cluster->slot] = false;
+    edge_publish_without(cluster);
     edge_cluster_free(cluster);
     edge_publish_soon(edge);
 }

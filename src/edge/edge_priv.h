@@ -53,6 +53,7 @@ struct edge_cluster {
     size_t member_count;
     struct cluster_view *view;     /* as published; NULL before */
     bool dirty;                    /* the view no longer shows what is */
+    bool shown;                    /* the view is in the snapshot that is published */
     double upper, lower;           /* levels in force; < 0: none */
     uint64_t followers;            /* other edges that serve it, as the manager said */
     /* edge_wake.c */
@@ -167,6 +168,11 @@ struct edge {
     struct config_route **routes; /* in force; referenced */
     size_t route_count;
     struct cluster_snapshot *published; /* the last one; the next shares what stays the same */
+    struct config_route **shown_routes; /* those of that one; referenced */
+    size_t shown_route_count;
+    bool routes_changed; /* they may differ from those in force */
+    uint32_t *gone;      /* slots of clusters that were removed since */
+    size_t gone_count, gone_cap;
     struct fr_list leaving; /* of edge_member.link */
     struct cluster_sticky_keys sticky_keys; /* none until they are needed */
     uint64_t generation;
@@ -270,6 +276,8 @@ FR_MUST_USE enum fr_err edge_acme_placeholder(struct edge *edge,
 
 /* edge_publish.c */
 void edge_publish_soon(struct edge *edge);
+void edge_publish_without(const struct edge_cluster *cluster); /* it is about to be freed */
+void edge_publish_free(struct edge *edge);
 /* Now; for the start. */
 void edge_publish(void *ctx);
 /* Runs fn once every worker routes by what is known now: whoever was told "done" can rely on it. */

@@ -10,6 +10,35 @@
 #include "base/fr_check.h"
 
 void
+edge_publish_without(const struct edge_cluster *cluster)
+{
+    struct edge *edge = cluster->edge;
+    void *gone = edge->gone;
+    fr_xgrow(&gone, &edge->gone_cap, edge->gone_count + 1, sizeof(*edge->gone));
+    edge->gone = gone;
+    edge->gone[edge->gone_count++] = cluster->slot;
+}
+
+static void
+free_shown_routes(struct edge *edge)
+{
+    for (size_t i = 0; i < edge->shown_route_count; i++)
+        config_route_unref(&edge->shown_routes[i]);
+    fr_free(edge->shown_routes);
+    edge->shown_routes = NULL;
+    edge->shown_route_count = 0;
+}
+
+void
+edge_publish_free(struct edge *edge)
+{
+    cluster_snapshot_unref(&edge->published);
+    free_shown_routes(edge);
+    fr_free(edge->gone);
+    edge->gone = NULL;
+}
+
+void
 edge_publish_soon(struct edge *edge)
 {
     if (edge->started)
@@ -22,11 +51,12 @@ refresh_view(struct edge_cluster *cluster)
     struct cluster_endpoint *endpoints =
         fr_xalloc((cluster->member_count + 1) * sizeof(*endpoints));
     uint32_t count = 0;
-    FR_LIST_EACH(&cluster->members, node) {
+    FR_LIST_EACH(&cluster->members, node)
+    {
         const struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         endpoints[count++] = (struct cluster_endpoint){
             .member = member->shared,
-            .weight = member->told_to_drain     ? 0
+            .weight = member->told_to_drain       ? 0
                       : member->ladder_weight > 0 ? member->ladder_weight
                                                   : member->weight,
             .healthy = member->healthy,
@@ -37,10 +67,9 @@ refresh_view(struct edge_cluster *cluster)
     struct cluster_view *before = cluster->view;
     cluster->view = cluster_view_new(cluster->slot, cluster->config, endpoints, count);
     edge_ladder_apply(cluster, cluster->view);
-    cluster_view_complete(cluster->view, before,
-                          edge_sticky_of(cluster->edge, cluster->config));
+    cluster_view_complete(cluster->view, before, edge_sticky_of(cluster->edge, cluster->config));
     cluster_view_unref(&before);
-    cluster->dirty = false;
+    cluster->dirty = cluster->shown = false;
     fr_free(endpoints);
 }
 
@@ -54,6 +83,43 @@ relief_set(const struct edge *edge)
     return set;
 }
 
+/* Those that are shown and stay come first, in the order they have; all others of those in force
+ * are added behind them. A route that comes between two others moves those behind it. */
+static void
+compare_routes(const struct edge *edge, struct cluster_change *change,
+               struct config_route **dropped)
+{
+    size_t kept = 0;
+    if (!edge->routes_changed)
+        return;
+    for (size_t i = 0; i < edge->shown_route_count; i++)
+        if (kept < edge->route_count && edge->shown_routes[i] == edge->routes[kept])
+            kept++;
+        else
+            dropped[change->dropped_count++] = edge->shown_routes[i];
+    change->dropped = dropped;
+    change->added = edge->routes + kept;
+    change->added_count = edge->route_count - kept;
+}
+
+static void
+note_shown(struct edge *edge)
+{
+    size_t cursor = 0;
+    void *value = NULL;
+    while (fr_map_next(edge->clusters, &cursor, NULL, &value))
+        ((struct edge_cluster *)value)->shown = true;
+    edge->gone_count = 0;
+    if (!edge->routes_changed)
+        return;
+    free_shown_routes(edge);
+    edge->shown_routes = fr_xalloc((edge->route_count + 1) * sizeof(struct config_route *));
+    for (size_t i = 0; i < edge->route_count; i++)
+        edge->shown_routes[i] = config_route_ref(edge->routes[i]);
+    edge->shown_route_count = edge->route_count;
+    edge->routes_changed = false;
+}
+
 static struct cluster_snapshot *
 build_snapshot(struct edge *edge)
 {
@@ -61,20 +127,30 @@ build_snapshot(struct edge *edge)
     void *value = NULL;
     struct cluster_view **views =
         fr_xalloc((fr_map_count(edge->clusters) + 1) * sizeof(struct cluster_view *));
+    struct config_route **dropped =
+        fr_xalloc((edge->shown_route_count + 1) * sizeof(struct config_route *));
     while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
         struct edge_cluster *cluster = value;
         if (cluster->dirty || cluster->view == NULL)
             refresh_view(cluster);
-        views[count++] = cluster->view;
+        if (!cluster->shown)
+            views[count++] = cluster->view;
     }
+    struct cluster_change change = {.generation = edge->generation + 1,
+                                    .relief = relief_set(edge),
+                                    .gone = edge->gone,
+                                    .gone_count = edge->gone_count,
+                                    .views = views,
+                                    .view_count = count};
+    compare_routes(edge, &change, dropped);
     struct cluster_snapshot *snapshot = NULL;
     const struct config_route *bad = NULL;
-    enum fr_err err =
-        cluster_snapshot_next(edge->published, edge->generation + 1, views, count, edge->routes,
-                              edge->route_count, relief_set(edge), &snapshot, &bad);
+    enum fr_err err = cluster_snapshot_change(edge->published, &change, &snapshot, &bad);
     fr_free(views);
+    fr_free(dropped);
     if (err == FR_OK) {
         edge->generation++; /* only what goes out counts: others wait until workers have it */
+        note_shown(edge);
         return snapshot;
     }
     /* Settings are checked before they come into force; if one slips through, what stands stays. */
@@ -157,7 +233,8 @@ edge_publish(void *ctx)
     } else {
         edge->generation++;
     }
-    FR_LIST_EACH_SAFE(&edge->leaving, node) {
+    FR_LIST_EACH_SAFE(&edge->leaving, node)
+    {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (!member->drain_watched)
             edge_member_watch_drained(member);

@@ -49,6 +49,7 @@ apply_routes(struct edge *edge, const struct cluster_ledger *ledger)
 {
     const struct config *config = edge->config;
     free_routes(edge);
+    edge->routes_changed = true;
     edge->routes = fr_xalloc((config->route_count + ledger->route_count + 1) *
                              sizeof(struct config_route *));
     for (size_t i = 0; i < config->route_count; i++)

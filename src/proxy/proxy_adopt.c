@@ -7,7 +7,7 @@
  * Threads:    the worker's own. Adopting happens in a message's callback, so between exchanges'
  *             steps, never inside one.
  * Memory:     control work on a worker, once a change: fr_xalloc.
- * Cost:       linear in the endpoints shown.
+ * Cost:       linear in the endpoints of the clusters that changed.
  */
 #include "proxy/proxy_park.h"
 #include "proxy/proxy_priv.h"
@@ -87,35 +87,25 @@ grow_clusters(struct proxy_worker *worker, uint32_t slot)
 }
 
 static void
-adopt_clusters(struct proxy_worker *worker, const struct cluster_snapshot *snapshot)
+take_cluster(struct proxy_worker *worker, struct cluster_view *view)
 {
-    for (size_t i = 0; i < snapshot->cluster_count; i++)
-        grow_clusters(worker, snapshot->clusters[i]->slot);
-    for (size_t i = 0; i < worker->cluster_cap; i++)
-        if (worker->clusters[i])
-            worker->clusters[i]->current = false;
-    for (size_t i = 0; i < snapshot->cluster_count; i++) {
-        struct cluster_view *view = snapshot->clusters[i];
-        struct proxy_cluster *cluster = worker->clusters[view->slot];
-        if (!cluster || cluster->view != view) {
-            if (cluster)
-                cluster_free_if_done(cluster);
-            cluster = fr_xalloc(sizeof(*cluster));
-            cluster->view = cluster_view_ref(view);
-            cluster->state = cluster_state(worker, view->slot);
-            if (view->config->balance == CONFIG_BALANCE_PREQUAL && !cluster->state->prequal)
-                cluster->state->prequal = cluster_prequal_new();
-            worker->clusters[view->slot] = cluster;
-        }
-        cluster->current = true;
-    }
-    for (size_t i = 0; i < worker->cluster_cap; i++) {
-        struct proxy_cluster *cluster = worker->clusters[i];
-        if (!cluster || cluster->current)
-            continue;
-        worker->clusters[i] = NULL;
-        cluster_free_if_done(cluster);
-    }
+    grow_clusters(worker, view->slot);
+    struct proxy_cluster *cluster = fr_xalloc(sizeof(*cluster));
+    cluster->view = cluster_view_ref(view);
+    cluster->current = true;
+    cluster->state = cluster_state(worker, view->slot);
+    if (view->config->balance == CONFIG_BALANCE_PREQUAL && !cluster->state->prequal)
+        cluster->state->prequal = cluster_prequal_new();
+    worker->clusters[view->slot] = cluster;
+}
+
+static void
+leave_cluster(struct proxy_worker *worker, uint32_t slot)
+{
+    struct proxy_cluster *cluster = worker->clusters[slot];
+    worker->clusters[slot] = NULL;
+    cluster->current = false;
+    cluster_free_if_done(cluster);
 }
 
 /* ---- members ------------------------------------------------------------------------------ */
@@ -162,30 +152,34 @@ heed_checks(struct cluster_judgement *judgement, const struct cluster_endpoint *
 }
 
 static void
-adopt_members(struct proxy_worker *worker, const struct cluster_snapshot *snapshot)
+show_members(struct proxy_worker *worker, const struct cluster_view *view)
 {
-    for (size_t i = 0; i < snapshot->cluster_count; i++) {
-        const struct cluster_view *view = snapshot->clusters[i];
-        for (uint32_t k = 0; k < view->endpoint_count; k++) {
-            struct cluster_member *member = view->endpoints[k].member;
-            fr_require(worker->index < member->worker_count);
-            grow_slots(worker, member->slot);
-            struct proxy_pool *pool = worker->pools[member->slot];
-            if (!pool)
-                pool = pool_new(worker, member);
-            /* A pool holds its member, and a held member keeps its slot. */
-            fr_insist(pool->member == member);
-            pool->shown_in = worker->epoch;
-            heed_checks(&worker->judgements[member->slot], &view->endpoints[k]);
-        }
+    for (uint32_t i = 0; i < view->endpoint_count; i++) {
+        struct cluster_member *member = view->endpoints[i].member;
+        fr_require(worker->index < member->worker_count);
+        grow_slots(worker, member->slot);
+        struct proxy_pool *pool = worker->pools[member->slot];
+        if (!pool)
+            pool = pool_new(worker, member);
+        /* A pool holds its member, and a held member keeps its slot. */
+        fr_insist(pool->member == member);
+        pool->shown++;
+        heed_checks(&worker->judgements[member->slot], &view->endpoints[i]);
     }
-    for (size_t i = 0; i < worker->slot_cap; i++) {
-        struct proxy_pool *pool = worker->pools[i];
-        if (!pool || pool->shown_in == worker->epoch)
+}
+
+static void
+hide_members(struct proxy_worker *worker, const struct cluster_view *view)
+{
+    for (uint32_t i = 0; i < view->endpoint_count; i++) {
+        uint32_t slot = view->endpoints[i].member->slot;
+        struct proxy_pool *pool = worker->pools[slot];
+        fr_insist(pool->shown > 0);
+        if (--pool->shown > 0)
             continue;
         proxy_probe_stop(pool);
         proxy_pool_close_idle(pool);
-        if (worker->pools[i])
+        if (worker->pools[slot])
             proxy_pool_settle(pool);
     }
 }
@@ -194,7 +188,7 @@ void
 proxy_pool_settle(struct proxy_pool *pool)
 {
     struct proxy_worker *worker = pool->worker;
-    if (pool->shown_in == worker->epoch || pool->connection_count > 0 || pool->in_flight > 0)
+    if (pool->shown > 0 || pool->connection_count > 0 || pool->in_flight > 0)
         return;
     worker->pools[pool->member->slot] = NULL;
     loop_timer_stop(&pool->probe_timer);
@@ -204,14 +198,45 @@ proxy_pool_settle(struct proxy_pool *pool)
     fr_free(pool);
 }
 
+/* ---- snapshots ---------------------------------------------------------------------------- */
+
+/* slots of a snapshot before and after, in blocks that have changed */
+static void
+adopt_new(void *ctx, uint32_t number, const void *before, const void *after)
+{
+    struct proxy_worker *worker = ctx;
+    const struct cluster_slot *old = before, *new = after;
+    struct cluster_view *left = old ? old->view : NULL, *came = new ? new->view : NULL;
+    if (left == came)
+        return;
+    if (left)
+        leave_cluster(worker, number);
+    if (came) {
+        take_cluster(worker, came);
+        show_members(worker, came);
+    }
+}
+
+static void
+adopt_loss(void *ctx, uint32_t number, const void *before, const void *after)
+{
+    const struct cluster_slot *old = before, *new = after;
+    (void)number;
+    if (old && old->view && old->view != (new ? new->view : NULL))
+        hide_members(ctx, old->view);
+}
+
 void
 proxy_adopt(struct proxy_worker *worker, struct cluster_snapshot *take_snapshot)
 {
     struct cluster_snapshot *old = worker->snapshot;
-    adopt_clusters(worker, take_snapshot);
+    struct fr_pvec none;
+    fr_pvec_init(&none, take_snapshot->clusters.ops);
     worker->snapshot = take_snapshot;
-    worker->epoch++;
-    adopt_members(worker, take_snapshot);
+    const struct fr_pvec *before = old ? &old->clusters : &none;
+    /* Members that stay are never without a view that shows them: all that came are seen first. */
+    fr_pvec_compare(before, &take_snapshot->clusters, adopt_new, worker);
+    fr_pvec_compare(before, &take_snapshot->clusters, adopt_loss, worker);
     cluster_snapshot_unref(&old);
     PROXY_COUNT(worker, snapshots);
     __atomic_store_n(&worker->generation, take_snapshot->generation, __ATOMIC_RELEASE);
@@ -222,17 +247,16 @@ void
 proxy_adopt_none(struct proxy_worker *worker)
 {
     cluster_snapshot_unref(&worker->snapshot);
-    worker->epoch++;
-    for (size_t i = 0; i < worker->cluster_cap; i++) {
-        if (!worker->clusters[i])
+    for (uint32_t i = 0; i < worker->cluster_cap; i++)
+        if (worker->clusters[i])
+            leave_cluster(worker, i);
+    for (size_t i = 0; i < worker->slot_cap; i++) {
+        struct proxy_pool *pool = worker->pools[i];
+        if (!pool)
             continue;
-        worker->clusters[i]->current = false;
-        cluster_free_if_done(worker->clusters[i]);
-        worker->clusters[i] = NULL;
+        pool->shown = 0;
+        proxy_pool_settle(pool);
     }
-    for (size_t i = 0; i < worker->slot_cap; i++)
-        if (worker->pools[i])
-            proxy_pool_settle(worker->pools[i]);
 }
 
 /* ---- retry budget ------------------------------------------------------------------------- */

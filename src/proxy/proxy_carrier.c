@@ -464,7 +464,7 @@ without_streams(struct proxy_carrier *h2)
 {
     struct proxy_upstream *carrier = h2->carrier;
     struct proxy_worker *worker = carrier->worker;
-    bool shown = carrier->pool->shown_in == worker->epoch;
+    bool shown = carrier->pool->shown > 0;
     if (carrier->follower_count > 0)
         return;
     if (h2->leaving || http2_client_leaving(h2->client) || !http2_client_settled(h2->client) ||

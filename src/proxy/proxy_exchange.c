@@ -457,7 +457,8 @@ exchange_forward(struct proxy_exchange *x, const struct http_head *request,
                  const struct cluster_route *route)
 {
     struct proxy_worker *worker = x->worker;
-    const struct cluster_view *view = route->cluster;
+    const struct cluster_view *view = cluster_snapshot_view(worker->snapshot, route->cluster);
+    const struct cluster_view *other = cluster_snapshot_view(worker->snapshot, route->handover);
     unsigned relief = worker->snapshot->relief;
     bool low = route->config->priority == CONFIG_PRIORITY_LOW;
     if (low && ((relief & (1u << CONFIG_STEP_SHED)) || (view->rungs & CONFIG_RUNG_SHED))) {
@@ -470,9 +471,9 @@ exchange_forward(struct proxy_exchange *x, const struct http_head *request,
         proxy_local_answer(x, &answer);
         return;
     }
-    if ((relief & (1u << CONFIG_STEP_HANDOVER)) && route->handover) {
+    if ((relief & (1u << CONFIG_STEP_HANDOVER)) && other) {
         PROXY_COUNT(worker, handed_over);
-        view = route->handover;
+        view = other;
     }
     proxy_forward(x, request, view);
 }
@@ -496,9 +497,11 @@ static void
 answer_cached(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw,
               const struct cluster_route *route)
 {
-    unsigned relief = x->worker->snapshot->relief;
+    const struct cluster_snapshot *snapshot = x->worker->snapshot;
+    unsigned relief = snapshot->relief;
     bool shed =
-        ((relief & (1u << CONFIG_STEP_SHED)) || (route->cluster->rungs & CONFIG_RUNG_SHED)) &&
+        ((relief & (1u << CONFIG_STEP_SHED)) ||
+         (cluster_snapshot_view(snapshot, route->cluster)->rungs & CONFIG_RUNG_SHED)) &&
         route->config->priority == CONFIG_PRIORITY_LOW;
     struct proxy_exchange *fetch =
         x->refresh && !shed ? proxy_cached_refresh(x, request, raw) : NULL;
@@ -539,11 +542,11 @@ exchange_route(struct proxy_exchange *x, const struct http_head *request, struct
     if (proxy_exchange_body_too_long(x, x->request_length))
         return;
     proxy_note_route(x, route->config->name);
-    if (!route->cluster) {
+    if (route->cluster == CLUSTER_SLOT_NONE) {
         proxy_answer(x, request, route->config, wanted.host);
         return;
     }
-    x->cache_owner = route->cluster->slot;
+    x->cache_owner = route->cluster;
     enum proxy_cached cached = PROXY_CACHED_FORWARD;
     if (worker->cache && route->config->cache != CONFIG_CACHE_OFF && x->upgrade_len == 0)
         cached = proxy_cached_look_up(x, request, raw, route->config);

@@ -129,7 +129,7 @@ struct proxy_pool { /* one member's connections on one worker */
     uint32_t carriers_idle;
     bool speaks_h2;         /* it chose HTTP/2 in its last handshake */
     int64_t http1_until_us; /* it said HTTP_1_1_REQUIRED: it is not offered HTTP/2 until then */
-    uint64_t shown_in;      /* worker->epoch of the last snapshot that shows it */
+    uint32_t shown;         /* clusters of the snapshot that show it */
     struct fr_list watches; /* of proxy_watch_leg */
     /* proxy_probe.c */
     bool probing; /* the socket is in use; counts in connection_count */
@@ -455,7 +455,6 @@ struct proxy_worker {
 
     /* owner */
     struct cluster_snapshot *snapshot;
-    uint64_t epoch;                  /* snapshots adopted */
     struct proxy_cluster **clusters; /* by view slot */
     size_t cluster_cap;
     struct proxy_pool **pools; /* by member slot */

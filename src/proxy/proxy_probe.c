@@ -27,7 +27,7 @@ on_closed(void *ctx)
 {
     struct proxy_pool *pool = ctx;
     struct proxy_worker *worker = pool->worker;
-    bool again = pool->shown_in == worker->epoch && !worker->stopping && left_out(pool);
+    bool again = pool->shown > 0 && !worker->stopping && left_out(pool);
     pool->probing = false;
     pool->connection_count--;
     if (again)

@@ -273,7 +273,7 @@ void
 proxy_upstream_keep(struct proxy_upstream *up, const struct config_cluster *config)
 {
     struct proxy_pool *pool = up->pool;
-    bool shown = pool->shown_in == up->worker->epoch;
+    bool shown = pool->shown > 0;
     if (!shown || up->worker->stopping || up->worker->draining || up->ended ||
         pool->idle_count >= config->keepalive_max || config->timeouts.keepalive_us <= 0) {
         proxy_upstream_close(up);
