@@ -162,7 +162,7 @@ arrive(struct world *w, int64_t now_us)
     fr_require(server->count < LINE_MAX);
     request.before = cluster_prequal_in_flight(endpoint->member);
     request.fails = server->kind == KIND_FAILING && fr_rand_below(&w->rand, 2) == 0;
-    cluster_count_add(&endpoint->member->stats[request.worker].in_flight, 1);
+    cluster_member_enter(endpoint->member, request.worker, request.asked_us);
     w->on_cluster[request.worker]++;
     /* A refusal needs no slot: that is what makes it fast. */
     if (request.fails) {
@@ -180,10 +180,10 @@ finish(struct world *w, const struct event *event)
     struct cluster_judgement *judgements = w->judgements[request->worker];
     const struct cluster_endpoint *endpoint = &w->view->endpoints[event->member];
     int64_t took_us = event->at_us - request->asked_us;
-    cluster_count_add(&endpoint->member->stats[request->worker].in_flight, (uint64_t)-1);
+    cluster_member_leave(endpoint->member, request->worker, event->at_us);
     w->on_cluster[request->worker]--;
     /* An answer of 500 is the application's word: ejection is for 502 to 504 and broken ones. */
-    (void)cluster_judge(w->view, endpoint, judgements, event->at_us, false);
+    (void)cluster_judge(w->view, endpoint, request->worker, judgements, event->at_us, false);
     cluster_prequal_observe(&judgements[endpoint->member->slot], request->before, took_us,
                             request->fails, event->at_us);
     if (!request->fails) {

@@ -102,7 +102,7 @@ do_pick(void *ctx, uint64_t times)
     struct cast *cast = ctx;
     for (uint64_t i = 0; i < times; i++) {
         cast->pick.key = cluster_ring_mix(i);
-        cast->sum += cluster_balance_pick(cast->view, &cast->pick)->member->slot;
+        cast->sum += cluster_balance_pick(cast->view, &cast->pick)->slot;
     }
 }
 

@@ -52,12 +52,12 @@ pick_large_round(const struct cluster__choice *choice)
     struct cluster_judgement *judgements = choice->pick->judgements;
     struct cluster_judgement *richest = NULL;
     const struct cluster_endpoint *chosen = NULL;
-    uint32_t *at = &judgements[view->endpoints[0].member->slot].rr_at;
+    uint32_t *at = &judgements[view->endpoints[0].slot].rr_at;
     for (uint32_t i = 0; i < view->endpoint_count; i++) {
         if (*at >= view->endpoint_count)
             *at = 0;
         const struct cluster_endpoint *endpoint = &view->endpoints[(*at)++];
-        struct cluster_judgement *j = &judgements[endpoint->member->slot];
+        struct cluster_judgement *j = &judgements[endpoint->slot];
         uint32_t weight = cluster__choice_weight(choice, endpoint);
         if (j->rr_current >= view->weight_max) /* left by a round over few, or by larger weights */
             j->rr_current = 0;
@@ -93,7 +93,7 @@ pick_round_robin(const struct cluster__choice *choice)
         uint32_t weight = cluster__choice_weight(choice, endpoint);
         if (weight == 0)
             continue;
-        struct cluster_judgement *j = &choice->pick->judgements[endpoint->member->slot];
+        struct cluster_judgement *j = &choice->pick->judgements[endpoint->slot];
         j->rr_current += weight;
         sum += weight;
         if (!best || (int64_t)j->rr_current > best_current) {
@@ -102,7 +102,7 @@ pick_round_robin(const struct cluster__choice *choice)
         }
     }
     if (best)
-        choice->pick->judgements[best->member->slot].rr_current -= (uint64_t)sum;
+        choice->pick->judgements[best->slot].rr_current -= (uint64_t)sum;
     return best;
 }
 
@@ -225,7 +225,8 @@ cluster_balance_pick(const struct cluster_view *view, const struct cluster_pick 
     if (view->endpoint_count == 0 || view->weight_max == 0)
         return NULL;
     const struct balancer *balancer = &balancers[view->config->balance];
-    struct cluster__choice choice = {view, pick, false};
+    struct cluster__choice choice = {
+        .view = view, .pick = pick, .loads = cluster_slots_loads(view->slots, pick->worker)};
     const struct cluster_endpoint *endpoint = balancer->pick(&choice);
     if (endpoint)
         return endpoint;
@@ -239,7 +240,7 @@ cluster_balance_session(const struct cluster_view *view, const struct cluster_pi
 {
     bool draining = endpoint->weight == 0;
     return endpoint->healthy && !cluster__is_avoided(pick, endpoint->member) &&
-           !cluster__is_ejected(&pick->judgements[endpoint->member->slot], pick->now_us) &&
+           !cluster__is_ejected(&pick->judgements[endpoint->slot], pick->now_us) &&
            (!draining || view->config->sticky.draining == CONFIG_DRAINING_KEEP);
 }
 
@@ -252,16 +253,24 @@ may_eject(const struct cluster_view *view, const struct cluster_judgement *judge
 {
     uint32_t ejected = 0;
     for (uint32_t i = 0; i < view->endpoint_count; i++)
-        ejected += cluster__is_ejected(&judgements[view->endpoints[i].member->slot], now_us);
+        ejected += cluster__is_ejected(&judgements[view->endpoints[i].slot], now_us);
     return ejected + 1 <= view->config->ejection.max_share * view->endpoint_count;
+}
+
+void
+cluster_eject(const struct cluster_member *member, uint32_t worker,
+              struct cluster_judgement *judgements, int64_t until_us)
+{
+    judgements[member->slot].ejected_until_us = until_us;
+    cluster_slots_loads(member->slots, worker)[member->slot].suspect = 1;
 }
 
 bool
 cluster_judge(const struct cluster_view *view, const struct cluster_endpoint *endpoint,
-              struct cluster_judgement *judgements, int64_t now_us, bool failed)
+              uint32_t worker, struct cluster_judgement *judgements, int64_t now_us, bool failed)
 {
     const struct config_ejection *settings = &view->config->ejection;
-    struct cluster_judgement *j = &judgements[endpoint->member->slot];
+    struct cluster_judgement *j = &judgements[endpoint->slot];
     /* What was sent before the ejection says nothing about the member since. */
     if (settings->failures == 0 || cluster__is_ejected(j, now_us))
         return false;
@@ -277,6 +286,7 @@ cluster_judge(const struct cluster_view *view, const struct cluster_endpoint *en
     j->failures_in_row = 0;
     if (j->ejections_in_row < EJECTIONS_COUNTED_MAX)
         j->ejections_in_row++;
-    j->ejected_until_us = now_us + settings->time_us * (int64_t)j->ejections_in_row;
+    cluster_eject(endpoint->member, worker, judgements,
+                  now_us + settings->time_us * (int64_t)j->ejections_in_row);
     return true;
 }

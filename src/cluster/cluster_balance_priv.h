@@ -10,7 +10,8 @@
 struct cluster__choice { /* one picking: what the balancers are given */
     const struct cluster_view *view;
     const struct cluster_pick *pick;
-    bool panic; /* none is left but ejected ones: they may be picked */
+    struct cluster_load *loads; /* the worker's, by slot */
+    bool panic;                 /* none is left but ejected ones: they may be picked */
 };
 
 static inline bool
@@ -28,6 +29,20 @@ cluster__is_ejected(const struct cluster_judgement *judgement, int64_t now_us)
     return judgement->ejected_until_us > now_us;
 }
 
+/* Its judgement is looked at only where there was an ejection: it is one more cache line, which
+ * among many members is hardly ever a near one. */
+static inline bool
+cluster__left_out(const struct cluster__choice *choice, const struct cluster_endpoint *endpoint)
+{
+    struct cluster_load *load = &choice->loads[endpoint->slot];
+    if (!load->suspect)
+        return false;
+    bool ejected =
+        cluster__is_ejected(&choice->pick->judgements[endpoint->slot], choice->pick->now_us);
+    load->suspect = ejected;
+    return ejected;
+}
+
 /* The weight it takes part with; 0: it does not. */
 static inline uint32_t
 cluster__choice_weight(const struct cluster__choice *choice,
@@ -36,8 +51,7 @@ cluster__choice_weight(const struct cluster__choice *choice,
     const struct cluster_pick *pick = choice->pick;
     if (endpoint->weight == 0 || !endpoint->healthy || cluster__is_avoided(pick, endpoint->member))
         return 0;
-    if (!choice->panic &&
-        cluster__is_ejected(&pick->judgements[endpoint->member->slot], pick->now_us))
+    if (!choice->panic && cluster__left_out(choice, endpoint))
         return 0;
     return cluster_endpoint_weight(choice->view, endpoint, pick->now_us);
 }
@@ -45,7 +59,7 @@ cluster__choice_weight(const struct cluster__choice *choice,
 static inline uint64_t
 cluster__in_flight(const struct cluster__choice *choice, const struct cluster_endpoint *endpoint)
 {
-    return cluster_count_get(&endpoint->member->stats[choice->pick->worker].in_flight);
+    return choice->loads[endpoint->slot].in_flight;
 }
 
 /* a/wa < b/wb without division: -1, 0, 1. Products stay far below 2^63: counts of connections times

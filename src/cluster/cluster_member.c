@@ -20,7 +20,10 @@
 struct cluster_slots {
     pthread_mutex_t lock;
     uint64_t taken[SLOTS_MAX / WORD_BITS];
+    struct cluster_load *loads[CLUSTER_WORKERS_MAX]; /* SLOTS_MAX each; NULL: of no worker yet */
 };
+
+#define LOADS_BYTES (SLOTS_MAX * sizeof(struct cluster_load)) /* resident where it is written */
 
 struct cluster_slots *
 cluster_slots_new(void)
@@ -37,6 +40,9 @@ cluster_slots_free(struct cluster_slots **slots)
         return;
     for (size_t i = 0; i < SLOTS_MAX / WORD_BITS; i++)
         fr_require((*slots)->taken[i] == 0);
+    for (size_t i = 0; i < CLUSTER_WORKERS_MAX; i++)
+        if ((*slots)->loads[i])
+            fr_mem_unmap((*slots)->loads[i], LOADS_BYTES);
     (void)pthread_mutex_destroy(&(*slots)->lock); /* nobody can hold it: every member is gone */
     fr_free(*slots);
     *slots = NULL;
@@ -57,6 +63,27 @@ slots_take(struct cluster_slots *slots)
     }
     (void)pthread_mutex_unlock(&slots->lock);
     return slot;
+}
+
+struct cluster_load *
+cluster_slots_loads(const struct cluster_slots *slots, uint32_t worker)
+{
+    return slots->loads[worker];
+}
+
+/* Before the member is shown to its workers; who had the slot before has let go of it. */
+static bool
+loads_begin(struct cluster_slots *slots, uint32_t slot, uint32_t worker_count)
+{
+    fr_require(worker_count <= CLUSTER_WORKERS_MAX);
+    for (uint32_t i = 0; i < worker_count; i++) {
+        if (!slots->loads[i])
+            slots->loads[i] = fr_mem_map(LOADS_BYTES);
+        if (!slots->loads[i])
+            return false;
+        slots->loads[i][slot] = (struct cluster_load){0};
+    }
+    return true;
 }
 
 static void
@@ -97,7 +124,8 @@ cluster_member_new(struct cluster_slots *slots, struct fr_view id, struct fr_vie
     struct cluster_member *member =
         fr_xalloc_lines(sizeof(*member) + worker_count * sizeof(struct cluster_member_stats));
     member->slots = slots;
-    if (!fr_view_copy(id, member->id, sizeof(member->id)) ||
+    if (!loads_begin(slots, slot, worker_count) ||
+        !fr_view_copy(id, member->id, sizeof(member->id)) ||
         !fr_view_copy(pool, member->pool, sizeof(member->pool))) {
         slots_give(slots, slot);
         fr_free(member);
@@ -158,6 +186,7 @@ cluster_member_enter(struct cluster_member *member, uint32_t worker, int64_t now
 {
     fr_require(worker < member->worker_count);
     stats_move(&member->stats[worker], now_us, 1);
+    member->slots->loads[worker][member->slot].in_flight++;
 }
 
 void
@@ -166,6 +195,7 @@ cluster_member_leave(struct cluster_member *member, uint32_t worker, int64_t now
     fr_require(worker < member->worker_count);
     fr_require(member->stats[worker].in_flight > 0);
     stats_move(&member->stats[worker], now_us, -1);
+    member->slots->loads[worker][member->slot].in_flight--;
 }
 
 /* The three that belong together, as one moment saw them. The writer needs nanoseconds, so the

@@ -20,16 +20,16 @@
 
 /* Cumulative; written with cluster_count_add / cluster_count_set, read with cluster_count_get. */
 struct cluster_member_stats {
-    uint32_t sequence;         /* odd while the next three are being changed together */
-    uint64_t in_flight;        /* now */
-    uint64_t in_flight_us;     /* integral of in_flight over time up to in_flight_at_us */
+    uint32_t sequence;     /* odd while the next three are being changed together */
+    uint64_t in_flight;    /* now */
+    uint64_t in_flight_us; /* integral of in_flight over time up to in_flight_at_us */
     int64_t in_flight_at_us;
     uint64_t connections;      /* open to the member now, idle ones included */
     uint64_t idle_connections; /* now */
     uint64_t requests;         /* responses finished or failed */
     uint64_t errors;           /* 5xx from the member, or no proper response */
     uint64_t connect_failures;
-    uint64_t retries;          /* taken to another member */
+    uint64_t retries; /* taken to another member */
     uint64_t ejections;
     uint64_t sessions_given;   /* session cookies that name it, new ones and renewals */
     uint64_t bytes_out;        /* to the member */
@@ -41,6 +41,14 @@ struct cluster_member_stats {
 
 struct cluster_slots;
 
+/* What one worker's picks read of one member, by slot: eight of them to a cache line, because a
+ * pick among many finds none of what it reads in the nearest caches. */
+struct cluster_load {
+    uint32_t in_flight; /* as in its stats */
+    uint32_t suspect;   /* its judgement may say that it is ejected */
+};
+
+#define CLUSTER_WORKERS_MAX 256 /* and the most that a configuration may have */
 #define CLUSTER_HOST_BYTES 256
 
 struct cluster_member {
@@ -50,7 +58,7 @@ struct cluster_member {
     char address[LOOP_ADDR_TEXT_BYTES];
     char host[CLUSTER_HOST_BYTES]; /* what its certificate must name */
     struct loop_addr addr;
-    uint32_t slot;         /* small index, unique among living members: workers' arrays use it */
+    uint32_t slot; /* small index, unique among living members: workers' arrays use it */
     uint32_t worker_count;
     struct cluster_slots *slots;
     /* shared, atomic */
@@ -78,7 +86,9 @@ cluster_count_get(const uint64_t *counter)
 /* Allots the slot (lowest free one). Control thread only. */
 struct cluster_slots *cluster_slots_new(void);
 void cluster_slots_free(struct cluster_slots **slots); /* after every member */
-/* NULL: id or pool too long, or every slot is taken. */
+/* One worker's, by slot. There are some for every worker that a member was made for. */
+struct cluster_load *cluster_slots_loads(const struct cluster_slots *slots, uint32_t worker);
+/* NULL: id or pool too long, every slot is taken, or memory is out. */
 struct cluster_member *cluster_member_new(struct cluster_slots *slots, struct fr_view id,
                                           struct fr_view pool, const struct loop_addr *addr,
                                           uint32_t worker_count);

@@ -158,7 +158,7 @@ endpoint_of(const struct cluster__choice *choice, const struct probe *probe)
     if (probe->index >= view->endpoint_count)
         return NULL;
     const struct cluster_endpoint *endpoint = &view->endpoints[probe->index];
-    if (endpoint->member->slot != probe->slot || cluster__choice_weight(choice, endpoint) == 0)
+    if (endpoint->slot != probe->slot || cluster__choice_weight(choice, endpoint) == 0)
         return NULL;
     return endpoint;
 }
@@ -178,14 +178,14 @@ probe_add(struct cluster_prequal *self, const struct cluster__choice *choice,
     const struct cluster_endpoint *endpoint = cluster__sample(choice, except);
     if (!endpoint)
         return NULL;
-    const struct cluster_judgement *judgement = &choice->pick->judgements[endpoint->member->slot];
+    const struct cluster_judgement *judgement = &choice->pick->judgements[endpoint->slot];
     uint32_t in_flight = cluster_prequal_in_flight(endpoint->member);
     uint32_t weight = cluster__choice_weight(choice, endpoint);
     int64_t now_us = choice->pick->now_us;
     int64_t unseen_us = now_us - judgement->failing_at_us;
     struct probe probe = {
         .index = (uint32_t)(endpoint - choice->view->endpoints),
-        .slot = endpoint->member->slot,
+        .slot = endpoint->slot,
         .load = (double)in_flight * 100 / weight,
         .latency_us = latency_at(judgement, in_flight),
         .failing = faded(judgement, now_us),

@@ -25,8 +25,10 @@ cluster_view_new(uint32_t slot, struct config_cluster *config,
     view->config = config_cluster_ref(config);
     view->endpoints = fr_xalloc((count ? count : 1) * sizeof(*endpoints));
     view->endpoint_count = count;
+    view->slots = count ? endpoints[0].member->slots : NULL;
     for (uint32_t i = 0; i < count; i++) {
         view->endpoints[i] = endpoints[i];
+        view->endpoints[i].slot = endpoints[i].member->slot;
         (void)cluster_member_ref(endpoints[i].member); /* the pointer is stored already */
         if (endpoints[i].weight > view->weight_max)
             view->weight_max = endpoints[i].weight;

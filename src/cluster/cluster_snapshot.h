@@ -23,6 +23,7 @@ struct cluster_endpoint { /* a member as one cluster shows it */
     uint32_t weight;      /* 0: takes no new requests */
     bool healthy;         /* by active checks */
     int64_t ramp_from_us; /* monotonic start of its slow start; 0: none */
+    uint32_t slot;        /* the member's; a view fills it in */
 };
 
 struct cluster_view { /* immutable once published */
@@ -31,11 +32,12 @@ struct cluster_view { /* immutable once published */
     struct config_cluster *config;
     struct cluster_endpoint *endpoints;
     uint32_t endpoint_count;
-    uint32_t weight_max;           /* of the endpoints */
-    uint64_t weight_sum;           /* of the healthy ones */
-    struct cluster_ring *ring;     /* balance: hash; NULL: none */
-    struct cluster_sticky *sticky; /* sessions; NULL: none */
-    unsigned rungs;                /* set of enum config_rung in force */
+    const struct cluster_slots *slots; /* of their members; NULL: there are none */
+    uint32_t weight_max;               /* of the endpoints */
+    uint64_t weight_sum;               /* of the healthy ones */
+    struct cluster_ring *ring;         /* balance: hash; NULL: none */
+    struct cluster_sticky *sticky;     /* sessions; NULL: none */
+    unsigned rungs;                    /* set of enum config_rung in force */
     uint32_t queue_limit; /* requests under way at most, while CONFIG_RUNG_QUEUE is in force */
 };
 

@@ -185,7 +185,8 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
     if (x->cluster->state->prequal && !stale)
         cluster_prequal_observe(&worker->judgements[x->endpoint->member->slot], x->in_flight_before,
                                 now_us - x->attempt_us, failed || x->status >= 500, now_us);
-    if (stale || !cluster_judge(x->cluster->view, x->endpoint, worker->judgements, now_us, failed))
+    if (stale || !cluster_judge(x->cluster->view, x->endpoint, worker->index, worker->judgements,
+                                now_us, failed))
         return;
     cluster_count_add(&stats->ejections, 1);
     if (unreachable)

@@ -229,7 +229,7 @@ unfit_ones_are_passed_over(void **state)
         bench_init(&b, 5, all_balancers[k]);
         b.f.endpoints[0].weight = 0;
         b.f.endpoints[1].healthy = false;
-        b.judgements[b.f.members[2]->slot].ejected_until_us = b.pick.now_us + 1;
+        cluster_eject(b.f.members[2], 0, b.judgements, b.pick.now_us + 1);
         const struct cluster_member *avoid[] = {b.f.members[3]};
         b.pick.avoid = avoid;
         b.pick.avoid_count = 1;
@@ -255,8 +255,8 @@ when_only_ejected_ones_are_left_they_are_tried(void **state)
         bench_init(&b, 4, all_balancers[k]);
         b.f.endpoints[0].weight = 0;
         b.f.endpoints[1].healthy = false;
-        b.judgements[b.f.members[2]->slot].ejected_until_us = b.pick.now_us + 1;
-        b.judgements[b.f.members[3]->slot].ejected_until_us = b.pick.now_us + 1;
+        cluster_eject(b.f.members[2], 0, b.judgements, b.pick.now_us + 1);
+        cluster_eject(b.f.members[3], 0, b.judgements, b.pick.now_us + 1);
         bench_view(&b);
         bench_run(&b, 1000);
         assert_int_equal(b.hits[0] + b.hits[1], 0);
@@ -284,22 +284,22 @@ failures_in_a_row_eject_longer_each_time(void **state)
     bench_view(&b);
     const struct cluster_endpoint *bad = &b.view->endpoints[0];
     struct cluster_judgement *j = &b.judgements[bad->member->slot];
-    assert_false(cluster_judge(b.view, bad, b.judgements, 1000, true));
-    assert_false(cluster_judge(b.view, bad, b.judgements, 1000, true));
-    assert_false(cluster_judge(b.view, bad, b.judgements, 1000, false)); /* the row is broken */
+    assert_false(cluster_judge(b.view, bad, 0, b.judgements, 1000, true));
+    assert_false(cluster_judge(b.view, bad, 0, b.judgements, 1000, true));
+    assert_false(cluster_judge(b.view, bad, 0, b.judgements, 1000, false)); /* the row is broken */
     for (int i = 0; i < 2; i++)
-        assert_false(cluster_judge(b.view, bad, b.judgements, 1000, true));
-    assert_true(cluster_judge(b.view, bad, b.judgements, 1000, true));
+        assert_false(cluster_judge(b.view, bad, 0, b.judgements, 1000, true));
+    assert_true(cluster_judge(b.view, bad, 0, b.judgements, 1000, true));
     assert_int_equal(j->ejected_until_us, 11000);
     /* Answers to what was sent before change nothing while it is out. */
-    assert_false(cluster_judge(b.view, bad, b.judgements, 10999, false));
-    assert_false(cluster_judge(b.view, bad, b.judgements, 10999, true));
+    assert_false(cluster_judge(b.view, bad, 0, b.judgements, 10999, false));
+    assert_false(cluster_judge(b.view, bad, 0, b.judgements, 10999, true));
     assert_int_equal(j->ejections_in_row, 1);
     for (int i = 0; i < 2; i++)
-        assert_false(cluster_judge(b.view, bad, b.judgements, 11000, true));
-    assert_true(cluster_judge(b.view, bad, b.judgements, 11000, true));
+        assert_false(cluster_judge(b.view, bad, 0, b.judgements, 11000, true));
+    assert_true(cluster_judge(b.view, bad, 0, b.judgements, 11000, true));
     assert_int_equal(j->ejected_until_us, 31000);
-    assert_false(cluster_judge(b.view, bad, b.judgements, 31000, false));
+    assert_false(cluster_judge(b.view, bad, 0, b.judgements, 31000, false));
     assert_int_equal(j->ejections_in_row, 0);
     bench_fini(&b);
 }
@@ -313,13 +313,13 @@ no_more_than_the_share_is_ejected(void **state)
     b.f.config->ejection =
         (struct config_ejection){.failures = 1, .time_us = 10000, .max_share = 0.5};
     bench_view(&b);
-    assert_true(cluster_judge(b.view, &b.view->endpoints[0], b.judgements, 1, true));
-    assert_true(cluster_judge(b.view, &b.view->endpoints[1], b.judgements, 1, true));
-    assert_false(cluster_judge(b.view, &b.view->endpoints[2], b.judgements, 1, true));
+    assert_true(cluster_judge(b.view, &b.view->endpoints[0], 0, b.judgements, 1, true));
+    assert_true(cluster_judge(b.view, &b.view->endpoints[1], 0, b.judgements, 1, true));
+    assert_false(cluster_judge(b.view, &b.view->endpoints[2], 0, b.judgements, 1, true));
     /* Once one is back, the next failure may take the place. */
-    assert_true(cluster_judge(b.view, &b.view->endpoints[2], b.judgements, 10001, true));
+    assert_true(cluster_judge(b.view, &b.view->endpoints[2], 0, b.judgements, 10001, true));
     b.f.config->ejection.failures = 0; /* off */
-    assert_false(cluster_judge(b.view, &b.view->endpoints[3], b.judgements, 99999, true));
+    assert_false(cluster_judge(b.view, &b.view->endpoints[3], 0, b.judgements, 99999, true));
     bench_fini(&b);
 }
 
@@ -334,7 +334,7 @@ a_large_round_is_exact(void **state)
         b.f.endpoints[i].weight = i % 2 ? 100 : 25;
     b.f.endpoints[7].weight = 0;
     b.f.endpoints[9].healthy = false;
-    b.judgements[b.f.members[11]->slot].ejected_until_us = INT64_MAX;
+    cluster_eject(b.f.members[11], 0, b.judgements, INT64_MAX);
     b.judgements[b.f.members[13]->slot].rr_current = (uint64_t)-50; /* of a time with few */
     bench_view(&b);
     uint32_t round = 96 * 4 + 100; /* of the odd ones four are left out */
@@ -367,7 +367,8 @@ least_request_among_many(void **state)
     struct bench b;
     bench_init(&b, FIXTURE_MEMBERS, CONFIG_BALANCE_LEAST_REQUEST);
     for (uint32_t i = 0; i < FIXTURE_MEMBERS; i++)
-        b.f.members[i]->stats[0].in_flight = i % 2 ? 5 : 1;
+        for (uint32_t n = 0; n < (i % 2 ? 5u : 1u); n++)
+            cluster_member_enter(b.f.members[i], 0, 0);
     b.f.endpoints[8].weight = 0;
     bench_view(&b);
     bench_run(&b, PICKS);
@@ -380,7 +381,8 @@ least_request_among_many(void **state)
         if (i != 8)
             assert_share(&b, i, 1.0 / (FIXTURE_MEMBERS / 2 - 1), 0.002);
     for (uint32_t i = 0; i < FIXTURE_MEMBERS; i++)
-        b.f.members[i]->stats[0].in_flight = 0;
+        while (b.f.members[i]->stats[0].in_flight)
+            cluster_member_leave(b.f.members[i], 0, 0);
     bench_fini(&b);
 }
 

@@ -107,8 +107,7 @@ set_trouble(struct hash_bench *b, enum trouble trouble, const struct cluster_mem
     avoid[0] = b->f.members[1];
     b->f.endpoints[1].healthy = trouble != UNHEALTHY;
     b->f.endpoints[1].weight = trouble == DRAINING ? 0 : 100;
-    b->judgements[b->f.members[1]->slot].ejected_until_us =
-        trouble == EJECTED ? b->pick.now_us + 1 : 0;
+    cluster_eject(b->f.members[1], 0, b->judgements, trouble == EJECTED ? b->pick.now_us + 1 : 0);
     b->pick.avoid = avoid;
     b->pick.avoid_count = trouble == AVOIDED;
     hash_bench_view(b);
@@ -156,7 +155,7 @@ when_all_are_ejected_the_key_goes_home(void **state)
     hash_bench_view(&b);
     find_homes(&b);
     for (uint32_t i = 0; i < 3; i++)
-        b.judgements[b.f.members[i]->slot].ejected_until_us = b.pick.now_us + 1;
+        cluster_eject(b.f.members[i], 0, b.judgements, b.pick.now_us + 1);
     for (uint32_t n = 0; n < KEYS; n++)
         assert_int_equal(pick_key(&b, n), homes[n]);
     hash_bench_fini(&b);

@@ -145,10 +145,38 @@ a_reader_never_sees_half_a_change(void **state)
     fixture_fini(&f);
 }
 
+/* What picks read is what the stats say, each worker's own, and nothing of who had the slot before.
+ */
+static void
+loads_go_with_the_stats(void **state)
+{
+    (void)state;
+    struct loop_addr addr;
+    struct cluster_slots *slots = cluster_slots_new();
+    assert_int_equal(loop_addr_parse(FR_VIEW("127.0.0.1:80"), &addr), FR_OK);
+    struct cluster_member *member = cluster_member_new(slots, FR_VIEW("a"), FR_VIEW(""), &addr, 2);
+    uint32_t slot = member->slot;
+    cluster_member_enter(member, 1, 0);
+    cluster_member_enter(member, 1, 0);
+    assert_int_equal(cluster_slots_loads(slots, 1)[slot].in_flight, 2);
+    assert_int_equal(cluster_slots_loads(slots, 0)[slot].in_flight, 0);
+    cluster_member_leave(member, 1, 0);
+    assert_int_equal(cluster_slots_loads(slots, 1)[slot].in_flight, 1);
+    cluster_slots_loads(slots, 1)[slot].suspect = 1;
+    cluster_member_unref(&member);
+    member = cluster_member_new(slots, FR_VIEW("b"), FR_VIEW(""), &addr, 2);
+    assert_int_equal(member->slot, slot);
+    assert_int_equal(cluster_slots_loads(slots, 1)[slot].in_flight, 0);
+    assert_int_equal(cluster_slots_loads(slots, 1)[slot].suspect, 0);
+    cluster_member_unref(&member);
+    cluster_slots_free(&slots);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loads_go_with_the_stats),
         cmocka_unit_test(slots_are_reused_lowest_first),
         cmocka_unit_test(a_name_one_byte_too_long_is_refused),
         cmocka_unit_test(integral_adds_up),
