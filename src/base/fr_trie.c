@@ -106,8 +106,8 @@ static size_t
 find_below(const struct fr_trie_node *node, unsigned char first)
 {
     const unsigned char *firsts = firsts_of(node);
-    if (node->count == 0)
-        return SIZE_MAX;
+    if (node->count <= 1) /* of most nodes */
+        return node->count && firsts[0] == first ? 0 : SIZE_MAX;
     const unsigned char *found = memchr(firsts, first, node->count);
     return found ? (size_t)(found - firsts) : SIZE_MAX;
 }
@@ -327,6 +327,25 @@ fr_trie_step(struct fr_trie_place place, char byte)
     }
     size_t at = find_below(node, wanted);
     return (struct fr_trie_place){at == SIZE_MAX ? NULL : below_at(node, at), 0};
+}
+
+struct fr_trie_place
+fr_trie_back(struct fr_trie_place place, struct fr_view text)
+{
+    const struct fr_trie_node *node = place.node;
+    const unsigned char *bytes = (const unsigned char *)text.ptr;
+    size_t at = place.at, left = text.len;
+    while (node && left > 0) {
+        if (at < node->text_len) {
+            if (node->bytes[at++] != bytes[--left])
+                node = NULL;
+            continue;
+        }
+        size_t below = find_below(node, bytes[--left]);
+        node = below == SIZE_MAX ? NULL : below_at(node, below);
+        at = 0;
+    }
+    return (struct fr_trie_place){node, (uint32_t)at};
 }
 
 bool

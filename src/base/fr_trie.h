@@ -53,6 +53,8 @@ struct fr_trie_place {
 struct fr_trie_place fr_trie_root(const struct fr_trie *trie);
 /* One byte on. */
 struct fr_trie_place fr_trie_step(struct fr_trie_place place, char byte);
+/* Along a text from its last byte to its first. */
+struct fr_trie_place fr_trie_back(struct fr_trie_place place, struct fr_view text);
 /* Goes on along the text, up to the next place that has a value; true: *out_value is of the key
  * that ends there, and *text what is left. The value of the place it begins at comes first. */
 bool fr_trie_next(struct fr_trie_place *place, struct fr_view *text, void **out_value);

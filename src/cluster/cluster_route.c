@@ -264,13 +264,16 @@ find_by_host(const struct cluster_routes *set, const struct cluster_request *req
     struct fr_trie_place wild[LABELS_MAX], place = fr_trie_root(&set->by_place);
     size_t wild_count = 0;
     struct fr_view host = request->host;
-    for (size_t i = host.len; i > 0 && place.node; i--) {
-        place = fr_trie_step(place, host.ptr[i - 1]);
-        if (host.ptr[i - 1] != '.' || i == 1 || !set->wildcards || wild_count == LABELS_MAX)
+    size_t end = host.len; /* what is behind it has been walked */
+    for (size_t i = end; set->wildcards && i > 1 && place.node && wild_count < LABELS_MAX; i--) {
+        if (host.ptr[i - 1] != '.')
             continue;
+        place = fr_trie_back(place, fr_view_make(host.ptr + i - 1, end - i + 1));
+        end = i - 1;
         wild[wild_count] = fr_trie_step(place, WILD);
         wild_count += wild[wild_count].node != NULL;
     }
+    place = fr_trie_back(place, fr_view_make(host.ptr, end));
     const struct cluster_route *found =
         host.len ? find_by_path(fr_trie_step(place, EXACT), request) : NULL;
     while (!found && wild_count > 0) /* the longest came last */

@@ -69,6 +69,13 @@ finds_what_a_text_begins_with(void **state)
     text = FR_VIEW("t");
     assert_true(fr_trie_next(&place, &text, &value));
     assert_ptr_equal(value, &values[3]);
+    place = fr_trie_back(fr_trie_step(fr_trie_root(&trie), '/'), FR_VIEW("pa"));
+    text = FR_VIEW("i/");
+    assert_true(fr_trie_next(&place, &text, &value));
+    assert_ptr_equal(value, &values[1]);
+    assert_null(fr_trie_back(fr_trie_root(&trie), FR_VIEW("xpa/")).node);
+    assert_null(fr_trie_back(fr_trie_root(&trie), FR_VIEW("ax/")).node);
+    assert_ptr_equal(fr_trie_back(fr_trie_root(&trie), FR_VIEW("")).node, fr_trie_root(&trie).node);
     assert_null(fr_trie_step(fr_trie_step(fr_trie_root(&trie), '/'), 'x').node);
     assert_null(fr_trie_step(fr_trie_step(fr_trie_root(&trie), 'x'), '/').node);
     fr_trie_fini(&trie);
