@@ -139,6 +139,15 @@ fr_mem_map(size_t bytes)
     return ptr == MAP_FAILED ? NULL : ptr;
 }
 
+void *
+fr_mem_map_large(size_t bytes)
+{
+    void *ptr = fr_mem_map(bytes);
+    if (ptr != NULL)
+        (void)madvise(ptr, bytes, MADV_HUGEPAGE); /* a kernel without them says no, and no harm */
+    return ptr;
+}
+
 void
 fr_mem_unmap(void *ptr, size_t bytes)
 {

@@ -32,6 +32,9 @@ void *fr_xalloc_lines(size_t bytes);
 /* Whole pages of address space, zeroed, resident from their first touch on; NULL when there are
  * none. The length is to be said again when they are given back. */
 void *fr_mem_map(size_t bytes);
+/* Likewise, on pages as large as the kernel has, where it can: for what is read here and there in
+ * many megabytes, of which the processor cannot keep all addresses of small pages at hand. */
+void *fr_mem_map_large(size_t bytes);
 void fr_mem_unmap(void *ptr, size_t bytes);
 
 /* Tests only: the allocation that is `countdown` away fails (fr_alloc, fr_realloc); 0 = never. */

@@ -9,7 +9,8 @@
  *             is resident once it was used, and is used again. The tables are counted with it.
  * When full:  NULL. The store evicts, and asks cache__mem_poorest which entries to evict when those
  *             that it would choose lie scattered: those together with which a whole page is free.
- * Cost:       no system call; the first touch of a page faults it in.
+ * Cost:       no system call; the first touch of a page faults it in, where the kernel has large
+ *             ones 2 MiB at once: a look-up among many objects would miss the addresses as well.
  *
  *     page:   [slot|owner][slot|owner] ... [slot|owner]      all of one class
  *             [slot                                   ]      a class of its own: the whole page
@@ -111,7 +112,7 @@ cache__mem_new(uint64_t bytes)
     mem->page_bytes = page_bytes_for(bytes);
     mem->page_count = (size_t)(bytes / mem->page_bytes);
     mem->pages = fr_alloc(mem->page_count * sizeof(*mem->pages));
-    mem->base = mem->pages ? fr_mem_map(mem->page_count * mem->page_bytes) : NULL;
+    mem->base = mem->pages ? fr_mem_map_large(mem->page_count * mem->page_bytes) : NULL;
     if (!mem->base) {
         fr_free(mem->pages);
         fr_free(mem);

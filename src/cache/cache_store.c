@@ -81,7 +81,7 @@ cache_store_new(const struct cache_options *options, struct cache_store **out)
     else
         fr_hash_key_random(&store->hash_key);
     store->mem = cache__mem_new(memory - index_bytes);
-    store->bucket_memory = fr_alloc(bucket_bytes);
+    store->bucket_memory = fr_mem_map_large(bucket_bytes);
     store->purges = cache__purges_new(memory, &store->hash_key, options->disk);
     if (!store->mem || !store->bucket_memory || !store->purges)
         goto out;
@@ -644,7 +644,8 @@ cache_store_free(struct cache_store **store)
     cache__mem_free(&old->mem);
     cache__purges_free(&old->purges);
     cache__flights_free(&old->flights);
-    fr_free(old->bucket_memory);
+    fr_mem_unmap(old->bucket_memory,
+                 CACHE__SHARDS * old->bucket_count * sizeof(struct cache_entry *));
     fr_free(old);
 }
 
