@@ -11,6 +11,7 @@
 #include "base/fr_hash.h"
 #include "base/fr_pvec.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #define ITEMS 3000
@@ -163,12 +164,51 @@ a_change_touches_one_block(void **state)
     fr_pvec_fini(&copy);
 }
 
+static void *
+reader_main(void *ctx)
+{
+    struct fr_pvec *copy = ctx;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < ITEMS; i++)
+        sum += number_at(copy, i);
+    fr_pvec_fini(copy);
+    return sum >= ITEMS ? NULL : ctx;
+}
+
+/* What it may change in place it alone has, also when another thread has just let go of it. */
+static void
+copies_are_read_by_others(void **state)
+{
+    (void)state;
+    struct fr_pvec vec;
+    fr_pvec_init(&vec, &ops);
+    for (uint32_t i = 0; i < ITEMS; i++)
+        put(&vec, i, NULL, 1);
+    for (uint64_t round = 0; round < 100; round++) {
+        struct fr_pvec copies[2];
+        pthread_t threads[2];
+        for (size_t i = 0; i < 2; i++) {
+            fr_pvec_copy(&vec, &copies[i]);
+            assert_int_equal(pthread_create(&threads[i], NULL, reader_main, &copies[i]), 0);
+        }
+        for (uint32_t i = 0; i < ITEMS; i++)
+            put(&vec, i * 31 % ITEMS, NULL, round + 2);
+        for (size_t i = 0; i < 2; i++) {
+            void *failed = NULL;
+            assert_int_equal(pthread_join(threads[i], &failed), 0);
+            assert_null(failed);
+        }
+    }
+    fr_pvec_fini(&vec);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_keep_what_they_had),
         cmocka_unit_test(a_change_touches_one_block),
+        cmocka_unit_test(copies_are_read_by_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

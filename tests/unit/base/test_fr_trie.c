@@ -11,6 +11,8 @@
 #include "base/fr_hash.h"
 #include "base/fr_trie.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #define KEYS 64
@@ -184,6 +186,61 @@ copies_keep_what_they_had(void **state)
         assert_int_equal(values[i].refs, 0);
 }
 
+/* ---- threads ------------------------------------------------------------------------------- */
+
+static void
+hold_nothing(void *value)
+{
+    (void)value;
+}
+
+static const struct fr_trie_ops plain = {hold_nothing, hold_nothing};
+
+/* Reads the copy it was given, and lets go of it. */
+static void *
+reader_main(void *ctx)
+{
+    struct fr_trie *copy = ctx;
+    size_t count = 0;
+    fr_trie_each(copy, count_one, &count);
+    void *found = fr_trie_get(copy, FR_VIEW("/0/"));
+    fr_trie_fini(copy);
+    return count > 0 && found ? NULL : ctx;
+}
+
+/* What it may change in place it alone has, also when another thread has just let go of it. */
+static void
+copies_are_read_by_others(void **state)
+{
+    (void)state;
+    struct fr_trie trie;
+    uint32_t values[16] = {0};
+    char key[8];
+    fr_trie_init(&trie, &plain);
+    fr_trie_take_put(&trie, FR_VIEW("/0/"), &values[0]);
+    for (uint32_t round = 0; round < 200; round++) {
+        struct fr_trie copies[2];
+        pthread_t threads[2];
+        for (size_t i = 0; i < 2; i++) {
+            fr_trie_copy(&trie, &copies[i]);
+            assert_int_equal(pthread_create(&threads[i], NULL, reader_main, &copies[i]), 0);
+        }
+        for (uint32_t i = 1; i < 16; i++) {
+            (void)snprintf(key, sizeof(key), "/%u/", i);
+            if ((round + i) % 3 == 0)
+                (void)fr_trie_remove(&trie, fr_view_of(key));
+            else
+                fr_trie_take_put(&trie, fr_view_of(key), &values[i]);
+        }
+        for (size_t i = 0; i < 2; i++) {
+            void *failed = NULL;
+            assert_int_equal(pthread_join(threads[i], &failed), 0);
+            assert_null(failed);
+        }
+    }
+    fr_trie_fini(&trie);
+}
+
 int
 main(void)
 {
@@ -191,6 +248,7 @@ main(void)
         cmocka_unit_test(finds_what_a_text_begins_with),
         cmocka_unit_test(a_value_is_replaced),
         cmocka_unit_test(copies_keep_what_they_had),
+        cmocka_unit_test(copies_are_read_by_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
