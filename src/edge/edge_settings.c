@@ -50,8 +50,8 @@ apply_routes(struct edge *edge, const struct cluster_ledger *ledger)
     const struct config *config = edge->config;
     free_routes(edge);
     edge->routes_changed = true;
-    edge->routes = fr_xalloc((config->route_count + ledger->route_count + 1) *
-                             sizeof(struct config_route *));
+    edge->routes =
+        fr_xalloc((config->route_count + ledger->route_count + 1) * sizeof(struct config_route *));
     for (size_t i = 0; i < config->route_count; i++)
         if (!route_replaced(ledger, config->routes[i]->name))
             edge->routes[edge->route_count++] = config_route_ref(config->routes[i]);
@@ -75,14 +75,46 @@ ledger_weight(const struct cluster_ledger *ledger, const struct config_member *m
     }
 }
 
-static bool
-is_wanted(const struct edge_wanted *list, size_t count, const struct edge_member *member)
+/* By id, so that a cluster of thousands of members is not gone through for each of them. */
+static struct fr_map *
+wanted_by_id(struct edge_wanted *list, size_t count)
 {
+    struct fr_map *wanted = fr_map_new();
     for (size_t i = 0; i < count; i++)
-        if (strcmp(list[i].id, member->shared->id) == 0 &&
-            loop_addr_equal(&list[i].addr, &member->shared->addr))
-            return true;
-    return false;
+        (void)fr_map_put(wanted, fr_view_of(list[i].id), &list[i]);
+    return wanted;
+}
+
+static bool
+is_wanted(const struct fr_map *wanted, const struct edge_member *member)
+{
+    const struct edge_wanted *found = fr_map_get(wanted, fr_view_of(member->shared->id));
+    return found && loop_addr_equal(&found->addr, &member->shared->addr);
+}
+
+static void
+sync_member(struct edge_cluster *cluster, const struct edge_wanted *wanted,
+            const struct cluster_ledger *ledger, struct fr_map *members)
+{
+    uint32_t weight, normal;
+    ledger_weight(ledger, wanted->from, &weight, &normal);
+    struct edge_member *member = fr_map_get(members, fr_view_of(wanted->id));
+    if (member != NULL) {
+        member->weight_normal = normal;
+        edge_member_weight(member, weight);
+        return;
+    }
+    member = edge_member_join(cluster, &(struct edge_member_init){
+                                           .id = fr_view_of(wanted->id),
+                                           .addr = &wanted->addr,
+                                           .name = wanted->from->name,
+                                           .origin = EDGE_FROM_FILE,
+                                           .weight = weight,
+                                           .weight_normal = normal,
+                                           .ramp = cluster->edge->started,
+                                       });
+    if (member != NULL) /* else it is logged */
+        (void)fr_map_put(members, fr_view_of(wanted->id), member);
 }
 
 /* Members that the file (or a cluster introduced at run time) names. */
@@ -91,31 +123,19 @@ sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
 {
     size_t count = 0;
     struct edge_wanted *list = edge_names_expand(cluster->edge, cluster->config, &count);
-    FR_LIST_EACH_SAFE(&cluster->members, node) {
+    struct fr_map *wanted = wanted_by_id(list, count), *members = fr_map_new();
+    FR_LIST_EACH_SAFE(&cluster->members, node)
+    {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
-        if (member->origin == EDGE_FROM_FILE && !is_wanted(list, count, member))
+        if (member->origin == EDGE_FROM_FILE && !is_wanted(wanted, member))
             edge_member_leave(member);
+        else if (fr_map_get(members, fr_view_of(member->shared->id)) == NULL)
+            (void)fr_map_put(members, fr_view_of(member->shared->id), member);
     }
-    for (size_t i = 0; i < count; i++) {
-        const struct edge_wanted *wanted = &list[i];
-        uint32_t weight, normal;
-        ledger_weight(ledger, wanted->from, &weight, &normal);
-        struct edge_member *member = edge_member_find(cluster, fr_view_of(wanted->id));
-        if (member != NULL) {
-            member->weight_normal = normal;
-            edge_member_weight(member, weight);
-            continue;
-        }
-        (void)edge_member_join(cluster, &(struct edge_member_init){
-                                            .id = fr_view_of(wanted->id),
-                                            .addr = &wanted->addr,
-                                            .name = wanted->from->name,
-                                            .origin = EDGE_FROM_FILE,
-                                            .weight = weight,
-                                            .weight_normal = normal,
-                                            .ramp = cluster->edge->started,
-                                        }); /* logged when it fails */
-    }
+    for (size_t i = 0; i < count; i++)
+        sync_member(cluster, &list[i], ledger, members);
+    fr_map_free(&wanted, NULL);
+    fr_map_free(&members, NULL);
     fr_free(list);
 }
 
@@ -248,8 +268,8 @@ route_words(const struct config_route *route)
     const char *method = route->method != NULL ? route->method : "";
     const char *name = route->header_name != NULL ? route->header_name : "";
     const char *value = route->header_value != NULL ? route->header_value : "";
-    return fr_xprintf("%s%s%s%s%s%s%s%s", method, *method ? " " : "", host, path,
-                      *name ? " " : "", name, *value ? ": " : "", value);
+    return fr_xprintf("%s%s%s%s%s%s%s%s", method, *method ? " " : "", host, path, *name ? " " : "",
+                      name, *value ? ": " : "", value);
 }
 
 static const char *const *
