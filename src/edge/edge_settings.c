@@ -16,13 +16,16 @@ is_removed(char (*names)[CONFIG_NAME_BYTES], size_t count, const char *name)
     return false;
 }
 
-static bool
-route_replaced(const struct cluster_ledger *ledger, const char *name)
+/* Names of the file's routes that the ledger has others for, or took away. */
+static struct fr_map *
+routes_replaced(const struct cluster_ledger *ledger)
 {
+    struct fr_map *names = fr_map_new();
     for (size_t i = 0; i < ledger->route_count; i++)
-        if (strcmp(ledger->routes[i]->name, name) == 0)
-            return true;
-    return is_removed(ledger->removed_routes, ledger->removed_route_count, name);
+        (void)fr_map_put(names, fr_view_of(ledger->routes[i]->name), names); /* any value */
+    for (size_t i = 0; i < ledger->removed_route_count; i++)
+        (void)fr_map_put(names, fr_view_of(ledger->removed_routes[i]), names);
+    return names;
 }
 
 static bool
@@ -50,13 +53,15 @@ apply_routes(struct edge *edge, const struct cluster_ledger *ledger)
     const struct config *config = edge->config;
     free_routes(edge);
     edge->routes_changed = true;
+    struct fr_map *replaced = routes_replaced(ledger);
     edge->routes =
         fr_xalloc((config->route_count + ledger->route_count + 1) * sizeof(struct config_route *));
     for (size_t i = 0; i < config->route_count; i++)
-        if (!route_replaced(ledger, config->routes[i]->name))
+        if (!fr_map_get(replaced, fr_view_of(config->routes[i]->name)))
             edge->routes[edge->route_count++] = config_route_ref(config->routes[i]);
     for (size_t i = 0; i < ledger->route_count; i++)
         edge->routes[edge->route_count++] = config_route_ref(ledger->routes[i]);
+    fr_map_free(&replaced, NULL);
 }
 
 static void
@@ -227,12 +232,14 @@ edge_settings_contradiction(const struct config *config, const struct cluster_le
                             const char **out_name)
 {
     char *words = NULL;
+    struct fr_map *replaced = routes_replaced(ledger);
     for (size_t i = 0; i < config->route_count && words == NULL; i++) {
         const struct config_route *route = config->routes[i];
         *out_name = route->cluster; /* the ledger took it away */
-        if (!route_replaced(ledger, route->name))
+        if (!fr_map_get(replaced, fr_view_of(route->name)))
             words = route_contradiction(config, ledger, route);
     }
+    fr_map_free(&replaced, NULL);
     for (size_t i = 0; i < ledger->route_count && words == NULL; i++) {
         *out_name = ledger->routes[i]->name;
         words = route_contradiction(config, ledger, ledger->routes[i]);
