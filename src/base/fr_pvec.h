@@ -5,9 +5,10 @@
  * Life:     a copy costs one count. A change copies the block its item is in and the nodes on the
  *           way, as far as others share them; so a reader of a copy never sees it.
  * Threads:  an array belongs to one thread; nodes are counted atomically, so that copies may be
- * read and dropped by others. Memory:   process lifetime; fr_xalloc. Blocks of FR_PVEC_BLOCK items;
- * where none was ever written there is no block. Cost:     reading: one hop up to 32 items, two to
- * 1,024, three to 32,768.
+ *           read and dropped by others.
+ * Memory:   process lifetime; fr_xalloc. Blocks of FR_PVEC_BLOCK items; where none was ever written
+ *           there is no block.
+ * Cost:     reading: one hop up to 32 items, two to 1,024, three to 32,768.
  */
 #ifndef FR_PVEC_H
 #define FR_PVEC_H

@@ -24,7 +24,7 @@ struct cluster_judgement {
     uint64_t rr_current;      /* smooth weighted round-robin's running value (signed, biased) */
     uint32_t rr_at;           /* of a cluster's first endpoint: where its large round goes on */
     /* cluster_prequal.c */
-    double failing; /* share of its latest requests that failed, fading */
+    double failing;           /* share of its latest requests that failed, fading */
     int64_t failing_at_us;
     uint32_t sample_count, sample_next;
     struct cluster_latency_sample {
@@ -33,27 +33,26 @@ struct cluster_judgement {
     } samples[CLUSTER_LATENCY_SAMPLES];
 };
 
-enum cluster_pick_way {                       /* how balance: hash came by its answer */
-                        CLUSTER_PICK_HOME,    /* the member that the key belongs to */
-                        CLUSTER_PICK_NEXT,    /* one further on: that one cannot take it now */
-                        CLUSTER_PICK_SPILLED, /* one further on: that one has more than its share in
-                                                 flight */
-                        CLUSTER_PICK_KEYLESS, /* the request has no key */
+enum cluster_pick_way { /* how balance: hash came by its answer */
+    CLUSTER_PICK_HOME,    /* the member that the key belongs to */
+    CLUSTER_PICK_NEXT,    /* one further on: that one cannot take it now */
+    CLUSTER_PICK_SPILLED, /* one further on: that one has more than its share in flight */
+    CLUSTER_PICK_KEYLESS, /* the request has no key */
 };
 
 struct cluster_pick {
     uint32_t worker;
     int64_t now_us;
     struct fr_rand *rand;
-    struct cluster_judgement *judgements;      /* by member slot */
+    struct cluster_judgement *judgements; /* by member slot */
     const struct cluster_member *const *avoid; /* tried already by this exchange */
     size_t avoid_count;
     /* balance: hash */
     bool keyed;
-    uint64_t key;                    /* cluster_ring_key */
-    uint64_t in_flight;              /* of this worker, on the whole cluster */
+    uint64_t key;       /* cluster_ring_key */
+    uint64_t in_flight; /* of this worker, on the whole cluster */
     struct cluster_prequal *prequal; /* balance: prequal; NULL: p2c decides */
-    enum cluster_pick_way *out_way;  /* may be NULL */
+    enum cluster_pick_way *out_way; /* may be NULL */
 };
 
 /* The weight in force: configured weight times the slow-start ramp (from 10 % up, linear). */
@@ -76,6 +75,7 @@ bool cluster_balance_session(const struct cluster_view *view, const struct clust
 bool cluster_judge(const struct cluster_view *view, const struct cluster_endpoint *endpoint,
                    uint32_t worker, struct cluster_judgement *judgements, int64_t now_us,
                    bool failed);
+/* Picks of that worker leave the member out until then, as long as there is another one. */
 void cluster_eject(const struct cluster_member *member, uint32_t worker,
                    struct cluster_judgement *judgements, int64_t until_us);
 

@@ -20,16 +20,16 @@
 
 /* Cumulative; written with cluster_count_add / cluster_count_set, read with cluster_count_get. */
 struct cluster_member_stats {
-    uint32_t sequence;     /* odd while the next three are being changed together */
-    uint64_t in_flight;    /* now */
-    uint64_t in_flight_us; /* integral of in_flight over time up to in_flight_at_us */
+    uint32_t sequence;         /* odd while the next three are being changed together */
+    uint64_t in_flight;        /* now */
+    uint64_t in_flight_us;     /* integral of in_flight over time up to in_flight_at_us */
     int64_t in_flight_at_us;
     uint64_t connections;      /* open to the member now, idle ones included */
     uint64_t idle_connections; /* now */
     uint64_t requests;         /* responses finished or failed */
     uint64_t errors;           /* 5xx from the member, or no proper response */
     uint64_t connect_failures;
-    uint64_t retries; /* taken to another member */
+    uint64_t retries;          /* taken to another member */
     uint64_t ejections;
     uint64_t sessions_given;   /* session cookies that name it, new ones and renewals */
     uint64_t bytes_out;        /* to the member */
@@ -58,7 +58,7 @@ struct cluster_member {
     char address[LOOP_ADDR_TEXT_BYTES];
     char host[CLUSTER_HOST_BYTES]; /* what its certificate must name */
     struct loop_addr addr;
-    uint32_t slot; /* small index, unique among living members: workers' arrays use it */
+    uint32_t slot;         /* small index, unique among living members: workers' arrays use it */
     uint32_t worker_count;
     struct cluster_slots *slots;
     /* shared, atomic */

@@ -51,12 +51,11 @@ refresh_view(struct edge_cluster *cluster)
     struct cluster_endpoint *endpoints =
         fr_xalloc((cluster->member_count + 1) * sizeof(*endpoints));
     uint32_t count = 0;
-    FR_LIST_EACH(&cluster->members, node)
-    {
+    FR_LIST_EACH(&cluster->members, node) {
         const struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         endpoints[count++] = (struct cluster_endpoint){
             .member = member->shared,
-            .weight = member->told_to_drain       ? 0
+            .weight = member->told_to_drain     ? 0
                       : member->ladder_weight > 0 ? member->ladder_weight
                                                   : member->weight,
             .healthy = member->healthy,
@@ -67,7 +66,8 @@ refresh_view(struct edge_cluster *cluster)
     struct cluster_view *before = cluster->view;
     cluster->view = cluster_view_new(cluster->slot, cluster->config, endpoints, count);
     edge_ladder_apply(cluster, cluster->view);
-    cluster_view_complete(cluster->view, before, edge_sticky_of(cluster->edge, cluster->config));
+    cluster_view_complete(cluster->view, before,
+                          edge_sticky_of(cluster->edge, cluster->config));
     cluster_view_unref(&before);
     cluster->dirty = cluster->shown = false;
     fr_free(endpoints);
@@ -233,8 +233,7 @@ edge_publish(void *ctx)
     } else {
         edge->generation++;
     }
-    FR_LIST_EACH_SAFE(&edge->leaving, node)
-    {
+    FR_LIST_EACH_SAFE(&edge->leaving, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (!member->drain_watched)
             edge_member_watch_drained(member);

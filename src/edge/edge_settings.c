@@ -129,8 +129,7 @@ sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
     size_t count = 0;
     struct edge_wanted *list = edge_names_expand(cluster->edge, cluster->config, &count);
     struct fr_map *wanted = wanted_by_id(list, count), *members = fr_map_new();
-    FR_LIST_EACH_SAFE(&cluster->members, node)
-    {
+    FR_LIST_EACH_SAFE(&cluster->members, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (member->origin == EDGE_FROM_FILE && !is_wanted(wanted, member))
             edge_member_leave(member);
