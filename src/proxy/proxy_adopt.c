@@ -21,6 +21,10 @@ cluster_state(struct proxy_worker *worker, uint32_t slot)
     struct proxy_cluster_state **place = &worker->cluster_blocks[slot / PROXY_CLUSTER_BLOCK];
     if (!*place) {
         struct proxy_cluster_state *block = fr_xalloc(PROXY_CLUSTER_BLOCK * sizeof(*block));
+        for (uint32_t i = 0; i < PROXY_CLUSTER_BLOCK; i++) { /* the control thread reads these */
+            block[i].worker = worker;
+            block[i].lot.slot = slot / PROXY_CLUSTER_BLOCK * PROXY_CLUSTER_BLOCK + i;
+        }
         __atomic_store_n(place, block, __ATOMIC_RELEASE); /* the control thread reads counters */
     }
     return *place + slot % PROXY_CLUSTER_BLOCK;

@@ -160,8 +160,6 @@ proxy_park_enter(struct proxy_exchange *x)
         fr_list_init(&state->lot.parked);
     if (state->lot.count == 0)
         fr_list_push_back(&worker->parking, &state->lot.link);
-    state->worker = worker;
-    state->lot.slot = x->cluster->view->slot;
     x->parked = true;
     x->parked_bytes = bytes;
     fr_list_push_back(&state->lot.parked, &x->queue_link);

@@ -91,10 +91,8 @@ line_join(struct proxy_exchange *x)
 {
     struct proxy_worker *worker = x->worker;
     struct proxy_cluster_state *state = x->cluster->state;
-    if (!state->queue.next) {
+    if (!state->queue.next)
         fr_list_init(&state->queue);
-        state->worker = worker;
-    }
     x->queued = true;
     x->queued_us = loop_now_us(worker->loop);
     fr_list_push_back(&state->queue, &x->queue_link);
