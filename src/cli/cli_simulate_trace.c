@@ -201,9 +201,7 @@ is_log(const char *line)
 static bool
 is_compressed(const char *line)
 {
-    static const char *const magics[] = {"\x1f\x8b", "\x28\xb5\x2f\xfd",
-                                         "\xfd"
-                                         "7zXZ"};
+    static const char *const magics[] = {"\x1f\x8b", "\x28\xb5\x2f\xfd", "\xfd\x37zXZ"};
     for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++)
         if (strncmp(line, magics[i], strlen(magics[i])) == 0)
             return true;
