@@ -28,7 +28,7 @@ month_of(const char *name)
     for (int i = 0; i < 12; i++)
         if (strncasecmp(name, names + (size_t)i * 3, 3) == 0)
             return i;
-    fr_insist(!"a month");
+    fr_insist(false); /* no month */
     return 0;
 }
 

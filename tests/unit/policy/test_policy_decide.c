@@ -133,7 +133,7 @@ test_no_flapping(void **state)
                                 (has_grown && !is_release);
                 }
                 if (pairs > FLAPS * (hours + 1) ||
-                    play->model.totals.reversals > 2 * FLAPS * (hours + 1))
+                    (double)play->model.totals.reversals > 2 * FLAPS * (hours + 1))
                     fail_msg("%s, shape %u, period %.0f s: %u pairs, %u reversals",
                              policy_kind_name(kinds[k]), shape, periods_s[p], pairs,
                              (unsigned)play->model.totals.reversals);

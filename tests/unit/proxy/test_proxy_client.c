@@ -314,8 +314,8 @@ half_closed_clients_are_answered(void **state)
     (void)state;
     static const char *const said[] = {
         "GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\nContent-Length: "
-        "2\r\n\r\nhi",
+        ("GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+         "POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"),
         "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /half",
     };
     struct world w;
