@@ -189,8 +189,7 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
                                 now_us, failed))
         return;
     cluster_count_add(&stats->ejections, 1);
-    if (unreachable)
-        proxy_probe_start(x->pool, x->cluster->view->config->timeouts.connect_us);
+    proxy_probe_start(x->pool, x->cluster->view->config->timeouts.connect_us, unreachable);
 }
 
 void

@@ -132,7 +132,8 @@ struct proxy_pool { /* one member's connections on one worker */
     uint32_t shown;         /* clusters of the snapshot that show it */
     struct fr_list watches; /* of proxy_watch_leg */
     /* proxy_probe.c */
-    bool probing; /* the socket is in use; counts in connection_count */
+    bool probing;    /* the socket is in use; counts in connection_count */
+    bool probe_gone; /* it took no connection since it was left out: one now means it is back */
     struct loop_sock probe_sock;
     struct loop_timer probe_timer;
     int64_t probe_timeout_us;
@@ -723,8 +724,9 @@ struct proxy_fault_answer proxy_fault_answer(enum proxy_attempt_end end);
 void proxy_fault(struct proxy_pool *pool, enum proxy_attempt_end end);
 
 /* proxy_probe.c */
-/* The member took no connection and is left out: tries it until it does, or is not left out. */
-void proxy_probe_start(struct proxy_pool *pool, int64_t timeout_us);
+/* The member is left out, gone: because it took no connection. Tries it until it is back or is not
+ * left out any more. */
+void proxy_probe_start(struct proxy_pool *pool, int64_t timeout_us, bool gone);
 void proxy_probe_stop(struct proxy_pool *pool);
 
 /* proxy_upstream.c */

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proxy_probe.c - a member that takes no connections is left out of the choice; it is back in as
+ * proxy_probe.c - a member that is left out of the choice and takes no connections is back in as
  * soon as it takes one, and no request is spent on finding out.
  *
  * May touch:  base, loop, cluster.
  * Threads:    the worker's own: each worker leaves out by what it met itself, and looks itself.
- * Cost:       a connection each PROXY_PROBE_US while the member is away, with nothing sent on it.
+ * Cost:       a connection each PROXY_PROBE_US while the member is left out, with nothing sent.
  * Limits:     ends with the ejection; begins again with the next.
  *
  * What a member that connects but answers badly is worth no connection can tell: it stays out for
- * its time, unless active checks say that it is well again.
+ * its time, unless active checks say that it is well again, or until it has been gone: one that dies
+ * is often left out for what it broke off, before anybody is refused a connection.
  */
 #include "proxy/proxy_priv.h"
 
@@ -47,14 +48,18 @@ probe_end(struct proxy_pool *pool)
 static void
 on_timeout(void *ctx)
 {
-    probe_end(ctx);
+    struct proxy_pool *pool = ctx;
+    pool->probe_gone = true;
+    probe_end(pool);
 }
 
 static void
 on_connected(void *ctx, int status)
 {
     struct proxy_pool *pool = ctx;
-    if (status == 0) {
+    if (status != 0) {
+        pool->probe_gone = true;
+    } else if (pool->probe_gone) {
         struct cluster_judgement *judgement = &pool->worker->judgements[pool->member->slot];
         judgement->ejected_until_us = 0;
         judgement->failures_in_row = 0;
@@ -71,6 +76,7 @@ probe(void *ctx)
     if (!left_out(pool))
         return;
     if (loop_connect(&pool->probe_sock, worker->loop, &pool->member->addr, on_connected, pool)) {
+        pool->probe_gone = true;
         loop_timer_start(worker->loop, &pool->probe_timer, PROXY_PROBE_US, probe, pool);
         return;
     }
@@ -82,11 +88,13 @@ probe(void *ctx)
 }
 
 void
-proxy_probe_start(struct proxy_pool *pool, int64_t timeout_us)
+proxy_probe_start(struct proxy_pool *pool, int64_t timeout_us, bool gone)
 {
     pool->probe_timeout_us = timeout_us;
+    pool->probe_gone = gone;
     if (!pool->probing && !loop_timer_running(&pool->probe_timer))
-        loop_timer_start(pool->worker->loop, &pool->probe_timer, PROXY_PROBE_US, probe, pool);
+        loop_timer_start(pool->worker->loop, &pool->probe_timer, gone ? PROXY_PROBE_US : 0, probe,
+                         pool);
 }
 
 void

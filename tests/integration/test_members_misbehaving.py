@@ -10,7 +10,8 @@ import time
 import pytest
 
 from harness import http1, misfit
-from harness.box import wait
+from harness.box import hold, wait
+from harness.load import Asker
 from harness.misfit import Misfit, proper
 from harness.setup import Edge, descriptors, metric, own
 
@@ -392,6 +393,33 @@ def test_a_member_is_noticed_back(box, health):
     if health is None:
         assert metric(edge, "member_returns") == 3
         assert 3 <= metric(edge, "member_probes") < 15
+
+
+def test_a_member_that_died_with_requests_is_noticed_back(box):
+    """It was left out for what it broke off, before anybody was refused a connection."""
+    members = [Misfit(), Misfit()]
+    edge = start(box, members)
+    members[0].act = lambda client, request: members[0].released.wait(20)
+    askers = [Asker(edge, f"/under-way/{n}") for n in range(16)]
+    wait("half of them to be there", lambda: members[0].count() == 1 + 8)
+    members[0].act = None
+    members[0].shut()
+    for asker in askers:
+        asker.join(10)
+        assert asker.response is not None and asker.response.status == 200
+    wait("it to be tried", lambda: metric(edge, "member_probes"))
+    assert back_after(edge, members[0], 0.5) < 2
+
+
+def test_a_member_that_connects_and_breaks_off_stays_out(box):
+    """To connect is no sign that it is well, if it never ceased to."""
+    members = [Misfit(), Misfit()]
+    edge = start(box, members)
+    members[0].act = lambda client, request: False
+    wait("its ejection", lambda: own(edge) and metric(edge, "member_ejections", member=(
+        "web-" + members[0].address.replace(":", "-"))))
+    tried = members[0].count()
+    hold("nobody asks it", lambda: own(edge) and members[0].count() == tried, 2)
 
 
 def test_a_member_that_leaves_is_not_tried_any_more(box):
