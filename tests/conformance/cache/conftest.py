@@ -8,7 +8,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "integration")]
 
-from harness.box import Box  # noqa: E402
+from harness.box import shared_box  # noqa: E402
 from harness.origin import Answer, Origin  # noqa: E402
 from harness.setup import Edge, cluster  # noqa: E402
 
@@ -37,8 +37,5 @@ class Script:
 
 @pytest.fixture(scope="session")
 def script():
-    box = Box()
-    yield Script(box)
-    complaints = box.close()
-    box.remove()
-    assert not complaints, "\n".join(complaints)
+    with shared_box() as box:
+        yield Script(box)

@@ -10,7 +10,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "integration")]
 
-from harness.box import Box  # noqa: E402
+from harness.box import shared_box  # noqa: E402
 from harness.origin import Answer, Origin  # noqa: E402
 from harness.setup import Edge, cluster  # noqa: E402
 
@@ -22,7 +22,7 @@ FILE = bytes(range(256)) * 2000
 
 
 class Suite:
-    def __init__(self, box):
+    def __init__(self, box, tight_box):
         self.release = threading.Event()  # of answers to /wait
         self.member = Origin("m", self.answer)
         box.closers.append(self.member.stop)
@@ -34,8 +34,6 @@ class Suite:
             {"cluster": "web", "body-max": "1MiB"},
             {"match": {"path": "/files/"}, "files": {"folder": str(files), "strip": "/files"}}],
             cache={"memory": "16MiB"})
-        tight_box = Box()
-        box.closers.append(lambda: (tight_box.close(), tight_box.remove()))
         self.tight = Edge(tight_box, {"web": web}, limits=TIGHT)
 
     def answer(self, request):
@@ -63,14 +61,9 @@ class Suite:
 
 @pytest.fixture(scope="session")
 def suite():
-    box = Box()
-    try:
-        suite = Suite(box)
+    with shared_box() as box, shared_box() as tight_box:
+        suite = Suite(box, tight_box)
         yield suite
         suite.release.set()
         suite.edge.process.stop()
         suite.tight.process.stop()
-    finally:
-        complaints = box.close()
-        box.remove()
-    assert not complaints, "\n".join(complaints)

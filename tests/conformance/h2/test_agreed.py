@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from harness import http1
-from harness.box import Box
+from harness.box import shared_box
 from harness.origin import Answer, Origin
 from harness.pki import Authority
 from harness.setup import Edge, cluster
@@ -36,15 +36,10 @@ class Secure:
 
 @pytest.fixture(scope="module")
 def secure():
-    box = Box()
-    try:
+    with shared_box() as box:
         secure = Secure(box)
         yield secure
         secure.edge.process.stop()
-    finally:
-        complaints = box.close()
-        box.remove()
-    assert not complaints
 
 
 def test_alpn_chooses_http2(secure):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness.box import Box, wait
+from harness.box import shared_box, wait
 from harness.h2member import H2Member
 from harness.origin import Answer, Origin
 from harness.setup import WORKERS, Edge, cluster, metric, resident_kib
@@ -226,13 +226,8 @@ def big_member(box, kind, more=()):
 
 @pytest.fixture
 def spare():
-    box = Box()
-    try:
+    with shared_box() as box:
         yield box
-    finally:
-        complaints = box.close()
-        box.remove()
-    assert not complaints, "\n".join(complaints)
 
 
 @pytest.mark.parametrize("kind", ["http1", "http2"])
@@ -355,28 +350,22 @@ def test_500_files_behind_a_shut_window(spare):
 
 # ---- leaving (section 6.8) ----
 
-def test_leaving_in_two_steps(suite):
-    box = Box()
-    try:
-        edge = Edge(box, {"web": cluster([suite.member], health=None)}, workers=1)
-        connection, idle = Connection(edge.address), Connection(edge.address)
-        assert idle.ask().status == 200
-        connection.send(headers(get("/wait")))
-        wait("the request", lambda: metric(edge, "requests_forwarded") >= 2)
-        edge.process.signal(15)
-        assert connection.read(lambda: len(connection.goaways) == 1)
-        assert connection.goaways[0] == (0x7fffffff, NO_ERROR)
-        connection.send(headers(get("/"), 3))  # it was on its way
-        assert connection.read(lambda: len(connection.goaways) == 2)
-        assert connection.goaways[1] == (3, NO_ERROR)
-        assert connection.read(lambda: connection.stream(3).ended)
-        suite.release.set()
-        assert connection.read(lambda: connection.stream(1).ended)
-        assert connection.stream(1).status == connection.stream(3).status == 200
-        assert connection.read(lambda: connection.eof, 5)
-        assert idle.read(lambda: idle.eof, 5) and idle.goaway == NO_ERROR
-        edge.process.wait()
-    finally:
-        complaints = box.close()
-        box.remove()
-    assert not complaints
+def test_leaving_in_two_steps(suite, spare):
+    edge = Edge(spare, {"web": cluster([suite.member], health=None)}, workers=1)
+    connection, idle = Connection(edge.address), Connection(edge.address)
+    assert idle.ask().status == 200
+    connection.send(headers(get("/wait")))
+    wait("the request", lambda: metric(edge, "requests_forwarded") >= 2)
+    edge.process.signal(15)
+    assert connection.read(lambda: len(connection.goaways) == 1)
+    assert connection.goaways[0] == (0x7fffffff, NO_ERROR)
+    connection.send(headers(get("/"), 3))  # it was on its way
+    assert connection.read(lambda: len(connection.goaways) == 2)
+    assert connection.goaways[1] == (3, NO_ERROR)
+    assert connection.read(lambda: connection.stream(3).ended)
+    suite.release.set()
+    assert connection.read(lambda: connection.stream(1).ended)
+    assert connection.stream(1).status == connection.stream(3).status == 200
+    assert connection.read(lambda: connection.eof, 5)
+    assert idle.read(lambda: idle.eof, 5) and idle.goaway == NO_ERROR
+    edge.process.wait()

@@ -3,43 +3,25 @@
 member receives: exactly what was asked, in its place, or nothing at all.
 """
 import re
-import socket
 import string
-import threading
 
 import pytest
 
+from harness.box import shared_box
+from harness.listener import Listener
 from harness.setup import Edge, cluster
-from harness.box import Box
 from harness.wire2 import PROTOCOL, Connection, data, get, headers, literal
 
 TOKEN = set(b"!#$%&'*+-.^_`|~" + string.digits.encode() + string.ascii_letters.encode())
 LATER = 101
 
 
-class Recorder:
+class Recorder(Listener):
     """A member as strict as can be: every byte that it got belongs to a request, and is kept."""
 
-    def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "%s:%d" % self.listener.getsockname()[:2]
+    def __init__(self, closers):
         self.seen, self.stray = [], []  # whole requests; what is part of none
-        self.sockets = []
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            self.sockets.append(sock)
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
-
-    def stop(self):
-        self.listener.close()
-        for sock in self.sockets:
-            sock.close()
+        super().__init__(closers)
 
     def serve(self, sock):
         buffer, in_body = b"", False
@@ -90,8 +72,7 @@ class Line:
     """An edge before a recorder, and what a plain request looks like there."""
 
     def __init__(self, box):
-        self.member = Recorder()
-        box.closers.append(self.member.stop)
+        self.member = Recorder(box.closers)
         self.edge = Edge(box, {"web": cluster([self.member], health=None, eject={"failures": 0})})
         self.connection = None
         self.number = self.bad = 0
@@ -132,15 +113,10 @@ class Line:
 
 @pytest.fixture(scope="module")
 def line():
-    box = Box()
-    try:
+    with shared_box() as box:
         line = Line(box)
         yield line
         line.edge.process.stop()
-    finally:
-        complaints = box.close()
-        box.remove()
-    assert not complaints, "\n".join(complaints)
 
 
 def with_fields(*more):

@@ -3,7 +3,7 @@
 import pytest
 
 from harness import http1
-from harness.box import Box
+from harness.box import shared_box
 from harness.h2member import H2Member
 from harness.setup import Edge, metric
 from harness.wire2 import CANCEL, INTERNAL, Connection, get, headers
@@ -11,17 +11,13 @@ from harness.wire2 import CANCEL, INTERNAL, Connection, get, headers
 
 @pytest.fixture(scope="module")
 def pair():
-    box, member = Box(), H2Member()
-    box.closers.append(member.stop)
-    try:
+    with shared_box() as box:
+        member = H2Member()
+        box.closers.append(member.stop)
         edge = Edge(box, {"web": {"members": [member.address], "protocol": "h2c", "slow-start": 0,
                                   "eject": {"failures": 0}}}, workers=1)
         yield edge, member
         edge.process.stop()
-    finally:
-        complaints = box.close()
-        box.remove()
-    assert not complaints, "\n".join(complaints)
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 """Extended CONNECT (RFC 8441): WebSocket on a stream, to members that know HTTP/1.1."""
 import pytest
 
-from harness.box import Box, wait
-from harness.listener import Listener, read_head
+from harness.box import shared_box, wait
 from harness.setup import Edge, cluster, metric
+from harness.tunnel import Echo
 from harness.websocket import proof
 from harness.wire2 import CANCEL, Connection, data, headers, reset
 
@@ -22,40 +22,26 @@ def proof_of(head):
     return proof(key)
 
 
-class Member(Listener):
-    """Switches (or answers what it is told to), then gives back what comes, and says bye."""
+class Member(Echo):
+    """Answers what it is told to, with the proof that it has read the key."""
 
-    def __init__(self, closers):
-        self.answer, self.heads, self.ends = SWITCH, [], []
-        super().__init__(closers)
+    def __init__(self, box):
+        super().__init__(box)
+        self.answer = SWITCH
 
-    def serve(self, sock):
-        head, got = read_head(sock)
-        self.heads.append(head.decode())
-        try:
-            sock.sendall(self.answer.replace(b"PROOF", proof_of(head)) + got)
-            while got := sock.recv(65536):
-                sock.sendall(got)
-            sock.sendall(b"bye")
-            self.ends.append("fin")
-        except OSError:
-            self.ends.append("rst")
+    def reply(self, head):
+        return self.answer.replace(b"PROOF", proof_of(head))
 
 
 @pytest.fixture(scope="module")
 def pair():
-    box = Box()
-    member = Member(box.closers)
-    try:
+    with shared_box() as box:
+        member = Member(box)
         web = cluster([member.address], health=None, eject={"failures": 0})
         edge = Edge(box, {"web": web}, routes=[
             {"cluster": "web"}, {"match": {"path": "/here"}, "respond": {"status": 200}}])
         yield edge, member
         edge.process.stop()
-    finally:
-        complaints = box.close()
-        box.remove()
-    assert not complaints
 
 
 @pytest.fixture
@@ -76,7 +62,7 @@ def test_bytes_both_ways_and_both_ends(pair, client):
     names = [name for name, _ in one.fields]
     assert "sec-websocket-protocol" in names
     assert not {"sec-websocket-accept", "upgrade", "connection"} & set(names)
-    lines = member.heads[-1].lower().split("\r\n")
+    lines = member.heads[-1].decode().lower().split("\r\n")
     assert lines[0] == "get /chat http/1.1"
     assert "upgrade: websocket" in lines and "connection: upgrade" in lines
     key = next(line for line in lines if line.startswith("sec-websocket-key: "))
@@ -91,7 +77,7 @@ def test_bytes_both_ways_and_both_ends(pair, client):
     client.send(data(b"", end=True))
     assert client.answer(1).ended
     assert one.body.endswith(b"bye") and one.reset is None
-    assert member.ends[-1] == "fin"
+    assert member.ended[-1] == "fin"
     assert client.ping()
 
 
@@ -99,9 +85,9 @@ def test_a_reset_reaches_the_member(pair, client):
     _, member = pair
     client.send(headers(ASK, end=False))
     assert client.read(lambda: client.stream(1).status)
-    count = len(member.ends)
+    count = len(member.ended)
     client.send(reset(1, CANCEL))
-    wait("the member to notice", lambda: len(member.ends) > count)
+    wait("the member to notice", lambda: len(member.ended) > count)
     assert client.ping()
 
 

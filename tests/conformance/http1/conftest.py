@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One edge for all rows, with persistent connections to one recording origin."""
+import contextlib
 import pathlib
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "integration")]
 
-from harness.box import Box  # noqa: E402
+from harness.box import shared_box  # noqa: E402
 from harness.setup import Edge, cluster  # noqa: E402
 
 import rows_run  # noqa: E402
@@ -18,8 +19,7 @@ import wire  # noqa: E402
 
 @pytest.fixture(scope="session")
 def suite():
-    box, line = Box(), wire.Wire()
-    try:
+    with shared_box() as box, contextlib.closing(wire.Wire()) as line:
         web = cluster(health=None, members=[f"127.0.0.1:{line.port}"], eject={"failures": 0},
                       **{"retry-budget": 1})
         edge = Edge(box, {"web": web}, routes=[{"cluster": "web", "body-max": "1MiB"}],
@@ -29,8 +29,3 @@ def suite():
         suite.carry()
         yield suite
         edge.process.stop()
-    finally:
-        line.close()
-        complaints = box.close()
-        box.remove()
-    assert not complaints, "\n".join(complaints)

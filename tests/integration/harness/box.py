@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One test's box: a folder, the processes started in it, and waiting with deadlines."""
+import contextlib
 import json
 import os
 import pathlib
@@ -125,6 +126,18 @@ class Process:
             self.popen.send_signal(signal.SIGABRT)
             self.popen.wait(10)
             raise AssertionError(f"{self.name} did not stop within {timeout} s of SIGTERM")
+
+
+@contextlib.contextmanager
+def shared_box():
+    """A box for a fixture that many tests share: what is wrong at its end fails the last of them."""
+    box = Box()
+    try:
+        yield box
+    finally:
+        complaints = box.close()
+        box.remove()
+    assert not complaints, "\n".join(complaints)
 
 
 class Box:

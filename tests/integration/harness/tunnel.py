@@ -16,11 +16,14 @@ class Echo(Listener):
         self.first, self.heads, self.ended = first, [], []
         super().__init__(box.closers)
 
+    def reply(self, head):
+        return SWITCH + self.first
+
     def serve(self, sock):
         head, data = read_head(sock)
         self.heads.append(head)
         try:
-            sock.sendall(SWITCH + self.first + data)
+            sock.sendall(self.reply(head) + data)
             while data := sock.recv(65536):
                 sock.sendall(data)
             sock.sendall(b"bye")
