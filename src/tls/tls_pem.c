@@ -55,40 +55,55 @@ wipe(struct fr_buf *text)
     fr_buf_fini(text);
 }
 
+/* The first one of a file; NULL: there is none, or it could not be read. */
+static void *
+read_first(const char *path, void *(*parse)(BIO *bio), const char *missing, enum fr_err *err,
+           char **out_why)
+{
+    struct fr_buf text;
+    *err = tls_pem_read(path, &text, out_why);
+    if (*err != FR_OK)
+        return NULL;
+    ERR_clear_error();
+    BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
+    void *first = bio ? parse(bio) : NULL;
+    BIO_free(bio);
+    wipe(&text);
+    if (!first)
+        *err = tls__bad(out_why, missing, path);
+    return first;
+}
+
+static void *
+parse_key(BIO *bio)
+{
+    return PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL);
+}
+
+static void *
+parse_certificate(BIO *bio)
+{
+    return PEM_read_bio_X509(bio, NULL, NULL, NULL);
+}
+
 enum fr_err
 tls_pem_key_read(const char *path, EVP_PKEY **out, char **out_why)
 {
-    struct fr_buf text;
-    enum fr_err err = tls_pem_read(path, &text, out_why);
-    if (err != FR_OK)
-        return err;
-    ERR_clear_error();
-    BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL) : NULL;
-    BIO_free(bio);
-    wipe(&text);
-    if (!key)
-        return tls__bad(out_why, "no key without a pass phrase in", path);
-    *out = key;
-    return FR_OK;
+    enum fr_err err;
+    EVP_PKEY *key = read_first(path, parse_key, "no key without a pass phrase in", &err, out_why);
+    if (key)
+        *out = key;
+    return err;
 }
 
 enum fr_err
 tls_pem_certificate_read(const char *path, X509 **out, char **out_why)
 {
-    struct fr_buf text;
-    enum fr_err err = tls_pem_read(path, &text, out_why);
-    if (err != FR_OK)
-        return err;
-    ERR_clear_error();
-    BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
-    X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    BIO_free(bio);
-    fr_buf_fini(&text);
-    if (!certificate)
-        return tls__bad(out_why, "no certificate in", path);
-    *out = certificate;
-    return FR_OK;
+    enum fr_err err;
+    X509 *certificate = read_first(path, parse_certificate, "no certificate in", &err, out_why);
+    if (certificate)
+        *out = certificate;
+    return err;
 }
 
 bool
