@@ -9,8 +9,8 @@
  * Limits:     ends with the ejection; begins again with the next.
  *
  * What a member that connects but answers badly is worth no connection can tell: it stays out for
- * its time, unless active checks say that it is well again, or until it has been gone: one that dies
- * is often left out for what it broke off, before anybody is refused a connection.
+ * its time, unless active checks say that it is well again, or until it has been gone: one that
+ * dies is often left out for what it broke off, before anybody is refused a connection.
  */
 #include "proxy/proxy_priv.h"
 

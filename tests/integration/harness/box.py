@@ -130,7 +130,7 @@ class Process:
 
 @contextlib.contextmanager
 def shared_box():
-    """A box for a fixture that many tests share: what is wrong at its end fails the last of them."""
+    """A box for a fixture that many tests share: what is wrong at its end fails the last one."""
     box = Box()
     try:
         yield box

@@ -64,8 +64,8 @@ test_requests_that_are_none(void **state)
     /* Every third byte changed in turn: the text, the key, or the signature is not good. */
     for (size_t i = 0; i + 2 < request.len; i += 3) {
         char kept = request.data[i];
-        if (kept == '\n' || kept == '=')
-            continue;
+        if (kept == '\n' || kept == '=' || request.data[i + 1] == '=')
+            continue; /* of the last digit some bits are nothing: RFC 4648 section 3.5 */
         request.data[i] = kept == 'A' ? 'B' : 'A';
         enum fr_err err = pki_sign(bed->pki, &terms, fr_buf_view(&request), NOW_S, &pem, &why);
         assert_int_equal(err, FR_ERR_BAD_PEER);
