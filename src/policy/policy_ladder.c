@@ -78,6 +78,8 @@ policy_ladder_weight(uint32_t normal, uint32_t now, double utilization, double m
 {
     double step = WEIGHT_STEP * normal;
 
+    if (now > normal)
+        return normal; /* it was lowered meanwhile, to drain for example, hot or not */
     if (utilization >= upper) {
         if (!(mean >= 0) || !(mean < utilization))
             return now;
@@ -85,8 +87,6 @@ policy_ladder_weight(uint32_t normal, uint32_t now, double utilization, double m
         double kept = fmax(floor(now * (mean / utilization)), least);
         return kept + step <= now ? (uint32_t)kept : now;
     }
-    if (now >= normal)
-        return normal; /* it was lowered meanwhile */
     double back = ceil(now + fmax(now * (WEIGHT_BACK - 1), step));
     if (back + step > normal)
         back = normal;

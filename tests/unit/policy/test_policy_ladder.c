@@ -110,7 +110,12 @@ test_weights(void **state_)
     assert_int_equal(policy_ladder_weight(100, 50, 0.5, 0.5, 0.8), 63); /* a bit comes back */
     assert_int_equal(policy_ladder_weight(100, 50, 0.7, 0.5, 0.8), 50); /* 0.88 would be too much */
     assert_int_equal(policy_ladder_weight(100, 50, NAN, 0.5, 0.8), 50);
-    assert_int_equal(policy_ladder_weight(40, 50, 0.7, 0.5, 0.8), 40);
+    assert_int_equal(policy_ladder_weight(40, 50, 0.7, 0.5, 0.8), 40); /* lowered meanwhile */
+    assert_int_equal(policy_ladder_weight(40, 50, 0.9, 0.5, 0.8), 40);
+    assert_int_equal(policy_ladder_weight(0, 50, 0.9, 0.5, 0.8), 0); /* it drains, hot or not */
+    assert_int_equal(policy_ladder_weight(0, 50, 0.9, 0.9, 0.8), 0);
+    assert_int_equal(policy_ladder_weight(0, 50, NAN, NAN, 0.8), 0);
+    assert_int_equal(policy_ladder_weight(100, 100, 0.5, 0.5, 0.8), 100);
     assert_int_equal(policy_ladder_weight(1, 1, 10, 0.1, 0.8), 1);
     assert_int_equal(policy_ladder_weight(0, 0, 10, 0.1, 0.8), 0);
     assert_int_equal(policy_ladder_weight(100, 100, NAN, 0.5, 0.8), 100);
