@@ -22,7 +22,8 @@ char *fr_xstrdup(const char *text);              /* NULL gives NULL */
 char *fr_xstrndup(const char *ptr, size_t len);
 __attribute__((format(printf, 1, 2))) char *fr_xprintf(const char *format, ...);
 
-/* Grows *array so that `needed` items of `item_bytes` fit; doubles. Control code only. */
+/* Grows *array so that `needed` items of `item_bytes` fit; doubles; new ones are of zeros. Control
+ * code only. */
 void fr_xgrow(void **array, size_t *capacity, size_t needed, size_t item_bytes);
 
 /* Aligned to a cache line, zeroed; freed with fr_free. */

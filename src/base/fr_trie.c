@@ -289,6 +289,24 @@ fr_trie_remove(struct fr_trie *trie, struct fr_view key)
     return true;
 }
 
+static bool
+check_below(const struct fr_trie_node *node, bool is_root)
+{
+    if (!is_root && !node->value && node->count < 2)
+        return false;
+    for (size_t i = 0; i < node->count; i++)
+        if ((i > 0 && firsts_of(node)[i - 1] >= firsts_of(node)[i]) ||
+            !check_below(below_at(node, i), false))
+            return false;
+    return true;
+}
+
+bool
+fr_trie_check(const struct fr_trie *trie)
+{
+    return check_below(trie->root, true);
+}
+
 static void
 each_below(struct fr_trie_node *node, void (*fn)(void *ctx, void *value), void *ctx)
 {

@@ -41,6 +41,8 @@ void *fr_trie_get(const struct fr_trie *trie, struct fr_view key);
 void fr_trie_take_put(struct fr_trie *trie, struct fr_view key, void *take_value);
 /* False: no such key. */
 bool fr_trie_remove(struct fr_trie *trie, struct fr_view key);
+/* Whether it is what its file says it always is; for tests. */
+bool fr_trie_check(const struct fr_trie *trie);
 /* Each value, in the order of keys. */
 void fr_trie_each(const struct fr_trie *trie, void (*fn)(void *ctx, void *value), void *ctx);
 

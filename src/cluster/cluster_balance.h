@@ -3,7 +3,8 @@
  * cluster_balance.h - picks the member for one exchange.
  *
  * May touch:  base. Never: sockets, clocks.
- * Threads:    a worker's own state; reads nothing shared but the view and its own stats slots.
+ * Threads:    a worker's own state: judgements, and its cluster_load, whose marks a pick takes away
+ *             once they are over. Reads nothing shared but the view.
  * Seam:       one operations struct a balancer and one line in the registry; nothing else to edit.
  * Cost:       p2c and hash constant; round-robin and least-request one pass over the endpoints.
  */

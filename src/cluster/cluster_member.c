@@ -75,7 +75,8 @@ cluster_slots_loads(const struct cluster_slots *slots, uint32_t worker)
 static bool
 loads_begin(struct cluster_slots *slots, uint32_t slot, uint32_t worker_count)
 {
-    fr_require(worker_count <= CLUSTER_WORKERS_MAX);
+    if (worker_count > CLUSTER_WORKERS_MAX)
+        return false;
     for (uint32_t i = 0; i < worker_count; i++) {
         if (!slots->loads[i])
             slots->loads[i] = fr_mem_map(LOADS_BYTES);

@@ -42,13 +42,15 @@ struct cluster_member_stats {
 struct cluster_slots;
 
 /* What one worker's picks read of one member, by slot: eight of them to a cache line, because a
- * pick among many finds none of what it reads in the nearest caches. */
+ * pick among many finds none of what it reads in the nearest caches. Written by that worker alone;
+ * by the control thread before the member is shown to anybody, and behind the last reference to who
+ * had the slot before. */
 struct cluster_load {
     uint32_t in_flight; /* as in its stats */
     uint32_t suspect;   /* its judgement may say that it is ejected */
 };
 
-#define CLUSTER_WORKERS_MAX 256 /* and the most that a configuration may have */
+#define CLUSTER_WORKERS_MAX 256 /* what `workers` may say, too */
 #define CLUSTER_HOST_BYTES 256
 
 struct cluster_member {
@@ -88,7 +90,7 @@ struct cluster_slots *cluster_slots_new(void);
 void cluster_slots_free(struct cluster_slots **slots); /* after every member */
 /* One worker's, by slot. There are some for every worker that a member was made for. */
 struct cluster_load *cluster_slots_loads(const struct cluster_slots *slots, uint32_t worker);
-/* NULL: id or pool too long, every slot is taken, or memory is out. */
+/* NULL: id or pool too long, every slot is taken, too many workers, or memory is out. */
 struct cluster_member *cluster_member_new(struct cluster_slots *slots, struct fr_view id,
                                           struct fr_view pool, const struct loop_addr *addr,
                                           uint32_t worker_count);

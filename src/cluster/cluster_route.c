@@ -6,8 +6,9 @@
  * Threads:    changed on the control thread; read by workers; dropped anywhere (atomic counts).
  * Memory:     about 130 bytes a route.
  * Cost:       finding: a step for each byte of the host, if any route asks for one, and for each
- *             place where paths part. No allocation, no copy. A change: the nodes on the way to it,
- *             whatever the number of routes.
+ *             place where paths part; a look at what else they ask for, of each route whose path
+ *             the request's begins with. No allocation, no copy. A change: the nodes on the way to
+ *             it, whatever the number of routes.
  *
  * All routes are in one trie. The key is the host from its end, a mark, and the path; the value is
  * the list of the routes for just that host and path, by precedence:
@@ -135,8 +136,7 @@ cluster__routes_copy(const struct cluster_routes *from, struct cluster_routes *o
 void
 cluster__routes_fini(struct cluster_routes *set)
 {
-    if (set->by_place.root)
-        fr_trie_fini(&set->by_place);
+    fr_trie_fini(&set->by_place);
 }
 
 static void

@@ -49,7 +49,7 @@ static uint32_t
 cores(void)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online < 1 ? 1 : online > 256 ? 256 : (uint32_t)online;
+    return online < 1 ? 1 : online > CLUSTER_WORKERS_MAX ? CLUSTER_WORKERS_MAX : (uint32_t)online;
 }
 
 static enum fr_err

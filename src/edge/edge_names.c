@@ -350,37 +350,51 @@ edge_names_free(struct edge *edge)
 /* ---- members ------------------------------------------------------------------------------- */
 
 static void
-add_wanted(struct edge_wanted **list, size_t *cap, size_t *count, const struct config_member *from,
-           const char *id, const struct loop_addr *addr)
+add_wanted(struct edge_wanted_list *list, const struct config_member *from, const char *id,
+           const struct loop_addr *addr)
 {
-    for (size_t i = 0; i < *count; i++) /* two names of one server are one member */
-        if (strcmp((*list)[i].id, id) == 0)
-            return;
-    fr_xgrow((void **)list, cap, *count + 1, sizeof(**list));
-    struct edge_wanted *wanted = &(*list)[(*count)++];
+    if (fr_map_get(list->by_id, fr_view_of(id)))
+        return; /* two names of one server are one member */
+    void *items = list->items;
+    fr_xgrow(&items, &list->cap, list->count + 1, sizeof(*list->items));
+    list->items = items;
+    struct edge_wanted *wanted = &list->items[list->count++];
     *wanted = (struct edge_wanted){.from = from, .addr = *addr};
     (void)fr_view_copy(fr_view_of(id), wanted->id, sizeof(wanted->id)); /* an id fits */
+    (void)fr_map_put(list->by_id, fr_view_of(id), (void *)list->count);
 }
 
-struct edge_wanted *
-edge_names_expand(struct edge *edge, const struct config_cluster *config, size_t *out_count)
+const struct edge_wanted *
+edge_wanted_find(const struct edge_wanted_list *list, const char *id)
 {
-    struct edge_wanted *list = NULL;
-    size_t cap = 0, count = 0;
+    size_t number = (size_t)fr_map_get(list->by_id, fr_view_of(id));
+    return number ? &list->items[number - 1] : NULL;
+}
+
+void
+edge_wanted_free(struct edge_wanted_list *list)
+{
+    fr_map_free(&list->by_id, NULL);
+    fr_free(list->items);
+}
+
+void
+edge_names_expand(struct edge *edge, const struct config_cluster *config,
+                  struct edge_wanted_list *out)
+{
+    *out = (struct edge_wanted_list){.by_id = fr_map_new()};
     for (size_t i = 0; i < config->member_count; i++) {
         const struct config_member *from = &config->members[i];
         const struct name *name = from->name != NULL ? find_name(edge, from->name) : NULL;
         bool known = name != NULL && name->known;
         if (!known && from->addr.len > 0)
-            add_wanted(&list, &cap, &count, from, from->id, &from->addr);
+            add_wanted(out, from, from->id, &from->addr);
         for (size_t k = 0; known && k < name->count; k++) {
             char text[LOOP_ADDR_TEXT_BYTES], id[CONFIG_NAME_BYTES];
             bool only = name->count == 1 && from->id_given;
             loop_addr_format(&name->addrs[k], text);
             config_member_id(from->id_given ? from->id : config->name, text, id);
-            add_wanted(&list, &cap, &count, from, only ? from->id : id, &name->addrs[k]);
+            add_wanted(out, from, only ? from->id : id, &name->addrs[k]);
         }
     }
-    *out_count = count;
-    return list;
 }

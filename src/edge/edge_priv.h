@@ -304,9 +304,16 @@ struct edge_wanted { /* a member that the settings name, at one of its addresses
     struct loop_addr addr;
     const struct config_member *from;
 };
-/* What a cluster's settings come to, by the addresses known now; fr_free. */
-struct edge_wanted *edge_names_expand(struct edge *edge, const struct config_cluster *config,
-                                      size_t *out_count);
+struct edge_wanted_list {
+    struct edge_wanted *items;
+    size_t count, cap;
+    struct fr_map *by_id; /* number of the item, from 1 */
+};
+/* What a cluster's settings come to, by the addresses known now. */
+void edge_names_expand(struct edge *edge, const struct config_cluster *config,
+                       struct edge_wanted_list *out);
+const struct edge_wanted *edge_wanted_find(const struct edge_wanted_list *list, const char *id);
+void edge_wanted_free(struct edge_wanted_list *list);
 void edge_names_sync(struct edge *edge); /* the settings changed */
 void edge_names_boot(struct edge *edge); /* ... and waits for the first answers */
 void edge_names_free(struct edge *edge);

@@ -36,6 +36,7 @@ edge_publish_free(struct edge *edge)
     free_shown_routes(edge);
     fr_free(edge->gone);
     edge->gone = NULL;
+    edge->gone_count = edge->gone_cap = 0;
 }
 
 void
@@ -85,13 +86,14 @@ relief_set(const struct edge *edge)
 
 /* Those that are shown and stay come first, in the order they have; all others of those in force
  * are added behind them. A route that comes between two others moves those behind it. */
-static void
-compare_routes(const struct edge *edge, struct cluster_change *change,
-               struct config_route **dropped)
+static struct config_route **
+compare_routes(const struct edge *edge, struct cluster_change *change)
 {
     size_t kept = 0;
     if (!edge->routes_changed)
-        return;
+        return NULL;
+    struct config_route **dropped =
+        fr_xalloc((edge->shown_route_count + 1) * sizeof(struct config_route *));
     for (size_t i = 0; i < edge->shown_route_count; i++)
         if (kept < edge->route_count && edge->shown_routes[i] == edge->routes[kept])
             kept++;
@@ -100,6 +102,7 @@ compare_routes(const struct edge *edge, struct cluster_change *change,
     change->dropped = dropped;
     change->added = edge->routes + kept;
     change->added_count = edge->route_count - kept;
+    return dropped;
 }
 
 static void
@@ -127,8 +130,6 @@ build_snapshot(struct edge *edge)
     void *value = NULL;
     struct cluster_view **views =
         fr_xalloc((fr_map_count(edge->clusters) + 1) * sizeof(struct cluster_view *));
-    struct config_route **dropped =
-        fr_xalloc((edge->shown_route_count + 1) * sizeof(struct config_route *));
     while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
         struct edge_cluster *cluster = value;
         if (cluster->dirty || cluster->view == NULL)
@@ -142,7 +143,7 @@ build_snapshot(struct edge *edge)
                                     .gone_count = edge->gone_count,
                                     .views = views,
                                     .view_count = count};
-    compare_routes(edge, &change, dropped);
+    struct config_route **dropped = compare_routes(edge, &change);
     struct cluster_snapshot *snapshot = NULL;
     const struct config_route *bad = NULL;
     enum fr_err err = cluster_snapshot_change(edge->published, &change, &snapshot, &bad);
@@ -232,6 +233,7 @@ edge_publish(void *ctx)
         edge->published = snapshot;
     } else {
         edge->generation++;
+        edge->gone_count = 0;
     }
     FR_LIST_EACH_SAFE(&edge->leaving, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);

@@ -80,20 +80,10 @@ ledger_weight(const struct cluster_ledger *ledger, const struct config_member *m
     }
 }
 
-/* By id, so that a cluster of thousands of members is not gone through for each of them. */
-static struct fr_map *
-wanted_by_id(struct edge_wanted *list, size_t count)
-{
-    struct fr_map *wanted = fr_map_new();
-    for (size_t i = 0; i < count; i++)
-        (void)fr_map_put(wanted, fr_view_of(list[i].id), &list[i]);
-    return wanted;
-}
-
 static bool
-is_wanted(const struct fr_map *wanted, const struct edge_member *member)
+is_wanted(const struct edge_wanted_list *list, const struct edge_member *member)
 {
-    const struct edge_wanted *found = fr_map_get(wanted, fr_view_of(member->shared->id));
+    const struct edge_wanted *found = edge_wanted_find(list, member->shared->id);
     return found && loop_addr_equal(&found->addr, &member->shared->addr);
 }
 
@@ -126,21 +116,20 @@ sync_member(struct edge_cluster *cluster, const struct edge_wanted *wanted,
 static void
 sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
 {
-    size_t count = 0;
-    struct edge_wanted *list = edge_names_expand(cluster->edge, cluster->config, &count);
-    struct fr_map *wanted = wanted_by_id(list, count), *members = fr_map_new();
+    struct edge_wanted_list wanted;
+    struct fr_map *members = fr_map_new(); /* by id: there may be thousands */
+    edge_names_expand(cluster->edge, cluster->config, &wanted);
     FR_LIST_EACH_SAFE(&cluster->members, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
-        if (member->origin == EDGE_FROM_FILE && !is_wanted(wanted, member))
+        if (member->origin == EDGE_FROM_FILE && !is_wanted(&wanted, member))
             edge_member_leave(member);
         else if (fr_map_get(members, fr_view_of(member->shared->id)) == NULL)
             (void)fr_map_put(members, fr_view_of(member->shared->id), member);
     }
-    for (size_t i = 0; i < count; i++)
-        sync_member(cluster, &list[i], ledger, members);
-    fr_map_free(&wanted, NULL);
+    for (size_t i = 0; i < wanted.count; i++)
+        sync_member(cluster, &wanted.items[i], ledger, members);
     fr_map_free(&members, NULL);
-    fr_free(list);
+    edge_wanted_free(&wanted);
 }
 
 static bool

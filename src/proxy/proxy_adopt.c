@@ -82,12 +82,9 @@ grow_clusters(struct proxy_worker *worker, uint32_t slot)
 {
     if (slot < worker->cluster_cap)
         return;
-    size_t before = worker->cluster_cap;
     void *array = worker->clusters;
     fr_xgrow(&array, &worker->cluster_cap, slot + 1, sizeof(struct proxy_cluster *));
     worker->clusters = array;
-    memset(&worker->clusters[before], 0,
-           (worker->cluster_cap - before) * sizeof(struct proxy_cluster *));
 }
 
 static void
@@ -119,13 +116,12 @@ grow_slots(struct proxy_worker *worker, uint32_t slot)
 {
     if (slot < worker->slot_cap)
         return;
-    size_t before = worker->slot_cap, judgement_cap = worker->slot_cap;
+    size_t judgement_cap = worker->slot_cap;
     void *pools = worker->pools, *judgements = worker->judgements;
     fr_xgrow(&pools, &worker->slot_cap, slot + 1, sizeof(struct proxy_pool *));
     fr_xgrow(&judgements, &judgement_cap, worker->slot_cap, sizeof(struct cluster_judgement));
     worker->pools = pools;
     worker->judgements = judgements;
-    memset(&worker->pools[before], 0, (worker->slot_cap - before) * sizeof(struct proxy_pool *));
 }
 
 static struct proxy_pool *

@@ -148,6 +148,42 @@ slots_are_not_given_again_at_once(void **state)
     bed_close(bed);
 }
 
+/* What left and what came while nothing could be published is in the next one that can be. */
+static void
+what_failed_is_made_up_for(void **state)
+{
+    struct bed *bed = bed_open(BED_SETTINGS);
+    struct edge *edge = bed->edge;
+    struct config_route *bad = config_route_new();
+    (void)state;
+    bed_done(bed, NULL,
+             "<cluster name='one'><members><item>127.0.0.1:20</item></members></cluster>");
+    uint32_t one = edge_cluster_find(edge, FR_VIEW("one"))->slot;
+    assert_non_null(cluster_snapshot_view(edge->published, one));
+    assert_true(fr_view_copy(FR_VIEW("bad"), bad->name, sizeof(bad->name)));
+    assert_true(fr_view_copy(FR_VIEW("nowhere"), bad->cluster, sizeof(bad->cluster)));
+    edge->routes[edge->route_count++] = bad; /* there is room for one more */
+    edge->routes_changed = true;
+    uint64_t generation = edge->generation;
+    edge_cluster_remove(edge, edge_cluster_find(edge, FR_VIEW("one")));
+    edge_publish(edge);
+    assert_int_equal(edge->generation, generation);
+    assert_int_equal(edge->gone_count, 1);
+    assert_non_null(cluster_snapshot_view(edge->published, one)); /* what stands stays */
+    /* Settings anew have no such route; another cluster comes with them. */
+    bed_done(bed, NULL,
+             "<cluster name='two'><members><item>127.0.0.1:21</item></members></cluster>");
+    uint32_t two = edge_cluster_find(edge, FR_VIEW("two"))->slot;
+    assert_int_equal(edge->gone_count, 0);
+    const struct cluster_view *shown = cluster_snapshot_view(edge->published, two);
+    assert_ptr_equal(shown, view_of(bed, "two"));
+    if (one != two)
+        assert_null(cluster_snapshot_view(edge->published, one));
+    assert_ptr_equal(cluster_snapshot_view(edge->published, view_of(bed, "web")->slot),
+                     view_of(bed, "web"));
+    bed_close(bed);
+}
+
 static void
 relief_steps_reach_the_snapshot(void **state)
 {
@@ -170,6 +206,7 @@ main(void)
         cmocka_unit_test(waiters_run_in_order_once_it_is_in_force),
         cmocka_unit_test(waiters_are_told_at_the_end_too),
         cmocka_unit_test(slots_are_not_given_again_at_once),
+        cmocka_unit_test(what_failed_is_made_up_for),
         cmocka_unit_test(relief_steps_reach_the_snapshot),
     };
     fr_log_setup(FR_LOG_ERROR, FR_LOG_SHAPE_HUMAN);
