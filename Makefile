@@ -19,6 +19,7 @@ build-test/build.ninja: | deps-test
 deps-%:
 	@tools/install-deps $*
 
+# Tests run side by side; with ARGS (pytest's arguments) one after another.
 test check: deps-test build-test/build.ninja
 	@ninja -C build-test
 	@tools/run-tests build-test $(ARGS)
