@@ -132,7 +132,7 @@ def test_our_own_clock_keeps_its_deadline(box):
     edge = start(box, member.address, eject={"failures": 1, "max-share": 1})
     began = time.monotonic()
     response = ask(edge, [("grpc-timeout", "300m")])
-    assert 0.25 < time.monotonic() - began < 10
+    assert 0.25 < time.monotonic() - began < 5
     assert (response.status, response.get("grpc-status")) == (200, "4")
     wait("the reset", lambda: member.requests[0].reset is not None)
     assert metric(edge, "member_timeouts") == 0

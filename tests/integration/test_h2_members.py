@@ -185,7 +185,9 @@ def test_bytes_go_on_as_they_come_both_ways(box):
         client.send(b"1\r\na\r\n")
         head = b""
         while b"A" not in head:
-            head += client.sock.recv(65536)
+            more = client.sock.recv(65536)
+            assert more, head
+            head += more
         for letter in b"bcde":
             client.send(b"1\r\n%c\r\n" % letter)
             assert bytes([letter]).upper() in client.sock.recv(65536)

@@ -442,7 +442,9 @@ def early_talk(fresh, opened, first):
                 break
             except ssl.SSLWantReadError:
                 sock.sendall(go.read())
-                come.write(sock.recv(65536))
+                if not (more := sock.recv(65536)):
+                    return
+                come.write(more)
         http1_chosen = tls.selected_alpn_protocol() != "h2"
         tls.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown" if http1_chosen else first)
         sock.sendall(go.read())

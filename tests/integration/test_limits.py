@@ -136,7 +136,7 @@ def test_times_of_a_connection(box):
         assert client.request().status == 200
         began = time.monotonic()
         assert client.at_end(30)  # by default it would be a minute
-        assert 2.9 <= time.monotonic() - began
+        assert 2.9 <= time.monotonic() - began < 10
     assert metric(edge, "idle_timeouts") == 2
 
 
@@ -244,13 +244,14 @@ def test_slow_clients_by_default(box):
     """Nothing is configured: heads end after 10 s, bodies and readers within 20 s, 2,000 silent
     connections within 25 s."""
     edge, _ = simple(box, answer=lambda request: Answer(200, b"x" * 10000000))
+    began, ended = {"idle_timeouts": time.monotonic()}, {}
     silent = [http1.connect(edge.address) for _ in range(2000)]
-    began, ended = time.monotonic(), {}
     slow = {"header_timeouts": (b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"a"),
             "body_timeouts": (http1.head("POST", "/", [("Transfer-Encoding", "chunked")]),
                               b"1\r\na\r\n"),
             "read_timeouts": (http1.head("GET", "/"), b"")}
     socks = {}
+    began.update(dict.fromkeys(slow, time.monotonic()))
     for name, (first, _) in slow.items():
         socks[name] = socket.socket()
         socks[name].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
@@ -260,7 +261,7 @@ def test_slow_clients_by_default(box):
     def all_ended():
         for name in (*slow, "idle_timeouts"):
             if name not in ended and metric(edge, name) == (2000 if name not in slow else 1):
-                ended[name] = time.monotonic() - began
+                ended[name] = time.monotonic() - began[name]
         for name, (_, drop) in slow.items():
             if drop and name not in ended:
                 socks[name].send(drop)

@@ -84,9 +84,10 @@ CONNECT = "the member did not take the connection in time"
 
 ROWS = [
     # No connection.
-    Row("refuses", None, 503, "member_connects_failed", REFUSED, shut="refuse"),
+    Row("refuses", None, 503, "member_connects_failed", REFUSED, shut="refuse",
+        deadline=2),
     Row("refuses a POST", None, 503, "member_connects_failed", REFUSED, "POST", body=b"x",
-        shut="refuse"),
+        shut="refuse", deadline=2),
     Row("connect hangs", None, 504, "member_connect_timeouts", CONNECT, shut="clog", took=0.6),
     # No response.
     Row("accepts and hangs", says(then="wait"), 504, "member_timeouts", IN_TIME, took=1.0),

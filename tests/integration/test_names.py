@@ -98,7 +98,7 @@ def test_a_silent_name_server_keeps_no_worker(box):
         assert http1.fetch(edge.address).status == 200
         http1.fetch(edge.admin(), "/metrics")
         took.append(time.monotonic() - began)
-    assert sorted(took)[50] < 0.5, took
+    assert max(took) < 3, took  # one that waited for a look-up takes six
     # Nor does the end: of a look-up that has just begun six seconds are to come.
     wait("a look-up to begin", lambda: [kind for _, kind in place.names.asked[-2:]] == [AAAA, A])
     began = time.monotonic()

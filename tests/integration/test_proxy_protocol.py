@@ -107,7 +107,9 @@ def test_it_speaks_for_the_whole_connection(box):
             sock.sendall((v1() if path == b"a" else b"") + GET % path)
             got = b""
             while f"m GET /{path.decode()}\n".encode() not in got:
-                got += sock.recv(65536)
+                more = sock.recv(65536)
+                assert more, got
+                got += more
             assert fields_of(member.requests[-1], "X-Forwarded-For") == ["192.0.2.7"]
 
 
