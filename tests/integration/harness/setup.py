@@ -229,8 +229,9 @@ def metric_in(text, name, **labels):
     """The same of a text that came in another way."""
     for end in ("_total", ""):
         found = re.findall(rf"^freshet_{name}{end}(?:{{(.*)}})? (\S+)$", text, re.M)
-        if found:
-            wanted = {f'{key}="{value}"' for key, value in labels.items()}
-            total = sum(float(value) for of, value in found if wanted <= set(of.split(",")))
+        wanted = {f'{key}="{value}"' for key, value in labels.items()}
+        values = [float(value) for of, value in found if wanted <= set(of.split(","))]
+        if values:
+            total = sum(values)
             return int(total) if total.is_integer() else total
-    raise AssertionError(f"no metric {name}")
+    raise AssertionError(f"no metric {name}" + (f" with {labels}" if labels else ""))
