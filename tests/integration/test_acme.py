@@ -2,6 +2,7 @@
 """Certificates that come by themselves, from pebble: both challenges, renewal, refusals."""
 import re
 import signal
+import socket
 import ssl
 import stat
 
@@ -158,7 +159,6 @@ def test_an_account_elsewhere_is_asked_for(box):
 
 
 def test_the_end_does_not_wait_for_an_authority(box):
-    import socket
     silent = socket.create_server(("127.0.0.1", 0))
     box.closers.append(silent.close)
     house = House(box, "tls-alpn-01",

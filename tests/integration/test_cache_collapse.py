@@ -9,6 +9,7 @@ import pytest
 
 from harness import http1
 from harness.box import wait
+from harness.listener import Listener, read_head
 from harness.origin import Answer, field
 from harness.setup import Edge, cluster, metric, simple
 
@@ -103,21 +104,17 @@ def test_variants_are_fetched_once_each(box):
 
 def test_waiters_stream_along(box):
     """What has come goes out before the rest is there."""
-    box_origin = socket.create_server(("127.0.0.1", 0))
-    go = threading.Event()
+    go, asked = threading.Event(), []
 
-    def serve():
-        sock, _ = box_origin.accept()
-        sock.recv(65536)
+    def serve(sock):
+        asked.append(read_head(sock))
         sock.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"
                      b"Content-Length: 10\r\n\r\n01234")
         go.wait(20)
         sock.sendall(b"56789")
-        time.sleep(0.5)
-        sock.close()
-    threading.Thread(target=serve, daemon=True).start()
-    edge = Edge(box, {"web": cluster([f"127.0.0.1:{box_origin.getsockname()[1]}"], health=None)},
-                cache=CACHE)
+        sock.recv(1)
+    member = Listener(box.closers, serve)
+    edge = Edge(box, {"web": cluster([member.address], health=None)}, cache=CACHE)
     socks = []
     for _ in range(3):
         sock = socket.create_connection(edge.address.split(":"))
@@ -138,31 +135,27 @@ def test_waiters_stream_along(box):
             piece = sock.recv(4096)
             assert piece, got[i]
             got[i] += piece
-    box_origin.close()
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_long_bodies_in_pieces_stream_along(box, chunked):
     """Those who join in the middle of a part of what is stored get every byte, once."""
     body = bytes(i * 7 % 251 for i in range(400_000))
-    listener = socket.create_server(("127.0.0.1", 0))
-    box.closers.append(listener.close)
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+    asked = []
 
-    def serve():
-        sock, _ = listener.accept()
-        sock.recv(65536)
+    def serve(sock):
+        asked.append(read_head(sock))
         sock.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n%b\r\n\r\n" % framing)
         for at in range(0, len(body), 9_999):
             piece = body[at:at + 9_999]
             sock.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             time.sleep(0.01)
         sock.sendall(b"0\r\n\r\n" if chunked else b"")
-        time.sleep(0.5)
-        sock.close()
-    threading.Thread(target=serve, daemon=True).start()
-    edge = Edge(box, {"web": cluster([f"127.0.0.1:{listener.getsockname()[1]}"], health=None)},
-                cache=CACHE, wait_for=False)
+        sock.recv(1)
+    member = Listener(box.closers, serve)
+    edge = Edge(box, {"web": cluster([member.address], health=None)}, cache=CACHE, wait_for=False)
     wait("the edge to listen", lambda: http1.Client(edge.address).close() or True)
     got = []
 
@@ -176,7 +169,7 @@ def test_long_bodies_in_pieces_stream_along(box, chunked):
     for thread in threads:
         thread.join()
     assert len(got) == 8 and all(g == body for g in got), [len(g) for g in got]
-    assert metric(edge, "cache_collapsed") >= 4
+    assert metric(edge, "cache_collapsed") >= 4 and len(asked) == 1
 
 
 def test_a_leader_that_goes_away_hands_over(box):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """`freshet pki` and `freshet join`: two machines secured by the commands of docs/security.md."""
-import contextlib
 import json
 import os
 import re
@@ -14,6 +13,7 @@ import threading
 import pytest
 
 from harness.box import BINARY, ROOT, wait
+from harness.listener import Listener
 from harness.setup import admin_json, base, cluster, metric
 
 
@@ -182,19 +182,12 @@ def test_the_command_line_speaks_tls_1_3(box):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(box.folder / "pki/localhost.pem", box.folder / "pki/localhost.key")
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    old = socket.create_server(("127.0.0.1", 0))
-    box.closers.append(old.close)
 
-    def serve():
-        sock, _ = old.accept()
-        with contextlib.suppress(ssl.SSLError, ConnectionError):
-            context.wrap_socket(sock, server_side=True).close()
-        sock.close()
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    bad(box.run("status", "--admin", "https://localhost:%d" % old.getsockname()[1], "--ca",
-                "pki/ca.pem"), "protocol version")
-    thread.join(10)
+    def serve(sock):
+        context.wrap_socket(sock, server_side=True).close()
+    port = Listener(box.closers, serve).address.split(":")[1]
+    bad(box.run("status", "--admin", f"https://localhost:{port}", "--ca", "pki/ca.pem"),
+        "protocol version")
 
 
 def test_a_token_is_good_once(box):

@@ -12,7 +12,7 @@ import pytest
 
 from harness import http1
 from harness.box import hold, wait
-from harness.listener import AgentCheck
+from harness.listener import AgentCheck, shut
 from harness.load import Load
 from harness.origin import Answer, field
 from harness.setup import Edge, cluster, metric, resident_kib, simple
@@ -231,7 +231,7 @@ class RawMember:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.settimeout(10)
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        box.closers.append(self.listener.close)
+        box.closers.append(lambda: shut(self.listener))
         self.received = b""
 
     def accept(self):

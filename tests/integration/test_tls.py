@@ -4,16 +4,15 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
-import threading
 import time
 
 import pytest
 
 from harness import http1
 from harness.box import hold, wait
+from harness.listener import Listener, read_head
 from harness.origin import Answer, field
 from harness.pki import Authority
 from harness.setup import Edge, cluster, metric
@@ -211,17 +210,12 @@ def raw(setup):
 
 def test_a_cut_body_is_seen_as_cut(box, authority):
     setup = Setup(box, authority)
-    listener = socket.create_server(("127.0.0.1", 0))
-    box.closers.append(listener.close)
 
-    def serve():
-        while True:
-            sock, _ = listener.accept()
-            sock.recv(65536)
-            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nabc")
-            sock.close()
-    threading.Thread(target=serve, daemon=True).start()
-    setup.edge.settings["clusters"]["web"]["members"] = ["127.0.0.1:%d" % listener.getsockname()[1]]
+    def serve(sock):
+        read_head(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nabc")
+    member = Listener(box.closers, serve)
+    setup.edge.settings["clusters"]["web"]["members"] = [member.address]
     setup.edge.write()
     setup.edge.process.signal(signal.SIGHUP)
     wait("the reload", lambda: b"abc" in raw(setup))

@@ -12,7 +12,7 @@ import pytest
 
 from harness import http1
 from harness.box import wait
-from harness.listener import read_head
+from harness.listener import Listener, read_head
 from harness.names import Names
 from harness.origin import Answer, Origin
 from harness.pki import Authority
@@ -152,22 +152,11 @@ def test_expired(box, authority):
 
 
 def test_no_tls_at_all(box, authority):
-    listener = socket.create_server(("127.0.0.1", 0))
-    box.closers.append(listener.close)
-
-    def serve():
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                return
-            sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-            sock.recv(65536)
-            sock.close()
-
-    threading.Thread(target=serve, daemon=True).start()
-    edge = Edge(box, {"web": cluster(["127.0.0.1:%d" % listener.getsockname()[1]], health=None,
-                                     tls={"ca": "./ca.pem"})})
+    def serve(sock):
+        sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        sock.recv(65536)
+    member = Listener(box.closers, serve)
+    edge = Edge(box, {"web": cluster([member.address], health=None, tls={"ca": "./ca.pem"})})
     assert http1.fetch(edge.address).status == 502
     assert metric(edge, "member_tls_failed") >= 1
     wait("the reason", lambda: "wrong version number" in edge.process.log())

@@ -5,6 +5,8 @@ import socket
 import struct
 import threading
 
+from .listener import shut
+
 A, AAAA = 1, 28
 OK, SERVER_FAILURE, NO_SUCH_NAME = 0, 2, 3
 
@@ -22,12 +24,14 @@ class Names:
         self.table[name] = addresses
 
     def close(self):
-        self.sock.close()
+        shut(self.sock)
 
     def run(self):
         while True:
             try:
                 data, peer = self.sock.recvfrom(4096)
+                if not data:
+                    return  # shut
                 answer = self.answer(data)
                 if not self.silent:
                     self.sock.sendto(answer, peer)
