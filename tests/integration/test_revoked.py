@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates that were revoked: at listeners, and on the control stream."""
-import re
 import ssl
 
 import pytest
@@ -22,6 +21,7 @@ class Door(Setup):
     """A listener that wants a certificate of the authority, and asks its list."""
 
     def __init__(self, box, authority, **more):
+        self.refusals = 0
         first = authority.issue("localhost", "localhost")
         for name in ("alice", "bob"):
             authority.issue(name)
@@ -30,14 +30,17 @@ class Door(Setup):
                                               **more})
 
     def enters(self, name):
-        """True, or how it was refused. In TLS 1.3 that comes behind the handshake."""
+        """True, or how it was refused. In TLS 1.3 that comes behind the handshake, and is lost where
+        the request crosses it: the kernel answers that with a reset."""
         try:
             with self.open(self.authority.context(name)) as client:
                 return client.get().status == 200
         except ssl.SSLError as error:
-            return str(error)
+            said = str(error)
         except (ConnectionError, http1.ProtocolError):
-            return "closed"
+            said = "closed"
+        self.refusals += 1
+        return said
 
     def reloaded(self, act):
         before = self.edge.process.log().count("certificates replaced")
@@ -48,6 +51,10 @@ class Door(Setup):
     def comes_to(self, name, words):
         """The workers hear of it a moment later."""
         wait(f"{name}: {words}", lambda: words in str(self.enters(name)))
+
+    def all_counted(self):
+        assert self.refusals > 0
+        wait("the count", lambda: metric(self.edge, "tls_revoked") == self.refusals)
 
 
 def test_who_was_revoked_is_refused(box, authority):
@@ -60,11 +67,12 @@ def test_who_was_revoked_is_refused(box, authority):
         door.comes_to("bob", "revoked")
         assert door.enters("alice") is True
         assert standing.get().status == 200  # as it began, until it ends
-    assert metric(door.edge, "tls_revoked") == 1
+    door.all_counted()
     # A list that is no good leaves the one before in force.
     (box.folder / "crl.pem").write_text("nonsense")
     wait("the refusal", lambda: "changed and are refused" in door.edge.process.log())
-    assert door.enters("alice") is True and "revoked" in door.enters("bob")
+    assert door.enters("alice") is True
+    door.comes_to("bob", "revoked")
 
 
 def test_a_list_that_has_ended_lets_nobody_in(box, authority):
@@ -75,7 +83,7 @@ def test_a_list_that_has_ended_lets_nobody_in(box, authority):
     assert event["event"] == "a revocation list has ended, its certificates are refused"
     assert event["level"] == "warn" and event["file"] == "./crl.pem"
     assert event["seconds-left"] < 0
-    assert metric(door.edge, "tls_revoked") == 1
+    door.all_counted()
     door.reloaded(authority.revoke)
     door.comes_to("alice", "True")
 
@@ -89,7 +97,7 @@ def test_a_list_of_another_authority_tells_nothing(box, authority):
     both = (box.folder / "crl.pem").read_text() + (box.folder / "ours.pem").read_text()
     door.reloaded(lambda: (box.folder / "crl.pem").write_text(both))
     door.comes_to("alice", "True")
-    assert "revoked" in door.enters("bob")
+    door.comes_to("bob", "revoked")
 
 
 @pytest.mark.parametrize("tls, text, words", [
@@ -112,18 +120,21 @@ def test_a_machine_that_was_revoked_reaches_no_manager(box, authority):
     authority.revoke()
     manager = Manager(box, authority, tls=tls_of("manager", crl="./crl.pem"))
 
+    refusals = []
+
     def asks(name):
         try:
-            sock = authority.context(name).wrap_socket(http1.connect(manager.tcp),
-                                                       server_hostname="localhost")
-            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            return sock.recv(4096).startswith(b"HTTP/1.1 ")
+            with http1.connect(manager.tcp, tls=authority.context(name)) as sock:
+                sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                return sock.recv(4096).startswith(b"HTTP/1.1 ")
         except ssl.SSLError as error:
-            return str(error)
+            refusals.append(str(error))
+        except ConnectionError:
+            refusals.append("closed")
+        return refusals[-1]
     assert asks("edge-1") is True and asks("edge-2") is True
     authority.revoke("edge-2")
     wait("the reload", lambda: "certificate replaced" in manager.process.log())
-    assert "revoked" in asks("edge-2")
+    wait("the refusal", lambda: "revoked" in str(asks("edge-2")))
     assert asks("edge-1") is True
-    text = http1.fetch(manager.unix, "/metrics").text
-    assert re.search(r"^freshet_manager_handshakes_failed_total 1$", text, re.M)
+    wait("the count", lambda: manager.counter("handshakes_failed") == len(refusals))
