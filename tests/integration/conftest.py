@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from harness.box import BINARY, Box  # noqa: E402
+from harness.pki import Authority  # noqa: E402
 
 DEADLINE_S = 120
 
@@ -61,3 +62,8 @@ def box(request):
     if not os.environ.get("FRESHET_TEST_KEEP"):
         box.remove()
     assert not complaints, "\n".join(complaints) + "\n" + logs
+
+
+@pytest.fixture
+def authority(box):
+    return Authority(box.folder)

@@ -11,7 +11,7 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.listener import Listener
-from harness.origin import field
+from harness.origin import field, fields_of
 from harness.setup import Edge, cluster, metric
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -63,10 +63,6 @@ def say(port, data, timeout=10, pieces=None):
         except (ConnectionResetError, BrokenPipeError):
             pass
     return got
-
-
-def fields_of(request, name):
-    return [value for key, value in request.fields if key.lower() == name.lower()]
 
 
 @pytest.mark.parametrize("header, client, proto", [

@@ -6,7 +6,7 @@ from harness import http1
 from harness.box import wait
 from harness.load import Load
 from harness.origin import Answer
-from harness.setup import Edge, cluster, ready, scale, static_pool
+from harness.setup import Edge, cluster, origins, ready, scale, static_pool
 
 
 def reload(edge):
@@ -16,10 +16,6 @@ def reload(edge):
 
 def web(edge):
     return edge.settings["clusters"]["web"]
-
-
-def origins(address, path="/", count=16):
-    return {http1.fetch(address, path).get("X-Origin") for _ in range(count)}
 
 
 def test_health(box):

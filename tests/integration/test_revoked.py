@@ -7,17 +7,11 @@ import pytest
 from harness import http1
 from harness.box import wait
 from harness.pki import Authority
+from harness.secured import Manager, TlsEdge, tls_of
 from harness.setup import base, metric
-from test_control_tls import Manager, tls_of
-from test_tls import Setup
 
 
-@pytest.fixture
-def authority(box):
-    return Authority(box.folder)
-
-
-class Door(Setup):
+class Door(TlsEdge):
     """A listener that wants a certificate of the authority, and asks its list."""
 
     def __init__(self, box, authority, **more):

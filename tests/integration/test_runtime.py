@@ -7,12 +7,9 @@ import pytest
 from harness import http1
 from harness.box import hold, wait
 from harness.load import Load
-from harness.setup import Edge, Obedient, cluster, process_pool, ready, scale, static_pool
+from harness.setup import (Edge, Obedient, cluster, origins, process_pool, ready, scale,
+                           static_pool)
 from harness.stream import Validator
-
-
-def origins(address, path="/", count=16):
-    return {http1.fetch(address, path).get("X-Origin") for _ in range(count)}
 
 
 def ids_of(result):

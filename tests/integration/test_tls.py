@@ -15,33 +15,13 @@ from harness.box import hold, wait
 from harness.listener import Listener, read_head
 from harness.origin import Answer, field
 from harness.pki import Authority
-from harness.setup import Edge, cluster, metric
-
-
-@pytest.fixture
-def authority(box):
-    return Authority(box.folder)
-
-
-class Setup:
-    """An edge that speaks TLS, in front of one member."""
-
-    def __init__(self, box, authority, tls=None, answer=None, listen=None, **more):
-        self.box, self.authority = box, authority
-        self.member = box.origin("m", answer=answer)
-        self.address = f"127.0.0.1:{box.port()}"
-        first = tls or authority.issue("localhost", "localhost")
-        self.edge = Edge(box, {"web": cluster([self.member], health=None)},
-                         listen=[{"address": self.address, "tls": first, **(listen or {})}], **more)
-        self.plain = self.edge.address
-
-    def open(self, context=None, **more):
-        return http1.Client(self.address, tls=context or self.authority.context(), **more)
+from harness.secured import TlsEdge
+from harness.setup import metric
 
 
 @pytest.fixture
 def setup(box, authority):
-    return Setup(box, authority)
+    return TlsEdge(box, authority)
 
 
 def shown(setup, name, kind=None):
@@ -86,7 +66,7 @@ def test_older_versions_are_refused(setup):
 
 def test_min_version(box, authority):
     first = authority.issue("localhost", "localhost")
-    setup = Setup(box, authority, tls={**first, "min-version": "1.3"})
+    setup = TlsEdge(box, authority, tls={**first, "min-version": "1.3"})
     with pytest.raises((ssl.SSLError, OSError)):
         setup.open(authority.context(version=ssl.TLSVersion.TLSv1_2))
     with setup.open() as client:
@@ -99,7 +79,7 @@ def test_names(box, authority):
             authority.issue("wild", "*.example.test"),
             authority.issue("both-ec", "both.test"),
             authority.issue("both-rsa", "both.test", "rsa.test", kind="rsa")]
-    setup = Setup(box, authority, tls={**first, "certificates": more})
+    setup = TlsEdge(box, authority, tls={**first, "certificates": more})
     assert shown(setup, "www.example.test") == "www.example.test"
     assert shown(setup, "WWW.Example.test") == "www.example.test"
     assert shown(setup, "other.example.test") == "*.example.test"
@@ -114,7 +94,7 @@ def test_names(box, authority):
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_resumption_by_any_worker(box, authority, version):
-    setup = Setup(box, authority, workers=3)
+    setup = TlsEdge(box, authority, workers=3)
     context = authority.context(version=version)
     with setup.open(context) as client:
         client.get()
@@ -130,7 +110,7 @@ def test_resumption_by_any_worker(box, authority, version):
 
 def test_staple(box, authority):
     first = authority.issue("localhost", "localhost")
-    setup = Setup(box, authority, tls={**first, "ocsp": authority.staple("localhost")})
+    setup = TlsEdge(box, authority, tls={**first, "ocsp": authority.staple("localhost")})
     said = subprocess.run(["openssl", "s_client", "-connect", setup.address, "-servername",
                            "localhost", "-status", "-CAfile", authority.path], input=b"",
                           capture_output=True, check=False, timeout=20).stdout
@@ -152,7 +132,7 @@ def test_client_certificates(box, authority, mode):
     other = Authority(box.folder, "strangers")
     other.issue("mallory")
     first = authority.issue("localhost", "localhost")
-    setup = Setup(box, authority, tls={**first, "client-auth": mode, "client-ca": "./clients.pem"})
+    setup = TlsEdge(box, authority, tls={**first, "client-auth": mode, "client-ca": "./clients.pem"})
     forged = [("X-Client-Cert-Subject", "CN=root"), ("X-Client-Cert-SHA256", "00"),
               ("X-Client-Cert-Whatever", "1")]
     with setup.open(authority.context("alice")) as client:
@@ -182,7 +162,7 @@ def test_large_bodies_both_ways(box, authority):
     def echo(request):
         taken.append(request.body)
         return Answer(body=request.body)
-    setup = Setup(box, authority, answer=echo)
+    setup = TlsEdge(box, authority, answer=echo)
     with setup.open() as client:
         response = client.request("POST", body=body)
     assert response.status == 200 and response.body == body and taken == [body]
@@ -209,7 +189,7 @@ def raw(setup):
 
 
 def test_a_cut_body_is_seen_as_cut(box, authority):
-    setup = Setup(box, authority)
+    setup = TlsEdge(box, authority)
 
     def serve(sock):
         read_head(sock)
@@ -228,7 +208,7 @@ def test_handshakes_do_not_hold_up_requests(box, authority):
     """Many clients shake hands at one moment; a request in between waits for one or two of them and
     not for all."""
     first = authority.issue("localhost", "localhost", kind="rsa4096")
-    setup = Setup(box, authority, tls=first, workers=1)
+    setup = TlsEdge(box, authority, tls=first, workers=1)
     hello = ssl.MemoryBIO()
     begun = authority.context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
@@ -277,7 +257,7 @@ def test_bytes_that_are_no_tls(setup):
 
 
 def test_half_open_handshakes_end(box, authority):
-    setup = Setup(box, authority, limits={"header-timeout": "500ms"})
+    setup = TlsEdge(box, authority, limits={"header-timeout": "500ms"})
     silent = [http1.connect(setup.address) for _ in range(5)]
     silent[0].sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
     started = time.monotonic()
@@ -289,7 +269,7 @@ def test_half_open_handshakes_end(box, authority):
 
 def test_half_open_handshakes_end_after_ten_seconds(box, authority):
     """By default, from the first moment: who drips is no better off than who is silent."""
-    setup = Setup(box, authority)
+    setup = TlsEdge(box, authority)
     out = ssl.MemoryBIO()
     hello = authority.context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
@@ -317,7 +297,7 @@ def test_half_open_handshakes_end_after_ten_seconds(box, authority):
 
 
 def test_proxy_protocol_before_the_handshake(box, authority):
-    setup = Setup(box, authority, listen={"proxy-protocol": True},
+    setup = TlsEdge(box, authority, listen={"proxy-protocol": True},
                   **{"trusted-proxies": ["127.0.0.1"]})
     header = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n"
     with setup.open(before=header) as client:
@@ -412,7 +392,7 @@ def test_a_listener_waits_for_its_certificate(box, authority):
 
 def test_ends_are_told(box, authority):
     first = authority.issue("localhost", "localhost", days=3)
-    setup = Setup(box, authority, tls=first)
+    setup = TlsEdge(box, authority, tls=first)
     end = metric(setup.edge, "certificate_end_seconds")
     assert abs(end - time.time() - 3 * 86400) < 3600
     assert "a certificate ends soon" in setup.edge.process.log()
@@ -447,7 +427,7 @@ def test_no_early_data(box, authority, setup):
 
 def test_ciphers_of_the_file(box, authority):
     first = authority.issue("localhost", "localhost")
-    setup = Setup(box, authority, tls={**first, "ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384"})
+    setup = TlsEdge(box, authority, tls={**first, "ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384"})
     context = authority.context(version=ssl.TLSVersion.TLSv1_2)
     with setup.open(context) as client:
         assert client.sock.cipher()[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"

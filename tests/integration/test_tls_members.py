@@ -22,11 +22,6 @@ from harness.tunnel import ASK, SWITCH
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
-@pytest.fixture
-def authority(box):
-    return Authority(box.folder)
-
-
 class Member(Origin):
     """Behind TLS. `plain_too`: whoever does not begin with a handshake is served without."""
 

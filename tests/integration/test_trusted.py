@@ -7,14 +7,10 @@ import pytest
 
 from harness import http1
 from harness.box import wait
-from harness.origin import Answer, field
+from harness.origin import Answer, field, fields_of
 from harness.setup import Edge, cluster
 
 LOCAL = ["127.0.0.0/8", "::1"]
-
-
-def fields_of(request, name):
-    return [value for key, value in request.fields if key.lower() == name.lower()]
 
 
 def trusting(box, trusted=tuple(LOCAL), answer=None, **more):

@@ -18,6 +18,10 @@ def field(request, name):
     return None
 
 
+def fields_of(request, name):
+    return [value for key, value in request.fields if key.lower() == name.lower()]
+
+
 class Answer:
     def __init__(self, status=200, body=b"", fields=(), reason="OK"):
         self.status, self.reason = status, reason

@@ -218,6 +218,11 @@ def cache_stat(edge):
     return admin_json(edge, "/cache")
 
 
+def origins(address, path="/", count=16):
+    """Who answers."""
+    return {http1.fetch(address, path).get("X-Origin") for _ in range(count)}
+
+
 def metric(where, name, **labels):
     """What a process counts or measures, with these labels: summed over workers, members, ...
     `where` is an edge, or the address at which any process of ours answers for /metrics."""
