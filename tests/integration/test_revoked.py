@@ -24,8 +24,8 @@ class Door(TlsEdge):
                                               **more})
 
     def enters(self, name):
-        """True, or how it was refused. In TLS 1.3 that comes behind the handshake, and is lost where
-        the request crosses it: the kernel answers that with a reset."""
+        """True, or how it was refused. In TLS 1.3 that comes behind the handshake, and is lost
+        where the request crosses it: the kernel answers that with a reset."""
         try:
             with self.open(self.authority.context(name)) as client:
                 return client.get().status == 200

@@ -132,7 +132,8 @@ def test_client_certificates(box, authority, mode):
     other = Authority(box.folder, "strangers")
     other.issue("mallory")
     first = authority.issue("localhost", "localhost")
-    setup = TlsEdge(box, authority, tls={**first, "client-auth": mode, "client-ca": "./clients.pem"})
+    setup = TlsEdge(box, authority,
+                    tls={**first, "client-auth": mode, "client-ca": "./clients.pem"})
     forged = [("X-Client-Cert-Subject", "CN=root"), ("X-Client-Cert-SHA256", "00"),
               ("X-Client-Cert-Whatever", "1")]
     with setup.open(authority.context("alice")) as client:
