@@ -111,7 +111,7 @@ class Recorder:
 
     def all(self, name, sender=None, match=None):
         with self.condition:
-            return [s for s in self.stanzas if s.name == name and
+            return [s for s in self.stanzas if name in (None, s.name) and
                     (sender is None or s.sender == sender) and (match is None or match(s))]
 
     def wait(self, name, match=None, sender=None, timeout=20.0, after=0):
