@@ -10,8 +10,35 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* ---- the clock (the linker is told: see meson.build) --------------------------------------- */
+
+int64_t __wrap_fr_clock_mono_us(void);
+int __real_epoll_wait(int fd, struct epoll_event *events, int count, int timeout_ms);
+int __wrap_epoll_wait(int fd, struct epoll_event *events, int count, int timeout_ms);
+
+static int64_t clock_us = 1000 * FR_US_PER_S; /* all programs here have one thread */
+
+int64_t
+__wrap_fr_clock_mono_us(void)
+{
+    return clock_us;
+}
+
+/* A millisecond is for what the kernel still has on its way. */
+int
+__wrap_epoll_wait(int fd, struct epoll_event *events, int count, int timeout_ms)
+{
+    int found = __real_epoll_wait(fd, events, count, timeout_ms > 0 ? 1 : timeout_ms);
+    if (found == 0 && timeout_ms > 0)
+        clock_us += timeout_ms * FR_US_PER_MS;
+    return found;
+}
+
+/* ---- the manager ---------------------------------------------------------------------------- */
 
 static void
 stop_loop(void *ctx)
@@ -144,8 +171,7 @@ peer_poll(struct peer *peer)
         }
         if (peer->is_ended)
             continue;
-        enum wire_error err =
-            wire_decoder_feed(peer->decoder, fr_view_make(bytes, (size_t)got));
+        enum wire_error err = wire_decoder_feed(peer->decoder, fr_view_make(bytes, (size_t)got));
         if (err != WIRE_OK)
             fail_msg("manager's bytes do not decode: %s", wire_decoder_words(peer->decoder));
     }
@@ -192,8 +218,9 @@ peer_connect(struct harness *harness, struct peer *peer, const char *role, const
     assert_int_equal(
         wire_decoder_new(WIRE_STREAM, &wire_limits_default, peer_event, peer, &peer->decoder),
         FR_OK);
-    peer_say(peer, "<stream xmlns=\"" WIRE_NAMESPACE "\" version=\"1\" role=\"%s\" id=\"%s\""
-                   " epoch=\"%llu\">",
+    peer_say(peer,
+             "<stream xmlns=\"" WIRE_NAMESPACE "\" version=\"1\" role=\"%s\" id=\"%s\""
+             " epoch=\"%llu\">",
              role, id, (unsigned long long)obeyed);
     for (int64_t ms = 0; ms < HARNESS_WAIT_MS && !peer->is_open && !peer->is_ended; ms += 2) {
         harness_turns(harness, 2);
