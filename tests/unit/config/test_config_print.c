@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#define ROUNDS 400
+#define ROUNDS 100
 #define NO ((struct fr_view){"", 0})
 
 static void
