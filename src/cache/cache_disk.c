@@ -5,11 +5,12 @@
  *
  * May touch:  base, http.
  * Threads:    any; the queue has a lock, the rest is atomic or the index's. Locks of the store may
- * be held while those of this file are taken, never the other way round. Memory:     the index
- * takes a quarter of the store's budget at most; the queue is of fixed length and holds at most
- * QUEUE_SHARE of the budget in references. When full:  dropped and counted; an older one of it on
- * disk is taken back then. Follows:    RFC 9111 section 4.4: what was invalidated is not found
- * again, not by a restart either.
+ *             be held while those of this file are taken, never the other way round.
+ * Memory:     the index takes a sixth of the store's budget at most; the queue is of fixed length
+ *             and holds at most QUEUE_SHARE of the budget in references.
+ * When full:  dropped and counted; an older one of it on disk is taken back then.
+ * Follows:    RFC 9111 section 4.4: what was invalidated is not found again, not by a restart
+ *             either.
  *
  * Everything that the store takes in gets a stamp, under the lock of its shard. So whoever takes
  * a key back afterwards knows a stamp that is not older than any that it concerns:
@@ -574,11 +575,32 @@ cache_disk_sweep(struct cache_disk *disk, struct cache_store *store, struct cach
         if (place->bytes <= sweep->keep_bytes && wanted) {
             sweep->keep_bytes -= place->bytes;
             out[(*out_count)++] = *place;
-        } else if (!sweep->hottest) {
-            (void)cache__spots_drop(disk->spots, place); /* or taken back just now */
         }
     }
     return more;
+}
+
+/* A key that the index does not know is taken back without a mark. So the file says that the
+ * segment has left before the index forgets what stands there. */
+void
+cache_disk_leave(struct cache_disk *disk, uint32_t segment, uint64_t sequence)
+{
+    struct cache__spot_seen seen[CACHE_DISK_SWEEP_SPOTS];
+    size_t cursor = 0, found;
+    bool more = true;
+    __atomic_store_n(disk->map.left, sequence, __ATOMIC_SEQ_CST);
+    while (more) {
+        more =
+            cache__spots_walk(disk->spots, segment, &cursor, CACHE_DISK_SWEEP_SPOTS, seen, &found);
+        for (size_t i = 0; i < found; i++)
+            (void)cache__spots_drop(disk->spots, &seen[i].place); /* or taken back just now */
+    }
+}
+
+uint64_t
+cache_disk_left(const struct cache_disk *disk)
+{
+    return __atomic_load_n(disk->map.left, __ATOMIC_SEQ_CST);
 }
 
 bool

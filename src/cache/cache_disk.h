@@ -227,19 +227,19 @@ bool cache_disk_encode_head(const struct cache_disk *disk, const struct cache_en
 
 void cache_disk_segment_head(const struct cache_disk *disk, uint32_t segment, uint64_t sequence,
                              char out[CACHE_DISK_SEGMENT_HEAD_BYTES]);
-/* The sequence of a segment with this head; 0: it is empty. */
+/* The sequence of a segment with this head; 0: it is empty, or has left. */
 uint64_t cache_disk_segment_sequence(const struct cache_disk *disk, uint32_t segment,
                                      struct fr_view head);
 
-/* Forgets what stands in a segment, so many places of the index at a time, but for what should
- * stay: asked for since it was written. */
+/* What stands in a segment and should not leave with it: asked for since it was written. So many
+ * places of the index at a time. */
 struct cache_disk_sweep {
     uint32_t segment;
     size_t cursor;
     uint64_t keep_bytes; /* at most */
-    bool hottest;        /* they alone are taken, and nothing is forgotten yet */
+    bool hottest;        /* they alone */
 };
-/* False: that was the last part. Fills out with what is to be moved, at most max. */
+/* False: that was the last part. Fills out with what is to be moved. */
 #define CACHE_DISK_SWEEP_SPOTS 512
 bool cache_disk_sweep(struct cache_disk *disk, struct cache_store *store,
                       struct cache_disk_sweep *sweep,
@@ -252,6 +252,10 @@ bool cache_disk_piece_good(const struct cache_disk *disk, uint64_t birth, uint64
 /* It stands elsewhere now. False: it was taken back meanwhile. */
 bool cache_disk_moved(struct cache_disk *disk, const struct cache_disk_place *place,
                       uint32_t segment, uint64_t offset);
+/* The segment leaves, of all that are in use the one with the least sequence: nothing of it is
+ * found any more, after a restart neither, whatever stands there. What moved is in the file. */
+void cache_disk_leave(struct cache_disk *disk, uint32_t segment, uint64_t sequence);
+uint64_t cache_disk_left(const struct cache_disk *disk); /* the newest of them, or 0 */
 
 /* ---- the start: the writer's ----------------------------------------------------------------- */
 

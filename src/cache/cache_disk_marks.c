@@ -10,15 +10,16 @@
  * Trusts:     nothing that stands there: a serial that was never given out, or a wrong check, is
  *             another's file.
  *
- *     [super 4096][marks, stamp 4096][slots][gone][soft times][prefixes]
+ *     [super 4096][marks, stamp, left 4096][slots][gone][soft times][prefixes]
  */
 #include "cache/cache_disk_priv.h"
 
 #include "base/fr_check.h"
 
 #define SUPER_MAGIC 0x31444346u /* "FCD1" */
-#define VERSION 3
+#define VERSION 4
 #define STAMP_MAX (UINT64_C(1) << 47) /* never given out */
+#define SEQUENCE_MAX STAMP_MAX        /* nor is one of these */
 #define BLOCK 4096
 #define SEGMENT_BYTES_MIN (2 * 1024 * 1024)
 #define SEGMENT_BYTES_MAX (64 * 1024 * 1024)
@@ -45,6 +46,7 @@ struct super {
 struct numbers {
     struct cache__marks marks;
     uint64_t stamp;
+    uint64_t left;
 };
 _Static_assert(sizeof(struct super) <= BLOCK, "the super is one block");
 _Static_assert(sizeof(struct numbers) <= BLOCK, "so are the numbers");
@@ -126,6 +128,7 @@ cache__disk_map(void *mapped, const struct cache_disk_layout *layout, struct cac
     *out = (struct cache__disk_map){
         .marks = &numbers->marks,
         .stamp = &numbers->stamp,
+        .left = &numbers->left,
         .slots = (struct cache__slot *)(void *)(base + slots_at()),
         .gone = (uint64_t *)(void *)(base + gone_at(layout)),
         .soft_times = (struct cache__soft_time *)(void *)(base + times_at(layout)),
@@ -175,8 +178,8 @@ marks_make_sense(const struct cache__disk_map *map, const struct cache_disk_layo
 {
     const struct cache__marks *marks = map->marks;
     uint64_t most = marks->last + 1;
-    bool good = *map->stamp <= STAMP_MAX && marks->last > 0 && marks->all_hard <= most &&
-                marks->all_soft <= most && marks->prefix_last <= most &&
+    bool good = *map->stamp <= STAMP_MAX && *map->left <= SEQUENCE_MAX && marks->last > 0 &&
+                marks->all_hard <= most && marks->all_soft <= most && marks->prefix_last <= most &&
                 marks->prefix_floor <= most;
     for (size_t i = 0; good && i < layout->slot_count; i++)
         good = map->slots[i].hard <= most && map->slots[i].soft <= most;

@@ -44,6 +44,7 @@ struct cache__soft_time {
 struct cache__disk_map {
     struct cache__marks *marks;
     uint64_t *stamp; /* the newest one given out; atomic */
+    uint64_t *left;  /* segments up to this sequence are empty, whatever stands there; atomic */
     struct cache__slot *slots;
     uint64_t *gone; /* by hash of the key: what was stamped up to this is taken back; atomic */
     struct cache__prefix_mark *prefixes;

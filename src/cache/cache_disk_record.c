@@ -484,5 +484,6 @@ cache_disk_segment_sequence(const struct cache_disk *disk, uint32_t segment, str
         return 0;
     memcpy(&fixed, head.ptr, sizeof(fixed));
     cache_disk_segment_head(disk, segment, fixed.sequence, should);
-    return memcmp(head.ptr, should, sizeof(should)) == 0 ? fixed.sequence : 0;
+    bool good = memcmp(head.ptr, should, sizeof(should)) == 0;
+    return good && fixed.sequence > cache_disk_left(disk) ? fixed.sequence : 0;
 }

@@ -89,6 +89,7 @@ disk__start_scan(struct disk *disk)
     uint32_t count = disk->layout.segment_count;
     struct order *orders = fr_xalloc(count * sizeof(*orders));
     uint32_t used = 0;
+    disk->sequence = cache_disk_left(disk->cache);
     for (uint32_t i = 0; i < count; i++) {
         struct disk__stream stream;
         uint64_t at = cache_disk_segment_at(&disk->layout, i);

@@ -59,15 +59,11 @@ oldest_segment(const struct disk *disk)
 
 /* ---- what was written is found --------------------------------------------------------------- */
 
-/* Nothing of it stays in the index, so that it may be written over. */
+/* The oldest one. Nothing of it stays in the index, so that it may be written over. */
 static void
 release(struct disk *disk, uint32_t segment)
 {
-    struct cache_disk_place places[CACHE_DISK_SWEEP_SPOTS];
-    struct cache_disk_sweep sweep = {.segment = segment};
-    size_t count;
-    while (cache_disk_sweep(disk->cache, disk->store, &sweep, places, &count))
-        ;
+    cache_disk_leave(disk->cache, segment, disk->sequences[segment]);
     disk->used[segment] = false;
 }
 
@@ -196,15 +192,14 @@ copy_record(struct disk *disk, const struct cache_disk_place *place)
     return true;
 }
 
-/* What began and did not come to its end is not left where the next one would be looked for. */
+/* What finds no room leaves with its segment. What began and did not come to its end is not left
+ * where the next one would be looked for. */
 static void
 move(struct disk *disk, const struct cache_disk_place *place)
 {
     uint64_t start = position(disk);
-    if (disk->segment == DISK__NO_SEGMENT || start + place->bytes > disk->layout.segment_bytes) {
-        cache_disk_drop(disk->cache, place);
+    if (disk->segment == DISK__NO_SEGMENT || start + place->bytes > disk->layout.segment_bytes)
         return;
-    }
     if (copy_record(disk, place)) {
         batch_add(disk, &(struct disk__item){.moved = true, .from = *place, .offset = start});
         return;

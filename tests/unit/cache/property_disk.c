@@ -31,11 +31,7 @@ oldest(const struct medium *m, bool in_use)
 static void
 release(struct world *w, uint32_t segment)
 {
-    struct cache_disk_place places[CACHE_DISK_SWEEP_SPOTS];
-    struct cache_disk_sweep sweep = {.segment = segment};
-    size_t count;
-    while (cache_disk_sweep(w->medium.disk, w->store, &sweep, places, &count))
-        ;
+    cache_disk_leave(w->medium.disk, segment, w->medium.sequences[segment]);
     w->medium.in_use[segment] = false;
 }
 
@@ -44,10 +40,8 @@ move(struct world *w, const struct cache_disk_place *place)
 {
     struct medium *m = &w->medium;
     char *to = at_of(m, m->segment, m->offset);
-    if (m->offset + place->bytes > m->layout.segment_bytes) {
-        cache_disk_drop(m->disk, place);
+    if (m->offset + place->bytes > m->layout.segment_bytes)
         return;
-    }
     memcpy(to, at_of(m, place->segment, place->offset), place->bytes);
     size_t head = cache_disk_head_bytes(fr_view_make(to, place->bytes));
     if (head == 0 || head > place->bytes ||
@@ -241,7 +235,7 @@ medium_scan(struct world *w)
 {
     struct medium *m = &w->medium;
     uint64_t done = 0;
-    m->sequence = 0;
+    m->sequence = cache_disk_left(m->disk);
     for (uint32_t i = 0; i < m->layout.segment_count; i++) {
         m->sequences[i] = cache_disk_segment_sequence(
             m->disk, i, fr_view_make(at_of(m, i, 0), CACHE_DISK_SEGMENT_HEAD_BYTES));

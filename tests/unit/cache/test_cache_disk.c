@@ -702,8 +702,11 @@ a_sweep_keeps_what_is_asked_for(void **state)
     }
     assert_int_equal(sum, 1);
     assert_int_equal(kept[0].stamp, place.stamp);
-    assert_int_equal(counters(&help).entries, 1);
+    assert_int_equal(counters(&help).entries, 100);
     assert_true(cache_disk_moved(help.disk, &kept[0], 3, 4096));
+    cache_disk_leave(help.disk, 0, 1);
+    assert_int_equal(counters(&help).entries, 1);
+    assert_int_equal(cache_disk_left(help.disk), 1);
     assert_true(help_find(&help, "GET /7 HTTP/1.1\r\nHost: a\r\n\r\n", &place));
     assert_int_equal(place.segment, 3);
     assert_int_equal(place.offset, 4096);
@@ -733,6 +736,9 @@ marks_that_make_no_sense_are_anothers(void **state)
         assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_OTHER);
         *words[i] = 0;
     }
+    *map.left = UINT64_MAX;
+    assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_OTHER);
+    *map.left = 0;
     for (size_t i = 0; i < 64; i++) { /* of the super, up to its check */
         help.file[i] ^= 1;
         assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_OTHER);

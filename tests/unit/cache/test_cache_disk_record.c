@@ -232,6 +232,11 @@ segment_heads(void **state)
     struct fr_view view = fr_view_make(head, sizeof(head));
     assert_int_equal(cache_disk_segment_sequence(help.disk, 3, view), 77);
     assert_int_equal(cache_disk_segment_sequence(help.disk, 4, view), 0);
+    cache_disk_leave(help.disk, 2, 76);
+    assert_int_equal(cache_disk_segment_sequence(help.disk, 3, view), 77);
+    cache_disk_leave(help.disk, 3, 77); /* it says so itself, and has left */
+    assert_int_equal(cache_disk_segment_sequence(help.disk, 3, view), 0);
+    cache_disk_leave(help.disk, 0, 0);
     for (size_t i = 0; i < sizeof(head); i++) {
         head[i] ^= 1;
         assert_int_equal(cache_disk_segment_sequence(help.disk, 3, view), 0);
