@@ -361,6 +361,15 @@ cache_disk_unwritten(struct cache_disk *disk, struct cache_disk_job *job)
     job_end(disk, job);
 }
 
+/* What stands in the file and not in the index is taken back at once: whoever does it later finds
+ * nothing to note, and whatever hides it now may leave before it. */
+void
+cache_disk_unfound(struct cache_disk *disk, struct cache_disk_job *job)
+{
+    gone_up_to(disk, cache__entry_hash(job->entry), job->stamp);
+    cache_disk_unwritten(disk, job);
+}
+
 void
 cache_disk_refuse(struct cache_disk *disk, struct cache_disk_job *job)
 {
@@ -450,9 +459,12 @@ cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t
     if (put == CACHE__SPOT_FULL)
         return false; /* the job is not over */
     if (put == CACHE__SPOT_REFUSED) {
-        cache_disk_refuse(disk, job);
+        count(&disk->counters.refused, 1);
+        cache_disk_unfound(disk, job);
         return true;
     }
+    if (put == CACHE__SPOT_OLD)
+        gone_up_to(disk, place.hash, job->stamp);
     if (put == CACHE__SPOT_PUT)
         cache__body_set_birth(job->entry->body, place.birth);
     if (put == CACHE__SPOT_PUT && is_gone(disk, place.hash, job->stamp))
@@ -543,17 +555,26 @@ cache_disk_is_there(struct cache_disk *disk, const struct cache_disk_place *plac
     return cache__spots_has(disk->spots, place);
 }
 
+/* Its head in the file may be newer than the one in `place`. */
+static bool
+drop(struct cache_disk *disk, const struct cache_disk_place *place)
+{
+    if (!cache__spots_drop(disk->spots, place))
+        return false;
+    gone_up_to(disk, place->hash, __atomic_load_n(disk->map.stamp, __ATOMIC_SEQ_CST));
+    return true;
+}
+
 void
 cache_disk_drop(struct cache_disk *disk, const struct cache_disk_place *place)
 {
-    (void)cache__spots_drop(disk->spots, place); /* or it is gone already */
+    (void)drop(disk, place); /* or it is gone already */
 }
 
 void
 cache_disk_found_bad(struct cache_disk *disk, const struct cache_disk_place *place)
 {
-    /* What was moved or replaced while it was read is no error. */
-    if (cache__spots_drop(disk->spots, place))
+    if (drop(disk, place)) /* what was moved or replaced while it was read is no error */
         count(&disk->counters.bad, 1);
 }
 
@@ -610,8 +631,14 @@ cache_disk_moved(struct cache_disk *disk, const struct cache_disk_place *place, 
     return cache__spots_move(disk->spots, place, segment, offset);
 }
 
-/* One that does not fit into the index is not found; it leaves with its segment. */
-static void
+void
+cache_disk_unmoved(struct cache_disk *disk, const struct cache_disk_place *place)
+{
+    gone_up_to(disk, place->hash, place->stamp);
+}
+
+/* False: the index is full. */
+static bool
 found_at_start(struct cache_disk *disk, const struct cache__record *record,
                const struct cache_disk_place *at)
 {
@@ -627,17 +654,22 @@ found_at_start(struct cache_disk *disk, const struct cache__record *record,
         .offset = at->offset,
     };
     if (is_gone(disk, place.hash, place.stamp))
-        return;
+        return true;
     if (record->freshness.response_us > disk->starts_us) { /* nor what it replaced */
         gone_up_to(disk, place.hash, place.stamp);
         (void)cache__spots_forget(disk->spots, place.hash);
-        return;
+        return true;
     }
     enum cache__spot_put put = cache__spots_put(disk->spots, &place);
-    if (put == CACHE__SPOT_FULL || put == CACHE__SPOT_REFUSED)
-        count(&disk->counters.refused, 1);
+    if (put == CACHE__SPOT_FULL)
+        return false;
+    if (put == CACHE__SPOT_REFUSED)
+        cache_disk_scan_refuse(disk, at);
+    else if (put == CACHE__SPOT_OLD)
+        gone_up_to(disk, place.hash, place.stamp);
     else if (is_gone(disk, place.hash, place.stamp)) /* by now */
         (void)cache__spots_drop(disk->spots, at);
+    return true;
 }
 
 enum cache_disk_scan
@@ -673,9 +705,22 @@ cache_disk_scan(struct cache_disk *disk, uint32_t segment, uint64_t sequence, ui
         .head_bytes = head_bytes,
         .torn = torn,
     };
-    if (!torn)
-        found_at_start(disk, &record, &out->place);
-    return CACHE_DISK_SCAN_RECORD;
+    return torn || found_at_start(disk, &record, &out->place) ? CACHE_DISK_SCAN_RECORD
+                                                              : CACHE_DISK_SCAN_FULL;
+}
+
+void
+cache_disk_scan_refuse(struct cache_disk *disk, const struct cache_disk_place *place)
+{
+    count(&disk->counters.refused, 1);
+    gone_up_to(disk, place->hash, place->stamp);
+}
+
+/* Its body is not whole, and will not be for the next start either: nothing is to be noted. */
+void
+cache_disk_scan_torn(struct cache_disk *disk, const struct cache_disk_place *place)
+{
+    (void)cache__spots_drop(disk->spots, place); /* or it is gone already */
 }
 
 void

@@ -119,6 +119,7 @@ bool cache_disk_find(struct cache_disk *disk, const struct cache_request *reques
 /* Whether it still is the one that is found, with this head; or with whatever head. */
 bool cache_disk_holds(struct cache_disk *disk, const struct cache_disk_place *place);
 bool cache_disk_is_there(struct cache_disk *disk, const struct cache_disk_place *place);
+/* It cannot be read: it is not found any more, nor where it can be read again. */
 void cache_disk_drop(struct cache_disk *disk, const struct cache_disk_place *place);
 /* Something else came to stand there. Counted, and dropped. */
 void cache_disk_found_bad(struct cache_disk *disk, const struct cache_disk_place *place);
@@ -182,6 +183,8 @@ uint64_t cache_disk_record_bytes(const struct cache_entry *entry);
 bool cache_disk_written(struct cache_disk *disk, struct cache_disk_job *job, uint32_t segment,
                         uint64_t offset);
 void cache_disk_unwritten(struct cache_disk *disk, struct cache_disk_job *job);
+/* _unwritten, but its record may be in the file: no start finds it. */
+void cache_disk_unfound(struct cache_disk *disk, struct cache_disk_job *job);
 /* _unwritten, and never to be. */
 void cache_disk_refuse(struct cache_disk *disk, struct cache_disk_job *job);
 /* Of a job with a birth: what is to be done now. */
@@ -252,6 +255,8 @@ bool cache_disk_piece_good(const struct cache_disk *disk, uint64_t birth, uint64
 /* It stands elsewhere now. False: it was taken back meanwhile. */
 bool cache_disk_moved(struct cache_disk *disk, const struct cache_disk_place *place,
                       uint32_t segment, uint64_t offset);
+/* It may stand elsewhere, too, where no start is to find it. */
+void cache_disk_unmoved(struct cache_disk *disk, const struct cache_disk_place *place);
 /* The segment leaves, of all that are in use the one with the least sequence: nothing of it is
  * found any more, after a restart neither, whatever stands there. What moved is in the file. */
 void cache_disk_leave(struct cache_disk *disk, uint32_t segment, uint64_t sequence);
@@ -262,6 +267,7 @@ uint64_t cache_disk_left(const struct cache_disk *disk); /* the newest of them, 
 enum cache_disk_scan {
     CACHE_DISK_SCAN_RECORD, /* out is it */
     CACHE_DISK_SCAN_SHORT,  /* *out_bytes are needed */
+    CACHE_DISK_SCAN_FULL,   /* out is one more than the index has room for */
     CACHE_DISK_SCAN_END,
 };
 struct cache_disk_record_view {
@@ -275,6 +281,8 @@ struct cache_disk_record_view {
 enum cache_disk_scan cache_disk_scan(struct cache_disk *disk, uint32_t segment, uint64_t sequence,
                                      uint64_t offset, struct fr_view bytes,
                                      struct cache_disk_record_view *out, size_t *out_bytes);
+void cache_disk_scan_refuse(struct cache_disk *disk, const struct cache_disk_place *place);
+void cache_disk_scan_torn(struct cache_disk *disk, const struct cache_disk_place *place);
 void cache_disk_ready(struct cache_disk *disk);
 /* How long a record's front and head are, from its first bytes; 0: it is none. */
 size_t cache_disk_head_bytes(struct fr_view bytes);

@@ -95,6 +95,8 @@ void disk__read_piece(struct disk *disk, struct disk_piece *piece); /* tells */
 void disk__start_scan(struct disk *disk);
 bool disk__write_job(struct disk *disk, struct cache_disk_job *job); /* false: given up, ended */
 void disk__write_flush(struct disk *disk);
+uint32_t disk__segment_oldest(const struct disk *disk); /* of those in use, but the one written */
+void disk__segment_release(struct disk *disk, uint32_t oldest);
 void disk__tell_error(struct disk *disk, int error);
 void disk__tell_bad(struct disk *disk, const struct cache_disk_place *place);
 bool disk__stopping(struct disk *disk);

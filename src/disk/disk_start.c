@@ -41,12 +41,26 @@ check_last(struct disk *disk, const struct cache_disk_record_view *last)
         struct fr_view bytes = disk__stream_need(&stream, want);
         if (bytes.len < want || !cache_disk_piece_good(disk->cache, place->birth, piece,
                                                        fr_view_make(bytes.ptr, want))) {
-            cache_disk_drop(disk->cache, place);
+            cache_disk_scan_torn(disk->cache, place);
             return;
         }
         disk__stream_skip(&stream, want);
         left -= left < CACHE_DISK_PIECE_BYTES ? left : CACHE_DISK_PIECE_BYTES;
     }
+}
+
+/* One more than the index has room for: the oldest segment leaves for it. False: that is its own,
+ * and it is not found. */
+static bool
+make_room(struct disk *disk, uint32_t segment, const struct cache_disk_place *place)
+{
+    uint32_t oldest = disk__segment_oldest(disk);
+    if (oldest != segment) {
+        disk__segment_release(disk, oldest);
+        return true;
+    }
+    cache_disk_scan_refuse(disk->cache, place);
+    return false;
 }
 
 static void
@@ -67,7 +81,8 @@ scan_segment(struct disk *disk, const struct order *order)
                                                     offset, bytes, &record, &want);
         if (scan == CACHE_DISK_SCAN_END)
             break;
-        if (scan == CACHE_DISK_SCAN_SHORT)
+        if (scan == CACHE_DISK_SCAN_SHORT ||
+            (scan == CACHE_DISK_SCAN_FULL && make_room(disk, order->segment, &record.place)))
             continue;
         offset += record.place.bytes;
         disk__stream_skip(&stream, record.place.bytes);

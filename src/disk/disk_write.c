@@ -46,8 +46,8 @@ position(const struct disk *disk)
     return disk->flushed + disk->write_count;
 }
 
-static uint32_t
-oldest_segment(const struct disk *disk)
+uint32_t
+disk__segment_oldest(const struct disk *disk)
 {
     uint32_t oldest = DISK__NO_SEGMENT;
     for (uint32_t i = 0; i < disk->layout.segment_count; i++)
@@ -59,12 +59,12 @@ oldest_segment(const struct disk *disk)
 
 /* ---- what was written is found --------------------------------------------------------------- */
 
-/* The oldest one. Nothing of it stays in the index, so that it may be written over. */
-static void
-release(struct disk *disk, uint32_t segment)
+/* Nothing of it stays in the index, so that it may be written over. */
+void
+disk__segment_release(struct disk *disk, uint32_t oldest)
 {
-    cache_disk_leave(disk->cache, segment, disk->sequences[segment]);
-    disk->used[segment] = false;
+    cache_disk_leave(disk->cache, oldest, disk->sequences[oldest]);
+    disk->used[oldest] = false;
 }
 
 static void
@@ -77,13 +77,15 @@ item_end(struct disk *disk, struct disk__item *item)
     }
     if (cache_disk_written(disk->cache, &item->job, disk->segment, item->offset))
         return;
-    uint32_t oldest = oldest_segment(disk); /* the index is full: what it names leaves sooner */
+    uint32_t oldest =
+        disk__segment_oldest(disk); /* the index is full: what it names leaves sooner */
     if (oldest != DISK__NO_SEGMENT)
-        release(disk, oldest);
+        disk__segment_release(disk, oldest);
     if (!cache_disk_written(disk->cache, &item->job, disk->segment, item->offset))
-        cache_disk_unwritten(disk->cache, &item->job);
+        cache_disk_unfound(disk->cache, &item->job);
 }
 
+/* Of what failed some may be in the file all the same. */
 static void
 batch_end(struct disk *disk, bool good)
 {
@@ -91,8 +93,10 @@ batch_end(struct disk *disk, bool good)
         struct disk__item *item = &disk->batch[i];
         if (good)
             item_end(disk, item);
-        else if (!item->moved)
-            cache_disk_unwritten(disk->cache, &item->job);
+        else if (item->moved)
+            cache_disk_unmoved(disk->cache, &item->from);
+        else
+            cache_disk_unfound(disk->cache, &item->job);
     }
     disk->batch_count = 0;
 }
@@ -240,7 +244,7 @@ evacuate(struct disk *disk, uint32_t segment, uint64_t wanted)
     sweep.hottest = false;
     sweep.cursor = 0;
     move_all(disk, &sweep);
-    release(disk, segment);
+    disk__segment_release(disk, segment);
 }
 
 /* ---- segments -------------------------------------------------------------------------------- */
@@ -268,8 +272,8 @@ segment_open(struct disk *disk, uint64_t bytes)
     disk->segment = DISK__NO_SEGMENT;
     uint32_t next = free_segment(disk);
     if (next == DISK__NO_SEGMENT) {
-        next = oldest_segment(disk);
-        release(disk, next);
+        next = disk__segment_oldest(disk);
+        disk__segment_release(disk, next);
     }
     cache_disk_segment_head(disk->cache, next, disk->sequence + 1, head);
     if (!write_at(disk, head, sizeof(head), cache_disk_segment_at(&disk->layout, next))) {
@@ -282,7 +286,7 @@ segment_open(struct disk *disk, uint64_t bytes)
     disk->flushed = sizeof(head);
     disk->write_count = 0;
     if (free_segment(disk) == DISK__NO_SEGMENT)
-        evacuate(disk, oldest_segment(disk), bytes);
+        evacuate(disk, disk__segment_oldest(disk), bytes);
     return disk->segment != DISK__NO_SEGMENT &&
            position(disk) + bytes <= disk->layout.segment_bytes;
 }

@@ -351,7 +351,7 @@ a_head_whose_record_went_is_not_written(void **state)
             forget(&help, GET(""), NOW + 2 * S);
             assert_int_equal(write_head(&help), CACHE_DISK_HEADING_NONE);
         } else if (way == 1) { /* its segment left */
-            cache_disk_drop(help.disk, &place);
+            cache_disk_leave(help.disk, 0, 1);
             assert_int_equal(write_head(&help), CACHE_DISK_HEADING_WHOLE);
         } else if (way == 2) { /* and confirmed again: the newer one is written */
             confirm(&help, "ETag: \"1\"\r\nX: 2\r\n", NOW + 2 * S);
@@ -678,6 +678,32 @@ nothing_is_found_before_it_is_ready(void **state)
     help_disk_free(&help);
 }
 
+/* An older one is written after the newer one, so that it leaves after it, too. */
+static void
+what_came_late_does_not_come_back(void **state)
+{
+    (void)state;
+    struct help_disk help = help_disk_new();
+    struct cache_disk_place place;
+    struct cache_disk_job older, newer;
+    uint64_t at = START, behind = START;
+    cache_disk_ready(help.disk);
+    assert_true(help_put(help.store, GET(""), FRESH(""), "older", NOW));
+    assert_true(help_put(help.store, GET(""), FRESH(""), "newer", NOW));
+    assert_true(cache_disk_next(help.disk, &older));
+    assert_true(cache_disk_next(help.disk, &newer));
+    help_write_job(&help, &newer, 0, 1, &at);
+    help_write_job(&help, &older, 1, 2, &behind);
+    assert_int_equal(counters(&help).entries, 1);
+    cache_disk_leave(help.disk, 0, 1);
+    forget(&help, GET(""), NOW + S);
+    help_disk_end(&help);
+    help_disk_begin(&help);
+    assert_int_equal(help_scan(&help, 1, 2), 1);
+    assert_false(help_find(&help, GET(""), &place));
+    help_disk_free(&help);
+}
+
 static void
 a_sweep_keeps_what_is_asked_for(void **state)
 {
@@ -713,43 +739,6 @@ a_sweep_keeps_what_is_asked_for(void **state)
     help_disk_free(&help);
 }
 
-static void
-marks_that_make_no_sense_are_anothers(void **state)
-{
-    (void)state;
-    struct help_disk help = help_disk_new();
-    struct cache__disk_map map;
-    struct fr_view boot = FR_VIEW("boot");
-    cache__disk_map(help.file, &help.layout, &map);
-    assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_FITS);
-    cache_disk_in_use(help.file, boot);
-    assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_FITS);
-    assert_int_equal(cache_disk_judge(help.file, &help.layout, FR_VIEW("other")),
-                     CACHE_DISK_UNSURE);
-    assert_int_equal(cache_disk_judge(help.file, &help.layout, FR_VIEW("")), CACHE_DISK_UNSURE);
-    cache_disk_at_rest(help.file);
-    assert_int_equal(cache_disk_judge(help.file, &help.layout, FR_VIEW("other")), CACHE_DISK_FITS);
-    uint64_t *words[] = {&map.slots[5].hard, &map.slots[6].soft, &map.gone[7],
-                         &map.prefixes[1].serial, &map.marks->all_hard};
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        *words[i] = 1000;
-        assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_OTHER);
-        *words[i] = 0;
-    }
-    *map.left = UINT64_MAX;
-    assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_OTHER);
-    *map.left = 0;
-    for (size_t i = 0; i < 64; i++) { /* of the super, up to its check */
-        help.file[i] ^= 1;
-        assert_int_equal(cache_disk_judge(help.file, &help.layout, boot), CACHE_DISK_OTHER);
-        help.file[i] ^= 1;
-    }
-    struct cache_disk_layout other;
-    assert_true(cache_disk_layout(2 * DISK_BYTES, &other));
-    assert_false(cache_disk_layout(CACHE_DISK_FILE_BYTES_MIN - 1, &other));
-    help_disk_free(&help);
-}
-
 int
 main(void)
 {
@@ -774,8 +763,8 @@ main(void)
         cmocka_unit_test(forgotten_prefixes_take_all_before_them),
         cmocka_unit_test(what_came_later_than_now_is_forgotten),
         cmocka_unit_test(nothing_is_found_before_it_is_ready),
+        cmocka_unit_test(what_came_late_does_not_come_back),
         cmocka_unit_test(a_sweep_keeps_what_is_asked_for),
-        cmocka_unit_test(marks_that_make_no_sense_are_anothers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
