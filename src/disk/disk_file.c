@@ -46,13 +46,26 @@ make_folder(const char *path, int *out_errno)
     return err == FR_OK;
 }
 
-/* Every block is there, where the file system can promise it. */
+enum promise {
+    PROMISED,
+    PROMISES_NOTHING, /* neither the file system nor, in a sandbox, the kernel */
+    PROMISE_FAILED,   /* errno */
+};
+static enum promise
+promise_room(int fd, uint64_t bytes)
+{
+    while (fallocate(fd, 0, 0, (off_t)bytes) != 0)
+        if (errno != EINTR) /* by a signal: it takes a while */
+            return errno == EOPNOTSUPP || errno == ENOSYS ? PROMISES_NOTHING : PROMISE_FAILED;
+    return PROMISED;
+}
+
+/* Every block is there, where that can be promised. */
 static bool
 take_room(int fd, uint64_t bytes, int *out_errno)
 {
-    if (fallocate(fd, 0, 0, (off_t)bytes) == 0)
-        return true;
-    if (errno == EOPNOTSUPP && ftruncate(fd, (off_t)bytes) == 0)
+    enum promise promise = promise_room(fd, bytes);
+    if (promise == PROMISED || (promise == PROMISES_NOTHING && ftruncate(fd, (off_t)bytes) == 0))
         return true;
     *out_errno = errno;
     return false;
@@ -64,9 +77,10 @@ static bool
 take_mapped_room(int fd, uint64_t bytes, int *out_errno)
 {
     char block[16384];
-    if (fallocate(fd, 0, 0, (off_t)bytes) == 0)
+    enum promise promise = promise_room(fd, bytes);
+    if (promise == PROMISED)
         return true;
-    bool good = errno == EOPNOTSUPP;
+    bool good = promise == PROMISES_NOTHING;
     for (uint64_t at = 0; good && at < bytes;) {
         size_t want = bytes - at < sizeof(block) ? (size_t)(bytes - at) : sizeof(block);
         ssize_t got = pread(fd, block, want, (off_t)at);

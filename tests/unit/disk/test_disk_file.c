@@ -9,42 +9,64 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <ucontext.h>
+
+static volatile sig_atomic_t calls;
+static volatile sig_atomic_t answer;
+
+/* Instead of fallocate: every first time a signal came, every second time it is the answer. */
+static void
+on_fallocate(int number, siginfo_t *info, void *ctx)
+{
+    ucontext_t *at = ctx;
+    (void)number;
+    (void)info;
+    int result = calls++ % 2 == 0 ? -EINTR : -answer;
+#if defined(__x86_64__)
+    at->uc_mcontext.gregs[REG_RAX] = result;
+#elif defined(__aarch64__)
+    at->uc_mcontext.regs[0] = (unsigned long long)(long long)result;
+#endif
+}
 
 /* From here on this process has a file system that promises nothing and, perhaps, is full. */
 static bool
-refuse_room(bool full)
+refuse_room(int error, bool full)
 {
+    struct sigaction act = {.sa_sigaction = on_fallocate, .sa_flags = SA_SIGINFO};
     struct sock_filter rules[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwrite64, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, full ? SECCOMP_RET_ERRNO | ENOSPC : SECCOMP_RET_ALLOW),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {.len = sizeof(rules) / sizeof(rules[0]), .filter = rules};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+    answer = error;
+    return sigaction(SIGSYS, &act, NULL) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-/* Opens the file in a process of its own, which ends with this code. */
+/* Opens the file in a process of its own, where fallocate says this. Its errno, or 0. */
 static int
-open_without_room(struct world *world, bool full)
+open_without_room(struct world *world, int refusal, bool full)
 {
     pid_t child = fork();
     if (child == 0) {
-        int error;
+        int error = 0;
         struct disk_options options = {world->path, BYTES, MEMORY, tell, world};
-        if (!refuse_room(full))
-            _exit(2);
+        if (!refuse_room(refusal, full))
+            _exit(255);
         if (disk_open(&options, &world->disk, &error) != FR_OK)
-            _exit(error == ENOSPC ? 3 : 4);
+            _exit(error);
         off_t hole = lseek(world->disk->fd, 0, SEEK_HOLE);
-        _exit(hole >= (off_t)world->disk->layout.mapped_bytes ? 0 : 5);
+        _exit(hole >= (off_t)world->disk->layout.mapped_bytes ? 0 : 254);
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -57,11 +79,26 @@ static void
 what_is_mapped_is_there_before(void **state)
 {
     struct world *world = *state;
-    assert_int_equal(open_without_room(world, true), 3);
-    assert_int_equal(open_without_room(world, false), 0);
+    static const int nothing[] = {EOPNOTSUPP, ENOSYS};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(open_without_room(world, nothing[i], true), ENOSPC);
+        assert_int_equal(truncate(world->path, 0), 0);
+        assert_int_equal(open_without_room(world, nothing[i], false), 0);
+    }
     start(world); /* and what it holds is as it was */
     stop(world);
     assert_int_equal(world->told[DISK_NEWS_ANEW], 0);
+}
+
+/* Whether the file has its length already or not. */
+static void
+room_that_is_refused_is_an_error(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(open_without_room(world, ENOSPC, false), ENOSPC);
+    start(world);
+    stop(world);
+    assert_int_equal(open_without_room(world, EIO, false), EIO);
 }
 
 static void
@@ -89,6 +126,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_is_mapped_is_there_before),
+        TEST(room_that_is_refused_is_an_error),
         TEST(two_do_not_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
