@@ -46,6 +46,8 @@ position(const struct disk *disk)
     return disk->flushed + disk->write_count;
 }
 
+/* ---- which segment --------------------------------------------------------------------------- */
+
 uint32_t
 disk__segment_oldest(const struct disk *disk)
 {
@@ -57,7 +59,18 @@ disk__segment_oldest(const struct disk *disk)
     return oldest;
 }
 
-/* ---- what was written is found --------------------------------------------------------------- */
+/* Of the free ones that which was written longest ago: what replaced something there never leaves
+ * before what it replaced. */
+static uint32_t
+free_segment(const struct disk *disk)
+{
+    uint32_t found = DISK__NO_SEGMENT;
+    for (uint32_t i = 0; i < disk->layout.segment_count; i++)
+        if (!disk->used[i] &&
+            (found == DISK__NO_SEGMENT || disk->sequences[i] < disk->sequences[found]))
+            found = i;
+    return found;
+}
 
 /* Nothing of it stays in the index, so that it may be written over. */
 void
@@ -66,6 +79,8 @@ disk__segment_release(struct disk *disk, uint32_t oldest)
     cache_disk_leave(disk->cache, oldest, disk->sequences[oldest]);
     disk->used[oldest] = false;
 }
+
+/* ---- what was written is found --------------------------------------------------------------- */
 
 static void
 item_end(struct disk *disk, struct disk__item *item)
@@ -77,8 +92,8 @@ item_end(struct disk *disk, struct disk__item *item)
     }
     if (cache_disk_written(disk->cache, &item->job, disk->segment, item->offset))
         return;
-    uint32_t oldest =
-        disk__segment_oldest(disk); /* the index is full: what it names leaves sooner */
+    /* The index is full: what it names leaves sooner. */
+    uint32_t oldest = disk__segment_oldest(disk);
     if (oldest != DISK__NO_SEGMENT)
         disk__segment_release(disk, oldest);
     if (!cache_disk_written(disk->cache, &item->job, disk->segment, item->offset))
@@ -247,20 +262,7 @@ evacuate(struct disk *disk, uint32_t segment, uint64_t wanted)
     disk__segment_release(disk, segment);
 }
 
-/* ---- segments -------------------------------------------------------------------------------- */
-
-/* Of the free ones that which was written longest ago: what replaced something there never leaves
- * before what it replaced. */
-static uint32_t
-free_segment(const struct disk *disk)
-{
-    uint32_t found = DISK__NO_SEGMENT;
-    for (uint32_t i = 0; i < disk->layout.segment_count; i++)
-        if (!disk->used[i] &&
-            (found == DISK__NO_SEGMENT || disk->sequences[i] < disk->sequences[found]))
-            found = i;
-    return found;
-}
+/* ---- the next segment ------------------------------------------------------------------------ */
 
 /* The next one, with room for so many bytes. */
 static bool
@@ -299,6 +301,8 @@ has_room(struct disk *disk, uint64_t bytes)
     return segment_open(disk, bytes);
 }
 
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
 /* The head of a record that is in the file already, in its place: a store into some bytes of the
  * log, so that what a 304 says costs a head and not a body. False: the response is to be written
  * whole; else the job is over. */
@@ -333,8 +337,8 @@ disk__write_job(struct disk *disk, struct cache_disk_job *job)
         return true;
     uint64_t bytes = cache_disk_record_bytes(job->entry);
     if (bytes > disk->layout.segment_bytes - CACHE_DISK_SEGMENT_HEAD_BYTES) {
-        cache_disk_refuse(disk->cache,
-                          job); /* it fitted with the head that it had before its 304 */
+        /* It fitted with the head that it had before its 304. */
+        cache_disk_refuse(disk->cache, job);
         return false;
     }
     if (disk->off || !has_room(disk, bytes)) {
