@@ -128,40 +128,6 @@ move(const char *from, const char *to)
     return rename(from, to) == 0 ? sync_folder_of(to) : errno;
 }
 
-enum fr_err
-fr_file_replace_pair(const struct fr_file_pair *paths, struct fr_view first, struct fr_view second,
-                     unsigned mode, int *out_errno)
-{
-    char *new_first = fr_xprintf("%s" WAITING, paths->first);
-    char *new_second = fr_xprintf("%s" WAITING, paths->second);
-    int error = write_file(new_first, first, mode);
-    if (error == 0)
-        error = sync_folder_of(paths->first);
-    FR_FAULT("file-pair-first-written");
-    if (error == 0)
-        error = write_file(new_second, second, mode);
-    if (error == 0)
-        error = sync_folder_of(paths->second);
-    FR_FAULT("file-pair-second-written");
-    if (error == 0 && rename(new_first, paths->first) != 0)
-        error = errno;
-    if (error != 0) {
-        (void)unlink(new_second); /* this one first: see above */
-        (void)unlink(new_first);
-        goto out;
-    }
-    error = sync_folder_of(paths->first);
-    FR_FAULT("file-pair-first-moved");
-    int moved = move(new_second, paths->second);
-    FR_FAULT("file-pair-second-moved");
-    if (moved != ENOENT && error == 0) /* else a reader has finished it for us */
-        error = moved;
-out:
-    fr_free(new_first);
-    fr_free(new_second);
-    return error ? fail(error, out_errno) : FR_OK;
-}
-
 char *
 fr_file_pair_waiting(const struct fr_file_pair *paths)
 {
@@ -175,13 +141,90 @@ fr_file_pair_waiting(const struct fr_file_pair *paths)
     return new_second;
 }
 
-enum fr_err
-fr_file_pair_finish(const struct fr_file_pair *paths, int *out_errno)
+/* What a call before this one left undone since FIRST took its place. */
+static int
+finish_pair(const struct fr_file_pair *paths)
 {
     char *new_second = fr_file_pair_waiting(paths);
     int error = new_second ? move(new_second, paths->second) : 0;
     fr_free(new_second);
-    return error && error != ENOENT ? fail(error, out_errno) : FR_OK;
+    return error == ENOENT ? 0 : error;
+}
+
+enum fr_err
+fr_file_pair_finish(const struct fr_file_pair *paths, int *out_errno)
+{
+    int error = finish_pair(paths);
+    return error ? fail(error, out_errno) : FR_OK;
+}
+
+/* What a call that had not begun to move left. SECOND.pair first: alone it would be waiting. */
+static int
+remove_leavings(const struct fr_file_pair *paths, const char *new_first, const char *new_second)
+{
+    int error = 0;
+    if (unlink(new_second) == 0)
+        error = sync_folder_of(paths->second);
+    else if (errno != ENOENT)
+        error = errno;
+    if (error == 0 && unlink(new_first) != 0 && errno != ENOENT)
+        error = errno;
+    return error;
+}
+
+/* Both new, beside their places. On failure neither is there. */
+static int
+write_both(const struct fr_file_pair *paths, const struct fr_view contents[2], unsigned mode,
+           const char *new_first, const char *new_second)
+{
+    int error = write_file(new_first, contents[0], mode);
+    if (error == 0)
+        error = sync_folder_of(paths->first);
+    FR_FAULT("file-pair-first-written");
+    if (error == 0) {
+        error = write_file(new_second, contents[1], mode);
+        if (error == 0)
+            error = sync_folder_of(paths->second);
+        if (error != 0)
+            (void)unlink(new_second); /* this one first: see above */
+    }
+    FR_FAULT("file-pair-second-written");
+    if (error != 0)
+        (void)unlink(new_first);
+    return error;
+}
+
+enum fr_err
+fr_file_replace_pair(const struct fr_file_pair *paths, struct fr_view first, struct fr_view second,
+                     unsigned mode, int *out_errno)
+{
+    const struct fr_view contents[2] = {first, second};
+    char *new_first = fr_xprintf("%s" WAITING, paths->first);
+    char *new_second = fr_xprintf("%s" WAITING, paths->second);
+    /* What waits is all there is that fits FIRST: it is in its place before ours are begun. */
+    int error = finish_pair(paths);
+    if (error == 0)
+        error = remove_leavings(paths, new_first, new_second);
+    if (error == 0)
+        error = write_both(paths, contents, mode, new_first, new_second);
+    if (error != 0)
+        goto out;
+    if (rename(new_first, paths->first) != 0) {
+        error = errno;
+        (void)unlink(new_second);
+        (void)unlink(new_first);
+        goto out;
+    }
+    error = sync_folder_of(paths->first);
+    FR_FAULT("file-pair-first-moved");
+    int moved = move(new_second, paths->second);
+    FR_FAULT("file-pair-second-moved");
+    if (moved != ENOENT && error == 0) /* else a reader has finished it for us */
+        error = moved;
+out:
+    fr_free(new_first);
+    fr_free(new_second);
+    return error ? fail(error, out_errno) : FR_OK;
 }
 
 enum fr_err

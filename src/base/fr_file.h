@@ -18,7 +18,8 @@ FR_MUST_USE enum fr_err fr_file_replace(const char *path, struct fr_view content
 
 /* Two files that belong together (a key, and its certificate). Whoever is killed at any point
  * leaves both old or both new, but for a moment in which the first is new and the second waits
- * beside its place, whole: fr_file_pair_waiting. That the two fit is the caller's to see to. */
+ * beside its place, whole: fr_file_pair_waiting. Who replaces such a pair finishes it first. That
+ * the two fit is the caller's to see to. */
 struct fr_file_pair {
     const char *first, *second; /* paths, of two files */
 };

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -115,6 +116,33 @@ pairs_are_replaced_whole(void **state)
     bed_close(&bed);
 }
 
+/* The second waits, and whoever replaces the pair then cannot write: the two that fit stay. */
+static void
+what_waits_outlives_a_write_that_fails(void **state)
+{
+    struct pair_bed bed;
+    struct rlimit old, none;
+    (void)state;
+    bed_open(&bed);
+    char *waiting = fr_xprintf("%s.pair", bed.second);
+    assert_int_equal(fr_file_replace(bed.first, FR_VIEW("k2"), 0600, NULL), FR_OK);
+    assert_int_equal(fr_file_replace(bed.second, FR_VIEW("c1"), 0600, NULL), FR_OK);
+    assert_int_equal(fr_file_replace(waiting, FR_VIEW("c2"), 0600, NULL), FR_OK);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    none = old;
+    none.rlim_cur = 0;
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    enum fr_err err = write_pair(&bed, "k3", "c3");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(err, FR_ERR_IO);
+    assert_int_equal(fr_file_pair_finish(&bed.paths, NULL), FR_OK);
+    assert_file(bed.first, "k2");
+    assert_file(bed.second, "c2");
+    fr_free(waiting);
+    bed_close(&bed);
+}
+
 #ifdef FR_FAULT_POINTS
 static const char *const fault_points[] = {
 #define FR_FAULT_ROW(name) name,
@@ -122,25 +150,34 @@ static const char *const fault_points[] = {
 #undef FR_FAULT_ROW
 };
 
+#define POINT_COUNT (sizeof(fault_points) / sizeof(fault_points[0]))
+
+static void
+write_and_be_killed(const struct pair_bed *bed, const char *point, const char *first,
+                    const char *second)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        (void)setenv("FRESHET_FAULT", point, 1);
+        (void)write_pair(bed, first, second);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 /* Killed at each point: both are old, or both are new once the pair is finished; and whoever comes
  * next replaces both. */
 static void
 a_pair_whose_writer_was_killed(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(fault_points) / sizeof(fault_points[0]); i++) {
+    for (size_t i = 0; i < POINT_COUNT; i++) {
         struct pair_bed bed;
-        int status = 0;
         bed_open(&bed);
         assert_int_equal(write_pair(&bed, "k1", "c1"), FR_OK);
-        pid_t child = fork();
-        if (child == 0) {
-            (void)setenv("FRESHET_FAULT", fault_points[i], 1);
-            (void)write_pair(&bed, "k2", "c2");
-            _exit(0);
-        }
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        write_and_be_killed(&bed, fault_points[i], "k2", "c2");
         char *waiting = fr_file_pair_waiting(&bed.paths);
         assert_int_equal(waiting != NULL, i == 2);
         fr_free(waiting);
@@ -155,6 +192,30 @@ a_pair_whose_writer_was_killed(void **state)
         bed_close(&bed);
     }
 }
+
+/* And the next one too, at each point, with nobody to finish the pair between the two. */
+static void
+a_pair_whose_writers_were_killed_in_a_row(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < POINT_COUNT * POINT_COUNT; i++) {
+        struct pair_bed bed;
+        size_t former = i / POINT_COUNT, latter = i % POINT_COUNT;
+        char key[3] = "k1", certificate[3] = "c1";
+        bed_open(&bed);
+        assert_int_equal(write_pair(&bed, "k1", "c1"), FR_OK);
+        write_and_be_killed(&bed, fault_points[former], "k2", "c2");
+        write_and_be_killed(&bed, fault_points[latter], "k3", "c3");
+        key[1] = certificate[1] = latter >= 2 ? '3' : former >= 2 ? '2' : '1';
+        assert_int_equal(fr_file_pair_finish(&bed.paths, NULL), FR_OK);
+        assert_file(bed.first, key);
+        assert_file(bed.second, certificate);
+        assert_int_equal(write_pair(&bed, "k4", "c4"), FR_OK);
+        assert_file(bed.first, "k4");
+        assert_file(bed.second, "c4");
+        bed_close(&bed);
+    }
+}
 #endif
 
 int
@@ -163,8 +224,10 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_replaced_whole),
         cmocka_unit_test(pairs_are_replaced_whole),
+        cmocka_unit_test(what_waits_outlives_a_write_that_fails),
 #ifdef FR_FAULT_POINTS
         cmocka_unit_test(a_pair_whose_writer_was_killed),
+        cmocka_unit_test(a_pair_whose_writers_were_killed_in_a_row),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
