@@ -3,6 +3,7 @@
  * fr_file.c - reading and durably replacing whole files, also two that belong together.
  *
  * Threads:  boot and control only: it blocks.
+ * Limits:   one writer of a folder at a time, for whom the others wait FR_FILE_LOCK_MS.
  */
 #include "base/fr_file.h"
 
@@ -11,9 +12,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define LOCK_TRY_MS 10
 
 static enum fr_err
 fail(int error, int *out_errno)
@@ -61,17 +66,27 @@ write_all(int fd, struct fr_view content)
     return 0;
 }
 
-/* A rename is durable only once the folder that holds the name is on disk. */
+/* Negative: there is none, see errno. */
 static int
-sync_folder_of(const char *path)
+open_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *folder = slash == NULL   ? fr_xstrdup(".")
                    : slash == path ? fr_xstrdup("/")
                                    : fr_xstrndup(path, (size_t)(slash - path));
-    int error = 0;
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error = errno;
     fr_free(folder);
+    errno = error;
+    return fd;
+}
+
+/* A rename is durable only once the folder that holds the name is on disk. */
+static int
+sync_folder_of(const char *path)
+{
+    int error = 0;
+    int fd = open_folder_of(path);
     if (fd < 0)
         return errno;
     if (fsync(fd) != 0)
@@ -80,11 +95,36 @@ sync_folder_of(const char *path)
     return error;
 }
 
-/* Made or emptied, written, on disk. */
+/* One writer of a folder at a time, until *out_fd is closed. Whoever can open the folder can hold
+ * it, so the wait has an end. Where the file system has no such locks (folders of NFS) one goes on
+ * without. */
+static int
+lock_folder_of(const char *path, int *out_fd)
+{
+    int fd = open_folder_of(path);
+    if (fd < 0)
+        return errno;
+    for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited_ms += LOCK_TRY_MS) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            break;
+        if (waited_ms >= FR_FILE_LOCK_MS) {
+            (void)close(fd); /* read-only */
+            return EBUSY;
+        }
+        (void)poll(NULL, 0, LOCK_TRY_MS);
+    }
+    *out_fd = fd;
+    return 0;
+}
+
+/* Made, written, on disk. What has the name already is of somebody that was killed, or was put
+ * there to receive what is written: it is not written to. */
 static int
 write_file(const char *path, struct fr_view content, unsigned mode)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
+    if (unlink(path) != 0 && errno != ENOENT)
+        return errno;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)mode);
     if (fd < 0)
         return errno;
     int error = write_all(fd, content);
@@ -92,23 +132,28 @@ write_file(const char *path, struct fr_view content, unsigned mode)
         error = errno;
     if (close(fd) != 0 && error == 0)
         error = errno;
+    if (error != 0)
+        (void)unlink(path);
     return error;
 }
 
 enum fr_err
 fr_file_replace(const char *path, struct fr_view content, unsigned mode, int *out_errno)
 {
+    int lock = -1;
+    int error = lock_folder_of(path, &lock);
+    if (error != 0)
+        return fail(error, out_errno);
     char *temporary = fr_xprintf("%s.tmp", path);
-    int error = write_file(temporary, content, mode);
-    if (error == 0 && rename(temporary, path) != 0)
+    error = write_file(temporary, content, mode);
+    if (error == 0 && rename(temporary, path) != 0) {
         error = errno;
-    if (error != 0) {
-        (void)unlink(temporary); /* best effort: the next write truncates it anyway */
-        goto out;
+        (void)unlink(temporary); /* best effort: the next write removes it anyway */
     }
-    error = sync_folder_of(path);
-out:
+    if (error == 0)
+        error = sync_folder_of(path);
     fr_free(temporary);
+    (void)close(lock); /* read-only */
     return error ? fail(error, out_errno) : FR_OK;
 }
 
@@ -154,7 +199,12 @@ finish_pair(const struct fr_file_pair *paths)
 enum fr_err
 fr_file_pair_finish(const struct fr_file_pair *paths, int *out_errno)
 {
-    int error = finish_pair(paths);
+    int lock = -1;
+    int error = lock_folder_of(paths->first, &lock);
+    if (error != 0)
+        return fail(error, out_errno);
+    error = finish_pair(paths);
+    (void)close(lock); /* read-only */
     return error ? fail(error, out_errno) : FR_OK;
 }
 
@@ -194,36 +244,44 @@ write_both(const struct fr_file_pair *paths, const struct fr_view contents[2], u
     return error;
 }
 
+static int
+move_both(const struct fr_file_pair *paths, const char *new_first, const char *new_second)
+{
+    if (rename(new_first, paths->first) != 0) {
+        int error = errno;
+        (void)unlink(new_second);
+        (void)unlink(new_first);
+        return error;
+    }
+    int error = sync_folder_of(paths->first);
+    FR_FAULT("file-pair-first-moved");
+    int moved = move(new_second, paths->second);
+    FR_FAULT("file-pair-second-moved");
+    return error ? error : moved;
+}
+
 enum fr_err
 fr_file_replace_pair(const struct fr_file_pair *paths, struct fr_view first, struct fr_view second,
                      unsigned mode, int *out_errno)
 {
     const struct fr_view contents[2] = {first, second};
+    int lock = -1;
+    int error = lock_folder_of(paths->first, &lock);
+    if (error != 0)
+        return fail(error, out_errno);
     char *new_first = fr_xprintf("%s" WAITING, paths->first);
     char *new_second = fr_xprintf("%s" WAITING, paths->second);
     /* What waits is all there is that fits FIRST: it is in its place before ours are begun. */
-    int error = finish_pair(paths);
+    error = finish_pair(paths);
     if (error == 0)
         error = remove_leavings(paths, new_first, new_second);
     if (error == 0)
         error = write_both(paths, contents, mode, new_first, new_second);
-    if (error != 0)
-        goto out;
-    if (rename(new_first, paths->first) != 0) {
-        error = errno;
-        (void)unlink(new_second);
-        (void)unlink(new_first);
-        goto out;
-    }
-    error = sync_folder_of(paths->first);
-    FR_FAULT("file-pair-first-moved");
-    int moved = move(new_second, paths->second);
-    FR_FAULT("file-pair-second-moved");
-    if (moved != ENOENT && error == 0) /* else a reader has finished it for us */
-        error = moved;
-out:
+    if (error == 0)
+        error = move_both(paths, new_first, new_second);
     fr_free(new_first);
     fr_free(new_second);
+    (void)close(lock); /* read-only */
     return error ? fail(error, out_errno) : FR_OK;
 }
 

@@ -11,8 +11,11 @@
  * on FR_ERR_IO. */
 FR_MUST_USE enum fr_err fr_file_read(const char *path, struct fr_buf *buf, int *out_errno);
 
+/* What writers of one folder wait for each other; then FR_ERR_IO and EBUSY. */
+#define FR_FILE_LOCK_MS 5000
+
 /* Atomic and durable: temporary file beside it, fsync, rename, fsync of the folder. The old file
- * stays whole on every failure. */
+ * stays whole on every failure. Nothing that has the temporary name already is written to. */
 FR_MUST_USE enum fr_err fr_file_replace(const char *path, struct fr_view content, unsigned mode,
                                         int *out_errno);
 

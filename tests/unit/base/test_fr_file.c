@@ -5,6 +5,8 @@
 #include "base/fr_file.h"
 #include "base/fr_mem.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -143,6 +146,103 @@ what_waits_outlives_a_write_that_fails(void **state)
     bed_close(&bed);
 }
 
+/* A link or a file that others may read, where what is written is first: neither receives it. */
+static void
+what_is_in_the_way_receives_nothing(void **state)
+{
+    static const char *const in_the_way[] = {"key.tmp", "key.pair", "certificate.pair"};
+    (void)state;
+    for (size_t i = 0; i < 6; i++) {
+        struct pair_bed bed;
+        struct stat st;
+        bed_open(&bed);
+        char *elsewhere = fr_xprintf("%s/elsewhere", bed.folder);
+        char *planted = fr_xprintf("%s/%s", bed.folder, in_the_way[i / 2]);
+        assert_int_equal(fr_file_replace(elsewhere, FR_VIEW("e"), 0644, NULL), FR_OK);
+        if (i % 2)
+            assert_int_equal(symlink(elsewhere, planted), 0);
+        else
+            assert_int_equal(link(elsewhere, planted), 0);
+        if (i / 2 == 0)
+            assert_int_equal(fr_file_replace(bed.first, FR_VIEW("k1"), 0600, NULL), FR_OK);
+        else
+            assert_int_equal(write_pair(&bed, "k1", "c1"), FR_OK);
+        assert_file(elsewhere, "e");
+        assert_file(bed.first, "k1");
+        assert_int_equal(lstat(bed.first, &st), 0);
+        assert_true(S_ISREG(st.st_mode) && (st.st_mode & 0777) == 0600);
+        fr_free(planted);
+        fr_free(elsewhere);
+        bed_close(&bed);
+    }
+}
+
+#define WRITERS 4
+#define WRITES 10
+
+static void
+write_many(const struct pair_bed *bed, int writer)
+{
+    for (int i = 0; i < WRITES; i++) {
+        char *content = fr_xprintf("%d-%d", writer, i);
+        enum fr_err err = write_pair(bed, content, content);
+        fr_free(content);
+        if (err != FR_OK)
+            _exit(1);
+    }
+    _exit(0);
+}
+
+/* Two that are written by several at a time are of one of them. */
+static void
+writers_of_one_pair_take_turns(void **state)
+{
+    struct pair_bed bed;
+    struct fr_buf first, second;
+    pid_t children[WRITERS];
+    (void)state;
+    bed_open(&bed);
+    for (int i = 0; i < WRITERS; i++) {
+        children[i] = fork();
+        if (children[i] == 0)
+            write_many(&bed, i);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        int status = 0;
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        assert_int_equal(status, 0);
+    }
+    fr_buf_init(&first, 100);
+    fr_buf_init(&second, 100);
+    assert_int_equal(fr_file_read(bed.first, &first, NULL), FR_OK);
+    assert_int_equal(fr_file_read(bed.second, &second, NULL), FR_OK);
+    assert_string_equal(first.data, second.data);
+    fr_buf_fini(&first);
+    fr_buf_fini(&second);
+    bed_close(&bed);
+}
+
+/* Who holds the folder for ever holds up nobody for ever. */
+static void
+a_held_folder_is_an_error(void **state)
+{
+    struct pair_bed bed;
+    int error = 0;
+    (void)state;
+    bed_open(&bed);
+    assert_int_equal(write_pair(&bed, "k1", "c1"), FR_OK);
+    int fd = open(bed.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    assert_int_equal(fr_file_replace_pair(&bed.paths, FR_VIEW("k2"), FR_VIEW("c2"), 0600, &error),
+                     FR_ERR_IO);
+    assert_int_equal(error, EBUSY);
+    assert_file(bed.first, "k1");
+    assert_file(bed.second, "c1");
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(write_pair(&bed, "k2", "c2"), FR_OK);
+    bed_close(&bed);
+}
+
 #ifdef FR_FAULT_POINTS
 static const char *const fault_points[] = {
 #define FR_FAULT_ROW(name) name,
@@ -225,6 +325,9 @@ main(void)
         cmocka_unit_test(files_are_replaced_whole),
         cmocka_unit_test(pairs_are_replaced_whole),
         cmocka_unit_test(what_waits_outlives_a_write_that_fails),
+        cmocka_unit_test(what_is_in_the_way_receives_nothing),
+        cmocka_unit_test(writers_of_one_pair_take_turns),
+        cmocka_unit_test(a_held_folder_is_an_error),
 #ifdef FR_FAULT_POINTS
         cmocka_unit_test(a_pair_whose_writer_was_killed),
         cmocka_unit_test(a_pair_whose_writers_were_killed_in_a_row),
