@@ -204,12 +204,15 @@ static bool
 account_key(struct flow *flow)
 {
     char *why = NULL;
-    if (tls_pem_key_read(flow->job->account_path, &flow->account, &why) == FR_OK)
-        return true;
-    fr_free(why);
-    why = NULL;
-    flow->account = tls_pem_key_new();
-    if (flow->account && tls_pem_key_write(flow->job->account_path, flow->account, &why) == FR_OK)
+    enum fr_err err = tls_pem_key_read(flow->job->account_path, &flow->account, &why);
+    if (err == FR_ERR_NOT_FOUND || err == FR_ERR_CONFIG) { /* one that cannot be read stays */
+        fr_free(why);
+        why = NULL;
+        flow->account = tls_pem_key_new();
+        err = flow->account ? tls_pem_key_write(flow->job->account_path, flow->account, &why)
+                            : FR_ERR_NOMEM;
+    }
+    if (err == FR_OK)
         return true;
     (void)fail(flow, FR_ERR_IO, "account key: %s", why ? why : "out of memory");
     fr_free(why);

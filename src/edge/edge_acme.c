@@ -10,6 +10,8 @@
  */
 #include "edge/edge_priv.h"
 
+#include "tls/tls_pem.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -85,6 +87,21 @@ is_shown(const struct edge *edge, const char *certificate)
     return false;
 }
 
+/* Whether a pair can be lost: it is not there, or was read and is no good. Of one that cannot be
+ * read (permissions, a disk that fails) nobody knows how good it is. */
+static bool
+is_lost(const struct tls_pair *pair, enum fr_err err)
+{
+    if (err != FR_ERR_NOT_FOUND && err != FR_ERR_CONFIG)
+        return false;
+    char *why = NULL;
+    EVP_PKEY *key = NULL;
+    err = tls_pem_key_read(pair->key, &key, &why); /* which may not have come to be read */
+    EVP_PKEY_free(key);
+    fr_free(why);
+    return err == FR_OK || err == FR_ERR_NOT_FOUND || err == FR_ERR_CONFIG;
+}
+
 /* A pair that is not there, or is no good (half of a backup, a disk that was full), is to be
  * fetched anew, and until then the listener shows one that nobody signed. */
 enum fr_err
@@ -95,12 +112,20 @@ edge_acme_placeholder(struct edge *edge, const struct config_listen_tls *tls, ch
     if (!tls->acme.enabled || is_shown(edge, pair.certificate))
         return FR_OK;
     enum fr_err err = tls_pair_check(&pair, &why);
-    if (err != FR_OK && access(pair.certificate, F_OK) == 0)
-        fr_log(FR_LOG_WARN, "edge", "a fetched certificate is no good, another is asked for",
-               FR_S("why", why));
-    fr_free(why);
     if (err == FR_OK)
         return FR_OK;
-    return acme_placeholder(pair.certificate, pair.key, tls->acme.domains[0],
-                            loop_wall_us(edge->loop) / FR_US_PER_S, out_why);
+    if (!is_lost(&pair, err)) {
+        *out_why = fr_xprintf("a fetched certificate or its key cannot be read, and is not "
+                              "replaced: %s",
+                              why);
+        err = FR_ERR_IO;
+    } else {
+        if (access(pair.certificate, F_OK) == 0)
+            fr_log(FR_LOG_WARN, "edge", "a fetched certificate is no good, another is asked for",
+                   FR_S("why", why));
+        err = acme_placeholder(pair.certificate, pair.key, tls->acme.domains[0],
+                               loop_wall_us(edge->loop) / FR_US_PER_S, out_why);
+    }
+    fr_free(why);
+    return err;
 }

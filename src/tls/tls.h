@@ -75,8 +75,8 @@ struct tls_server_options {
     struct tls_tickets *tickets; /* borrowed */
 };
 
-/* FR_ERR_NOT_FOUND: a file is not there; FR_ERR_CONFIG: it is no good. *out_why (owned by the
- * caller) names it and what is wrong with it. */
+/* FR_ERR_NOT_FOUND: a file is not there; FR_ERR_CONFIG: it is no good; any other: it cannot be
+ * read. *out_why (owned by the caller) names it and what is wrong with it. */
 FR_MUST_USE enum fr_err tls_server_new(const struct tls_server_options *options,
                                        struct tls_server **out, char **out_why);
 /* Before its first connection; challenges is borrowed. */

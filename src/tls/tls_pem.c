@@ -34,6 +34,14 @@ tls_pem_time_s(const ASN1_TIME *time)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
+static void
+wipe(struct fr_buf *text)
+{
+    if (text->data)
+        OPENSSL_cleanse(text->data, text->len);
+    fr_buf_fini(text);
+}
+
 enum fr_err
 tls_pem_read(const char *path, struct fr_buf *out, char **out_why)
 {
@@ -43,16 +51,10 @@ tls_pem_read(const char *path, struct fr_buf *out, char **out_why)
     if (err == FR_OK)
         return FR_OK;
     *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
-    fr_buf_fini(out);
-    return error == ENOENT ? FR_ERR_NOT_FOUND : FR_ERR_CONFIG;
-}
-
-static void
-wipe(struct fr_buf *text)
-{
-    if (text->data)
-        OPENSSL_cleanse(text->data, text->len);
-    fr_buf_fini(text);
+    wipe(out);
+    if (error == ENOENT)
+        return FR_ERR_NOT_FOUND;
+    return err == FR_ERR_FULL ? FR_ERR_CONFIG : err; /* it was read, and is none of ours */
 }
 
 /* The first one of a file; NULL: there is none, or it could not be read. */

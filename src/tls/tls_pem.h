@@ -24,7 +24,8 @@ EVP_PKEY *tls_pem_key_new(void); /* ECDSA P-256; NULL: out of memory */
 
 /* ---- files; *out_why (fr_free) names the file and what is wrong ------------------------------ */
 
-/* The whole file. FR_ERR_NOT_FOUND: it is not there. */
+/* The whole file. FR_ERR_NOT_FOUND: it is not there; FR_ERR_CONFIG: it is too large, or (below) is
+ * none; any other: it cannot be read, and what is in it nobody knows. */
 FR_MUST_USE enum fr_err tls_pem_read(const char *path, struct fr_buf *out, char **out_why);
 FR_MUST_USE enum fr_err tls_pem_key_read(const char *path, EVP_PKEY **out, char **out_why);
 /* The first certificate of a file. */

@@ -121,6 +121,44 @@ def test_a_pair_that_does_not_fit_is_fetched_anew(box):
     assert third not in (first, second)
 
 
+@pytest.mark.parametrize("which", ["one.example.pem", "one.example.key"])
+def test_a_pair_that_cannot_be_read_is_not_replaced(box, which):
+    """A mount that is not there yet, a wrong owner: here a link that leads to itself."""
+    house = House(box, "tls-alpn-01")
+    issued(house.tls, house.pebble.root, "one.example")
+    house.edge.stop()
+    pair = box.folder / "state/acme"
+    before = {name: (pair / name).read_bytes() for name in ("one.example.pem", "one.example.key")}
+    (pair / which).unlink()
+    (pair / which).symlink_to(which)
+    house.edge = box.start("edge", name="edge-again")
+    house.edge.expected = {1}
+    assert house.edge.wait() == 1
+    assert "cannot be read, and is not replaced" in house.edge.log()
+    assert f"{which}: Too many levels of symbolic links" in house.edge.log()
+    (pair / which).unlink()
+    (pair / which).write_bytes(before[which])
+    assert {name: (pair / name).read_bytes() for name in before} == before
+    house.edge = box.start("edge", name="edge-once-more")
+    box.serving(house.tls, house.edge)
+
+
+def test_an_account_key_that_cannot_be_read_is_not_replaced(box):
+    house = House(box, "tls-alpn-01")
+    issued(house.tls, house.pebble.root, "one.example")
+    house.edge.stop()
+    (key,) = (box.folder / "state/acme").glob("account-*.key")
+    key.unlink()
+    key.symlink_to(key.name)
+    (box.folder / "state/acme/one.example.pem").unlink()
+    house.edge = box.start("edge", name="edge-again")
+    wait("the failure to be told", lambda: "no certificate fetched" in house.edge.log(), 40)
+    event = next(e for e in house.edge.events() if e["event"].startswith("no certificate fetched"))
+    assert event["why"].startswith("account key: ")
+    assert event["why"].endswith(": Too many levels of symbolic links")
+    assert key.is_symlink()
+
+
 def test_killed_between_the_key_and_its_certificate(box):
     """The first pair is the placeholder, the second what the authority signed."""
     house = House(box, "tls-alpn-01", edge_env={"FRESHET_FAULT": "file-pair-first-moved:2"})
