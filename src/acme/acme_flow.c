@@ -465,13 +465,16 @@ acme__flow(struct acme__job *job)
 {
     struct flow flow = {.job = job};
     job->err = FR_OK;
-    if (!run(&flow) && job->err == FR_OK)
-        job->err = FR_ERR_BAD_PEER;
-    if (job->err != FR_OK && atomic_load(&job->late))
-        (void)fail(&flow, FR_ERR_TIMEOUT, "the authority is not done with it within %d s",
-                   (int)(ACME_ORDER_US / FR_US_PER_S));
-    else if (atomic_load(&job->cancelled))
-        job->err = FR_ERR_CANCELLED;
+    /* Once its files are there an order is done, whoever had no more time for it meanwhile. */
+    if (!run(&flow)) {
+        if (atomic_load(&job->late))
+            (void)fail(&flow, FR_ERR_TIMEOUT, "the authority is not done with it within %d s",
+                       (int)(ACME_ORDER_US / FR_US_PER_S));
+        else if (atomic_load(&job->cancelled))
+            job->err = FR_ERR_CANCELLED;
+        else if (job->err == FR_OK)
+            job->err = FR_ERR_BAD_PEER;
+    }
     EVP_PKEY_free(flow.account);
     fr_free(flow.kid);
     fr_free(flow.nonce);
