@@ -15,7 +15,7 @@
 
 #include <openssl/pem.h>
 
-#define WARN_BEFORE_S 86400
+#define WARN_BEFORE_S (3 * 86400) /* over a weekend */
 
 static enum fr_err
 add_lists(X509_STORE *store, BIO *bio, const char *path, int64_t *out_ends_s, char **out_why)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates that were revoked: at listeners, and on the control stream."""
+import datetime
+import re
 import ssl
 
 import pytest
@@ -80,6 +82,17 @@ def test_a_list_that_has_ended_lets_nobody_in(box, authority):
     door.all_counted()
     door.reloaded(authority.revoke)
     door.comes_to("alice", "True")
+
+
+@pytest.mark.parametrize("hours, warned", [(71, True), (73, False)])
+def test_the_log_warns_three_days_before(box, authority, hours, warned):
+    """Over a weekend, and a day to act in."""
+    ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=hours)
+    authority.revoke(ends=ends.strftime("%Y%m%d%H%M%SZ"))
+    door = Door(box, authority)
+    assert door.enters("alice") is True
+    said = [e for e in door.edge.process.events() if "revocation list" in e["event"]]
+    assert [e["event"] for e in said] == ["a revocation list ends soon"] * warned
 
 
 def test_a_list_of_another_authority_tells_nothing(box, authority):
