@@ -9,9 +9,10 @@
  * Memory:     a few documents of an authority at a time.
  * Limits:     one order at a time; 30 s a call, 1 MiB an answer, ACME_ORDER_US an order; after a
  *             failure at least ACME_RETRY_MIN_US, doubled with each in a row up to
- * ACME_RETRY_MAX_US, or as long as the authority says. Trusts:     the authority's HTTPS by `ca`,
- * and nothing that it sends: a certificate must be for the key that was made for it. Follows: RFC
- * 8555, RFC 8737 (tls-alpn-01), RFC 7515 and 7638 (signatures, thumbprints).
+ *             ACME_RETRY_MAX_US, or as long as the authority says.
+ * Trusts:     the authority's HTTPS by `ca`, and nothing that it sends: a certificate must be for
+ *             the key that was made for it.
+ * Follows:    RFC 8555, RFC 8737 (tls-alpn-01), RFC 7515 and 7638 (signatures, thumbprints).
  */
 #ifndef ACME_H
 #define ACME_H

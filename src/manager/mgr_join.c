@@ -13,8 +13,8 @@
  * May touch:  base, admin, pki; files (the authority's folder).
  * Threads:    the manager's loop: one signature and three small files a call.
  * Limits:     MGR_GUESSES_MAX tokens or bodies that were none, of one network in
- * MGR_GUESS_PERIOD_US; then 429 without a look at the authority. Trusts:     nothing but a token
- * that is there, or a certificate that the handshake found good.
+ *             MGR_GUESS_PERIOD_US; then 429 without a look at the authority.
+ * Trusts:     nothing but a token that is there, or a certificate that the handshake found good.
  */
 #include "manager/mgr_priv.h"
 
@@ -32,6 +32,7 @@ open_authority(struct mgr *mgr, struct admin_exchange *exchange)
 {
     struct pki *pki = NULL;
     char *why = NULL;
+    int64_t now_s = loop_wall_us(mgr->loop) / FR_US_PER_S;
     if (!mgr->config->manager.pki) {
         admin_answer_error(exchange, 404,
                            "no manager.pki here: machines do not join by this "
@@ -39,6 +40,10 @@ open_authority(struct mgr *mgr, struct admin_exchange *exchange)
     } else if (pki_open(mgr->config->manager.pki, &pki, &why) != FR_OK) {
         fr_log(FR_LOG_ERROR, "manager", "the authority cannot be used", FR_S("why", why));
         admin_answer_error(exchange, 500, "the manager's authority cannot be used");
+    } else if (pki_check(pki, now_s, &why) != FR_OK) { /* before a token is used up */
+        fr_log(FR_LOG_ERROR, "manager", "the authority cannot be used", FR_S("why", why));
+        admin_answer_error(exchange, 500, "%s", why);
+        pki_close(&pki);
     }
     fr_free(why);
     return pki;

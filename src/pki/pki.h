@@ -7,8 +7,9 @@
  *     FOLDER/issued/NAME.pem      a copy of the latest certificate of every name, joined ones too
  *     FOLDER/tokens/HASH          join tokens that were not used yet, by their hash
  *
- * May touch:  base, tls (files of keys), OpenSSL 3, files. Never: sockets, clocks (the time is an
- * argument). Threads:    any, one a folder at a time; using up a token is atomic over processes.
+ * May touch:  base, tls (files of keys), OpenSSL 3, files. Never sockets or clocks (the time is an
+ *             argument).
+ * Threads:    any, one a folder at a time; using up a token is atomic over processes.
  * Memory:     none that lasts.
  * Files:      mode 0600, folders 0700; each is replaced whole, a key with its certificate.
  * Trusts:     nothing of a request to be signed but its key, which must have signed it.
@@ -46,6 +47,9 @@ void pki_close(struct pki **pki);                   /* NULL inside is allowed */
 const char *pki_fingerprint(const struct pki *pki); /* of the authority's certificate */
 const char *pki_ca_pem(const struct pki *pki);
 int64_t pki_ends_s(const struct pki *pki); /* nothing that it signs is good for longer */
+/* FR_ERR_REFUSED, and *out_why: the authority has ended, and nothing that it signs would be
+ * believed; so it signs nothing. */
+FR_MUST_USE enum fr_err pki_check(const struct pki *pki, int64_t now_s, char **out_why);
 
 struct pki_terms {
     const char *name;
@@ -53,7 +57,8 @@ struct pki_terms {
     size_t also_count;
     unsigned days;
 };
-/* A new key and a certificate for it, as NAME.key and NAME.pem of the folder. */
+/* A new key and a certificate for it, as NAME.key and NAME.pem of the folder. FR_ERR_REFUSED as of
+ * pki_check, here and in pki_sign. */
 FR_MUST_USE enum fr_err pki_issue(struct pki *pki, const struct pki_terms *terms, int64_t now_s,
                                   char **out_why);
 /* A certificate for the key of a request (PEM), with the authority's behind it. FR_ERR_BAD_PEER: it

@@ -5,6 +5,7 @@
 #include "pki/pki_priv.h"
 
 #include "base/fr_file.h"
+#include "base/fr_time.h"
 #include "tls/tls.h"
 #include "tls/tls_pem.h"
 
@@ -202,6 +203,21 @@ pki_ends_s(const struct pki *pki)
     return tls_pem_time_s(X509_get0_notAfter(pki->certificate));
 }
 
+enum fr_err
+pki_check(const struct pki *pki, int64_t now_s, char **out_why)
+{
+    char day[FR_TIME_ISO_BYTES];
+    int64_t ends_s = pki_ends_s(pki);
+    if (now_s < ends_s)
+        return FR_OK;
+    fr_time_format_iso(ends_s * FR_US_PER_S, day);
+    day[10] = '\0'; /* the day */
+    *out_why = fr_xprintf("the authority ended on %s, and nothing that it signs is believed: make "
+                          "another by `freshet pki init` in another folder",
+                          day);
+    return FR_ERR_REFUSED;
+}
+
 /* ---- issuing -------------------------------------------------------------------------------- */
 
 /* A copy for the list. */
@@ -226,6 +242,8 @@ pki_issue(struct pki *pki, const struct pki_terms *terms, int64_t now_s, char **
 {
     X509 *certificate = NULL;
     enum fr_err err = check_terms(terms, out_why);
+    if (err == FR_OK)
+        err = pki_check(pki, now_s, out_why);
     if (err != FR_OK)
         return err;
     EVP_PKEY *key = tls_pem_key_new();
@@ -291,6 +309,8 @@ pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request,
 {
     X509 *certificate = NULL;
     enum fr_err err = check_terms(terms, out_why);
+    if (err == FR_OK)
+        err = pki_check(pki, now_s, out_why);
     if (err != FR_OK)
         return err;
     EVP_PKEY *key = key_of(request, out_why);

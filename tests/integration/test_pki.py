@@ -14,6 +14,7 @@ import pytest
 
 from harness.box import BINARY, ROOT, wait
 from harness.listener import Listener
+from harness.pki import key_of, openssl
 from harness.setup import admin_json, base, cluster, metric
 
 
@@ -40,17 +41,17 @@ def text_of(box, path):
 class House:
     """A manager whose authority lets machines join."""
 
-    def __init__(self, box, users=()):
+    def __init__(self, box, users=(), pki="./pki", **tls):
         self.box = box
         good(box.run("pki", "init"), "ca.key")
         good(box.run("pki", "issue", "manager", "--also", "127.0.0.1"), "pki/manager.pem")
         self.tcp = f"127.0.0.1:{box.port()}"
         self.unix = f"unix:{box.folder}/m.sock"
         tls = {"certificate": "./pki/manager.pem", "key": "./pki/manager.key",
-               "ca": "./pki/ca.pem"}
+               "ca": "./pki/ca.pem", **tls}
         self.settings = base(None, {"web": cluster(["127.0.0.1:9"], health=None)},
                              state="./manager-state",
-                             manager={"listen": [self.unix, self.tcp], "tls": tls, "pki": "./pki"})
+                             manager={"listen": [self.unix, self.tcp], "tls": tls, "pki": pki})
         self.settings["admin"] = {"users": list(users)}
         box.config(self.settings, "manager.yaml")
         self.process = box.start("manager", "-c", "manager.yaml", name="manager")
@@ -198,6 +199,37 @@ def test_a_token_is_good_once(box):
     assert house.counter("joins_refused") == 1
     assert not list((box.folder / "third").glob("*")) # not even a key
     assert not list((box.folder / "pki/tokens").iterdir())
+
+
+def test_an_authority_that_has_ended(box):
+    """It signs nothing, says so, and uses no token up for it."""
+    ended = box.folder / "ended"
+    ended.mkdir()
+    (ended / "index").write_text("")
+    (ended / "cnf").write_text("[ca]\ndefault_ca=it\n[it]\ndatabase=index\ndefault_md=sha256\n"
+                               "policy=any\nnew_certs_dir=.\nrand_serial=yes\n"
+                               "[any]\ncommonName=supplied\n"
+                               "[x]\nbasicConstraints=critical,CA:TRUE\n")
+    key_of(ended, "ca", "ec")
+    key_of(ended, "machine", "ec")
+    for name in ("ca", "machine"):
+        openssl(ended, "req", "-new", "-key", f"{name}.key", "-subj", f"/CN={name}", "-out",
+                f"{name}.csr")
+    openssl(ended, "ca", "-batch", "-selfsign", "-config", "cnf", "-extensions", "x", "-keyfile",
+            "ca.key", "-in", "ca.csr", "-out", "ca.pem", "-startdate", "20200101000000Z",
+            "-enddate", "20200102000000Z", "-notext")
+    words = "the authority ended on 2020-01-02"
+    bad(box.run("pki", "issue", "edge-3", "--dir", "ended"), words)
+    house = House(box, pki="./ended")
+    secret = good(box.run("pki", "token", "edge-2", "--dir", "ended")).split(".")[1]
+    box.write("body", json.dumps({"token": secret, "request": (ended / "machine.csr").read_text()}))
+    answer = subprocess.run(
+        ["curl", "-sS", "--cacert", "pki/ca.pem", "-w", "%{http_code}", "--data-binary", "@body",
+         f"https://{house.tcp}/join"], cwd=box.folder, capture_output=True, check=True,
+        text=True).stdout
+    assert words in answer and answer.endswith("500"), answer
+    assert words in house.process.log()
+    assert len(list((ended / "tokens").iterdir())) == 1
 
 
 def test_of_two_at_once_one_joins(box):

@@ -176,6 +176,36 @@ test_none_outlives_its_authority(void **state)
     assert_int_equal(seen.last.ends_s, pki_ends_s(bed->pki));
 }
 
+/* Ten days, as the bed makes it. */
+static void
+test_one_that_has_ended_signs_nothing(void **state)
+{
+    struct bed *bed = *state;
+    const int64_t ends_s = NOW_S + 10 * 86400;
+    const struct pki_terms terms = {.name = "late", .days = 1};
+    struct fr_buf request = request_of(bed, "late"), pem;
+    struct seen seen = {0};
+    char *why = NULL, path[128];
+    fr_buf_init(&pem, 4 * (size_t)PKI_PEM_BYTES_MAX);
+    assert_int_equal(pki_ends_s(bed->pki), ends_s);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(i ? pki_issue(bed->pki, &terms, ends_s, &why)
+                           : pki_sign(bed->pki, &terms, fr_buf_view(&request), ends_s, &pem, &why),
+                         FR_ERR_REFUSED);
+        assert_non_null(strstr(why, "the authority ended on 2027-01-25"));
+        fr_free(why);
+        why = NULL;
+    }
+    (void)snprintf(path, sizeof(path), "%s/late.key", bed->folder);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_int_equal(seen.count, 0);
+    assert_int_equal(pem.len, 0);
+    assert_int_equal(pki_issue(bed->pki, &terms, ends_s - 1, &why), FR_OK);
+    fr_buf_fini(&pem);
+    fr_buf_fini(&request);
+}
+
 static void
 test_one_authority_a_folder(void **state)
 {
@@ -205,6 +235,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_requests_that_are_none, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_issue, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_none_outlives_its_authority, bed_open, bed_close),
+        cmocka_unit_test_setup_teardown(test_one_that_has_ended_signs_nothing, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_names_of_the_list_make_the_same_again, bed_open,
                                         bed_close),
         cmocka_unit_test_setup_teardown(test_no_name_is_lost, bed_open, bed_close),
