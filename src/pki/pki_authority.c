@@ -9,12 +9,10 @@
 #include "tls/tls.h"
 #include "tls/tls_pem.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -335,47 +333,6 @@ pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request,
 
 /* ---- the list ------------------------------------------------------------------------------- */
 
-/* Prints an address of a certificate; "" when it is none. */
-static void
-print_address(const ASN1_OCTET_STRING *address, char out[INET6_ADDRSTRLEN])
-{
-    int count = ASN1_STRING_length(address);
-    int family = count == 4 ? AF_INET : AF_INET6;
-    if ((count != 4 && count != 16) ||
-        !inet_ntop(family, ASN1_STRING_get0_data(address), out, INET6_ADDRSTRLEN))
-        out[0] = '\0';
-}
-
-/* False: not all of them fit, or one is none; a renewal would lose it. */
-static bool
-read_names(X509 *certificate, char *out, size_t out_bytes)
-{
-    bool whole = true;
-    size_t used = 0;
-    GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-    out[0] = '\0';
-    for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
-        const GENERAL_NAME *one = sk_GENERAL_NAME_value(all, i);
-        char address[INET6_ADDRSTRLEN] = "";
-        struct fr_view text = fr_view_of("");
-        if (one->type == GEN_DNS) {
-            text = fr_view_make((const char *)ASN1_STRING_get0_data(one->d.dNSName),
-                                (size_t)ASN1_STRING_length(one->d.dNSName));
-        } else if (one->type == GEN_IPADD) {
-            print_address(one->d.iPAddress, address);
-            text = fr_view_of(address);
-        }
-        if (text.len == 0 || used + text.len + 2 > out_bytes) {
-            whole = false;
-            continue;
-        }
-        used += (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? " " : "",
-                                 FR_VIEW_ARG(text));
-    }
-    GENERAL_NAMES_free(all);
-    return whole;
-}
-
 static int
 by_name(const void *left, const void *right)
 {
@@ -414,7 +371,8 @@ visit_one(const char *folder, const char *name, const char *key_folder,
     char *key_path = path_in(key_folder, name, ".key");
     X509 *certificate = NULL;
     bool good = tls_pem_certificate_read(path, &certificate, out_why) == FR_OK &&
-                read_names(certificate, issued.names, sizeof(issued.names));
+                tls_pem_names(certificate, TLS_PEM_NAMES | TLS_PEM_ADDRESSES, issued.names,
+                              sizeof(issued.names));
     if (good) {
         (void)fr_view_copy(fr_view_of(name), issued.name, sizeof(issued.name)); /* as large */
         (void)pki__fingerprint(certificate, issued.fingerprint);                /* or "" */

@@ -7,8 +7,11 @@
 #include "base/fr_file.h"
 #include "tls/tls_priv.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
 #include <string.h>
 
 EVP_PKEY *
@@ -118,6 +121,49 @@ tls_pem_chain_fits(struct fr_view text, EVP_PKEY *key)
     BIO_free(bio);
     ERR_clear_error();
     return fits;
+}
+
+/* A name or an address as text, "" when it is none; `address` is room for it. */
+static struct fr_view
+text_of(const GENERAL_NAME *one, char address[INET6_ADDRSTRLEN])
+{
+    const ASN1_STRING *string = one->type == GEN_DNS ? one->d.dNSName : one->d.iPAddress;
+    struct fr_view text = fr_view_make((const char *)ASN1_STRING_get0_data(string),
+                                       (size_t)ASN1_STRING_length(string));
+    if (one->type == GEN_DNS) /* a NUL in a name is an attack */
+        return memchr(text.ptr, 0, text.len) || memchr(text.ptr, ' ', text.len) ? fr_view_of("")
+                                                                                : text;
+    if ((text.len != 4 && text.len != 16) ||
+        !inet_ntop(text.len == 4 ? AF_INET : AF_INET6, text.ptr, address, INET6_ADDRSTRLEN))
+        address[0] = '\0';
+    return fr_view_of(address);
+}
+
+bool
+tls_pem_names(const X509 *certificate, unsigned kinds, char *out, size_t out_bytes)
+{
+    size_t used = 0;
+    bool whole = true;
+    GENERAL_NAMES *all = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    out[0] = '\0';
+    for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
+        const GENERAL_NAME *one = sk_GENERAL_NAME_value(all, i);
+        char address[INET6_ADDRSTRLEN];
+        if (one->type != GEN_DNS && one->type != GEN_IPADD) {
+            whole &= kinds != (TLS_PEM_NAMES | TLS_PEM_ADDRESSES);
+            continue;
+        }
+        if (!(kinds & (one->type == GEN_DNS ? TLS_PEM_NAMES : TLS_PEM_ADDRESSES)))
+            continue;
+        struct fr_view text = text_of(one, address);
+        if (text.len == 0 || used + text.len + 2 > out_bytes)
+            whole = false;
+        else
+            used += (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? " " : "",
+                                     FR_VIEW_ARG(text));
+    }
+    GENERAL_NAMES_free(all);
+    return whole;
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */

@@ -43,6 +43,11 @@ FR_MUST_USE enum fr_err tls_pem_pair_write(const struct tls_pem_pair *paths, EVP
 
 /* Appends. FR_ERR_NOMEM, FR_ERR_FULL. */
 FR_MUST_USE enum fr_err tls_pem_certificate_put(X509 *certificate, struct fr_buf *out);
+/* The names and addresses (subjectAltName) of a certificate, one space between two, as many as fit.
+ * False: some did not fit, or one is none (a NUL in a name is an attack); with both kinds asked
+ * for, also when there is a third. */
+enum tls_pem_kinds { TLS_PEM_NAMES = 1, TLS_PEM_ADDRESSES = 2 };
+bool tls_pem_names(const X509 *certificate, unsigned kinds, char *out, size_t out_bytes);
 /* Whether the first certificate of a text is for this key. */
 bool tls_pem_chain_fits(struct fr_view text, EVP_PKEY *key);
 

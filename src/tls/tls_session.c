@@ -9,12 +9,11 @@
  * Memory:     freed in close, which the loop calls once.
  * Cost:       a request and its answer: one recv, one send, as without TLS.
  */
+#include "tls/tls_pem.h"
 #include "tls/tls_priv.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/bio.h>
-#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -421,56 +420,23 @@ tls_session_why(const struct tls_session *session)
     return session->why;
 }
 
-/* A name or an address as text, "" when it is none; `address` is room for it. */
-static struct fr_view
-text_of(const GENERAL_NAME *one, char address[INET6_ADDRSTRLEN])
-{
-    const ASN1_STRING *string = one->type == GEN_DNS ? one->d.dNSName : one->d.iPAddress;
-    struct fr_view text = fr_view_make((const char *)ASN1_STRING_get0_data(string),
-                                       (size_t)ASN1_STRING_length(string));
-    if (one->type == GEN_DNS) /* a NUL in a name is an attack */
-        return memchr(text.ptr, 0, text.len) || memchr(text.ptr, ' ', text.len) ? fr_view_of("")
-                                                                                : text;
-    if ((text.len != 4 && text.len != 16) ||
-        !inet_ntop(text.len == 4 ? AF_INET : AF_INET6, text.ptr, address, INET6_ADDRSTRLEN))
-        address[0] = '\0';
-    return fr_view_of(address);
-}
-
 static bool
-print_names(const struct tls_session *session, int type, char *out, size_t out_bytes)
+print_names(const struct tls_session *session, unsigned kinds, char *out, size_t out_bytes)
 {
-    X509 *peer = SSL_get0_peer_certificate(session->ssl);
-    size_t used = 0;
-    bool whole = true;
+    const X509 *peer = SSL_get0_peer_certificate(session->ssl);
     out[0] = '\0';
-    if (!peer || SSL_get_verify_result(session->ssl) != X509_V_OK)
-        return false;
-    GENERAL_NAMES *all = X509_get_ext_d2i(peer, NID_subject_alt_name, NULL, NULL);
-    for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
-        const GENERAL_NAME *one = sk_GENERAL_NAME_value(all, i);
-        char address[INET6_ADDRSTRLEN];
-        if (one->type != type)
-            continue;
-        struct fr_view text = text_of(one, address);
-        if (text.len == 0 || used + text.len + 2 > out_bytes)
-            whole = false;
-        else
-            used += (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? " " : "",
-                                     FR_VIEW_ARG(text));
-    }
-    GENERAL_NAMES_free(all);
-    return whole;
+    return peer && SSL_get_verify_result(session->ssl) == X509_V_OK &&
+           tls_pem_names(peer, kinds, out, out_bytes);
 }
 
 bool
 tls_session_peer_names(const struct tls_session *session, char *out, size_t out_bytes)
 {
-    return print_names(session, GEN_DNS, out, out_bytes);
+    return print_names(session, TLS_PEM_NAMES, out, out_bytes);
 }
 
 bool
 tls_session_peer_addresses(const struct tls_session *session, char *out, size_t out_bytes)
 {
-    return print_names(session, GEN_IPADD, out, out_bytes);
+    return print_names(session, TLS_PEM_ADDRESSES, out, out_bytes);
 }
