@@ -354,10 +354,7 @@ length_field(struct http2_writer *writer, struct fr_view value)
     if (!fr_view_u64(value, &writer->length))
         return malformed(writer, "content-length is no number");
     writer->has_length = true;
-    size_t at = writer->out->len;
-    enum http2_verdict verdict = put_field(writer, FR_VIEW("content-length"), value);
-    writer->length_line = (struct http2_part){at, writer->out->len - at};
-    return verdict;
+    return put_field(writer, FR_VIEW("content-length"), value);
 }
 
 static enum http2_verdict
@@ -447,22 +444,6 @@ has_no_body(const struct http2_writer *writer)
     return writer->status < 200 || writer->status == 204 || writer->status == 304;
 }
 
-/* Of a request whose fields tell a length and announce trailers the length goes: HTTP/1.1 has
- * trailers behind chunks alone (RFC 9112 section 7.1.2), and what DATA amounts to is checked
- * before. */
-static void
-take_length_out(struct http2_writer *writer)
-{
-    struct fr_buf *out = writer->out;
-    struct http2_part line = writer->length_line;
-    size_t end = line.at + line.len;
-    memmove(out->data + line.at, out->data + end, out->len - end);
-    out->len -= line.len;
-    if (writer->cookie.at > line.at)
-        writer->cookie.at -= line.len;
-    writer->has_length = false;
-}
-
 /* What HTTP/1.1 must be told of the body, if the fields do not. */
 static struct fr_view
 framing_line(const struct http2_writer *writer, bool end_stream)
@@ -502,8 +483,6 @@ http2_writer_end(struct http2_writer *writer, bool end_stream, struct fr_view *o
         return malformed(writer, "content-length without a body");
     if (writer->kind == HTTP2_TRAILERS && !end_stream)
         return malformed(writer, "trailers that do not end the stream");
-    if (request && !end_stream && writer->has_length && writer->announces)
-        take_length_out(writer);
     if (writer->tunnel)
         verdict = upgrade_lines(writer);
     struct fr_view views[] = {framing_line(writer, end_stream), FR_VIEW("\r\n")};

@@ -41,15 +41,16 @@ struct http2_writer {
     bool tunnel;       /* extended CONNECT: the text asks for an Upgrade to `protocol` */
     bool has_length;
     uint64_t length;
-    int status; /* of a response */
+    bool announces; /* trailers, by `trailer` */
+    int status;     /* of a response */
     /* own */
     enum http2_kind kind;
     struct fr_buf *out;
     size_t field_count, field_count_max, start;
-    unsigned seen;                    /* pseudo-fields, by bit */
-    bool regular;                     /* the pseudo-fields are over */
-    bool has_host, has_te, announces; /* announces: `trailer` */
-    struct http2_part method, scheme, authority, path, protocol, cookie, length_line;
+    unsigned seen; /* pseudo-fields, by bit */
+    bool regular;  /* the pseudo-fields are over */
+    bool has_host, has_te;
+    struct http2_part method, scheme, authority, path, protocol, cookie;
 };
 
 /* `out` is emptied; its ceiling bounds the text. */
@@ -59,10 +60,10 @@ void http2_writer_begin(struct http2_writer *writer, enum http2_kind kind, struc
 FR_MUST_USE enum http2_verdict http2_writer_field(struct http2_writer *writer, struct fr_view name,
                                                   struct fr_view value);
 struct fr_view http2_writer_protocol(const struct http2_writer *writer); /* of a tunnel */
-/* end_stream: no body follows. A body whose length the fields do not tell is announced as chunked,
- * and so is a request's that `trailer` says has some: its owner puts it in chunks. *out_text: the
- * whole head, or of trailers the section with its empty line; in the buffer. A request is still to
- * be parsed by http_request_parse, which knows the rest of what a request can be refused for. */
+/* end_stream: no body follows. A body whose length the fields do not tell is announced as chunked:
+ * its owner puts it in chunks. *out_text: the whole head, or of trailers the section with its empty
+ * line; in the buffer. A request is still to be parsed by http_request_parse, which knows the rest
+ * of what a request can be refused for. */
 FR_MUST_USE enum http2_verdict http2_writer_end(struct http2_writer *writer, bool end_stream,
                                                 struct fr_view *out_text);
 

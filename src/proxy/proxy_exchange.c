@@ -359,13 +359,15 @@ exchange_take(struct proxy_exchange *x, const struct http_head *request)
     x->client_closes = !request->keep_alive;
     x->keep_alive = request->keep_alive && !worker->draining &&
                     x->client->requests < worker->limits.requests_per_connection;
-    x->request_framing = request->framing;
+    bool in_chunks = x->client->stream && proxy_stream_of(x->client)->chunked;
+    x->request_framing = in_chunks ? HTTP_BODY_CHUNKED : request->framing;
+    x->length_told = request->framing == HTTP_BODY_LENGTH;
     x->request_length = request->content_length;
-    x->request_done = request->framing == HTTP_BODY_NONE ||
-                      (request->framing == HTTP_BODY_LENGTH && request->content_length == 0);
+    x->request_done = x->request_framing == HTTP_BODY_NONE ||
+                      (x->request_framing == HTTP_BODY_LENGTH && request->content_length == 0);
     x->expecting = request->expect_continue && !x->request_done &&
                    proxy_input_view(&x->client->in).len == 0 && !x->client->in.buf[1];
-    http_body_init(&x->request_body, request->framing, request->content_length);
+    http_body_init(&x->request_body, x->request_framing, request->content_length);
 }
 
 static bool

@@ -470,7 +470,7 @@ proxy_forward_pump(struct proxy_exchange *x)
     if (up->preface_len > 0 && up->requests == 0 && !x->up_head_sent)
         iov[count++] = (struct iovec){up->preface, up->preface_len};
     if (!x->up_head_sent && !up->lane)
-        iov[count++] = (struct iovec){x->up_head.data, x->up_head.len};
+        count += proxy_head_request_parts(x, iov + count);
     int chunk_at = count;
     struct proxy_runs runs = {iov, count + chunked, LOOP_IOV_MAX - chunked, 0, &x->up_trailers};
     bool was_done = x->request_done;

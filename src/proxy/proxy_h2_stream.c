@@ -226,7 +226,10 @@ on_head(void *ctx, struct http2_stream *http2, struct fr_view text, bool end_str
         proxy_exchange_refuse(client, err.status ? err.status : 400, err.words ? err.words : "");
         return;
     }
-    stream->chunked = worker->request_head.framing == HTTP_BODY_CHUNKED;
+    /* Trailers that are announced lie behind the last of a told length: chunks show where. */
+    stream->chunked = worker->request_head.framing == HTTP_BODY_CHUNKED ||
+                      (worker->request_head.framing == HTTP_BODY_LENGTH &&
+                       http2->writer.announces && !end_stream);
     proxy_exchange_begin(client, text);
 }
 

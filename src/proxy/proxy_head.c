@@ -300,18 +300,38 @@ put_request_connection(struct writer *w, const struct proxy_exchange *x,
         PUT(w, "TE: trailers\r\nConnection: TE\r\n");
 }
 
+#define CHUNKED_LINE "Transfer-Encoding: chunked\r\n"
+
+/* A told length stands last: proxy_head_request_parts knows it by its place. */
 static void
-put_request_framing(struct writer *w, const struct proxy_exchange *x,
-                    const struct http_head *request)
+put_request_framing(struct writer *w, struct proxy_exchange *x, const struct http_head *request)
 {
-    if (x->request_framing == HTTP_BODY_CHUNKED) {
-        put_lines(w, request, HTTP_FIELD_TRAILER); /* says what follows (RFC 9110 section 6.6.2) */
-        PUT(w, "Transfer-Encoding: chunked\r\n");
-    } else if (x->request_framing == HTTP_BODY_LENGTH) {
+    bool chunked = x->request_framing == HTTP_BODY_CHUNKED;
+    if (chunked) /* says what follows (RFC 9110 section 6.6.2) */
+        put_lines(w, request, HTTP_FIELD_TRAILER);
+    x->up_length_at = chunked && x->length_told ? (size_t)(w->at - w->buf->data) : 0;
+    if (x->length_told) {
         PUT(w, "Content-Length: ");
         put_number(w, x->request_length);
         PUT(w, "\r\n");
+    } else if (chunked) {
+        PUT(w, CHUNKED_LINE);
     }
+}
+
+/* Which members are asked is known late, and a second may speak what the first does not. Over
+ * HTTP/2 a length and trailers go together; over HTTP/1.1 trailers want chunks, which want no
+ * length (RFC 9112 sections 7.1.2 and 6.2). */
+int
+proxy_head_request_parts(const struct proxy_exchange *x, struct iovec *iov)
+{
+    static const char instead[] = CHUNKED_LINE "\r\n";
+    iov[0] = (struct iovec){x->up_head.data, x->up_head.len};
+    if (x->up_length_at == 0)
+        return 1;
+    iov[0].iov_len = x->up_length_at;
+    iov[1] = (struct iovec){(char *)(uintptr_t)instead, sizeof(instead) - 1};
+    return 2;
 }
 
 /* The path of a Unix socket is no host. */

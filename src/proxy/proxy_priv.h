@@ -271,13 +271,15 @@ struct proxy_exchange {
     bool hold;         /* the first buffer of the body is kept, in case of a second try */
     bool replayable;   /* ... and the body stands whole in it, from replay_pos on */
     uint32_t replay_pos;
-    enum http_framing request_framing;
+    enum http_framing request_framing; /* as it comes in here */
+    bool length_told;                  /* ... in chunks too, behind which trailers may be */
     uint64_t request_length;
     uint64_t body_bytes_max; /* of the route; 0: no limit */
     uint64_t body_bytes;     /* that came behind the head's buffer, framing included */
     struct proxy_pace sending;
     struct http_body request_body;
     struct fr_buf up_head; /* the head as the member gets it; kept for a second try */
+    size_t up_length_at;   /* in up_head: a length that HTTP/1.1 is not told; 0: there is none */
     bool up_head_sent;
     char up_chunk[HTTP_CHUNK_HEAD_BYTES];
     struct fr_buf up_trailers; /* see proxy_head_trailers */
@@ -638,6 +640,8 @@ void proxy_local_prepare(struct proxy_exchange *x, int status);
 /* proxy_head.c */
 enum fr_err proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
                                const struct cluster_member *member);
+/* What x->up_head is to a member that speaks HTTP/1.1, in at most two parts; returns how many. */
+int proxy_head_request_parts(const struct proxy_exchange *x, struct iovec *iov);
 enum fr_err proxy_head_response(struct proxy_exchange *x, const struct http_head *response);
 enum fr_err proxy_head_1xx(struct proxy_exchange *x, const struct http_head *response);
 /* A gathered trailer section becomes the end of a chunked body: the lead, the fields that may go on

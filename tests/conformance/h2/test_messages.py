@@ -98,8 +98,9 @@ def test_a_cut_response_never_looks_whole(client):
     assert client.ask("/", 3).status == 200
 
 
-def test_an_answer_before_the_body_resets_without_error(client):
-    client.send(headers(get("/", ("content-length", "2000000"), method="POST"), end=False))
+@pytest.mark.parametrize("more", [[], [("trailer", "x-t")]], ids=["plain", "trailers"])
+def test_an_answer_before_the_body_resets_without_error(client, more):
+    client.send(headers(get("/", ("content-length", "2000000"), *more, method="POST"), end=False))
     one = client.answer(1)
     assert one.status == 413 and one.ended
     client.read(lambda: one.reset is not None)

@@ -48,7 +48,7 @@ class Recorder(Listener):
                     until(lambda: len(buffer) >= int(lengths[0]))
                     body, buffer = buffer[:int(lengths[0])], buffer[int(lengths[0]):]
                 elif chunked:
-                    until(lambda: buffer.startswith(b"0\r\n\r\n") or b"\r\n0\r\n" in buffer)
+                    until(lambda: buffer.startswith(b"0\r\n") or b"\r\n0\r\n" in buffer)
                     until(lambda: buffer.endswith(b"\r\n\r\n"))
                     body, buffer = buffer, b""
                 in_body = False
@@ -371,6 +371,33 @@ def test_announced_trailers_reach_the_member(line):
         data(b"abc", number, end=False) + headers([("x-t", "yes")], number),
         b"POST / HTTP/1.1", [b"trailer: x-t", b"Transfer-Encoding: chunked"],
         body=b"3\r\nabc\r\n0\r\nx-t:yes\r\n\r\n")
+
+
+@pytest.mark.parametrize("before, behind", [
+    ([("x-real", "secret"), ("content-length", "3")], []),
+    ([("connectionx", ""), ("content-length", "3")], []),
+    ([("content-length", "3"), ("x-a", "b")], []),
+    ([("x-a", "b")], [("content-length", "3")])])
+def test_a_length_among_crumbs_before_announced_trailers(line, before, behind):
+    fields = [("cookie", "a=1"), *before, ("cookie", "b=22"), *behind, ("trailer", "x-t")]
+    lines = [f"{name}: {value}".encode() for name, value in before + behind
+             if name != "content-length"]
+    line.exact(lambda number: headers(get("/", *fields, method="POST"), number, end=False) +
+               data(b"abc", number, end=False) + headers([("x-t", "yes")], number),
+               b"POST / HTTP/1.1", [b"cookie: a=1; b=22", *lines, b"trailer: x-t",
+                                    b"Transfer-Encoding: chunked"],
+               body=b"3\r\nabc\r\n0\r\nx-t:yes\r\n\r\n")
+
+
+@pytest.mark.parametrize("length, body", [("0", b""), ("3", b"3\r\nabc\r\n")])
+@pytest.mark.parametrize("tail", [None, [("x-t", "yes")]])
+def test_announced_trailers_that_come_or_not(line, length, body, tail):
+    raw = body[3:6]
+    line.exact(lambda number: headers(
+        get("/", ("content-length", length), ("trailer", "x-t"), method="POST"), number,
+        end=False) + data(raw, number, end=tail is None) + (headers(tail, number) if tail else b""),
+        b"POST / HTTP/1.1", [b"trailer: x-t", b"Transfer-Encoding: chunked"],
+        body=body + (b"0\r\nx-t:yes\r\n\r\n" if tail else b"0\r\n\r\n"))
 
 
 def test_trailers_that_nobody_announced(line):

@@ -3,7 +3,7 @@
 import pytest
 
 from harness import http1
-from harness.box import shared_box
+from harness.box import shared_box, wait
 from harness.h2member import H2Member
 from harness.setup import Edge, metric
 from harness.wire2 import CANCEL, INTERNAL, Connection, get, headers
@@ -73,6 +73,23 @@ def test_a_request_s_trailers_behind_a_told_length_are_counted(pair, client):
     assert client.answer(1).status == 200
     assert member.requests[-1].body == b"abc"
     assert metric(edge, "trailers_dropped") == before + 1
+
+
+def test_a_request_s_length_and_announced_trailers_go_together(pair, client):
+    """Only HTTP/1.1 has to choose between them."""
+    edge, member = pair
+    member.act = None
+    before = metric(edge, "trailers_dropped")
+    client.send(headers(get("/up", ("cookie", "a=1"), ("x-a", "b"), ("content-length", "3"),
+                            ("cookie", "b=2"), ("trailer", "x-tail"), method="POST"), end=False) +
+                b"\0\0\x03\0\0\0\0\0\x01abc" + headers(TAIL))
+    assert client.answer(1).status == 200
+    request = member.requests[-1]
+    assert request.get("content-length") == "3" and request.get("trailer") == "x-tail"
+    assert request.get("x-a") == "b" and request.get("cookie") == "a=1; b=2"
+    assert request.get("transfer-encoding") is None
+    assert request.body == b"abc" and wait("trailers", lambda: request.trailers) == TAIL
+    assert metric(edge, "trailers_dropped") == before
 
 
 @pytest.mark.parametrize("steps", [

@@ -79,14 +79,56 @@ requests(void **state)
     check(HTTP2_REQUEST, GET, false, HEAD "Transfer-Encoding: chunked\r\n\r\n");
     check(HTTP2_REQUEST, GET "|content-length=5", false, HEAD "content-length: 5\r\n\r\n");
     request(GET "|http2-settings=AAMA", HEAD "\r\n");
-    /* Announced trailers want chunks. */
+}
+
+/* The length stays, wherever it stands among what moves: its owner knows who is to be told. */
+static void
+lengths_and_announced_trailers(void **state)
+{
+    (void)state;
     check(HTTP2_REQUEST, GET "|content-length=5|trailer=x-t|a=b", false,
-          HEAD "trailer: x-t\r\na: b\r\nTransfer-Encoding: chunked\r\n\r\n");
-    check(HTTP2_REQUEST, GET "|trailer=x-t|content-length=5", false,
+          HEAD "content-length: 5\r\ntrailer: x-t\r\na: b\r\n\r\n");
+    check(HTTP2_REQUEST, GET "|trailer=x-t", false,
           HEAD "trailer: x-t\r\nTransfer-Encoding: chunked\r\n\r\n");
     request(GET "|trailer=x-t|content-length=0", HEAD "trailer: x-t\r\ncontent-length: 0\r\n\r\n");
-    check(HTTP2_REQUEST, GET "|trailer=|content-length=5", false,
-          HEAD "trailer: \r\ncontent-length: 5\r\n\r\n");
+    check(HTTP2_REQUEST, GET "|cookie=a=1|x-real=secret|content-length=5|cookie=b=2|trailer=x-t",
+          false,
+          HEAD "cookie: a=1; b=2\r\nx-real: secret\r\ncontent-length: 5\r\ntrailer: x-t\r\n\r\n");
+    check(HTTP2_REQUEST, GET "|cookie=a=1|connectionx=|content-length=1|cookie=xxx|trailer=x-t",
+          false,
+          HEAD "cookie: a=1; xxx\r\nconnectionx: \r\ncontent-length: 1\r\ntrailer: x-t\r\n\r\n");
+    check(HTTP2_REQUEST, GET "|trailer=x-t|content-length=5|cookie=a=1|b=c|cookie=b=2", false,
+          HEAD "trailer: x-t\r\ncontent-length: 5\r\ncookie: a=1; b=2\r\nb: c\r\n\r\n");
+}
+
+static void
+check_announced(const char *fields, bool want)
+{
+    struct fr_buf buf;
+    struct http2_writer writer;
+    struct fr_view text;
+    fr_buf_init(&buf, 4096);
+    http2_writer_begin(&writer, HTTP2_REQUEST, &buf, 20);
+    assert_int_equal(feed(&writer, fields), HTTP2_FINE);
+    assert_int_equal(http2_writer_end(&writer, false, &text), HTTP2_FINE);
+    assert_int_equal(writer.announces, want);
+    assert_true(writer.has_length && writer.length == 5);
+    fr_buf_fini(&buf);
+}
+
+static void
+announced(void **state)
+{
+    static const struct {
+        const char *fields;
+        bool want;
+    } rows[] = {{"trailer=x-t", true}, {"trailer=", false}, {"te=trailers", false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[128];
+        (void)snprintf(text, sizeof(text), GET "|content-length=5|%s", rows[i].fields);
+        check_announced(text, rows[i].want);
+    }
 }
 
 static void
@@ -279,6 +321,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests),           cmocka_unit_test(tunnels),
+        cmocka_unit_test(announced),          cmocka_unit_test(lengths_and_announced_trailers),
         cmocka_unit_test(cookies_are_joined), cmocka_unit_test(malformed_requests),
         cmocka_unit_test(nul_is_refused),     cmocka_unit_test(responses),
         cmocka_unit_test(trailers),           cmocka_unit_test(limits),
