@@ -17,8 +17,23 @@ struct codings {
     size_t chunked_count;
     size_t other_count;
     bool chunked_last;
-    bool broken; /* an empty element, or something that is no coding name */
+    bool broken; /* an empty element, or something that is no coding */
 };
+
+/* ";name=value" as often as it comes. A value in quotes is broken, though RFC 9112 section 7 has
+ * them: a reader that knows quotes takes a comma in them for text, and one that does not for the
+ * end of the coding, so that they disagree on whether chunked is the last. */
+static bool
+parameters_are_plain(struct fr_view rest)
+{
+    struct fr_view one, name;
+    while (fr_view_split(&rest, ';', &one)) {
+        struct fr_view value = fr_view_trim(one);
+        if (!fr_view_split(&value, '=', &name) || !http_is_token(name) || !http_is_token(value))
+            return false;
+    }
+    return true;
+}
 
 static void
 coding_add(struct codings *codings, struct fr_view item)
@@ -33,14 +48,13 @@ coding_add(struct codings *codings, struct fr_view item)
     struct fr_view rest = item;
     struct fr_view name;
     if (!fr_view_split(&rest, ';', &name) || !http_is_token(fr_view_trim(name)) ||
-        fr_view_ieq(fr_view_trim(name), FR_VIEW("chunked")))
+        fr_view_ieq(fr_view_trim(name), FR_VIEW("chunked")) || !parameters_are_plain(rest))
         codings->broken = true;
     codings->other_count++;
 }
 
 /* Splits at commas by hand: http_list_next forgives empty elements, and what a later reader makes
- * of
- * ",chunked" is not known. */
+ * of ",chunked" is not known. */
 static void
 codings_read(const struct http_head *head, struct codings *codings)
 {

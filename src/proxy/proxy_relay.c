@@ -83,9 +83,13 @@ decide_framing(struct proxy_exchange *x, const struct http_head *response)
 {
     x->response_framing = http_response_framing(response, x->method);
     x->client_framing = x->response_framing;
+    /* What clients make of a list with a coding that they do not know they disagree about: whatever
+     * else one of them reads here is of this response. */
+    if (response->unknown_coding)
+        x->keep_alive = false;
     if (response->unknown_coding && response->framing == HTTP_BODY_TO_CLOSE) {
         /* It goes on as it comes, and ends with the connection: in chunks, it would be another. */
-        x->response_keep = x->keep_alive = false;
+        x->response_keep = false;
         return;
     }
     if (x->response_framing == HTTP_BODY_CHUNKED || x->response_framing == HTTP_BODY_TO_CLOSE)

@@ -6,6 +6,8 @@
  */
 #include "http_help.h"
 
+#include <stdio.h>
+
 #define OK "HTTP/1.1 200 OK\r\n"
 
 static enum http_step
@@ -126,6 +128,7 @@ framing(void **state)
         OK "Transfer-Encoding: gzip, chunked\r\n\r\n",
         OK "Transfer-Encoding: gzip;q=1,\tCHUNKED\r\n\r\n",
         OK "Transfer-Encoding: x, gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
+        OK "Transfer-Encoding: foo ; a=b\t;c=d , chunked\r\n\r\n",
     };
     for (size_t i = 0; i < sizeof(inside) / sizeof(inside[0]); i++) {
         accepted(fr_view_of(inside[i]), &h);
@@ -146,6 +149,19 @@ framing(void **state)
     REFUSED(OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n");
     REFUSED(OK "Transfer-Encoding: ,\r\n\r\n");
     REFUSED("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    /* Whether chunked is the last of these is another thing to who knows quotes. */
+    static const char *const odd[] = {
+        "foo;x=\"", "foo;x=\"a", "foo;x=\"a\"", "foo;x=\\",        "foo;x=a\"", "foo;\"",
+        "foo;;=",   "foo;",      "foo;a b c",   "foo;a=b c",       "foo;a =b",  "foo;a= b",
+        "foo;a",    "foo;=b",    "foo;a=",      "foo;a=b;",        "foo;a=b=c", "foo;;a=b",
+        "foo\"",    "\"foo\"",   "foo;x=\\\"",  "foo;x=\"a, gzip", "foo bar"};
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+        char text[128];
+        (void)snprintf(text, sizeof(text), OK "Transfer-Encoding: %s, chunked\r\n\r\n", odd[i]);
+        refused(fr_view_of(text));
+        (void)snprintf(text, sizeof(text), OK "Transfer-Encoding: %s\r\n\r\n", odd[i]);
+        refused(fr_view_of(text));
+    }
 }
 
 static void
