@@ -16,9 +16,7 @@
 /* ---- rules (cache_control.c, cache_rules.c) -------------------------------------------------- */
 
 #define CACHE__ABSENT (-1)
-#define CACHE__SECONDS_MAX                                                                         \
-    INT64_C(2147483648) /* what overflows is this (RFC 9111 section 1.2.2)                         \
-                         */
+#define CACHE__SECONDS_MAX INT64_C(2147483648) /* overflows are this (RFC 9111 section 1.2.2) */
 
 /* What a head says about caching. Seconds, or CACHE__ABSENT. */
 #define CACHE__WITHHELD_MAX 4

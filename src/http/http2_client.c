@@ -13,7 +13,6 @@
 #include "base/fr_mem.h"
 #include "base/fr_time.h"
 
-
 struct http2_client {
     /* set once */
     const struct http2_client_ops *ops;

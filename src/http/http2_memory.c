@@ -5,7 +5,8 @@
  * May touch:  base.
  * Memory:     32 bytes beside each block, which is rounded up to 64. What is freed is kept for all
  *             sessions of a worker, SPARE_BYTES_MAX at most: a stream and its answer take seven
- *             blocks, of more streams at once than the heap keeps at hand.
+ *             blocks, of more streams at once than the heap keeps at hand. Past that blocks go back
+ *             to the heap, and are counted.
  * When full:  nghttp2 is told, and what it is left with cannot be trusted: where a queue could not
  *             grow it frees what a stream still points to (1.52, priorities of RFC 9218). So a
  *             session that ran out of memory is used no more, and its blocks are freed one by one
@@ -14,22 +15,9 @@
 #include "http/http2_priv.h"
 
 #include "base/fr_mem.h"
+#include "base/fr_poison.h"
 
 #include <assert.h> /* static_assert */
-
-#if defined(__SANITIZE_ADDRESS__)
-#define HTTP2_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HTTP2_ASAN 1
-#endif
-#endif
-#ifdef HTTP2_ASAN
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(ptr, bytes) ((void)(ptr), (void)(bytes))
-#define ASAN_UNPOISON_MEMORY_REGION(ptr, bytes) ((void)(ptr), (void)(bytes))
-#endif
 
 #define STEP_BYTES 64
 #define SIZES 16 /* in such steps: what is larger is nobody's spare */
@@ -46,6 +34,7 @@ static_assert(sizeof(struct block) == 32, "a block behind it must stay aligned")
 struct http2_spare {
     struct fr_list blocks[SIZES];
     size_t bytes;
+    uint64_t over_count;
 };
 
 /* ---- blocks of sessions that have no use for them -------------------------------------------- */
@@ -71,6 +60,12 @@ http2_spare_free(struct http2_spare **spare)
     *spare = NULL;
 }
 
+uint64_t
+http2_spare_over(const struct http2_spare *spare)
+{
+    return spare->over_count;
+}
+
 static struct block *
 spare_take(struct http2_spare *spare, size_t bytes)
 {
@@ -79,19 +74,23 @@ spare_take(struct http2_spare *spare, size_t bytes)
         return NULL;
     struct block *block = FR_CONTAINER(link, struct block, link);
     spare->bytes -= bytes;
-    ASAN_UNPOISON_MEMORY_REGION(block + 1, bytes - sizeof(*block));
+    FR_UNPOISON(block + 1, bytes - sizeof(*block));
     return block;
 }
 
 static void
 spare_give(struct http2_spare *spare, struct block *block)
 {
-    if (!spare || block->bytes > SIZES * STEP_BYTES ||
-        spare->bytes + block->bytes > SPARE_BYTES_MAX) {
+    if (!spare || block->bytes > SIZES * STEP_BYTES) {
         fr_free(block);
         return;
     }
-    ASAN_POISON_MEMORY_REGION(block + 1, block->bytes - sizeof(*block));
+    if (spare->bytes + block->bytes > SPARE_BYTES_MAX) {
+        spare->over_count++;
+        fr_free(block);
+        return;
+    }
+    FR_POISON(block + 1, block->bytes - sizeof(*block));
     fr_list_push_front(&spare->blocks[block->bytes / STEP_BYTES - 1], &block->link);
     spare->bytes += block->bytes;
 }

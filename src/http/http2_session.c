@@ -4,9 +4,11 @@
  *
  * May touch:  base, nghttp2.
  * Memory:     one struct and what nghttp2 takes (http2_memory.c); heads go into their owner's
- * buffer. Limits:     see http2_limits.c; streams at once. Trusts:     nothing. nghttp2 checks
- * frames, their order, windows, HPACK and lengths; http2_head.c checks fields once more, by our own
- * rules. Follows:    RFC 9113 sections 3.4, 5.1, 6 and 8.
+ *             buffer.
+ * Limits:     see http2_limits.c; streams at once.
+ * Trusts:     nothing. nghttp2 checks frames, their order, windows, HPACK and lengths; http2_head.c
+ *             checks fields once more, by our own rules.
+ * Follows:    RFC 9113 sections 3.4, 5.1, 6 and 8.
  *
  *     stream:  on_open -> fields -> on_head -> on_data ... -> on_end
  *                            '----- on_closed, at any time, once -----'

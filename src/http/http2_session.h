@@ -23,16 +23,17 @@
 #include <sys/uio.h>
 
 #define HTTP2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-#define HTTP2_PARTS_MAX 16 /* of one piece of a body */
-#define HTTP2_ROOM_BYTES                                                                           \
-    32800 /* two whole DATA frames: what one fill makes, and one send sends                        \
-           */
+#define HTTP2_PARTS_MAX 16     /* of one piece of a body */
+#define HTTP2_ROOM_BYTES 32800 /* two whole DATA frames: one fill makes them, one send sends them  \
+                                */
 
 struct http2_session;
 
 struct http2_spare; /* memory that sessions of one thread leave to one another */
 struct http2_spare *http2_spare_new(void);
 void http2_spare_free(struct http2_spare **spare); /* behind the last of them */
+/* Blocks ever that went back to the heap since it was full. */
+uint64_t http2_spare_over(const struct http2_spare *spare);
 
 struct http2_limits {
     struct http_limits head;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http_media.c - media types by the ending of a name, and what Accept-Encoding allows.
+ * http_media.c - media types by the ending of a name, the one of gRPC, and what Accept-Encoding
+ * allows.
  *
  * May touch:  base.
  * Follows:    RFC 9110 sections 8.3, 12.4.2 and 12.5.3.
@@ -105,4 +106,13 @@ http_coding_quality(const struct http_field *accept, const struct http_head *req
         }
     }
     return any;
+}
+
+bool
+http_is_grpc(struct fr_view content_type)
+{
+    struct fr_view wanted = FR_VIEW("application/grpc");
+    if (!fr_view_istarts(content_type, wanted))
+        return false;
+    return content_type.len == wanted.len || strchr("+; \t", content_type.ptr[wanted.len]) != NULL;
 }

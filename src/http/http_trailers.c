@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http_trailers.c - which fields may stand behind a body.
+ * http_trailers.c - trailer sections: which fields may stand behind a body, and one at a time of a
+ * section that has been read.
  *
  * May touch:  base.
- * Trusts:     nothing. Somebody behind us may merge trailers into the head, so that a name which
- *             means something there is not let through.
- * Follows:    RFC 9110 section 6.5.1, RFC 9112 section 7.1.2.
+ * Memory:     none: what is read points into the section.
+ * Limits:     http_limits' fields; how long a section is its reader bounds
+ * (HTTP_TRAILER_BYTES_MAX). Trusts:     nothing. Somebody behind us may merge trailers into the
+ * head, so that a name which means something there is not let through. Follows:    RFC 9110
+ * section 6.5.1, RFC 9112 section 7.1.2.
  */
 #include "http/http_priv.h"
 
@@ -115,13 +118,4 @@ http_section_next(struct fr_view *section, struct fr_view *out_name, struct fr_v
         return true;
     }
     return false;
-}
-
-bool
-http_is_grpc(struct fr_view content_type)
-{
-    struct fr_view wanted = FR_VIEW("application/grpc");
-    if (!fr_view_istarts(content_type, wanted))
-        return false;
-    return content_type.len == wanted.len || strchr("+; \t", content_type.ptr[wanted.len]) != NULL;
 }

@@ -11,9 +11,7 @@
 
 #include "base/fr_view.h"
 
-#define HTTP_WEBSOCKET_KEY_BYTES_MAX                                                               \
-    64 /* longer keys are cut: no client's own has more than 24                                    \
-        */
+#define HTTP_WEBSOCKET_KEY_BYTES_MAX 64 /* longer ones are cut: no client's own is over 24 */
 
 /* The value of Sec-WebSocket-Key in a request's head as text; empty when there is none. */
 struct fr_view http_websocket_key(struct fr_view head);

@@ -12,20 +12,7 @@
 #include "loop/loop_priv.h"
 
 #include "base/fr_check.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define LOOP_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define LOOP_ASAN 1
-#endif
-#endif
-#ifdef LOOP_ASAN
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(ptr, bytes) ((void)(ptr), (void)(bytes))
-#define ASAN_UNPOISON_MEMORY_REGION(ptr, bytes) ((void)(ptr), (void)(bytes))
-#endif
+#include "base/fr_poison.h"
 
 static bool
 is_small(const struct loop_buf *buf)
@@ -45,7 +32,7 @@ take(struct loop *loop, bool small)
     if (link) {
         buf = FR_CONTAINER(link, struct loop_buf, link);
         loop->bufs_spare--;
-        ASAN_UNPOISON_MEMORY_REGION(buf->data, buf->cap);
+        FR_UNPOISON(buf->data, buf->cap);
     } else {
         buf = fr_alloc(sizeof(*buf) + bytes);
         if (!buf)
@@ -112,7 +99,7 @@ loop_buf_give_back(struct loop_buf *buf)
     loop__count(&loop->counters.buf_in_use, (uint64_t)-1);
     if (loop->bufs_spare < LOOP_BUFS_SPARE_MAX) {
         loop->bufs_spare++;
-        ASAN_POISON_MEMORY_REGION(buf->data, buf->cap);
+        FR_POISON(buf->data, buf->cap);
         fr_list_push_front(is_small(buf) ? &loop->small_bufs : &loop->bufs, &buf->link);
     } else {
         fr_free(buf);
@@ -126,7 +113,7 @@ free_spare(struct fr_list *bufs)
     struct fr_list *link;
     while ((link = fr_list_pop_front(bufs))) {
         struct loop_buf *buf = FR_CONTAINER(link, struct loop_buf, link);
-        ASAN_UNPOISON_MEMORY_REGION(buf->data, buf->cap);
+        FR_UNPOISON(buf->data, buf->cap);
         fr_free(buf);
     }
 }

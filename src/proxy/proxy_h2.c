@@ -170,6 +170,12 @@ proxy_h2_say_goodbye(struct proxy_client *client)
         loop_send(&client->sock, &iov, 1, NULL, NULL);
 }
 
+static void
+count_spares(struct proxy_worker *worker)
+{
+    cluster_count_set(&worker->counters.h2_spares_over, http2_spare_over(worker->spare));
+}
+
 void
 proxy_h2_free(struct proxy_client *client)
 {
@@ -180,6 +186,7 @@ proxy_h2_free(struct proxy_client *client)
     FR_LIST_EACH_SAFE(&h2->streams, link)
     proxy_stream_orphan(FR_CONTAINER(link, struct proxy_stream, link));
     http2_session_free(&h2->session);
+    count_spares(client->worker);
     loop_defer_cancel(&h2->task);
     loop_timer_stop(&h2->leave_timer);
     give_room(h2);
@@ -281,6 +288,7 @@ send_what_is_due(struct proxy_h2 *h2)
         return;
     }
     size_t bytes = fill(h2);
+    count_spares(client->worker);
     if (bytes == 0) {
         give_room(h2);
         return;

@@ -7,9 +7,7 @@
  */
 #include "proxy/proxy_priv.h"
 
-#define URL_KEY_BYTES                                                                              \
-    4096 /* host, path and query up to here are the key; the rest tells no more                    \
-          */
+#define URL_KEY_BYTES 4096 /* of host, path and query: what is behind them tells no more */
 
 struct key_writer {
     char bytes[URL_KEY_BYTES];

@@ -174,8 +174,9 @@ class Connection:
         return self.answer(number)
 
     def ping(self, text=b"12345678"):
+        before = self.pongs.count((ACK, text))
         self.send(frame(PING, 0, 0, text))
-        return self.read(lambda: (ACK, text) in self.pongs)
+        return self.read(lambda: self.pongs.count((ACK, text)) > before)
 
     def close(self):
         self.sock.close()

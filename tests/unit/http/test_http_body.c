@@ -416,18 +416,6 @@ sections_are_walked(void **state)
     assert_false(http_section_next(&rest, &name, &value));
 }
 
-static void
-grpc_is_known_by_its_type(void **state)
-{
-    (void)state;
-    assert_true(http_is_grpc(FR_VIEW("application/grpc")));
-    assert_true(http_is_grpc(FR_VIEW("Application/gRPC+proto")));
-    assert_true(http_is_grpc(FR_VIEW("application/grpc; x=y")));
-    assert_false(http_is_grpc(FR_VIEW("application/grpc-web")));
-    assert_false(http_is_grpc(FR_VIEW("application/grp")));
-    assert_false(http_is_grpc(FR_VIEW("")));
-}
-
 int
 main(void)
 {
@@ -444,7 +432,6 @@ main(void)
         cmocka_unit_test(lengths),
         cmocka_unit_test(chunk_heads),
         cmocka_unit_test(sections_are_walked),
-        cmocka_unit_test(grpc_is_known_by_its_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,6 +92,18 @@ test_codings(void **state)
     }
 }
 
+static void
+grpc_is_known_by_its_type(void **state)
+{
+    (void)state;
+    assert_true(http_is_grpc(FR_VIEW("application/grpc")));
+    assert_true(http_is_grpc(FR_VIEW("Application/gRPC+proto")));
+    assert_true(http_is_grpc(FR_VIEW("application/grpc; x=y")));
+    assert_false(http_is_grpc(FR_VIEW("application/grpc-web")));
+    assert_false(http_is_grpc(FR_VIEW("application/grp")));
+    assert_false(http_is_grpc(FR_VIEW("")));
+}
+
 int
 main(void)
 {
@@ -99,6 +111,7 @@ main(void)
         cmocka_unit_test(test_table_is_sorted),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_codings),
+        cmocka_unit_test(grpc_is_known_by_its_type),
     };
     return cmocka_run_group_tests_name("http-media", tests, NULL, NULL);
 }
