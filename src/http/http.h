@@ -57,6 +57,15 @@ struct http_field {
     bool hop; /* hop-by-hop: by RFC 9110 section 7.6.1 or because Connection names it */
 };
 
+/* Its line has no blank behind the colon. To HTTP/1.1 that is nothing; where a head came over
+ * HTTP/2 or goes on over it, it says that the field must stay out of every table of HPACK on its
+ * way (RFC 7541 section 6.2.3). Who writes a field that came writes it as it came. */
+static inline bool
+http_field_is_never_indexed(const struct http_field *field)
+{
+    return field->value.ptr == field->name.ptr + field->name.len + 1;
+}
+
 /* The ones with rules of their own; OTHER is forwarded as it is. */
 enum http_method {
     HTTP_GET,

@@ -150,12 +150,12 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *n
 {
     struct http2_client *client = ctx;
     struct http2_call *stream = stream_of(session, frame->hd.stream_id);
-    (void)flags;
     if (!stream)
         return 0;
     return verdict_fault(stream, http2_writer_field(&client->writer,
                                                     fr_view_make((const char *)name, name_len),
-                                                    fr_view_make((const char *)value, value_len)));
+                                                    fr_view_make((const char *)value, value_len),
+                                                    flags & NGHTTP2_NV_FLAG_NO_INDEX));
 }
 
 /* libnghttp2 would leave the field out; whoever sends one means no good, or is broken. */

@@ -12,12 +12,18 @@
  *
  *     buffer:  GET https example.org /a | GET /a HTTP/1.1 CRLF Host: example.org CRLF ... CRLF CRLF
  *              pseudo-fields as they came, then the head: all of them are known when it begins
+ *
+ * A field that must never be indexed has no blank behind its colon (RFC 7541 section 6.2.3). Of
+ * pseudo-fields that is kept for :authority; of :path whoever opens a stream assumes it, and the
+ * others have a few values that everybody knows.
  */
 #include "http/http2_head.h"
 
 #include "http/http_scan.h"
 
 #include "base/fr_put.h"
+
+#define FIELD_COLON(never_indexed) ((never_indexed) ? FR_VIEW(":") : FR_VIEW(": "))
 
 enum seen {
     SEEN_METHOD = 1,
@@ -203,6 +209,8 @@ pseudo_field(struct http2_writer *writer, struct fr_view name, struct fr_view va
         if (!pseudo->is_good(value))
             return malformed(writer, pseudo->words);
         writer->seen |= pseudo->bit;
+        if (pseudo->bit == SEEN_AUTHORITY)
+            writer->authority_never_indexed = writer->never_indexed;
         struct http2_part *part = (struct http2_part *)((char *)writer + pseudo->part_offset);
         *part = (struct http2_part){writer->out->len, value.len};
         return put(writer, value);
@@ -258,7 +266,9 @@ request_line(struct http2_writer *writer)
     if (verdict == HTTP2_FINE)
         verdict = put(writer, FR_VIEW(" HTTP/1.1\r\n"));
     if (verdict == HTTP2_FINE && (writer->seen & SEEN_AUTHORITY))
-        verdict = put(writer, FR_VIEW("Host: "));
+        verdict = put(writer, FR_VIEW("Host"));
+    if (verdict == HTTP2_FINE && (writer->seen & SEEN_AUTHORITY))
+        verdict = put(writer, FIELD_COLON(writer->authority_never_indexed));
     if (verdict == HTTP2_FINE && (writer->seen & SEEN_AUTHORITY))
         verdict = put_part(writer, writer->authority);
     if (verdict == HTTP2_FINE && (writer->seen & SEEN_AUTHORITY))
@@ -307,11 +317,26 @@ put_field(struct http2_writer *writer, struct fr_view name, struct fr_view value
     if (verdict != HTTP2_FINE)
         return verdict;
     char *at = fr_put(out->data + out->len, name);
-    at = FR_PUT(at, ": ");
+    at = fr_put(at, FIELD_COLON(writer->never_indexed));
     at = fr_put(at, value);
     at = FR_PUT(at, "\r\n");
     out->len = (size_t)(at - out->data);
     return HTTP2_FINE;
+}
+
+/* One crumb that must never be indexed makes all of them so. What is behind moves, and nothing
+ * there is known by its place. */
+static void
+cookie_never_indexed(struct http2_writer *writer)
+{
+    struct fr_buf *out = writer->out;
+    size_t blank = writer->cookie.at + sizeof("cookie:") - 1;
+    if (writer->cookie_never_indexed)
+        return;
+    memmove(out->data + blank, out->data + blank + 1, out->len - blank - 1);
+    out->len--;
+    writer->cookie.len--;
+    writer->cookie_never_indexed = true;
 }
 
 /* RFC 9113 section 8.2.3: crumbs are joined before anybody else sees them. */
@@ -322,11 +347,14 @@ cookie_field(struct http2_writer *writer, struct fr_view value)
     struct fr_view views[] = {FR_VIEW("; "), value};
     if (writer->cookie.len == 0) {
         enum http2_verdict verdict = put_field(writer, FR_VIEW("cookie"), value);
-        size_t len = sizeof("cookie: ") - 1 + value.len;
+        size_t len = sizeof("cookie") - 1 + FIELD_COLON(writer->never_indexed).len + value.len;
+        writer->cookie_never_indexed = writer->never_indexed;
         if (verdict == HTTP2_FINE)
             writer->cookie = (struct http2_part){out->len - 2 - len, len};
         return verdict;
     }
+    if (writer->never_indexed)
+        cookie_never_indexed(writer);
     size_t end = writer->cookie.at + writer->cookie.len;
     size_t behind = out->len - end, more = value.len + 2;
     if (behind > 2 && ++writer->field_count > writer->field_count_max) {
@@ -394,8 +422,10 @@ is_of_connection(struct fr_view name)
 }
 
 enum http2_verdict
-http2_writer_field(struct http2_writer *writer, struct fr_view name, struct fr_view value)
+http2_writer_field(struct http2_writer *writer, struct fr_view name, struct fr_view value,
+                   bool never_indexed)
 {
+    writer->never_indexed = never_indexed;
     if (!is_value(value))
         return malformed(writer, "a field's value has what it must not");
     if (name.len > 0 && name.ptr[0] == ':')

@@ -45,6 +45,8 @@ struct http2_writer {
     int status;     /* of a response */
     /* own */
     enum http2_kind kind;
+    bool never_indexed; /* the field under way */
+    bool authority_never_indexed, cookie_never_indexed;
     struct fr_buf *out;
     size_t field_count, field_count_max, start;
     unsigned seen; /* pseudo-fields, by bit */
@@ -56,9 +58,10 @@ struct http2_writer {
 /* `out` is emptied; its ceiling bounds the text. */
 void http2_writer_begin(struct http2_writer *writer, enum http2_kind kind, struct fr_buf *out,
                         size_t field_count_max);
-/* Once not HTTP2_FINE, nothing more may be given to it. */
+/* Once not HTTP2_FINE, nothing more may be given to it. never_indexed: as it came; the text keeps
+ * that, see http_field_is_never_indexed. */
 FR_MUST_USE enum http2_verdict http2_writer_field(struct http2_writer *writer, struct fr_view name,
-                                                  struct fr_view value);
+                                                  struct fr_view value, bool never_indexed);
 struct fr_view http2_writer_protocol(const struct http2_writer *writer); /* of a tunnel */
 /* end_stream: no body follows. A body whose length the fields do not tell is announced as chunked:
  * its owner puts it in chunks. *out_text: the whole head, or of trailers the section with its empty
@@ -88,7 +91,8 @@ struct http2_split {
 void http2_split_begin(struct http2_split *split, enum http2_kind kind);
 /* Reads whole lines; the text may come in parts that end with a line. Names are as printed: who
  * takes the pairs lower-cases them (nghttp2 does, where it copies them). What belongs to one
- * connection is left out. The views point into the parts and the literals here.
+ * connection is left out. The views point into the parts and the literals here. Never to be
+ * indexed are fields that came so, and those that are secret whoever sends them.
  * DONE: behind the empty line, *out_used tells where.  MORE: the part was read to its end.  BAD: no
  * head of ours. */
 FR_MUST_USE enum http_step http2_split_read(struct http2_split *split, struct fr_view part,

@@ -98,7 +98,7 @@ on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, 
 {
     struct http2_session *session = user;
     struct http2_stream *stream = session->head_owner;
-    (void)ng, (void)frame, (void)flags;
+    (void)ng, (void)frame;
     if (session->over)
         return NGHTTP2_ERR_PAUSE;
     if (!stream)
@@ -106,9 +106,9 @@ on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, 
     if (!http2__judge_field(session, stream, name_len + value_len + HEAD_BYTES_FIELD))
         return NGHTTP2_ERR_PAUSE;
     if (stream->verdict == HTTP2_FINE)
-        stream->verdict =
-            http2_writer_field(&stream->writer, fr_view_make((const char *)name, name_len),
-                               fr_view_make((const char *)value, value_len));
+        stream->verdict = http2_writer_field(
+            &stream->writer, fr_view_make((const char *)name, name_len),
+            fr_view_make((const char *)value, value_len), flags & NGHTTP2_NV_FLAG_NO_INDEX);
     return 0;
 }
 

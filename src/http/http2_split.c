@@ -12,10 +12,10 @@
 #define REQUEST_PSEUDOS 5 /* :method, :scheme, :path, :authority, :protocol */
 
 static nghttp2_nv
-pair(struct fr_view name, struct fr_view value)
+pair(struct fr_view name, struct fr_view value, bool never_indexed)
 {
     return (nghttp2_nv){(uint8_t *)(uintptr_t)name.ptr, (uint8_t *)(uintptr_t)value.ptr, name.len,
-                        value.len, NGHTTP2_NV_FLAG_NONE};
+                        value.len, never_indexed ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE};
 }
 
 void
@@ -42,16 +42,16 @@ first_line(struct http2_split *split, struct fr_view line)
         if (!fr_view_split(&line, ' ', &target) || !fr_view_u64(target, &status))
             return false;
         split->status = (int)status;
-        split->pairs[split->count++] = pair(FR_VIEW(":status"), target);
+        split->pairs[split->count++] = pair(FR_VIEW(":status"), target, false);
         return true;
     }
     if (!fr_view_split(&line, ' ', &target) || target.len == 0)
         return false;
-    split->pairs[0] = pair(FR_VIEW(":method"), word);
-    split->pairs[1] = pair(FR_VIEW(":scheme"), split->scheme);
-    split->pairs[2] = pair(FR_VIEW(":path"), target);
-    split->pairs[3] = pair(FR_VIEW(":authority"), FR_VIEW("")); /* its value comes with Host */
-    split->pairs[4] = pair(FR_VIEW(":protocol"), FR_VIEW(""));
+    split->pairs[0] = pair(FR_VIEW(":method"), word, false);
+    split->pairs[1] = pair(FR_VIEW(":scheme"), split->scheme, false);
+    split->pairs[2] = pair(FR_VIEW(":path"), target, true);            /* this line cannot say so */
+    split->pairs[3] = pair(FR_VIEW(":authority"), FR_VIEW(""), false); /* comes with Host */
+    split->pairs[4] = pair(FR_VIEW(":protocol"), FR_VIEW(""), false);
     split->count = REQUEST_PSEUDOS;
     return true;
 }
@@ -61,11 +61,13 @@ first_line(struct http2_split *split, struct fr_view line)
 static const uint32_t lengths_left_out =
     LENGTH_BIT("connection") | LENGTH_BIT("keep-alive") | LENGTH_BIT("proxy-connection") |
     LENGTH_BIT("transfer-encoding") | LENGTH_BIT("upgrade") | LENGTH_BIT("te") |
-    LENGTH_BIT("host") | LENGTH_BIT("content-length");
+    LENGTH_BIT("host") | LENGTH_BIT("content-length") | LENGTH_BIT("set-cookie");
 
-/* True: told otherwise, or not at all. */
+/* True: told otherwise, or not at all. What is secret whoever sends it is never indexed; of
+ * authorization, and of cookies that are short enough to be guessed, nghttp2 knows that itself. */
 static bool
-is_left_out(struct http2_split *split, struct fr_view name, struct fr_view value)
+is_left_out(struct http2_split *split, struct fr_view name, struct fr_view value,
+            bool *never_indexed)
 {
     if (name.len >= 32 || !(lengths_left_out >> name.len & 1))
         return false;
@@ -82,8 +84,11 @@ is_left_out(struct http2_split *split, struct fr_view name, struct fr_view value
         return !fr_view_ieq(value, FR_VIEW("trailers"));
     case HTTP_FIELD_HOST:
         if (split->kind == HTTP2_REQUEST)
-            split->pairs[3] = pair(FR_VIEW(":authority"), value);
+            split->pairs[3] = pair(FR_VIEW(":authority"), value, *never_indexed);
         return true;
+    case HTTP_FIELD_SET_COOKIE:
+        *never_indexed = true;
+        return false;
     case HTTP_FIELD_CONTENT_LENGTH:
         split->has_length = fr_view_u64(value, &split->length);
         return false;
@@ -109,11 +114,12 @@ field_line(struct http2_split *split, struct fr_view line)
         return false;
     struct fr_view name = fr_view_make(line.ptr, (size_t)(colon - line.ptr));
     struct fr_view value = value_of(fr_view_make(colon + 1, line.len - name.len - 1));
-    if (is_left_out(split, name, value))
+    bool never_indexed = value.ptr == colon + 1; /* http_field_is_never_indexed */
+    if (is_left_out(split, name, value, &never_indexed))
         return true;
     if (split->count == HTTP2_PAIRS_MAX)
         return false;
-    split->pairs[split->count++] = pair(name, value);
+    split->pairs[split->count++] = pair(name, value, never_indexed);
     return true;
 }
 
@@ -124,8 +130,8 @@ close_up(struct http2_split *split)
     if (split->kind != HTTP2_REQUEST)
         return;
     if (split->upgrade.len > 0) {
-        split->pairs[0] = pair(FR_VIEW(":method"), FR_VIEW("CONNECT"));
-        split->pairs[4] = pair(FR_VIEW(":protocol"), split->upgrade);
+        split->pairs[0] = pair(FR_VIEW(":method"), FR_VIEW("CONNECT"), false);
+        split->pairs[4] = pair(FR_VIEW(":protocol"), split->upgrade, false);
     }
     for (size_t at = REQUEST_PSEUDOS; at-- > 3;) {
         if (split->pairs[at].valuelen > 0)

@@ -42,6 +42,16 @@ put_field(struct writer *w, struct fr_view name, struct fr_view value)
     PUT(w, "\r\n");
 }
 
+/* One that came, as it came: see http_field_is_never_indexed. */
+static void
+pass_field(struct writer *w, const struct http_field *field)
+{
+    put(w, field->name);
+    put(w, http_field_is_never_indexed(field) ? FR_VIEW(":") : FR_VIEW(": "));
+    put(w, field->value);
+    PUT(w, "\r\n");
+}
+
 static enum fr_err
 writer_begin(struct writer *w, struct fr_buf *buf, size_t bytes_max)
 {
@@ -284,7 +294,7 @@ put_lines(struct writer *w, const struct http_head *head, enum http_known id)
 {
     const struct http_field *field = http_head_find(head, id);
     for (; field; field = http_head_next(head, field))
-        put_field(w, field->name, field->value);
+        pass_field(w, field);
 }
 
 /* Connection is our own word to the member, never the client's. */
@@ -345,6 +355,19 @@ host_of(const struct proxy_exchange *x, const struct cluster_member *member)
     return fr_view_of(member->address);
 }
 
+static void
+put_host(struct writer *w, const struct proxy_exchange *x, const struct http_head *request,
+         const struct cluster_member *member)
+{
+    const struct http_field *field = http_head_find(request, HTTP_FIELD_HOST);
+    bool as_it_came = field && field->value.ptr == request->host.ptr;
+    PUT(w, "Host:");
+    if (!as_it_came || !http_field_is_never_indexed(field))
+        PUT(w, " ");
+    put(w, request->host.len ? request->host : host_of(x, member));
+    PUT(w, "\r\n");
+}
+
 enum fr_err
 proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
                    const struct cluster_member *member)
@@ -368,7 +391,7 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     PUT(&w, " HTTP/1.1\r\n");
     /* Host stands first (RFC 9110 section 7.2). A 1.0 client may have sent none; a 1.1 message
      * needs one, and the member's own address is the one that is true. */
-    put_field(&w, FR_VIEW("Host"), request->host.len ? request->host : host_of(x, member));
+    put_host(&w, x, request, member);
     for (size_t i = 0; i < request->field_count; i++) {
         const struct http_field *field = &request->fields[i];
         if (proxy_cached_replaces(x, field))
@@ -376,7 +399,7 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
         if (field->known == HTTP_FIELD_COOKIE && proxy_sticky_hides(x))
             w.at = proxy_sticky_put_cookie(x, field, w.at);
         else if (!field->hop && !request_field_is_ours(x, field))
-            put_field(&w, field->name, field->value);
+            pass_field(&w, field);
     }
     put_claims(&w, x, request);
     put_names(&w, x);
@@ -499,7 +522,7 @@ put_response_fields(struct writer *w, const struct http_head *response)
     for (size_t i = 0; i < response->field_count; i++) {
         const struct http_field *field = &response->fields[i];
         if (!field->hop && field->known != HTTP_FIELD_CONTENT_LENGTH)
-            put_field(w, field->name, field->value);
+            pass_field(w, field);
     }
 }
 
@@ -608,6 +631,8 @@ proxy_head_trailers(struct proxy_worker *worker, struct fr_buf *trailers, bool p
         memmove(at, field->name.ptr, field->name.len);
         at += field->name.len;
         *at++ = ':';
+        if (!http_field_is_never_indexed(field))
+            *at++ = ' ';
         if (field->value.len)
             memmove(at, field->value.ptr, field->value.len);
         at += field->value.len;

@@ -107,12 +107,13 @@ char *
 proxy_sticky_put_cookie(const struct proxy_exchange *x, const struct http_field *field, char *at)
 {
     struct fr_view name = fr_view_of(settings_of(x)->cookie);
+    struct fr_view colon = http_field_is_never_indexed(field) ? FR_VIEW(":") : FR_VIEW(": ");
     struct fr_view rest = field->value, piece;
     bool any = false;
     while (fr_view_split(&rest, ';', &piece)) {
         if (is_session_cookie(piece, name) || (!any && fr_view_trim(piece).len == 0))
             continue;
-        at = any ? copy(at, FR_VIEW(";")) : copy(copy(at, field->name), FR_VIEW(": "));
+        at = any ? copy(at, FR_VIEW(";")) : copy(copy(at, field->name), colon);
         at = copy(at, any ? piece : fr_view_trim(piece));
         any = true;
     }

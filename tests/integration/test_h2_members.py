@@ -163,11 +163,11 @@ def test_trailers_both_ways(box):
                                               ("TE", "trailers"), ("Connection", "TE")]) +
                     b"3\r\nabc\r\n0\r\nX-Hash: 1\r\n\r\n")
         data = b""
-        while not data.endswith(b"x-sum:5\r\n\r\n"):
+        while not data.endswith(b"x-sum: 5\r\n\r\n"):
             piece = client.sock.recv(65536)
             assert piece, data
             data += piece
-    assert b"\r\n5\r\nhello\r\n0\r\nx-sum:5\r\n\r\n" in data
+    assert b"\r\n5\r\nhello\r\n0\r\nx-sum: 5\r\n\r\n" in data
     assert member.requests[0].trailers == [("x-hash", "1")] and member.requests[0].body == b"abc"
 
 

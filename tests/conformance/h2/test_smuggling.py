@@ -198,7 +198,7 @@ def test_every_octet_in_a_trailer(line):
             one, seen = line.ask(lambda number: headers(get(method="POST"), number, end=False) +
                                  data(b"abc", number, end=False) +
                                  headers([field], number))  # noqa: B023
-            want = b"3\r\nabc\r\n0\r\n" + field[0] + b":" + field[1] + b"\r\n\r\n"
+            want = b"3\r\nabc\r\n0\r\n" + field[0] + b": " + field[1] + b"\r\n\r\n"
             assert (one.status == 200) == bool(seen)
             assert seen == [] or seen[0][1] == want, (octet, seen)
             if octet in (0, 10, 13) or (field[0] == name and octet not in TOKEN):
@@ -343,7 +343,7 @@ def test_a_trailer_that_must_not_be_one(line, name):
     one, seen = line.ask(lambda number: headers(get(method="POST"), number, end=False) +
                          data(b"abc", number, end=False) +
                          headers([(name, "1"), ("x-t", "2")], number))
-    assert seen == [] or seen[0][1] == b"3\r\nabc\r\n0\r\nx-t:2\r\n\r\n", seen
+    assert seen == [] or seen[0][1] == b"3\r\nabc\r\n0\r\nx-t: 2\r\n\r\n", seen
     assert seen or one.status != 200
 
 
@@ -370,7 +370,7 @@ def test_announced_trailers_reach_the_member(line):
         get("/", ("content-length", "3"), ("trailer", "x-t"), method="POST"), number, end=False) +
         data(b"abc", number, end=False) + headers([("x-t", "yes")], number),
         b"POST / HTTP/1.1", [b"trailer: x-t", b"Transfer-Encoding: chunked"],
-        body=b"3\r\nabc\r\n0\r\nx-t:yes\r\n\r\n")
+        body=b"3\r\nabc\r\n0\r\nx-t: yes\r\n\r\n")
 
 
 @pytest.mark.parametrize("before, behind", [
@@ -386,7 +386,7 @@ def test_a_length_among_crumbs_before_announced_trailers(line, before, behind):
                data(b"abc", number, end=False) + headers([("x-t", "yes")], number),
                b"POST / HTTP/1.1", [b"cookie: a=1; b=22", *lines, b"trailer: x-t",
                                     b"Transfer-Encoding: chunked"],
-               body=b"3\r\nabc\r\n0\r\nx-t:yes\r\n\r\n")
+               body=b"3\r\nabc\r\n0\r\nx-t: yes\r\n\r\n")
 
 
 @pytest.mark.parametrize("length, body", [("0", b""), ("3", b"3\r\nabc\r\n")])
@@ -397,7 +397,7 @@ def test_announced_trailers_that_come_or_not(line, length, body, tail):
         get("/", ("content-length", length), ("trailer", "x-t"), method="POST"), number,
         end=False) + data(raw, number, end=tail is None) + (headers(tail, number) if tail else b""),
         b"POST / HTTP/1.1", [b"trailer: x-t", b"Transfer-Encoding: chunked"],
-        body=body + (b"0\r\nx-t:yes\r\n\r\n" if tail else b"0\r\n\r\n"))
+        body=body + (b"0\r\nx-t: yes\r\n\r\n" if tail else b"0\r\n\r\n"))
 
 
 def test_trailers_that_nobody_announced(line):

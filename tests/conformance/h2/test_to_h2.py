@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/2 on both sides, in raw frames: what a member says arrives as it was said, or not at all."""
 import pytest
+from hpack import NeverIndexedHeaderTuple
 
 from harness import http1
 from harness.box import shared_box, wait
 from harness.h2member import H2Member
 from harness.setup import Edge, metric
-from harness.wire2 import CANCEL, INTERNAL, Connection, get, headers
+from harness.wire2 import CANCEL, INTERNAL, Connection, block, data, get, headers, never
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +140,73 @@ def test_two_lengths(pair, client):
     _, member = pair
     member.act = says(OK + [("content-length", "1"), ("content-length", "1")], b"x")
     assert client.ask("/lengths").status == 502
+
+
+# ---- what must never be indexed (RFC 7541 section 6.2.3) ----
+
+def never_of(fields):
+    return {str(field[0]) for field in fields if not field.indexable}
+
+
+def test_a_request_s_fields_are_never_indexed_on_either_connection(pair, client):
+    _, member = pair
+    member.act = None
+    head = block(get("/up", method="POST")[:3])
+    head += never(":authority", "h.example") + never("x-secret", "2") + block([("x-plain", "1")])
+    head += block([("cookie", "a=" + "1" * 30)]) + never("cookie", "b=2") + never("x-empty", "")
+    client.send(headers(head, end=False) + data(b"abc", end=False) +
+                headers(never("x-t", "3") + block([("x-u", "4")])))
+    assert client.answer(1).status == 200
+    request = member.requests[-1]
+    assert (request.get("x-secret"), request.get("x-plain"), request.get("x-empty")) == \
+        ("2", "1", "")
+    assert request.get("cookie") == "a=%s; b=2" % ("1" * 30)
+    assert never_of(request.fields) == {":authority", ":path", "x-secret", "cookie", "x-empty"}
+    trailers = wait("trailers", lambda: request.trailers)
+    assert dict(trailers) == {"x-t": "3", "x-u": "4"} and never_of(trailers) == {"x-t"}
+
+
+def test_what_is_secret_by_its_name_is_never_indexed(pair, client):
+    _, member = pair
+    member.act = says([(":status", "200"), ("set-cookie", "a=%s" % ("1" * 40)), ("x-plain", "1")],
+                      b"x")
+    one = client.ask("/up", 1, ("authorization", "Basic " + "a" * 40), ("cookie", "a=1"),
+                     ("x-plain", "1"))
+    assert one.status == 200 and one.never == {"set-cookie"}
+    assert never_of(member.requests[-1].fields) == {":path", "authorization", "cookie"}
+
+
+def test_a_response_s_fields_are_never_indexed_on_either_connection(pair, client):
+    _, member = pair
+    member.act = says([(":status", "103"), NeverIndexedHeaderTuple("x-early", "0")],
+                      [(":status", "200"), NeverIndexedHeaderTuple("x-secret", "1"),
+                       ("x-plain", "2")], b"hello",
+                      [NeverIndexedHeaderTuple("x-t", "3"), ("x-u", "4")])
+    one = client.ask("/down")
+    assert dict(one.fields)["x-secret"] == "1" and one.trailers == [("x-t", "3"), ("x-u", "4")]
+    assert one.never == {"x-early", "x-secret", "x-t"}
+
+
+def test_what_is_stored_is_never_indexed_either():
+    with shared_box() as box:
+        member = H2Member()
+        box.closers.append(member.stop)
+        edge = Edge(box, {"web": {"members": [member.address], "protocol": "h2c",
+                                  "slow-start": 0}}, cache={"memory": "4MiB"}, workers=1)
+        kept = NeverIndexedHeaderTuple("x-secret", "1"), ("cache-control", "max-age=60"), \
+            ("etag", '"a"')
+        member.act = says([(":status", "200"), *kept, ("content-length", "5")], b"hello")
+        with_it = Connection(edge.address)
+        for number in (1, 3):
+            one = with_it.ask("/stored", number)
+            assert dict(one.fields)["x-secret"] == "1" and one.never == {"x-secret"}
+        assert len(member.requests) == 1
+        # A 304 brings one, and leaves another.
+        member.act = says([(":status", "304"), NeverIndexedHeaderTuple("x-new", "2"),
+                           ("cache-control", "max-age=60"), ("etag", '"a"')])
+        one = with_it.ask("/stored", 5, ("cache-control", "no-cache"))
+        assert one.body == b"hello" and one.never >= {"x-secret"}
+        one = with_it.ask("/stored", 7)
+        assert one.never == {"x-secret", "x-new"}
+        with_it.close()
+        edge.process.stop()

@@ -50,6 +50,11 @@ def literal(name, value):
     return b"\0" + integer(len(name), 7) + name + integer(len(value), 7) + value
 
 
+def never(name, value):
+    """A literal field that must never be indexed."""
+    return b"\x10" + literal(name, value)[1:]
+
+
 def block(fields):
     return b"".join(literal(*field) for field in fields)
 
@@ -81,6 +86,7 @@ class Stream:
         self.status = self.reset = None
         self.fields, self.trailers, self.interim = [], [], []
         self.body, self.ended = b"", False
+        self.never = set()  # names of fields that must never be indexed
 
 
 class Connection:
@@ -126,8 +132,10 @@ class Connection:
             self.stream(number).body += payload
         elif kind == HEADERS:
             assert flags & END_HEADERS, "a head in several frames is not expected"
-            fields = [(str(n), str(v)) for n, v in self.decoder.decode(payload)]
+            decoded = self.decoder.decode(payload)
+            fields = [(str(n), str(v)) for n, v in decoded]
             one = self.stream(number)
+            one.never |= {str(field[0]) for field in decoded if not field.indexable}
             if one.status and int(one.status) >= 200:
                 one.trailers = fields
             else:

@@ -10,19 +10,22 @@
 
 #define GET ":method=GET|:scheme=https|:authority=a.example|:path=/p?q"
 
-/* "name=value|name=value" */
+/* "name=value|name=value"; "^name=value": never to be indexed */
 static enum http2_verdict
 feed(struct http2_writer *writer, const char *fields)
 {
     struct fr_view rest = fr_view_of(fields), item, name;
     enum http2_verdict verdict = HTTP2_FINE;
     while (verdict == HTTP2_FINE && fr_view_split(&rest, '|', &item)) {
+        bool never_indexed = item.len > 0 && item.ptr[0] == '^';
+        if (never_indexed)
+            item = fr_view_make(item.ptr + 1, item.len - 1);
         size_t skip = item.len > 0 && item.ptr[0] == ':' ? 1 : 0;
         const char *equals = memchr(item.ptr + skip, '=', item.len - skip);
         assert_non_null(equals);
         name = fr_view_make(item.ptr, (size_t)(equals - item.ptr));
         struct fr_view value = fr_view_make(equals + 1, item.len - name.len - 1);
-        verdict = http2_writer_field(writer, name, value);
+        verdict = http2_writer_field(writer, name, value, never_indexed);
     }
     return verdict;
 }
@@ -99,6 +102,28 @@ lengths_and_announced_trailers(void **state)
           HEAD "cookie: a=1; xxx\r\nconnectionx: \r\ncontent-length: 1\r\ntrailer: x-t\r\n\r\n");
     check(HTTP2_REQUEST, GET "|trailer=x-t|content-length=5|cookie=a=1|b=c|cookie=b=2", false,
           HEAD "trailer: x-t\r\ncontent-length: 5\r\ncookie: a=1; b=2\r\nb: c\r\n\r\n");
+}
+
+/* RFC 7541 section 6.2.3: the text keeps it by the blank that is not there. */
+static void
+never_indexed(void **state)
+{
+    (void)state;
+    request(GET "|^a=b|c=d", HEAD "a:b\r\nc: d\r\n\r\n");
+    request(GET "|^a=|c=", HEAD "a:\r\nc: \r\n\r\n");
+    request(":method=GET|:scheme=https|^:authority=a.example|^:path=/p?q|a=b",
+            "GET /p?q HTTP/1.1\r\nHost:a.example\r\na: b\r\n\r\n");
+    request(":method=GET|:scheme=https|:path=/|^host=b", "GET / HTTP/1.1\r\nHost:b\r\n\r\n");
+    check(HTTP2_REQUEST, GET "|^content-length=5", false, HEAD "content-length:5\r\n\r\n");
+    check(HTTP2_RESPONSE, ":status=200|^set-cookie=a|content-length=5|x=y", false,
+          "HTTP/1.1 200 \r\nset-cookie:a\r\ncontent-length: 5\r\nx: y\r\n\r\n");
+    check(HTTP2_TRAILERS, "^a=b|c=d", true, "a:b\r\nc: d\r\n\r\n");
+    /* One crumb makes all of them so, wherever it stands. */
+    request(GET "|^cookie=a=1|x=y|cookie=b=2", HEAD "cookie:a=1; b=2\r\nx: y\r\n\r\n");
+    request(GET "|cookie=a=1|x=y|^cookie=b=2|z=", HEAD "cookie:a=1; b=2\r\nx: y\r\nz: \r\n\r\n");
+    request(GET "|cookie=a=1|^x=y|^cookie=b=2|cookie=c=3|^cookie=d",
+            HEAD "cookie:a=1; b=2; c=3; d\r\nx:y\r\n\r\n");
+    request(GET "|cookie=|^cookie=", HEAD "cookie:; \r\n\r\n");
 }
 
 static void
@@ -233,7 +258,7 @@ nul_is_refused(void **state)
     fr_buf_init(&buf, 4096);
     http2_writer_begin(&writer, HTTP2_REQUEST, &buf, 20);
     assert_int_equal(feed(&writer, GET), HTTP2_FINE);
-    assert_int_equal(http2_writer_field(&writer, FR_VIEW("a"), fr_view_make("b\0c", 3)),
+    assert_int_equal(http2_writer_field(&writer, FR_VIEW("a"), fr_view_make("b\0c", 3), false),
                      HTTP2_MALFORMED);
     fr_buf_fini(&buf);
 }
@@ -283,9 +308,9 @@ limits(void **state)
     assert_int_equal(feed(&writer, "c=3"), HTTP2_TOO_LARGE);
     http2_writer_begin(&writer, HTTP2_REQUEST, &buf, 2);
     assert_int_equal(feed(&writer, GET), HTTP2_FINE);
-    assert_int_equal(
-        http2_writer_field(&writer, FR_VIEW("a"), fr_view_make(long_value, sizeof(long_value))),
-        HTTP2_TOO_LARGE);
+    assert_int_equal(http2_writer_field(&writer, FR_VIEW("a"),
+                                        fr_view_make(long_value, sizeof(long_value)), false),
+                     HTTP2_TOO_LARGE);
     /* Crumbs side by side are one field, apart they are not. */
     http2_writer_begin(&writer, HTTP2_REQUEST, &buf, 3);
     assert_int_equal(feed(&writer, GET "|cookie=a|cookie=b|cookie=c|cookie=d"), HTTP2_FINE);
@@ -320,11 +345,17 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests),           cmocka_unit_test(tunnels),
-        cmocka_unit_test(announced),          cmocka_unit_test(lengths_and_announced_trailers),
-        cmocka_unit_test(cookies_are_joined), cmocka_unit_test(malformed_requests),
-        cmocka_unit_test(nul_is_refused),     cmocka_unit_test(responses),
-        cmocka_unit_test(trailers),           cmocka_unit_test(limits),
+        cmocka_unit_test(requests),
+        cmocka_unit_test(tunnels),
+        cmocka_unit_test(announced),
+        cmocka_unit_test(lengths_and_announced_trailers),
+        cmocka_unit_test(never_indexed),
+        cmocka_unit_test(cookies_are_joined),
+        cmocka_unit_test(malformed_requests),
+        cmocka_unit_test(nul_is_refused),
+        cmocka_unit_test(responses),
+        cmocka_unit_test(trailers),
+        cmocka_unit_test(limits),
         cmocka_unit_test(memory_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

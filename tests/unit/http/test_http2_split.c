@@ -9,7 +9,7 @@
 
 static struct http2_split split;
 
-/* The text is given in two parts, cut behind each of its lines. */
+/* The text is given in two parts, cut behind each of its lines. "^": never to be indexed. */
 static void
 check(enum http2_kind kind, const char *text, const char *want)
 {
@@ -36,7 +36,8 @@ check(enum http2_kind kind, const char *text, const char *want)
         char got[512] = "";
         size_t len = 0;
         for (size_t i = 0; i < split.count; i++)
-            len += (size_t)snprintf(got + len, sizeof(got) - len, "[%.*s=%.*s]",
+            len += (size_t)snprintf(got + len, sizeof(got) - len, "[%s%.*s=%.*s]",
+                                    split.pairs[i].flags & NGHTTP2_NV_FLAG_NO_INDEX ? "^" : "",
                                     (int)split.pairs[i].namelen, (char *)split.pairs[i].name,
                                     (int)split.pairs[i].valuelen, (char *)split.pairs[i].value);
         assert_string_equal(got, want);
@@ -49,7 +50,7 @@ responses(void **state)
     (void)state;
     check(HTTP2_RESPONSE, "HTTP/1.1 200 OK\r\n\r\n", "[:status=200]");
     check(HTTP2_RESPONSE, "HTTP/1.1 404 Not Found\r\nDate: x\r\nA:b\r\nEmpty:\r\n\r\n",
-          "[:status=404][Date=x][A=b][Empty=]");
+          "[:status=404][Date=x][^A=b][^Empty=]");
     check(HTTP2_RESPONSE,
           "HTTP/1.1 200 OK\r\nConnection: close\r\nKeep-Alive: 1\r\nTransfer-Encoding: chunked\r\n"
           "Upgrade: h2c\r\nProxy-Connection: x\r\nVia: 1.1 f\r\n\r\n",
@@ -66,19 +67,32 @@ requests(void **state)
 {
     (void)state;
     check(HTTP2_REQUEST, "GET /a?b HTTP/1.1\r\nHost: h:1\r\nTE: trailers\r\nConnection: TE\r\n\r\n",
-          "[:method=GET][:scheme=https][:path=/a?b][:authority=h:1][TE=trailers]");
+          "[:method=GET][:scheme=https][^:path=/a?b][:authority=h:1][TE=trailers]");
     check(HTTP2_REQUEST, "GET / HTTP/1.1\r\nTE: gzip\r\nX: y\r\n\r\n",
-          "[:method=GET][:scheme=https][:path=/][X=y]");
+          "[:method=GET][:scheme=https][^:path=/][X=y]");
     check(HTTP2_REQUEST, "GET /chat HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n",
-          "[:method=CONNECT][:scheme=https][:path=/chat][:authority=h][:protocol=websocket]");
+          "[:method=CONNECT][:scheme=https][^:path=/chat][:authority=h][:protocol=websocket]");
 }
 
 static void
 trailers(void **state)
 {
     (void)state;
-    check(HTTP2_TRAILERS, "grpc-status:0\r\nx:\r\n\r\n", "[grpc-status=0][x=]");
+    check(HTTP2_TRAILERS, "grpc-status:0\r\nx:\r\n\r\n", "[^grpc-status=0][^x=]");
     check(HTTP2_TRAILERS, "\r\n", "");
+}
+
+/* RFC 7541 section 6.2.3: what came so, which is told by the blank that is not there; and what is
+ * secret whoever sends it. */
+static void
+never_indexed(void **state)
+{
+    (void)state;
+    check(HTTP2_REQUEST, "GET / HTTP/1.1\r\nHost:h\r\na:b\r\nc: d\r\ne:\tf\r\n\r\n",
+          "[:method=GET][:scheme=https][^:path=/][^:authority=h][^a=b][c=d][e=f]");
+    check(HTTP2_RESPONSE, "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length:1\r\n\r\n",
+          "[:status=200][^Set-Cookie=a=b][^Content-Length=1]");
+    check(HTTP2_TRAILERS, "x-a: b\r\nx-c:d\r\nx-e: \r\n\r\n", "[x-a=b][^x-c=d][x-e=]");
 }
 
 static void
@@ -111,7 +125,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(responses),       cmocka_unit_test(requests),
         cmocka_unit_test(trailers),        cmocka_unit_test(what_is_no_head),
-        cmocka_unit_test(too_many_fields),
+        cmocka_unit_test(too_many_fields), cmocka_unit_test(never_indexed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
