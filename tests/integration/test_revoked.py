@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates that were revoked: at listeners, and on the control stream."""
 import datetime
-import re
 import ssl
 
 import pytest
