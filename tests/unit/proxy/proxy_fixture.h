@@ -43,12 +43,25 @@ sock_deadline(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* only slower without */
 }
 
+/* A process that is stopped and goes on has its calls with a time limit end in EINTR. */
+static inline ssize_t
+sock_recv(int fd, void *into, size_t len)
+{
+    ssize_t got;
+    do
+        got = recv(fd, into, len, 0);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
 static inline bool
 sock_write(int fd, const void *bytes, size_t len)
 {
     const char *at = bytes;
     while (len > 0) {
         ssize_t sent = send(fd, at, len, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
         if (sent <= 0)
             return false;
         at += sent;
@@ -73,7 +86,7 @@ sock_read(int fd, char *buf, size_t cap, const char *mark, size_t len)
         if (mark ? strstr(buf, mark) != NULL : got >= len)
             break;
         size_t want = mark ? 1 : (len - got < cap - 1 - got ? len - got : cap - 1 - got);
-        ssize_t n = recv(fd, buf + got, want, 0);
+        ssize_t n = sock_recv(fd, buf + got, want);
         if (n <= 0)
             break;
         got += (size_t)n;
@@ -88,7 +101,15 @@ sock_connect(const struct loop_addr *addr)
     int fd = socket(addr->sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     sock_deadline(fd);
-    assert_int_equal(connect(fd, &addr->sa.any, addr->len), 0);
+    if (connect(fd, &addr->sa.any, addr->len) != 0) {
+        struct pollfd made = {.fd = fd, .events = POLLOUT};
+        int error = 0;
+        socklen_t len = sizeof(error);
+        assert_int_equal(errno, EINTR); /* it goes on by itself */
+        assert_int_equal(poll(&made, 1, FIXTURE_IO_TIMEOUT_S * 1000), 1);
+        assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+        assert_int_equal(error, 0);
+    }
     return fd;
 }
 
@@ -390,7 +411,7 @@ answer_read_bytes(int fd, struct answer *answer, size_t len)
 {
     char block[16384];
     while (len > 0) {
-        ssize_t n = recv(fd, block, len < sizeof(block) ? len : sizeof(block), 0);
+        ssize_t n = sock_recv(fd, block, len < sizeof(block) ? len : sizeof(block));
         if (n <= 0)
             return false;
         answer_body_add(answer, block, (size_t)n);
@@ -445,7 +466,7 @@ answer_read(int fd, const char *method, struct answer *answer)
     } else {
         char block[4096];
         ssize_t n;
-        while ((n = recv(fd, block, sizeof(block), 0)) > 0)
+        while ((n = sock_recv(fd, block, sizeof(block))) > 0)
             answer_body_add(answer, block, (size_t)n);
         answer->whole = n == 0;
     }
@@ -456,7 +477,7 @@ static inline bool
 sock_ended(int fd)
 {
     char byte;
-    return recv(fd, &byte, 1, 0) == 0;
+    return sock_recv(fd, &byte, 1) == 0;
 }
 
 /* One request on a connection of its own. */

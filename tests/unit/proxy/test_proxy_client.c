@@ -238,7 +238,7 @@ read_all(struct origin *origin, int fd)
 {
     char block[4096];
     (void)origin;
-    while (recv(fd, block, sizeof(block), 0) > 0)
+    while (sock_recv(fd, block, sizeof(block)) > 0)
         continue;
 }
 

@@ -183,7 +183,7 @@ hang(struct origin *origin, int fd)
     origin->requests++;
     if (origin->ctx)
         (void)sock_text(fd, origin->ctx);
-    while (recv(fd, &byte, 1, 0) > 0)
+    while (sock_recv(fd, &byte, 1) > 0)
         continue;
 }
 
@@ -505,8 +505,8 @@ the_end_comes_before_demand_was_told(void **state)
     fixture_init(&f);
     f.cluster->scale.enabled = true;
     f.cluster->scale.min = 0;
-    assert_true(fr_view_copy(FR_VIEW("rack"), f.cluster->scale.from[0],
-                             sizeof(f.cluster->scale.from[0])));
+    assert_true(
+        fr_view_copy(FR_VIEW("rack"), f.cluster->scale.from[0], sizeof(f.cluster->scale.from[0])));
     fixture_start(&f);
     fixture_halt_control(&f);
     int fd = sock_connect(&f.bound);

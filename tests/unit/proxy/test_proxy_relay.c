@@ -441,7 +441,7 @@ wait_for_the_end(struct origin *origin, int fd)
     origin->requests++;
     if (origin->ctx && !sock_text(fd, origin->ctx))
         return;
-    (void)recv(fd, &byte, 1, 0); /* until we are let go */
+    (void)sock_recv(fd, &byte, 1); /* until we are let go */
 }
 
 static void

@@ -197,7 +197,7 @@ serve_once(struct origin *origin, int fd)
         return;
     origin->requests++;
     if (sock_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
-        (void)recv(fd, &byte, 1, 0);
+        (void)sock_recv(fd, &byte, 1);
 }
 
 static void
@@ -284,7 +284,7 @@ sleep_forever(struct origin *origin, int fd)
         (void)sock_read(fd, head, sizeof(head), "\r\n\r\n", 0);
         (void)sock_text(fd, origin->ctx);
     }
-    while (recv(fd, &byte, 1, 0) > 0)
+    while (sock_recv(fd, &byte, 1) > 0)
         continue;
 }
 
