@@ -10,35 +10,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* ---- the clock (the linker is told: see meson.build) --------------------------------------- */
-
-int64_t __wrap_fr_clock_mono_us(void);
-int __real_epoll_wait(int fd, struct epoll_event *events, int count, int timeout_ms);
-int __wrap_epoll_wait(int fd, struct epoll_event *events, int count, int timeout_ms);
-
-static int64_t clock_us = 1000 * FR_US_PER_S; /* all programs here have one thread */
-
-int64_t
-__wrap_fr_clock_mono_us(void)
-{
-    return clock_us;
-}
-
-/* A millisecond is for what the kernel still has on its way. */
-int
-__wrap_epoll_wait(int fd, struct epoll_event *events, int count, int timeout_ms)
-{
-    int found = __real_epoll_wait(fd, events, count, timeout_ms > 0 ? 1 : timeout_ms);
-    if (found == 0 && timeout_ms > 0)
-        clock_us += timeout_ms * FR_US_PER_MS;
-    return found;
-}
-
-/* ---- the manager ---------------------------------------------------------------------------- */
 
 static void
 stop_loop(void *ctx)

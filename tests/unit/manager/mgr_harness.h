@@ -3,9 +3,8 @@
  * mgr_harness.h - a manager on a Unix socket, and peers that speak real bytes to it.
  *
  * Threads:  one: peers are polled between turns of the manager's loop.
- * Time:     is the harness's own: it passes where the loop would sleep, and nowhere else, so that
- * no busy machine makes a report stale. Waits end when what they wait for is there, or fail after
- * HARNESS_WAIT_MS of it.
+ * Time:     is its own (own_clock.c), so that no busy machine makes a report stale. Waits end when
+ *           what they wait for is there, or fail after HARNESS_WAIT_MS of it.
  */
 #ifndef MGR_HARNESS_H
 #define MGR_HARNESS_H
