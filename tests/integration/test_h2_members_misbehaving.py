@@ -262,6 +262,11 @@ ROWS = [
         lambda conn, _: frame(2, 0, 1, b"\0\0\0\0\x10") * 50), 502, BROKEN),
     Row("a flood of unknown frames", floods(lambda conn, _: frame(77, 0, 0, b"x") * 50), 502,
         BROKEN),
+    # What nobody knows: RFC 9113 sections 4.1, 5.5, 6.5.2.
+    Row("an unknown frame", steps(
+        raw((99, 255, b"abc")), on_connection(frame(99, 1, 0, b"x") + settings((0xabcd, 1)) +
+                                              frame(PING, 0xfe, 0x80000000, bytes(8))),
+        head([*OK, ("content-length", "2")]), data(b"ok", True)), b"ok", None),
     # Nothing.
     Row("nothing", lambda conn, request: None, 504, TIMEOUT),
 ]

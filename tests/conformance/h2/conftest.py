@@ -49,6 +49,8 @@ class Suite:
         if path == "/trailers":
             return (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-t\r\n\r\n"
                     b"3\r\nabc\r\n0\r\nx-t: yes\r\n\r\n")
+        if path == "/long":
+            return Answer(200, "ok", [("X-Long", "y" * 20000)])
         if path == "/204":
             return Answer(204)
         if path == "/hops":

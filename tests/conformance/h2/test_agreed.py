@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a connection comes to speak HTTP/2, and how it is kept from it."""
 import shutil
+import ssl
 import subprocess
 
 import pytest
@@ -50,6 +51,26 @@ def test_alpn_chooses_http2(secure):
     assert (one.status, one.body) == (200, b"ok")
     request = secure.member.requests[-1]
     assert dict((n.lower(), v) for n, v in request.fields)["x-forwarded-proto"] == "https"
+    connection.close()
+
+
+@pytest.mark.parametrize("any_cipher", [False, True], ids=["one", "any"])
+def test_tls_of_1_2_is_as_http2_wants_it(secure, any_cipher):
+    """RFC 9113 section 9.2: no compression, and a cipher that each has."""
+    context = secure.authority.context(alpn=["h2"])
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.options &= ~ssl.OP_NO_COMPRESSION
+    if not any_cipher:
+        context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
+        context.set_ecdh_curve("prime256v1")
+    sock = http1.connect(secure.addresses[0], tls=context)
+    assert sock.version() == "TLSv1.2" and sock.selected_alpn_protocol() == "h2"
+    assert sock.compression() is None
+    name = sock.cipher()[0]
+    assert "GCM" in name or "CHACHA20" in name, "a cipher of appendix A"
+    assert name.startswith("ECDHE-") and (any_cipher or "AES128-GCM" in name)
+    connection = Connection("x:0", sock=sock)
+    assert connection.ask("/over-tls", scheme="https").status == 200
     connection.close()
 
 

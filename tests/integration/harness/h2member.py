@@ -8,6 +8,7 @@ import threading
 from hpack import Decoder, Encoder
 
 from .listener import cut, shut
+from .proper2 import Improper, Sender
 from .wire2 import (ACK, CANCEL, CONT, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS,
                     INITIAL_WINDOW, NO_ERROR, PING, PREFACE, PRIO, RST, SETTINGS, WINDOW, frame,
                     settings)
@@ -41,6 +42,7 @@ class Connection:
         self.window, self.initial, self.windows = 65535, 65535, {}
         self.settings, self.goaways, self.pings, self.acked = [], [], 0, False
         self.closed = False
+        self.sender = Sender(False)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -118,6 +120,7 @@ class Connection:
             length, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
             stream = int.from_bytes(head[5:], "big") & 0x7fffffff
             payload = self.exactly(length)
+            self.sender.frame(head, payload, dict(self.member.values).get(5, 16384))
             with self.changed:
                 if kind in (HEADERS, CONT):
                     if kind == HEADERS:
@@ -133,6 +136,7 @@ class Connection:
 
     def on_fields(self, stream, fields, end):
         request = self.requests.get(stream)
+        self.sender.fields(fields, request is not None)
         if request:
             request.trailers = fields
         else:
@@ -209,6 +213,7 @@ class H2Member:
         self.requests, self.connections, self.opened = [], [], 0
         self.lock, self.released = threading.Lock(), threading.Event()
         self.greeting = None
+        self.improper = []  # what the edge must not have sent
         self.port = 0
         self.open()
         self.address = f"127.0.0.1:{self.port}"
@@ -230,6 +235,7 @@ class H2Member:
     def stop(self):
         self.released.set()
         self.shut()
+        assert self.improper == []
 
     release = stop
 
@@ -279,6 +285,8 @@ class H2Member:
             connection.run()
         except (OSError, EOFError, ValueError):
             pass
+        except Improper as error:
+            self.improper.append(error)
         finally:
             if connection:
                 with self.lock:

@@ -9,6 +9,8 @@ import time
 
 import hpack
 
+from .proper2 import Sender
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONT = range(10)
 PRIORITY_UPDATE = 16
@@ -90,16 +92,18 @@ class Stream:
 
 
 class Connection:
-    """A client; frames that come are sorted by stream."""
+    """A client; frames that come are sorted by stream, and held to what they must be."""
 
     def __init__(self, address, greet=True, pairs=(), sock=None):
         host, port = address.rsplit(":", 1)
         self.sock = sock or socket.create_connection((host, int(port)), timeout=10)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.decoder = hpack.Decoder()
+        self.sender, self.largest = Sender(True), 16384
         self.bytes, self.streams = b"", {}
         self.goaway, self.eof, self.settings, self.acked, self.pongs = None, False, None, 0, []
         self.updates, self.goaways, self.settings_raw = [], [], []
+        self.block, self.block_ends = b"", 0  # of a head in several frames
         if greet:
             self.send(PREFACE + settings(*pairs))
 
@@ -130,11 +134,17 @@ class Connection:
             self.updates.append((number, struct.unpack(">I", payload)[0]))
         elif kind == DATA:
             self.stream(number).body += payload
-        elif kind == HEADERS:
-            assert flags & END_HEADERS, "a head in several frames is not expected"
+        elif kind in (HEADERS, CONT):
+            self.block += payload
+            self.block_ends |= kind == HEADERS and flags & END_STREAM
+            if not flags & END_HEADERS:
+                return
+            payload, self.block = self.block, b""
+            flags, self.block_ends = self.block_ends, 0
             decoded = self.decoder.decode(payload)
             fields = [(str(n), str(v)) for n, v in decoded]
             one = self.stream(number)
+            self.sender.fields(decoded, bool(one.status) and one.status >= 200)
             one.never |= {str(field[0]) for field in decoded if not field.indexable}
             if one.status and int(one.status) >= 200:
                 one.trailers = fields
@@ -142,7 +152,7 @@ class Connection:
                 one.status, one.fields = int(dict(fields)[":status"]), fields
                 if one.status < 200:
                     one.interim.append(fields)
-        if kind in (DATA, HEADERS) and flags & END_STREAM:
+        if kind in (DATA, HEADERS, CONT) and flags & END_STREAM:
             self.stream(number).ended = True
 
     def read(self, until, seconds=10):
@@ -155,6 +165,7 @@ class Connection:
                     break
                 head, payload = self.bytes[:9], self.bytes[9:9 + length]
                 self.bytes = self.bytes[9 + length:]
+                self.sender.frame(head, payload, self.largest)
                 self._take(head[3], head[4], int.from_bytes(head[5:9], "big") & 0x7fffffff, payload)
                 if until():
                     return True
