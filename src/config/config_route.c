@@ -12,7 +12,8 @@
 
 #include <stdio.h>
 
-/* So that a request none of whose names is as long as one of the list is told by that alone. */
+/* So that a request none of whose names is as long as one of the list is told by that alone. Names
+ * stand between commas, without the blanks: whoever looks for them reads the list so too. */
 static void
 note_bypass_lengths(struct config_caching *caching)
 {

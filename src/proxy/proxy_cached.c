@@ -241,6 +241,7 @@ take_policy(struct proxy_exchange *x, const struct config_caching *caching)
     return true;
 }
 
+/* The list is taken apart as config_route.c does, which noted the lengths. */
 static bool
 has_field(const struct http_head *request, const struct config_caching *caching)
 {
@@ -250,8 +251,8 @@ has_field(const struct http_head *request, const struct config_caching *caching)
         size_t len = request->fields[i].name.len;
         may = caching->bypass_lengths >> (len < 63 ? len : 63) & 1;
     }
-    while (may && http_list_next(&names, &name))
-        if (http_head_find_name(request, name))
+    while (may && fr_view_split(&names, ',', &name))
+        if (http_head_find_name(request, fr_view_trim(name)))
             return true;
     return false;
 }

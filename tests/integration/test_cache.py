@@ -204,3 +204,14 @@ def test_what_changes_the_request_unseen_is_not_stored(box, name):
         assert response.text == "/admin" and "fwd=bypass" in response.get("Cache-Status")
     assert http1.fetch(edge.address, "/c").text == "None"
     assert member.count() == 3
+
+
+@pytest.mark.parametrize("name, passes", [("X-Raw", True), ("x" * 70, True), ("y" * 70, False),
+                                          ("X-Own", False)])
+def test_the_names_that_pass_the_cache_by_stand_between_commas(box, name, passes):
+    edge, member = simple(box, lambda request: Answer(200, "x", [("Cache-Control", "max-age=60")]),
+                          cache={"memory": "8MiB"}, routes=[{"cluster": "web", "cache": {
+                              "bypass-headers": 'x", X-Raw ,,' + "X" * 70}}])
+    for _ in range(2):
+        assert http1.fetch(edge.address, "/c", fields=[(name, "1")]).status == 200
+    assert member.count() == (2 if passes else 1)
