@@ -117,6 +117,13 @@ lock_folder_of(const char *path, int *out_fd)
     return 0;
 }
 
+enum fr_err
+fr_file_lock_folder_of(const char *path, int *out_fd, int *out_errno)
+{
+    int error = lock_folder_of(path, out_fd);
+    return error ? fail(error, out_errno) : FR_OK;
+}
+
 /* Made, written, on disk. What has the name already is of somebody that was killed, or was put
  * there to receive what is written: it is not written to. */
 static int

@@ -12,8 +12,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define VERBS "init, issue, renew, list, revoke, crl, token or secret"
+
 struct pki_args {
-    const char *folder, *days_text, *valid, *within;
+    const char *folder, *days_text, *valid, *within, *reason, *certificate;
     const char *also[PKI_ALSO_MAX];
     size_t also_count;
     const char *name; /* NULL: none was given */
@@ -81,9 +83,12 @@ print_issued(void *ctx, const struct pki_issued *issued)
     const int64_t *now = ctx;
     print_day(issued->begins_s, begins);
     print_day(issued->ends_s, ends);
-    printf("%-24s %-10s %-10s %6" PRId64 " %-5s %.16s  %s\n", issued->name, begins, ends,
-           (issued->ends_s - *now) / 86400, issued->has_key ? "here" : "there", issued->fingerprint,
-           issued->names);
+    printf("%-24s %-10s %-10s %6" PRId64 " %-5s %-7s %-32s %.16s  %s\n", issued->name, begins, ends,
+           (issued->ends_s - *now) / 86400, issued->has_key ? "here" : "there",
+           issued->revoked_s       ? "revoked"
+           : issued->ends_s < *now ? "ended"
+                                   : "good",
+           issued->serial, issued->fingerprint, issued->names);
 }
 
 static int
@@ -91,10 +96,61 @@ run_list(struct pki *pki, const struct pki_args *args)
 {
     char *why = NULL;
     int64_t now = now_s();
-    (void)args;
-    printf("%-24s %-10s %-10s %6s %-5s %-16s  %s\n", "NAME", "FROM", "UNTIL", "DAYS", "KEY",
-           "SHA-256", "NAMES");
-    return pki_list(pki, print_issued, &now, &why) == FR_OK ? CLI_DONE : say_why(why);
+    printf("%-24s %-10s %-10s %6s %-5s %-7s %-32s %-16s  %s\n", "NAME", "FROM", "UNTIL", "DAYS",
+           "KEY", "STATE", "SERIAL", "SHA-256", "NAMES");
+    return pki_list(pki, args->name, print_issued, &now, &why) == FR_OK ? CLI_DONE : say_why(why);
+}
+
+static void
+print_crl(const struct pki_args *args, const struct pki_crl *crl)
+{
+    char ends[FR_TIME_ISO_BYTES];
+    print_day(crl->ends_s, ends);
+    printf("%s/crl.pem is list %" PRIu64 ", revoked: %u, good until %s\n", args->folder,
+           crl->number, crl->revoked, ends);
+}
+
+static unsigned
+crl_days(const struct pki_args *args)
+{
+    return args->days ? (unsigned)args->days : PKI_CRL_DAYS_DEFAULT;
+}
+
+static int
+run_revoke(struct pki *pki, const struct pki_args *args)
+{
+    char *why = NULL;
+    struct pki_crl crl;
+    const struct pki_revocation which = {
+        .name = args->name, .certificate = args->certificate, .reason = args->reason};
+    if ((args->name == NULL) == (args->certificate == NULL))
+        return cli_usage("pki", "revoke: one of NAME, SERIAL and --cert FILE is needed");
+    enum fr_err err = pki_revoke(pki, &which, now_s(), crl_days(args), &crl, &why);
+    if (err == FR_ERR_SYNTAX) {
+        int status = cli_usage("pki", "--reason: %s", why);
+        fr_free(why);
+        return status;
+    }
+    if (err != FR_OK)
+        return say_why(why);
+    const char *what = args->name ? args->name : args->certificate;
+    if (crl.added > 0)
+        printf("%s: certificates revoked: %u\n", what, crl.added);
+    else
+        printf("%s: was revoked already\n", what);
+    print_crl(args, &crl);
+    return CLI_DONE;
+}
+
+static int
+run_crl(struct pki *pki, const struct pki_args *args)
+{
+    char *why = NULL;
+    struct pki_crl crl;
+    if (pki_crl_renew(pki, now_s(), crl_days(args), &crl, &why) != FR_OK)
+        return say_why(why);
+    print_crl(args, &crl);
+    return CLI_DONE;
 }
 
 /* What `renew` does to one certificate of the list. */
@@ -119,6 +175,8 @@ renew_one(void *ctx, const struct pki_issued *issued)
         return;
     renewal->seen++;
     if (!named && issued->ends_s - renewal->now > renewal->within_s)
+        return;
+    if (!named && issued->revoked_s) /* shut out, and not to come back by itself */
         return;
     if (!issued->has_key) {
         printf("%s: its key is on its own machine: run `freshet join --renew` there\n",
@@ -155,7 +213,7 @@ run_renew(struct pki *pki, const struct pki_args *args)
         return cli_usage("pki", "--within: found \"%s\", expected a duration such as 30d",
                          args->within);
     renewal.within_s = within_us / FR_US_PER_S;
-    if (pki_list(pki, renew_one, &renewal, &why) != FR_OK)
+    if (pki_list(pki, NULL, renew_one, &renewal, &why) != FR_OK)
         return say_why(why);
     if (args->name != NULL && renewal.seen == 0)
         return say_why(fr_xprintf("no certificate of %s was issued here", args->name));
@@ -200,8 +258,8 @@ run_verb(const char *verb, const struct pki_args *args)
     static const struct {
         const char *verb;
         int (*run)(struct pki *pki, const struct pki_args *args);
-    } verbs[] = {
-        {"issue", run_issue}, {"renew", run_renew}, {"list", run_list}, {"token", run_token}};
+    } verbs[] = {{"issue", run_issue}, {"renew", run_renew},   {"list", run_list},
+                 {"token", run_token}, {"revoke", run_revoke}, {"crl", run_crl}};
     if (strcmp(verb, "init") == 0)
         return run_init(args);
     if (strcmp(verb, "secret") == 0)
@@ -217,8 +275,7 @@ run_verb(const char *verb, const struct pki_args *args)
         pki_close(&pki);
         return status;
     }
-    return cli_usage("pki", "no such verb: %s, expected init, issue, renew, list, token or secret",
-                     verb);
+    return cli_usage("pki", "no such verb: %s, expected " VERBS, verb);
 }
 
 int
@@ -230,7 +287,11 @@ cli_pki(int argc, char **argv)
         {"--dir", "-d", .text = &args.folder, .words = "the authority's folder (./pki)"},
         {"--also", NULL, .list = args.also, .list_count = &args.also_count,
          .list_max = PKI_ALSO_MAX, .words = "issue: a further host name or address; repeatable"},
-        {"--days", NULL, .text = &args.days_text, .words = "how long it is good (365; init: 3650)"},
+        {"--days", NULL, .text = &args.days_text,
+         .words = "how long it is good (365; init: 3650; revoke, crl: 30)"},
+        {"--cert", NULL, .text = &args.certificate,
+         .words = "revoke: the certificate in this file"},
+        {"--reason", NULL, .text = &args.reason, .words = "revoke: why, for who reads the list"},
         {"--within", NULL, .text = &args.within, .words = "renew: what ends within this (30d)"},
         {"--valid", NULL, .text = &args.valid, .words = "token: until it must be used (1h)"},
         {.name = NULL},
@@ -239,7 +300,7 @@ cli_pki(int argc, char **argv)
     if (status != CLI_DONE)
         return status;
     if (operands == 0)
-        return cli_usage("pki", "expected init, issue, renew, list, token or secret");
+        return cli_usage("pki", "expected " VERBS);
     if (operands > 2)
         return cli_usage("pki", "unexpected: %s", argv[3]);
     if (operands == 2)

@@ -4,14 +4,17 @@
  *
  *     FOLDER/ca.pem, ca.key       the authority (ECDSA P-256)
  *     FOLDER/NAME.pem, NAME.key   what `issue` made here: certificate with the authority's, and key
- *     FOLDER/issued/NAME.pem      a copy of the latest certificate of every name, joined ones too
+ *     FOLDER/issued/NAME.pem      a copy of the newest certificate of every name, joined ones too
+ *     FOLDER/signed/NAME/N.pem    a copy of every certificate, by its serial number
+ *     FOLDER/crl.pem              those that were revoked; it is the one record of them
  *     FOLDER/tokens/HASH          join tokens that were not used yet, by their hash
  *
  * May touch:  base, tls (files of keys), OpenSSL 3, files. Never sockets or clocks (the time is an
  *             argument).
  * Threads:    any, one a folder at a time; using up a token is atomic over processes.
  * Memory:     none that lasts.
- * Files:      mode 0600, folders 0700; each is replaced whole, a key with its certificate.
+ * Files:      mode 0600 (crl.pem: 0644, it is for everybody), folders 0700; each is replaced whole,
+ *             a key with its certificate.
  * Trusts:     nothing of a request to be signed but its key, which must have signed it.
  * Follows:    RFC 5280; RFC 2986 (requests); names are DNS names in subjectAltName.
  */
@@ -34,8 +37,12 @@
 #define PKI_TOKEN_BYTES 200      /* the longest token, and a NUL */
 #define PKI_PEM_BYTES_MAX 65536  /* of a request or a certificate with its chain */
 #define PKI_TOKENS_MAX 4096      /* not used yet, in one folder */
+#define PKI_SIGNED_MAX 1000      /* of one name, that have not ended; then no more are signed */
+#define PKI_REVOKED_MAX 8192     /* that have not ended; a list stays below TLS_PEM_BYTES_MAX */
+#define PKI_SERIAL_BYTES 41      /* 20 bytes (RFC 5280) in hexadecimal, and a NUL */
 #define PKI_DAYS_DEFAULT 365
 #define PKI_CA_DAYS_DEFAULT 3650
+#define PKI_CRL_DAYS_DEFAULT 30
 
 struct pki;
 
@@ -72,16 +79,41 @@ struct pki_issued {
     char names[PKI_NAMES_BYTES]; /* all of them, spaces between */
     char fingerprint[PKI_FINGERPRINT_BYTES];
     int64_t begins_s, ends_s;
-    bool has_key; /* its key is in this folder: `renew` can make it anew */
+    char serial[PKI_SERIAL_BYTES];
+    int64_t revoked_s; /* 0: it was not */
+    bool has_key;      /* its key is in this folder: `renew` can make it anew */
 };
-/* Visits the latest certificate of every name, in the order of the names. Files that cannot be used
- * do not end it for the rest: *out_why names each. */
-FR_MUST_USE enum fr_err pki_list(struct pki *pki,
+/* Visits the newest certificate of every name, in the order of the names; or every one of `name`
+ * that is on record, by when it began. Copies that cannot be used do not end it for the rest:
+ * *out_why names each; a crl.pem that is none does. */
+FR_MUST_USE enum fr_err pki_list(struct pki *pki, const char *name,
                                  void (*visit)(void *ctx, const struct pki_issued *issued),
                                  void *ctx, char **out_why);
 bool pki_name_valid(struct fr_view name);
 /* As pki_sign looks at a request; without an authority. FR_ERR_BAD_PEER, and *out_why. */
 FR_MUST_USE enum fr_err pki_request_check(struct fr_view request, char **out_why);
+
+/* ---- revocation ----------------------------------------------------------------------------- */
+
+struct pki_revocation {      /* one of: */
+    const char *name;        /* all that were signed for it so far; or a serial number */
+    const char *certificate; /* a file */
+    const char *reason;      /* of pki_reasons; NULL: none is given */
+};
+struct pki_crl {
+    uint64_t number;
+    unsigned revoked, added; /* in the list; by this call */
+    int64_t ends_s;
+};
+/* Writes crl.pem with these and all that were in it. FR_ERR_NOT_FOUND: there is no such;
+ * FR_ERR_FULL at PKI_REVOKED_MAX; FR_ERR_REFUSED as of pki_check. */
+FR_MUST_USE enum fr_err pki_revoke(struct pki *pki, const struct pki_revocation *which,
+                                   int64_t now_s, unsigned days, struct pki_crl *out,
+                                   char **out_why);
+/* The same list with a new number and a new end. */
+FR_MUST_USE enum fr_err pki_crl_renew(struct pki *pki, int64_t now_s, unsigned days,
+                                      struct pki_crl *out, char **out_why);
+extern const char pki_reasons[]; /* all of them, in words */
 
 /* ---- keys and requests, on the machine that joins ------------------------------------------ */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pki_authority.c - the folder: made, opened, and what was issued from it.
+ * pki_authority.c - the folder: made, opened, and what is issued from it.
  */
 #include "pki/pki_priv.h"
 
@@ -9,11 +9,9 @@
 #include "tls/tls.h"
 #include "tls/tls_pem.h"
 
-#include <dirent.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -57,12 +55,6 @@ check_terms(const struct pki_terms *terms, char **out_why)
     return FR_OK;
 }
 
-static char *
-path_in(const char *folder, const char *name, const char *suffix)
-{
-    return fr_xprintf("%s/%s%s", folder, name, suffix);
-}
-
 /* The text of a certificate and what is behind it (may be NULL). */
 static enum fr_err
 chain_text(X509 *certificate, const char *behind, struct fr_buf *out, char **out_why)
@@ -89,26 +81,14 @@ write_pair(const char *pem_path, const char *key_path, EVP_PKEY *key, X509 *cert
     return err;
 }
 
-static enum fr_err
-write_copy(const char *path, X509 *certificate, char **out_why)
-{
-    struct fr_buf text;
-    fr_buf_init(&text, PKI_PEM_BYTES_MAX);
-    enum fr_err err = chain_text(certificate, NULL, &text, out_why);
-    if (err == FR_OK)
-        err = tls_pem_write(path, fr_buf_view(&text), out_why);
-    fr_buf_fini(&text);
-    return err;
-}
-
 /* ---- making and opening --------------------------------------------------------------------- */
 
 enum fr_err
 pki_init(const char *folder, const char *name, int64_t now_s, unsigned days, char **out_why)
 {
     const struct pki_terms terms = {.name = name, .days = days};
-    char *pem_path = path_in(folder, "ca", ".pem");
-    char *key_path = path_in(folder, "ca", ".key");
+    char *pem_path = pki__path(folder, "ca", ".pem");
+    char *key_path = pki__path(folder, "ca", ".key");
     EVP_PKEY *key = NULL;
     X509 *certificate = NULL;
     int error = 0;
@@ -141,8 +121,8 @@ pki_open(const char *folder, struct pki **out, char **out_why)
 {
     struct pki *pki = fr_xalloc(sizeof(*pki));
     struct fr_buf text;
-    char *pem_path = path_in(folder, "ca", ".pem");
-    char *key_path = path_in(folder, "ca", ".key");
+    char *pem_path = pki__path(folder, "ca", ".pem");
+    char *key_path = pki__path(folder, "ca", ".key");
     const struct tls_pair pair = {.certificate = pem_path, .key = key_path};
     fr_buf_init(&text, PKI_PEM_BYTES_MAX);
     pki->folder = fr_xstrdup(folder);
@@ -218,23 +198,6 @@ pki_check(const struct pki *pki, int64_t now_s, char **out_why)
 
 /* ---- issuing -------------------------------------------------------------------------------- */
 
-/* A copy for the list. */
-static enum fr_err
-note_issued(struct pki *pki, const char *name, X509 *certificate, char **out_why)
-{
-    int error = 0;
-    char *folder = path_in(pki->folder, "issued", "");
-    char *path = path_in(folder, name, ".pem");
-    enum fr_err err = fr_file_make_folder(folder, &error);
-    if (err != FR_OK)
-        *out_why = fr_xprintf("%s: %s", folder, strerror(error));
-    else
-        err = write_copy(path, certificate, out_why);
-    fr_free(path);
-    fr_free(folder);
-    return err;
-}
-
 enum fr_err
 pki_issue(struct pki *pki, const struct pki_terms *terms, int64_t now_s, char **out_why)
 {
@@ -250,13 +213,15 @@ pki_issue(struct pki *pki, const struct pki_terms *terms, int64_t now_s, char **
                                      .subject_key = key,
                                      .terms = terms,
                                      .now_s = now_s};
-    char *pem_path = path_in(pki->folder, terms->name, ".pem");
-    char *key_path = path_in(pki->folder, terms->name, ".key");
+    char *pem_path = pki__path(pki->folder, terms->name, ".pem");
+    char *key_path = pki__path(pki->folder, terms->name, ".key");
     err = key ? pki__certificate_make(&order, &certificate, out_why) : pki__bad(out_why, "key");
+    if (err == FR_OK)
+        err = pki__record(pki, terms->name, certificate, now_s, out_why);
     if (err == FR_OK)
         err = write_pair(pem_path, key_path, key, certificate, pki->pem, out_why);
     if (err == FR_OK)
-        err = note_issued(pki, terms->name, certificate, out_why);
+        err = pki__record_newest(pki, terms->name, certificate, out_why);
     X509_free(certificate);
     EVP_PKEY_free(key);
     fr_free(pem_path);
@@ -321,95 +286,14 @@ pki_sign(struct pki *pki, const struct pki_terms *terms, struct fr_view request,
                                      .now_s = now_s};
     err = pki__certificate_make(&order, &certificate, out_why);
     if (err == FR_OK)
-        err = note_issued(pki, terms->name, certificate, out_why);
+        err = pki__record(pki, terms->name, certificate, now_s, out_why);
+    if (err == FR_OK)
+        err = pki__record_newest(pki, terms->name, certificate, out_why);
     if (err == FR_OK)
         err = tls_pem_certificate_put(certificate, out_pem);
     if (err == FR_OK)
         err = fr_buf_append_view(out_pem, fr_view_of(pki->pem));
     X509_free(certificate);
     EVP_PKEY_free(key);
-    return err;
-}
-
-/* ---- the list ------------------------------------------------------------------------------- */
-
-static int
-by_name(const void *left, const void *right)
-{
-    return strcmp(*(char *const *)left, *(char *const *)right);
-}
-
-/* Names of "NAME.pem" files in issued/, sorted. */
-static char **
-issued_names(const char *folder, size_t *out_count)
-{
-    char **names = NULL;
-    size_t count = 0, capacity = 0;
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        size_t len = strlen(entry->d_name);
-        if (len <= 4 || strcmp(entry->d_name + len - 4, ".pem") != 0 ||
-            !pki_name_valid(fr_view_make(entry->d_name, len - 4)))
-            continue;
-        fr_xgrow((void **)&names, &capacity, count + 1, sizeof(*names));
-        names[count++] = fr_xstrndup(entry->d_name, len - 4);
-    }
-    if (dir)
-        (void)closedir(dir);
-    if (count > 0)
-        qsort(names, count, sizeof(*names), by_name);
-    *out_count = count;
-    return names;
-}
-
-static enum fr_err
-visit_one(const char *folder, const char *name, const char *key_folder,
-          void (*visit)(void *ctx, const struct pki_issued *issued), void *ctx, char **out_why)
-{
-    struct pki_issued issued = {.begins_s = 0};
-    char *path = path_in(folder, name, ".pem");
-    char *key_path = path_in(key_folder, name, ".key");
-    X509 *certificate = NULL;
-    bool good = tls_pem_certificate_read(path, &certificate, out_why) == FR_OK &&
-                tls_pem_names(certificate, TLS_PEM_NAMES | TLS_PEM_ADDRESSES, issued.names,
-                              sizeof(issued.names));
-    if (good) {
-        (void)fr_view_copy(fr_view_of(name), issued.name, sizeof(issued.name)); /* as large */
-        (void)pki__fingerprint(certificate, issued.fingerprint);                /* or "" */
-        issued.begins_s = tls_pem_time_s(X509_get0_notBefore(certificate));
-        issued.ends_s = tls_pem_time_s(X509_get0_notAfter(certificate));
-        issued.has_key = access(key_path, F_OK) == 0;
-        visit(ctx, &issued);
-    } else if (certificate) {
-        *out_why = fr_xprintf("%s: names that are not as `issue` makes them", path);
-    }
-    X509_free(certificate);
-    fr_free(key_path);
-    fr_free(path);
-    return good ? FR_OK : FR_ERR_CONFIG;
-}
-
-enum fr_err
-pki_list(struct pki *pki, void (*visit)(void *ctx, const struct pki_issued *issued), void *ctx,
-         char **out_why)
-{
-    enum fr_err err = FR_OK;
-    size_t count = 0;
-    char *folder = path_in(pki->folder, "issued", "");
-    char **names = issued_names(folder, &count);
-    for (size_t i = 0; i < count; i++) {
-        char *why = NULL;
-        enum fr_err one = visit_one(folder, names[i], pki->folder, visit, ctx, &why);
-        fr_free(names[i]);
-        if (one == FR_OK)
-            continue;
-        err = one;
-        char *longer = *out_why ? fr_xprintf("%s\n%s", *out_why, why) : fr_xstrdup(why);
-        fr_free(*out_why);
-        fr_free(why);
-        *out_why = longer;
-    }
-    fr_free(names);
-    fr_free(folder);
     return err;
 }

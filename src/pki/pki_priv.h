@@ -24,6 +24,24 @@ void pki__hex(const unsigned char *bytes, size_t count, char *out); /* 2 * count
 bool pki__sha256(const void *bytes, size_t count, char out[PKI_FINGERPRINT_BYTES]);
 bool pki__fingerprint(X509 *certificate, char out[PKI_FINGERPRINT_BYTES]);
 
+/* pki_issued.c: what was signed. Of a record before what it is of is given away. */
+char *pki__path(const char *folder, const char *name, const char *suffix);
+FR_MUST_USE enum fr_err pki__record(struct pki *pki, const char *name, X509 *certificate,
+                                    int64_t now_s, char **out_why);
+FR_MUST_USE enum fr_err pki__record_newest(struct pki *pki, const char *name, X509 *certificate,
+                                           char **out_why);
+void pki__serial(const ASN1_INTEGER *serial, char out[PKI_SERIAL_BYTES]); /* "": it is none */
+bool pki__is_hex(struct fr_view text);
+/* Names of a folder that end in `suffix`, without it, sorted; each and the array: fr_free. */
+char **pki__names_in(const char *folder, const char *suffix, bool (*fits)(struct fr_view name),
+                     size_t *out_count);
+bool pki__is_serial(struct fr_view text);
+/* NULL: no certificate with that number is on record. */
+X509 *pki__find(struct pki *pki, const char *serial);
+
+/* pki_revoke.c. *out NULL: there is no list yet. */
+FR_MUST_USE enum fr_err pki__crl_read(struct pki *pki, X509_CRL **out, char **out_why);
+
 /* pki_sign.c. issuer NULL: an authority, signed by itself. */
 struct pki__order {
     X509 *issuer;

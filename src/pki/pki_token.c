@@ -25,24 +25,14 @@
 #define SECRET_BYTES 16
 #define FILE_BYTES_MAX 256
 
-static bool
-is_hex(struct fr_view text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if (!((text.ptr[i] >= '0' && text.ptr[i] <= '9') ||
-              (text.ptr[i] >= 'a' && text.ptr[i] <= 'f')))
-            return false;
-    return text.len > 0;
-}
-
 bool
 pki_token_parse(const char *text, struct pki_token *out)
 {
     struct fr_view rest = fr_view_of(text), version, secret, fingerprint;
     return fr_view_split(&rest, '.', &version) && fr_view_is(version, "fj1") &&
            fr_view_split(&rest, '.', &secret) && secret.len == 2 * (size_t)SECRET_BYTES &&
-           is_hex(secret) && fr_view_split(&rest, '.', &fingerprint) &&
-           fingerprint.len == PKI_FINGERPRINT_BYTES - 1 && is_hex(fingerprint) &&
+           pki__is_hex(secret) && fr_view_split(&rest, '.', &fingerprint) &&
+           fingerprint.len == PKI_FINGERPRINT_BYTES - 1 && pki__is_hex(fingerprint) &&
            pki_name_valid(rest) && fr_view_copy(secret, out->secret, sizeof(out->secret)) &&
            fr_view_copy(fingerprint, out->fingerprint, sizeof(out->fingerprint)) &&
            fr_view_copy(rest, out->name, sizeof(out->name));
@@ -82,7 +72,7 @@ sweep(const char *folder, int64_t now_s)
         char name[PKI_NAME_BYTES];
         int64_t ends_s = 0;
         int error = 0;
-        if (!is_hex(fr_view_of(entry->d_name)))
+        if (!pki__is_hex(fr_view_of(entry->d_name)))
             continue;
         char *path = fr_xprintf("%s/%s", folder, entry->d_name);
         enum fr_err err = read_token(path, name, &ends_s, &error);
@@ -142,7 +132,7 @@ pki_token_use(struct pki *pki, struct fr_view secret, int64_t now_s, char out_na
     char hash[PKI_FINGERPRINT_BYTES];
     int64_t ends_s = 0;
     int error = 0;
-    if (secret.len != 2 * (size_t)SECRET_BYTES || !is_hex(secret) ||
+    if (secret.len != 2 * (size_t)SECRET_BYTES || !pki__is_hex(secret) ||
         !pki__sha256(secret.ptr, secret.len, hash)) {
         *out_why = fr_xstrdup("no token: expected what `freshet pki token` printed");
         return FR_ERR_REFUSED;

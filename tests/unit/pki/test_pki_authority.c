@@ -42,7 +42,7 @@ test_names_are_the_authoritys(void **state)
     fr_buf_init(&pem, 4 * (size_t)PKI_PEM_BYTES_MAX);
     assert_int_equal(pki_sign(bed->pki, &terms, fr_buf_view(&request), NOW_S, &pem, &why), FR_OK);
     assert_non_null(strstr(pem.data, pki_ca_pem(bed->pki))); /* the authority's stands behind */
-    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_int_equal(pki_list(bed->pki, NULL, see, &seen, &why), FR_OK);
     assert_int_equal(seen.count, 1);
     assert_string_equal(seen.last.name, "edge");
     assert_string_equal(seen.last.names, "edge"); /* not what the request asked for */
@@ -90,7 +90,7 @@ test_issue(void **state)
     struct seen seen = {0};
     char *why = NULL;
     assert_int_equal(pki_issue(bed->pki, &terms, NOW_S, &why), FR_OK);
-    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_int_equal(pki_list(bed->pki, NULL, see, &seen, &why), FR_OK);
     assert_string_equal(seen.last.names, "manager host.example 192.0.2.1");
     assert_true(seen.last.has_key);
     assert_int_equal(pki_issue(bed->pki, &bad, NOW_S, &why), FR_ERR_SYNTAX);
@@ -107,7 +107,7 @@ test_names_of_the_list_make_the_same_again(void **state)
     struct seen seen = {0};
     char *why = NULL;
     assert_int_equal(pki_issue(bed->pki, &terms, NOW_S, &why), FR_OK);
-    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_int_equal(pki_list(bed->pki, NULL, see, &seen, &why), FR_OK);
     assert_string_equal(seen.last.names, "six 192.0.2.1 2001:db8::1 ::1");
 }
 
@@ -128,7 +128,7 @@ test_no_name_is_lost(void **state)
     }
     struct pki_terms terms = {.name = "n", .also = also, .also_count = PKI_ALSO_MAX, .days = 1};
     assert_int_equal(pki_issue(bed->pki, &terms, NOW_S, &why), FR_OK);
-    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_int_equal(pki_list(bed->pki, NULL, see, &seen, &why), FR_OK);
     assert_int_equal(strlen(seen.last.names), 1 + PKI_ALSO_MAX * 254);
     for (size_t i = 0; i < PKI_ALSO_MAX; i++)
         assert_non_null(strstr(seen.last.names, also[i]));
@@ -154,7 +154,7 @@ test_a_file_that_is_none_hides_no_other(void **state)
         (void)snprintf(path, sizeof(path), "%s/issued/%s.pem", bed->folder, names[i]);
         assert_int_equal(fr_file_replace(path, FR_VIEW("nonsense"), 0600, NULL), FR_OK);
     }
-    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_ERR_CONFIG);
+    assert_int_equal(pki_list(bed->pki, NULL, see, &seen, &why), FR_ERR_CONFIG);
     assert_int_equal(seen.count, 2);
     assert_string_equal(seen.last.name, "d");
     assert_non_null(strstr(why, "issued/a.pem: "));
@@ -171,7 +171,7 @@ test_none_outlives_its_authority(void **state)
     struct seen seen = {0};
     char *why = NULL;
     assert_int_equal(pki_issue(bed->pki, &terms, NOW_S, &why), FR_OK);
-    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_int_equal(pki_list(bed->pki, NULL, see, &seen, &why), FR_OK);
     assert_true(pki_ends_s(bed->pki) > NOW_S);
     assert_int_equal(seen.last.ends_s, pki_ends_s(bed->pki));
 }
@@ -198,7 +198,7 @@ test_one_that_has_ended_signs_nothing(void **state)
     }
     (void)snprintf(path, sizeof(path), "%s/late.key", bed->folder);
     assert_int_not_equal(access(path, F_OK), 0);
-    assert_int_equal(pki_list(bed->pki, see, &seen, &why), FR_OK);
+    assert_int_equal(pki_list(bed->pki, NULL, see, &seen, &why), FR_OK);
     assert_int_equal(seen.count, 0);
     assert_int_equal(pem.len, 0);
     assert_int_equal(pki_issue(bed->pki, &terms, ends_s - 1, &why), FR_OK);
