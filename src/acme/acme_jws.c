@@ -197,6 +197,8 @@ acme__jws_binding(EVP_PKEY *key, const char *key_id, const char *hmac_key, const
     free(head_text); /* tidy: allow call: Jansson's allocation, not ours */
     json_decref(head);
     fr_free(jwk);
+    if (secret)
+        OPENSSL_cleanse(secret, secret_bytes);
     fr_free(secret);
     return result;
 }

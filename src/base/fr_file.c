@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define LOCK_TRY_MS 10
+#define READ_BYTES 16384
 
 static enum fr_err
 fail(int error, int *out_errno)
@@ -28,25 +29,47 @@ fail(int error, int *out_errno)
     return FR_ERR_IO;
 }
 
+/* Room for what is read next, at *out_room of buf's end; 0: the buffer is as full as it may be. */
+static enum fr_err
+make_room(struct fr_buf *buf, size_t wanted, size_t *out_room)
+{
+    size_t left = buf->max_bytes - buf->len;
+    enum fr_err err = FR_OK;
+    if (buf->cap <= buf->len + 1)
+        err = fr_buf_reserve(buf, wanted < left ? wanted : left);
+    *out_room = buf->cap > buf->len + 1 ? buf->cap - buf->len - 1 : 0;
+    return err;
+}
+
+/* Straight into the buffer, which is made as large as the file at once: of a key no copy is left on
+ * the stack, or where the buffer was before it grew. */
 enum fr_err
 fr_file_read(const char *path, struct fr_buf *buf, int *out_errno)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return fail(errno, out_errno);
-    enum fr_err err = FR_OK;
-    char chunk[16384];
-    for (;;) {
-        ssize_t got = read(fd, chunk, sizeof(chunk));
+    struct stat st;
+    char beyond;
+    size_t room = 0, wanted = READ_BYTES;
+    if (fstat(fd, &st) == 0 && st.st_size > 0)
+        wanted = (size_t)st.st_size + 1; /* its end is seen without growing */
+    enum fr_err err = make_room(buf, wanted, &room);
+    while (err == FR_OK) {
+        ssize_t got = room ? read(fd, buf->data + buf->len, room) : read(fd, &beyond, 1);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
             err = fail(errno, out_errno);
         if (got <= 0)
             break;
-        err = fr_buf_append(buf, chunk, (size_t)got);
-        if (err != FR_OK)
+        if (!room) {
+            err = FR_ERR_FULL;
             break;
+        }
+        buf->len += (size_t)got;
+        buf->data[buf->len] = '\0';
+        err = make_room(buf, READ_BYTES, &room);
     }
     (void)close(fd); /* nothing was written through it */
     return err;

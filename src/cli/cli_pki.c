@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define VERBS "init, issue, renew, list, revoke, crl, token or secret"
 
@@ -237,6 +238,7 @@ run_token(struct pki *pki, const struct pki_args *args)
     if (pki_token_make(pki, args->name, now, now + valid_us / FR_US_PER_S, token, &why) != FR_OK)
         return say_why(why);
     printf("%s\n", token);
+    explicit_bzero(token, sizeof(token));
     return CLI_DONE;
 }
 
@@ -247,6 +249,7 @@ run_secret(void)
     if (pki_secret_make(text, hash) != FR_OK)
         return say_why(fr_xstrdup("no random numbers"));
     printf("token: %s\ntoken-sha256: %s\n", text, hash);
+    explicit_bzero(text, sizeof(text));
     return CLI_DONE;
 }
 

@@ -22,6 +22,7 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TOKEN_SECONDS_DEFAULT 3600
 #define TOKEN_SECONDS_MAX (30 * 86400ULL)
@@ -313,6 +314,8 @@ mgr_post_tokens(void *ctx, struct admin_exchange *exchange, const struct admin_r
         char *body = fr_xprintf("{\"token\": \"%s\"}\n", token); /* nothing in it to escape */
         fr_log(FR_LOG_INFO, "manager", "join token made", FR_S("name", name));
         admin_answer(exchange, 200, NULL, fr_view_of(body));
+        explicit_bzero(body, strlen(body));
+        explicit_bzero(token, sizeof(token));
         fr_free(body);
     } else {
         admin_answer_error(exchange, 500, "%s", why);

@@ -101,6 +101,7 @@ pki_token_make(struct pki *pki, const char *name, int64_t now_s, int64_t ends_s,
     if (RAND_priv_bytes(bytes, sizeof(bytes)) != 1)
         return pki__bad(out_why, "random numbers");
     pki__hex(bytes, sizeof(bytes), secret);
+    OPENSSL_cleanse(bytes, sizeof(bytes));
     if (!pki__sha256(secret, strlen(secret), hash))
         return pki__bad(out_why, "hash");
     char *folder = fr_xprintf("%s/tokens", pki->folder);

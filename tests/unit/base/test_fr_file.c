@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -318,10 +320,101 @@ a_pair_whose_writers_were_killed_in_a_row(void **state)
 }
 #endif
 
+/* Whatever the ceiling is beside the file's size; and a file that does not say its size. */
+static void
+files_are_read_up_to_the_ceiling(void **state)
+{
+    static char content[40000];
+    struct pair_bed bed;
+    struct fr_buf buf;
+    (void)state;
+    bed_open(&bed);
+    for (size_t i = 0; i < sizeof(content); i++)
+        content[i] = (char)('a' + i % 26);
+    for (size_t size = 0; size <= sizeof(content); size = size * 3 + 1) {
+        assert_int_equal(fr_file_replace(bed.first, fr_view_make(content, size), 0600, NULL),
+                         FR_OK);
+        for (size_t max = size ? size - 1 : 0; max <= size + 1; max++) {
+            fr_buf_init(&buf, max);
+            assert_int_equal(fr_file_read(bed.first, &buf, NULL), max < size ? FR_ERR_FULL : FR_OK);
+            if (max >= size) {
+                assert_int_equal(buf.len, size);
+                assert_true(fr_view_eq(fr_buf_view(&buf), fr_view_make(content, size)));
+            }
+            fr_buf_fini(&buf);
+        }
+        fr_buf_init(&buf, size + 2); /* behind what is there already */
+        assert_int_equal(fr_buf_append(&buf, "zz", 2), FR_OK);
+        assert_int_equal(fr_file_read(bed.first, &buf, NULL), FR_OK);
+        assert_int_equal(buf.len, size + 2);
+        assert_memory_equal(buf.data, "zz", 2);
+        fr_buf_fini(&buf);
+    }
+    fr_buf_init(&buf, 1000000);
+    assert_int_equal(fr_file_read("/proc/self/maps", &buf, NULL), FR_OK);
+    assert_true(buf.len > 1000 && buf.data[buf.len - 1] == '\n');
+    fr_buf_fini(&buf);
+    bed_close(&bed);
+}
+
+#define STACK_BYTES ((size_t)1 << 20)
+#define SECRET "-a-secret-that-is-nowhere-but-in-its-file-and-its-buffer-"
+
+static void *
+read_secret(void *ctx)
+{
+    struct fr_buf buf;
+    fr_buf_init(&buf, 100000);
+    enum fr_err err = fr_file_read(ctx, &buf, NULL);
+    bool whole = err == FR_OK && strstr(buf.data, SECRET) != NULL;
+    fr_buf_fini(&buf);
+    return whole ? ctx : NULL;
+}
+
+/* What a thread has left there is nobody's, whatever the sanitizer says of it. */
+__attribute__((no_sanitize_address)) static bool
+holds_secret(const volatile char *stack)
+{
+    for (size_t i = 0; i + sizeof(SECRET) <= STACK_BYTES; i++) {
+        size_t k = 0;
+        while (k + 1 < sizeof(SECRET) && stack[i + k] == SECRET[k])
+            k++;
+        if (k + 1 == sizeof(SECRET))
+            return true;
+    }
+    return false;
+}
+
+static void
+what_is_read_is_not_left_on_the_stack(void **state)
+{
+    struct pair_bed bed;
+    pthread_t thread;
+    pthread_attr_t attr;
+    void *whole = NULL;
+    (void)state;
+    bed_open(&bed);
+    assert_int_equal(fr_file_replace(bed.first, FR_VIEW("key:" SECRET "\n"), 0600, NULL), FR_OK);
+    char *stack =
+        mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(stack != MAP_FAILED);
+    assert_int_equal(pthread_attr_init(&attr), 0);
+    assert_int_equal(pthread_attr_setstack(&attr, stack, STACK_BYTES), 0);
+    assert_int_equal(pthread_create(&thread, &attr, read_secret, bed.first), 0);
+    assert_int_equal(pthread_join(thread, &whole), 0);
+    assert_ptr_equal(whole, bed.first);
+    assert_false(holds_secret(stack));
+    assert_int_equal(munmap(stack, STACK_BYTES), 0);
+    assert_int_equal(pthread_attr_destroy(&attr), 0);
+    bed_close(&bed);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_are_read_up_to_the_ceiling),
+        cmocka_unit_test(what_is_read_is_not_left_on_the_stack),
         cmocka_unit_test(files_are_replaced_whole),
         cmocka_unit_test(pairs_are_replaced_whole),
         cmocka_unit_test(what_waits_outlives_a_write_that_fails),
