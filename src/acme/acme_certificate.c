@@ -156,10 +156,13 @@ acme__lifetime(const struct tls_pem_pair *paths, char *const *domains, int64_t *
     X509 *leaf = NULL;
     EVP_PKEY *key = NULL;
     char *why = NULL;
-    bool good = tls_pem_certificate_read(paths->certificate, &leaf, &why) == FR_OK &&
-                X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf)) != 0 &&
-                tls_pem_key_read(paths->key, &key, &why) == FR_OK &&
-                X509_check_private_key(leaf, key) == 1;
+    struct fr_buf text;
+    bool good = tls_pem_pair_read(paths, &key, &text, &why) == FR_OK;
+    if (good) {
+        leaf = tls_pem_leaf(fr_buf_view(&text));
+        tls_pem_wipe(&text);
+        good = leaf && X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf)) != 0;
+    }
     for (; good && *domains; domains++)
         good = X509_check_host(leaf, *domains, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1;
     if (good) {

@@ -6,7 +6,6 @@
 
 #include "base/fr_file.h"
 #include "base/fr_time.h"
-#include "tls/tls.h"
 #include "tls/tls_pem.h"
 
 #include <openssl/bio.h>
@@ -123,15 +122,15 @@ pki_open(const char *folder, struct pki **out, char **out_why)
     struct fr_buf text;
     char *pem_path = pki__path(folder, "ca", ".pem");
     char *key_path = pki__path(folder, "ca", ".key");
-    const struct tls_pair pair = {.certificate = pem_path, .key = key_path};
-    fr_buf_init(&text, PKI_PEM_BYTES_MAX);
+    const struct tls_pem_pair paths = {.certificate = pem_path, .key = key_path};
     pki->folder = fr_xstrdup(folder);
-    enum fr_err err = tls_pair_check(&pair, out_why);
-    if (err == FR_OK)
-        err = tls_pem_certificate_read(pem_path, &pki->certificate, out_why);
-    if (err == FR_OK)
-        err = tls_pem_key_read(key_path, &pki->key, out_why);
-    if (err == FR_OK && !pki__fingerprint(pki->certificate, pki->fingerprint))
+    enum fr_err err = tls_pem_pair_read(&paths, &pki->key, &text, out_why);
+    if (err == FR_OK) {
+        pki->certificate = tls_pem_leaf(fr_buf_view(&text));
+        tls_pem_wipe(&text);
+    }
+    fr_buf_init(&text, PKI_PEM_BYTES_MAX);
+    if (err == FR_OK && !(pki->certificate && pki__fingerprint(pki->certificate, pki->fingerprint)))
         err = FR_ERR_NOMEM;
     if (err == FR_OK)
         err = tls_pem_certificate_put(pki->certificate, &text);

@@ -2,12 +2,10 @@
 /*
  * tls_certificate.c - a pair of files: certificate with its chain, and key.
  *
- * Trusts:     nothing of the files: they are bounded, must parse whole and belong together. Of a
- *             pair that was half replaced the rest is moved into its place.
+ * Trusts:     nothing of the files: they are bounded, must parse whole and belong together.
  * Follows:    RFC 6125 section 6.4: names by subjectAltName; the common name only where there is
  *             none.
  */
-#include "base/fr_file.h"
 #include "tls/tls_pem.h"
 #include "tls/tls_priv.h"
 
@@ -18,13 +16,11 @@
 /* ---- reading ------------------------------------------------------------------------------ */
 
 static enum fr_err
-read_chain(struct tls__certificate *out, const char *path, char **out_why)
+take_chain(struct tls__certificate *out, struct fr_view text, const char *path, char **out_why)
 {
-    struct fr_buf text;
-    enum fr_err err = tls_pem_read(path, &text, out_why);
-    if (err)
-        return err;
-    BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
+    enum fr_err err = FR_OK;
+    ERR_clear_error();
+    BIO *bio = BIO_new_mem_buf(text.ptr, (int)text.len);
     out->leaf = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
     out->chain = sk_X509_new_null();
     if (!out->leaf)
@@ -38,7 +34,6 @@ read_chain(struct tls__certificate *out, const char *path, char **out_why)
         err = tls__bad(out_why, "bad certificate in", path);
     ERR_clear_error();
     BIO_free(bio);
-    fr_buf_fini(&text);
     return err;
 }
 
@@ -116,8 +111,13 @@ bool
 tls_certificate_first_name(const char *path, char *out, size_t out_bytes)
 {
     struct tls__certificate certificate = {0};
+    struct fr_buf text;
     char *why = NULL;
-    bool ok = read_chain(&certificate, path, &why) == FR_OK;
+    bool ok = tls_pem_read(path, &text, &why) == FR_OK;
+    if (ok) {
+        ok = take_chain(&certificate, fr_buf_view(&text), path, &why) == FR_OK;
+        tls_pem_wipe(&text);
+    }
     if (ok)
         read_names(&certificate);
     ok = ok && certificate.name_count > 0 &&
@@ -127,61 +127,21 @@ tls_certificate_first_name(const char *path, char *out, size_t out_bytes)
     return ok;
 }
 
-static enum fr_err
-read_pair(const struct tls_pair *pair, struct tls__certificate *out, char **out_why)
-{
-    ERR_clear_error();
-    out->path = fr_xstrdup(pair->certificate);
-    enum fr_err err = read_chain(out, pair->certificate, out_why);
-    if (!err)
-        err = tls_pem_key_read(pair->key, &out->key, out_why);
-    if (err)
-        return err;
-    if (X509_check_private_key(out->leaf, out->key) == 1)
-        return FR_OK;
-    ERR_clear_error();
-    *out_why = fr_xprintf("the key in %s is not that of the certificate in %s", pair->key,
-                          pair->certificate);
-    return FR_ERR_CONFIG;
-}
-
-/* Whoever wrote this pair was killed between its two files: what is left to be done is done. */
-static bool
-finish_pair(const struct tls_pair *pair)
-{
-    const struct fr_file_pair files = {.first = pair->key, .second = pair->certificate};
-    char *why = NULL, *waiting = fr_file_pair_waiting(&files);
-    EVP_PKEY *key = NULL;
-    struct fr_buf text;
-    bool done = false;
-    if (waiting && tls_pem_key_read(pair->key, &key, &why) == FR_OK &&
-        tls_pem_read(waiting, &text, &why) == FR_OK) {
-        done = tls_pem_chain_fits(fr_buf_view(&text), key) &&
-               fr_file_pair_finish(&files, NULL) == FR_OK;
-        fr_buf_fini(&text);
-    }
-    EVP_PKEY_free(key);
-    fr_free(why);
-    fr_free(waiting);
-    return done;
-}
-
 enum fr_err
 tls__certificate_read(const struct tls_pair *pair, struct tls__certificate *out, char **out_why)
 {
-    char *why = NULL;
-    enum fr_err err = read_pair(pair, out, &why);
-    if (err && finish_pair(pair)) {
-        tls__certificate_clear(out);
-        fr_free(why);
-        err = read_pair(pair, out, &why);
-    }
-    if (!err && pair->ocsp)
-        err = read_ocsp(out, pair->ocsp, &why);
-    if (err) {
-        *out_why = why;
+    const struct tls_pem_pair paths = {.certificate = pair->certificate, .key = pair->key};
+    struct fr_buf text;
+    out->path = fr_xstrdup(pair->certificate);
+    enum fr_err err = tls_pem_pair_read(&paths, &out->key, &text, out_why);
+    if (err)
         return err;
-    }
+    err = take_chain(out, fr_buf_view(&text), pair->certificate, out_why);
+    tls_pem_wipe(&text);
+    if (!err && pair->ocsp)
+        err = read_ocsp(out, pair->ocsp, out_why);
+    if (err)
+        return err;
     read_names(out);
     out->ends_s = tls_pem_time_s(X509_get0_notAfter(out->leaf));
     return FR_OK;

@@ -37,8 +37,8 @@ tls_pem_time_s(const ASN1_TIME *time)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-static void
-wipe(struct fr_buf *text)
+void
+tls_pem_wipe(struct fr_buf *text)
 {
     if (text->data)
         OPENSSL_cleanse(text->data, text->len);
@@ -54,7 +54,7 @@ tls_pem_read(const char *path, struct fr_buf *out, char **out_why)
     if (err == FR_OK)
         return FR_OK;
     *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
-    wipe(out);
+    tls_pem_wipe(out);
     if (error == ENOENT)
         return FR_ERR_NOT_FOUND;
     return err == FR_ERR_FULL ? FR_ERR_CONFIG : err; /* it was read, and is none of ours */
@@ -73,7 +73,7 @@ read_first(const char *path, void *(*parse)(BIO *bio), const char *missing, enum
     BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
     void *first = bio ? parse(bio) : NULL;
     BIO_free(bio);
-    wipe(&text);
+    tls_pem_wipe(&text);
     if (!first)
         *err = tls__bad(out_why, missing, path);
     return first;
@@ -88,7 +88,7 @@ parse_key(BIO *bio)
 static void *
 parse_certificate(BIO *bio)
 {
-    return PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    return PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL); /* a "TRUSTED CERTIFICATE" is one, too */
 }
 
 enum fr_err
@@ -111,17 +111,93 @@ tls_pem_certificate_read(const char *path, X509 **out, char **out_why)
     return err;
 }
 
+X509 *
+tls_pem_leaf(struct fr_view text)
+{
+    ERR_clear_error();
+    BIO *bio = BIO_new_mem_buf(text.ptr, (int)text.len);
+    X509 *leaf = bio ? parse_certificate(bio) : NULL;
+    BIO_free(bio);
+    return leaf;
+}
+
 bool
 tls_pem_chain_fits(struct fr_view text, EVP_PKEY *key)
 {
-    BIO *bio = BIO_new_mem_buf(text.ptr, (int)text.len);
-    X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    X509 *leaf = tls_pem_leaf(text);
     bool fits = leaf && X509_check_private_key(leaf, key) == 1;
     X509_free(leaf);
-    BIO_free(bio);
     ERR_clear_error();
     return fits;
 }
+
+/* ---- pairs ---------------------------------------------------------------------------------- */
+
+static enum fr_err
+read_pair(const struct tls_pem_pair *paths, EVP_PKEY **out_key, struct fr_buf *out_chain,
+          char **out_why)
+{
+    EVP_PKEY *key = NULL;
+    enum fr_err err = tls_pem_read(paths->certificate, out_chain, out_why);
+    if (err != FR_OK)
+        return err;
+    X509 *leaf = tls_pem_leaf(fr_buf_view(out_chain));
+    err = leaf ? tls_pem_key_read(paths->key, &key, out_why)
+               : tls__bad(out_why, "no certificate in", paths->certificate);
+    if (err == FR_OK && X509_check_private_key(leaf, key) != 1) {
+        *out_why = fr_xprintf("the key in %s is not that of the certificate in %s", paths->key,
+                              paths->certificate);
+        err = FR_ERR_CONFIG;
+    }
+    ERR_clear_error();
+    X509_free(leaf);
+    if (err == FR_OK) {
+        *out_key = key;
+    } else {
+        EVP_PKEY_free(key);
+        tls_pem_wipe(out_chain);
+    }
+    return err;
+}
+
+/* Whoever wrote this pair was killed between its two files: what is left to be done is done. */
+static bool
+finish_pair(const struct tls_pem_pair *paths)
+{
+    const struct fr_file_pair files = {.first = paths->key, .second = paths->certificate};
+    char *why = NULL, *waiting = fr_file_pair_waiting(&files);
+    EVP_PKEY *key = NULL;
+    struct fr_buf text;
+    bool done = false;
+    if (waiting && tls_pem_key_read(paths->key, &key, &why) == FR_OK &&
+        tls_pem_read(waiting, &text, &why) == FR_OK) {
+        done = tls_pem_chain_fits(fr_buf_view(&text), key) &&
+               fr_file_pair_finish(&files, NULL) == FR_OK;
+        tls_pem_wipe(&text);
+    }
+    EVP_PKEY_free(key);
+    fr_free(why);
+    fr_free(waiting);
+    return done;
+}
+
+enum fr_err
+tls_pem_pair_read(const struct tls_pem_pair *paths, EVP_PKEY **out_key, struct fr_buf *out_chain,
+                  char **out_why)
+{
+    char *why = NULL;
+    enum fr_err err = read_pair(paths, out_key, out_chain, &why);
+    if (err != FR_OK && finish_pair(paths)) {
+        fr_free(why);
+        why = NULL;
+        err = read_pair(paths, out_key, out_chain, &why);
+    }
+    if (err != FR_OK)
+        *out_why = why;
+    return err;
+}
+
+/* ---- names ---------------------------------------------------------------------------------- */
 
 /* A name or an address as text, "" when it is none; `address` is room for it. */
 static struct fr_view

@@ -27,6 +27,7 @@ EVP_PKEY *tls_pem_key_new(void); /* ECDSA P-256; NULL: out of memory */
 /* The whole file. FR_ERR_NOT_FOUND: it is not there; FR_ERR_CONFIG: it is too large, or (below) is
  * none; any other: it cannot be read, and what is in it nobody knows. */
 FR_MUST_USE enum fr_err tls_pem_read(const char *path, struct fr_buf *out, char **out_why);
+void tls_pem_wipe(struct fr_buf *text); /* and fr_buf_fini: there may be a key in it */
 FR_MUST_USE enum fr_err tls_pem_key_read(const char *path, EVP_PKEY **out, char **out_why);
 /* The first certificate of a file. */
 FR_MUST_USE enum fr_err tls_pem_certificate_read(const char *path, X509 **out, char **out_why);
@@ -36,6 +37,11 @@ FR_MUST_USE enum fr_err tls_pem_key_write(const char *path, EVP_PKEY *key, char 
 struct tls_pem_pair {
     const char *certificate, *key; /* paths */
 };
+/* *out_chain is the certificate's file, to be given back by tls_pem_wipe. Where whoever wrote the
+ * pair was killed between the two, what is left to be done is done. FR_ERR_CONFIG also when the two
+ * do not belong together. */
+FR_MUST_USE enum fr_err tls_pem_pair_read(const struct tls_pem_pair *paths, EVP_PKEY **out_key,
+                                          struct fr_buf *out_chain, char **out_why);
 FR_MUST_USE enum fr_err tls_pem_pair_write(const struct tls_pem_pair *paths, EVP_PKEY *key,
                                            struct fr_view chain, char **out_why);
 
@@ -48,6 +54,7 @@ FR_MUST_USE enum fr_err tls_pem_certificate_put(X509 *certificate, struct fr_buf
  * for, also when there is a third. */
 enum tls_pem_kinds { TLS_PEM_NAMES = 1, TLS_PEM_ADDRESSES = 2 };
 bool tls_pem_names(const X509 *certificate, unsigned kinds, char *out, size_t out_bytes);
+X509 *tls_pem_leaf(struct fr_view text); /* the first certificate; NULL: it has none */
 /* Whether the first certificate of a text is for this key. */
 bool tls_pem_chain_fits(struct fr_view text, EVP_PKEY *key);
 
