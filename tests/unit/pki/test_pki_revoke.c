@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -292,6 +293,24 @@ test_several_at_a_time(void **state)
     assert_int_equal(seen.revoked, WRITERS);
 }
 
+/* Who holds the list for ever holds up nobody for ever, and nothing is written meanwhile. */
+static void
+test_a_list_that_is_being_made(void **state)
+{
+    struct bed *bed = *state;
+    const struct pki_revocation which = {.name = "a"};
+    char *folder = fr_xprintf("%s/signed", bed->folder), *path = crl_path(bed);
+    issue(bed, "a", NOW_S);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    assert_refused(bed, &which, NOW_S, FR_ERR_IO, "/signed: Device or resource busy");
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(shut_out(bed, "a", NOW_S).added, 1);
+    fr_free(path);
+    fr_free(folder);
+}
+
 int
 main(void)
 {
@@ -304,6 +323,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_what_has_ended_leaves_the_list, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_a_name_has_a_limit, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_several_at_a_time, bed_open, bed_close),
+        cmocka_unit_test_setup_teardown(test_a_list_that_is_being_made, bed_open, bed_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
