@@ -635,6 +635,7 @@ on_handshake(void *ctx, enum tls_outcome outcome, const char *words)
         tell_refused(conn, "handshake", words);
     } else {
         struct admin_peer *peer = &conn->peer;
+        (void)tls_session_peer_serial(conn->tls, peer->serial); /* or "" */
         bool names = tls_session_peer_names(conn->tls, peer->names, sizeof(peer->names));
         peer->whole =
             tls_session_peer_addresses(conn->tls, peer->addresses, sizeof(peer->addresses)) &&

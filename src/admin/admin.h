@@ -27,7 +27,8 @@ struct admin_peer {
     char names[ADMIN_NAMES_BYTES]; /* of his certificate, spaces between; "": he showed none */
     /* Of his certificate likewise. They say nothing of who he is: no rule looks at them. */
     char addresses[ADMIN_ADDRESSES_BYTES];
-    bool whole; /* every name and every address of his certificate is above */
+    char serial[TLS_SERIAL_BYTES]; /* its number; "": he showed none */
+    bool whole;                    /* every name and every address of his certificate is above */
     struct loop_addr from;
 };
 enum admin_role { ADMIN_ROLE_NOBODY, ADMIN_ROLE_READ, ADMIN_ROLE_OPERATE, ADMIN_ROLE_ADMIN };

@@ -249,6 +249,25 @@ split_words(char *text, const char *words[RENEWED_MAX], size_t *count)
             words[(*count)++] = word;
 }
 
+/* Whether the list is asked in the handshake or not: who was shut out cannot come back by a
+ * renewal, also on a connection that stood before. False: answered. */
+static bool
+may_renew(struct mgr *mgr, struct admin_exchange *exchange, const struct admin_peer *peer,
+          struct pki *pki)
+{
+    char *why = NULL;
+    enum fr_err err = pki_renewable(pki, peer->serial, &why);
+    if (err == FR_ERR_REFUSED) {
+        mgr->counters.forbidden++;
+        refuse(mgr, exchange, peer, 403, "renewal refused", why);
+    } else if (err != FR_OK) {
+        fr_log(FR_LOG_ERROR, "manager", "the authority cannot be used", FR_S("why", why));
+        admin_answer_error(exchange, 500, "the manager's authority cannot be used");
+    }
+    fr_free(why);
+    return err == FR_OK;
+}
+
 void
 mgr_post_renew(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
 {
@@ -278,7 +297,8 @@ mgr_post_renew(void *ctx, struct admin_exchange *exchange, const struct admin_re
     const struct pki_terms terms = {
         .name = words[0], .also = words + 1, .also_count = count - 1, .days = PKI_DAYS_DEFAULT};
     struct pki *pki = open_authority(mgr, exchange);
-    json_t *root = pki ? read_body(mgr, exchange, request) : NULL;
+    bool may = pki && may_renew(mgr, exchange, request->peer, pki);
+    json_t *root = may ? read_body(mgr, exchange, request) : NULL;
     if (root && sign(mgr, exchange, request->peer, pki, &terms,
                      json_string_value(json_object_get(root, "request")))) {
         mgr->counters.renewals++;

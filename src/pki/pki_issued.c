@@ -47,10 +47,7 @@ pki__is_serial(struct fr_view text)
 void
 pki__serial(const ASN1_INTEGER *serial, char out[PKI_SERIAL_BYTES])
 {
-    int count = ASN1_STRING_length(serial);
-    out[0] = '\0';
-    if (count > 0 && 2 * (size_t)count < PKI_SERIAL_BYTES)
-        pki__hex(ASN1_STRING_get0_data(serial), (size_t)count, out);
+    tls_pem_serial(serial, out, PKI_SERIAL_BYTES);
 }
 
 static int

@@ -373,3 +373,21 @@ pki_crl_renew(struct pki *pki, int64_t now_s, unsigned days, struct pki_crl *out
     enum fr_err err = pki_check(pki, now_s, out_why);
     return err == FR_OK ? make_list_alone(pki, &none, NO_REASON, now_s, days, out, out_why) : err;
 }
+
+enum fr_err
+pki_renewable(struct pki *pki, const char *serial, char **out_why)
+{
+    X509_CRL *crl = NULL;
+    enum fr_err err = pki__crl_read(pki, &crl, out_why);
+    STACK_OF(X509_REVOKED) *entries = crl ? X509_CRL_get_REVOKED(crl) : NULL;
+    for (int i = 0; err == FR_OK && i < sk_X509_REVOKED_num(entries); i++) {
+        char one[PKI_SERIAL_BYTES];
+        pki__serial(X509_REVOKED_get0_serialNumber(sk_X509_REVOKED_value(entries, i)), one);
+        if (strcmp(one, serial) != 0)
+            continue;
+        *out_why = fr_xstrdup("the certificate was revoked, and is not renewed");
+        err = FR_ERR_REFUSED;
+    }
+    X509_CRL_free(crl);
+    return err;
+}

@@ -207,7 +207,10 @@ bool tls_session_peer(const struct tls_session *session, char *subject, size_t s
 /* The DNS names of the other end's certificate, one space between two, as many as fit. False: it
  * showed none that was good, or some did not fit. */
 bool tls_session_peer_names(const struct tls_session *session, char *out, size_t out_bytes);
-/* Likewise its IP addresses, which say nothing of who it is. */
+/* The serial number of that certificate, hexadecimal. False: it showed none that was good. */
+#define TLS_SERIAL_BYTES 41 /* 20 bytes (RFC 5280), and a NUL */
+bool tls_session_peer_serial(const struct tls_session *session, char out[TLS_SERIAL_BYTES]);
+/* Its IP addresses, as its names; they say nothing of who it is. */
 bool tls_session_peer_addresses(const struct tls_session *session, char *out, size_t out_bytes);
 /* It failed for lists of revoked certificates: the other end's is on one, or no list tells. */
 bool tls_session_revoked(const struct tls_session *session);

@@ -58,6 +58,8 @@ X509 *tls_pem_leaf(struct fr_view text); /* the first certificate; NULL: it has 
 /* Whether the first certificate of a text is for this key. */
 bool tls_pem_chain_fits(struct fr_view text, EVP_PKEY *key);
 
+/* In hexadecimal; "": it is none, or does not fit. */
+void tls_pem_serial(const ASN1_INTEGER *serial, char *out, size_t out_bytes);
 int64_t tls_pem_time_s(const ASN1_TIME *time); /* since 1970; 0: it is no time */
 
 #endif

@@ -436,6 +436,16 @@ tls_session_peer_names(const struct tls_session *session, char *out, size_t out_
 }
 
 bool
+tls_session_peer_serial(const struct tls_session *session, char out[TLS_SERIAL_BYTES])
+{
+    const X509 *peer = SSL_get0_peer_certificate(session->ssl);
+    out[0] = '\0';
+    if (peer && SSL_get_verify_result(session->ssl) == X509_V_OK)
+        tls_pem_serial(X509_get0_serialNumber(peer), out, TLS_SERIAL_BYTES);
+    return out[0] != '\0';
+}
+
+bool
 tls_session_peer_addresses(const struct tls_session *session, char *out, size_t out_bytes)
 {
     return print_names(session, TLS_PEM_ADDRESSES, out, out_bytes);

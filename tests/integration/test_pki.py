@@ -419,6 +419,25 @@ def test_who_was_taken_off_the_list_is_out(box):
     assert house.counter("renewals") == 1
 
 
+def test_who_was_revoked_is_renewed_no_more(box):
+    """Also by a manager that asks no list in its handshakes."""
+    house = House(box)
+    good(house.join(house.token("edge-2")))
+    box.config(base(None, {"web": cluster(["127.0.0.1:9"], health=None)},
+                    manager={"connect": house.tcp, "tls": {
+                        "certificate": "./second/edge-2.pem", "key": "./second/edge-2.key",
+                        "ca": "./second/ca.pem"}}), "second.yaml")
+    renew = ("join", "--renew", "-c", "second.yaml")
+    good(box.run(*renew), "renewed as edge-2")
+    good(box.run("pki", "revoke", "edge-2"), "certificates revoked: 2")
+    bad(box.run(*renew), "the certificate was revoked, and is not renewed")
+    assert house.counter("renewals") == 1
+    (box.folder / "pki/crl.pem").write_text("nonsense") # who was, nobody can tell
+    bad(box.run(*renew), "authority cannot be used")
+    (box.folder / "pki/crl.pem").unlink()
+    good(box.run(*renew), "renewed as edge-2")
+
+
 # ---- killed between the key and its certificate ----
 
 POINTS = re.findall(r'^FR_FAULT_ROW\("([^"]+)"\)',
