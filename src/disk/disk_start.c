@@ -9,12 +9,18 @@
  * Whoever was killed may have left one record half written, and only as the last of its segment:
  * the last ones are read whole. All others are judged when they are asked for. A head that was
  * being written anew just then is gone with its record; what stands behind it is not.
+ *
+ * Where the disk does not let itself be read, nobody knows what was replaced or taken back there:
+ * what is older leaves with it.
  */
 #include "disk/disk_priv.h"
 
 #include "base/fr_mem.h"
 
 #include <stdlib.h>
+
+/* More than there can be beyond those that were read. */
+#define SEQUENCES_UNKNOWN (1 << 20)
 
 struct order {
     uint32_t segment;
@@ -64,6 +70,21 @@ make_room(struct disk *disk, uint32_t segment, const struct cache_disk_place *pl
 }
 
 static void
+note_unread(struct disk *disk, const struct disk__stream *stream)
+{
+    cache_disk_count_error(disk->cache);
+    disk__tell_error(disk, stream->error);
+}
+
+/* What cannot be read of it may have replaced what stands before, and may be read the next time. */
+static void
+leave_with(struct disk *disk, const struct order *order)
+{
+    while (disk->used[order->segment])
+        disk__segment_release(disk, disk__segment_oldest(disk));
+}
+
+static void
 scan_segment(struct disk *disk, const struct order *order)
 {
     struct disk__stream stream;
@@ -90,34 +111,59 @@ scan_segment(struct disk *disk, const struct order *order)
         if (!record.torn)
             last = record;
     }
-    if (stream.failed) {
-        cache_disk_count_error(disk->cache);
-        disk__tell_error(disk, stream.error);
-    }
     if (last.head_bytes > 0)
         check_last(disk, &last);
+    if (stream.failed) {
+        note_unread(disk, &stream);
+        leave_with(disk, order);
+    }
 }
 
-void
-disk__start_scan(struct disk *disk)
+/* The sequences of all segments, and of those in use the order. False: one cannot be read. */
+static bool
+read_heads(struct disk *disk, struct order *orders, uint32_t *out_used)
 {
-    uint32_t count = disk->layout.segment_count;
-    struct order *orders = fr_xalloc(count * sizeof(*orders));
-    uint32_t used = 0;
-    disk->sequence = cache_disk_left(disk->cache);
-    for (uint32_t i = 0; i < count; i++) {
+    bool good = true;
+    *out_used = 0;
+    for (uint32_t i = 0; i < disk->layout.segment_count; i++) {
         struct disk__stream stream;
         uint64_t at = cache_disk_segment_at(&disk->layout, i);
         disk__stream_open(&stream, disk->fd, disk->scan_buf, at,
                           at + CACHE_DISK_SEGMENT_HEAD_BYTES);
         uint64_t sequence = cache_disk_segment_sequence(
             disk->cache, i, disk__stream_need(&stream, CACHE_DISK_SEGMENT_HEAD_BYTES));
+        if (stream.failed)
+            note_unread(disk, &stream);
+        good &= !stream.failed;
         disk->sequences[i] = sequence;
         disk->used[i] = sequence > 0;
         if (sequence > disk->sequence)
             disk->sequence = sequence;
         if (sequence > 0)
-            orders[used++] = (struct order){i, sequence};
+            orders[(*out_used)++] = (struct order){i, sequence};
+    }
+    return good;
+}
+
+/* Nobody knows whether it is the newest: all of them leave, and so does it when it can be read. */
+static void
+leave_all(struct disk *disk)
+{
+    for (uint32_t i = 0; i < disk->layout.segment_count; i++)
+        disk->used[i] = false;
+    disk->sequence += SEQUENCES_UNKNOWN;
+    cache_disk_leave(disk->cache, 0, disk->sequence);
+}
+
+void
+disk__start_scan(struct disk *disk)
+{
+    struct order *orders = fr_xalloc(disk->layout.segment_count * sizeof(*orders));
+    uint32_t used;
+    disk->sequence = cache_disk_left(disk->cache);
+    if (!read_heads(disk, orders, &used)) {
+        leave_all(disk);
+        used = 0;
     }
     qsort(orders, used, sizeof(*orders), older_first);
     for (uint32_t i = 0; i < used; i++)
