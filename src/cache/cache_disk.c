@@ -672,6 +672,15 @@ found_at_start(struct cache_disk *disk, const struct cache__record *record,
     return true;
 }
 
+/* What it replaced is older than its record, whatever variant that was. It needs no mark: it leaves
+ * before this front does, which says so at every start. */
+static void
+torn_at_start(struct cache_disk *disk, const struct cache__record *record)
+{
+    struct cache__spot_place all = {.hash = record->hash, .stamp = record->birth};
+    (void)cache__spots_supersede(disk->spots, &all);
+}
+
 enum cache_disk_scan
 cache_disk_scan(struct cache_disk *disk, uint32_t segment, uint64_t sequence, uint64_t offset,
                 struct fr_view bytes, struct cache_disk_record_view *out, size_t *out_bytes)
@@ -705,6 +714,8 @@ cache_disk_scan(struct cache_disk *disk, uint32_t segment, uint64_t sequence, ui
         .head_bytes = head_bytes,
         .torn = torn,
     };
+    if (torn)
+        torn_at_start(disk, &record);
     return torn || found_at_start(disk, &record, &out->place) ? CACHE_DISK_SCAN_RECORD
                                                               : CACHE_DISK_SCAN_FULL;
 }

@@ -274,7 +274,7 @@ struct cache_disk_record_view {
     struct cache_disk_place place;
     uint64_t body_bytes;
     size_t head_bytes;
-    bool torn; /* its head is not what was written: it is gone, what stands behind it is not */
+    bool torn; /* its head is not what was written: it is gone, with what it replaced */
 };
 /* Reads one record's head at offset. A RECORD is found from cache_disk_ready on, unless a newer one
  * is known or it was taken back. */
@@ -286,7 +286,7 @@ void cache_disk_scan_torn(struct cache_disk *disk, const struct cache_disk_place
 void cache_disk_ready(struct cache_disk *disk);
 /* How long a record's front and head are, from its first bytes; 0: it is none. */
 size_t cache_disk_head_bytes(struct fr_view bytes);
-#define CACHE_DISK_FIRST_BYTES 40
+#define CACHE_DISK_FIRST_BYTES 56
 /* Bytes of a piece with its check, of a body of which so many are left. */
 size_t cache_disk_piece_bytes(uint64_t left);
 

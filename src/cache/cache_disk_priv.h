@@ -128,7 +128,7 @@ struct cache__record {
     const char *tags; /* not aligned */
 };
 /* The check is right, and so is every length in it. */
-/* Of the front alone: birth, sequence, record_bytes, head_bytes. */
+/* Of the front alone: hash, birth, sequence, record_bytes, head_bytes. */
 bool cache__record_front(const struct fr_hash_key *hash_key, struct fr_view bytes,
                          struct cache__record *out);
 bool cache__record_read(const struct fr_hash_key *hash_key, struct fr_view bytes,

@@ -10,14 +10,15 @@
  *             so that no member can make bytes that look like a record, and what stood in the same
  *             place before never passes for what should.
  *
- *     [struct front, with its check]               where the record ends, whatever its head is
+ *     [struct front, with its check]               where the record ends, and whose it is
  *     [struct fixed | tags key vary range head 0.. | check]
  *     [64 KiB of the body | check] ... [the rest of it, 0.. | check]
  *
  * A record is named by its birth: the stamp that it was written with. A body in memory knows the
  * birth of the record that has its bytes, so that no head comes to stand before another body. A
  * head may be written anew in its place, with a newer stamp and some slack to grow into. Where that
- * is cut off half way, the record is gone and those behind it are not: the front is not touched.
+ * is cut off half way, the record is gone, and so is what it replaced; those behind it are not. The
+ * front is not touched, which says where it ends and of which key it was.
  */
 #include "cache/cache_disk_priv.h"
 
@@ -43,20 +44,21 @@ struct front {
     uint32_t magic, head_bytes; /* of the head with its check */
     uint64_t record_bytes;      /* of all */
     uint64_t sequence, birth;
+    struct fr_hash128 hash; /* of the key */
     uint64_t check;
 };
 _Static_assert(sizeof(struct front) == CACHE_DISK_FIRST_BYTES, "as it is on disk");
 
 struct fixed {
     uint64_t stamp, serial;
-    struct fr_hash128 hash, select;
+    struct fr_hash128 select;
     uint64_t body_bytes;
     int64_t lifetime_us, initial_age_us, response_us, while_revalidate_s, if_error_s;
     uint64_t stale;
     struct cache_piece piece;
     uint32_t flags, tag_count, key_len, vary_len, range_len, head_len;
 };
-_Static_assert(sizeof(struct fixed) == 152, "as it is on disk");
+_Static_assert(sizeof(struct fixed) == 136, "as it is on disk");
 _Static_assert(sizeof(struct fixed) % ALIGN == 0, "");
 
 struct segment_fixed {
@@ -158,7 +160,6 @@ fixed_of(const struct cache_entry *entry, uint64_t stamp)
     struct fixed fixed = {
         .stamp = stamp,
         .serial = __atomic_load_n(&entry->serial, __ATOMIC_RELAXED),
-        .hash = cache__entry_hash(entry),
         .select = cache__entry_select(entry),
         .body_bytes = cache_entry_body_bytes(entry),
         .lifetime_us = freshness.lifetime_us,
@@ -233,6 +234,7 @@ encode_begin(const struct cache_disk_encoder *encoder, char *out)
         .record_bytes = cache_disk_record_bytes(entry),
         .sequence = encoder->sequence,
         .birth = encoder->stamp,
+        .hash = cache__entry_hash(entry),
     };
     front_seal(cache__disk_map_of(encoder->disk)->hash_key, &front);
     memcpy(out, &front, sizeof(front));
@@ -318,6 +320,7 @@ cache__record_front(const struct fr_hash_key *hash_key, struct fr_view bytes,
         front.record_bytes % ALIGN != 0)
         return false;
     *out = (struct cache__record){
+        .hash = front.hash,
         .birth = front.birth,
         .sequence = front.sequence,
         .record_bytes = front.record_bytes,
@@ -357,7 +360,6 @@ lengths_fit(const struct cache__record *record, const struct fixed *fixed)
 static void
 record_fill(struct cache__record *out, const struct fixed *fixed, const char *at)
 {
-    out->hash = fixed->hash;
     out->select = fixed->select;
     out->freshness = (struct cache__freshness){
         .lifetime_us = fixed->lifetime_us,

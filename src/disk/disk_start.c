@@ -34,25 +34,29 @@ older_first(const void *a, const void *b)
     return (one->sequence > other->sequence) - (one->sequence < other->sequence);
 }
 
-static void
-check_last(struct disk *disk, const struct cache_disk_record_view *last)
+/* False: it cannot be read. */
+static bool
+check_last(struct disk *disk, const struct cache_disk_record_view *last,
+           struct disk__stream *stream)
 {
     const struct cache_disk_place *place = &last->place;
-    struct disk__stream stream;
     uint64_t at = cache_disk_segment_at(&disk->layout, place->segment) + place->offset;
     uint64_t left = last->body_bytes;
-    disk__stream_open(&stream, disk->fd, disk->scan_buf, at + last->head_bytes, at + place->bytes);
+    disk__stream_open(stream, disk->fd, disk->scan_buf, at + last->head_bytes, at + place->bytes);
     for (uint64_t piece = 1; left > 0; piece++) {
         size_t want = cache_disk_piece_bytes(left);
-        struct fr_view bytes = disk__stream_need(&stream, want);
+        struct fr_view bytes = disk__stream_need(stream, want);
+        if (stream->failed)
+            return false;
         if (bytes.len < want || !cache_disk_piece_good(disk->cache, place->birth, piece,
                                                        fr_view_make(bytes.ptr, want))) {
             cache_disk_scan_torn(disk->cache, place);
-            return;
+            return true;
         }
-        disk__stream_skip(&stream, want);
+        disk__stream_skip(stream, want);
         left -= left < CACHE_DISK_PIECE_BYTES ? left : CACHE_DISK_PIECE_BYTES;
     }
+    return true;
 }
 
 /* One more than the index has room for: the oldest segment leaves for it. False: that is its own,
@@ -111,9 +115,7 @@ scan_segment(struct disk *disk, const struct order *order)
         if (!record.torn)
             last = record;
     }
-    if (last.head_bytes > 0)
-        check_last(disk, &last);
-    if (stream.failed) {
+    if (stream.failed || (last.head_bytes > 0 && !check_last(disk, &last, &stream))) {
         note_unread(disk, &stream);
         leave_with(disk, order);
     }

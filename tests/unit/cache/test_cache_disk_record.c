@@ -246,6 +246,34 @@ segment_heads(void **state)
     help_disk_free(&help);
 }
 
+/* The head of what replaced another one is half written: that one, which still stands before it, is
+ * not found instead. */
+static void
+a_torn_head_takes_what_it_replaced(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {"older", "other", "newer"};
+    static const char *const requests[] = {GET(""), "GET /y HTTP/1.1\r\nHost: a\r\n\r\n", GET("")};
+    struct help_disk own = help_disk_new();
+    struct cache_disk_place at_place;
+    uint64_t at = START, last = 0;
+    cache_disk_ready(own.disk);
+    for (size_t i = 0; i < 3; i++) {
+        last = at;
+        assert_true(help_put(own.store, requests[i],
+                             OK("Cache-Control: max-age=60\r\nContent-Length: 5\r\n"), bodies[i],
+                             NOW));
+        assert_int_equal(help_write(&own, 0, 1, &at), 1);
+    }
+    own.file[cache_disk_segment_at(&own.layout, 0) + last + CACHE_DISK_FIRST_BYTES + 9] ^= 1;
+    help_disk_end(&own);
+    help_disk_begin(&own);
+    assert_int_equal(help_scan(&own, 0, 1), 2);
+    assert_false(help_find(&own, requests[0], &at_place));
+    assert_true(help_find(&own, requests[1], &at_place));
+    help_disk_free(&own);
+}
+
 int
 main(void)
 {
@@ -258,6 +286,7 @@ main(void)
         cmocka_unit_test(reseated_it_is_the_same),
         cmocka_unit_test(a_head_has_room_in_its_own_record_alone),
         cmocka_unit_test(segment_heads),
+        cmocka_unit_test(a_torn_head_takes_what_it_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,6 +71,22 @@ what_is_older_leaves_with_what_is_unread(void **state)
     stop(world);
 }
 
+/* Its body is read at a start, too. */
+static void
+the_last_one_of_a_segment_is_unread(void **state)
+{
+    struct world *world = *state;
+    int first[4];
+    uint64_t at = fill(world, 4, first); /* one record in it */
+    begin_unread(world, at + 90000, at + 100000);
+    assert_int_equal(counters(world).entries, 0);
+    forget(world, first[3]);
+    stop(world);
+    begin_alone(world);
+    assert_false(is_found(world, first[3]));
+    stop(world);
+}
+
 static void
 all_leave_with_an_unread_head(void **state)
 {
@@ -96,6 +112,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_is_older_leaves_with_what_is_unread),
+        TEST(the_last_one_of_a_segment_is_unread),
         TEST(all_leave_with_an_unread_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
