@@ -51,7 +51,9 @@ struct walk {
     uint32_t write_fails, read_fails; /* one of so many; 0: none */
     char *marks;                      /* when it was killed */
     /* how much of it all there was */
-    uint64_t stored, confirmed, from_memory, from_disk, pieces, kills, ends, failed, kept, unready;
+    int focus;     /* a key of which much is asked */
+    uint32_t life; /* it ends after so many steps, about */
+    uint64_t stored, confirmed, from_memory, from_disk, pieces, kills, ends, failed, kept;
 };
 
 static struct walk *walking; /* whose file it is */
@@ -244,7 +246,11 @@ load(struct walk *w, const struct cache_request *ask)
         return;
     assert_true(place.bytes <= sizeof(record));
     off_t from = (off_t)(cache_disk_segment_at(&w->disk->layout, place.segment) + place.offset);
-    ssize_t got = syscall(SYS_pread64, w->fd, record, place.bytes, from);
+    ssize_t got = pread(w->fd, record, place.bytes, from);
+    if (got < 0) {
+        cache_disk_drop(cache, &place);
+        return;
+    }
     size_t at = cache_disk_head_bytes(fr_view_make(record, (size_t)got));
     enum cache_disk_step step = CACHE_DISK_BAD;
     if (at > 0 && at <= place.bytes)
@@ -309,7 +315,7 @@ get(struct walk *w, int key, int language)
     if (!found.entry)
         return;
     check(w, key, language, found.entry, answer);
-    if (chance(w, 4))
+    if (chance(w, 3))
         confirm(w, &ask, found.entry);
     cache_entry_unref(&found.entry);
 }
@@ -346,7 +352,9 @@ purge(struct walk *w, int key)
     uint32_t which = fr_rand_below(&w->rand, chance(w, 10) ? 4 : 2);
     (void)snprintf(text, sizeof(text), forms[which], key);
     struct cache_purge what = {kinds[which], chance(w, 2), fr_view_of(text)};
-    assert_int_equal(cache_purge(w->store, &what, NOW, &serial), FR_OK);
+    (void)cache_purge_sweep(w->store, 100, NOW); /* so that there is room for one more */
+    if (cache_purge(w->store, &what, NOW, &serial) != FR_OK)
+        return; /* nothing was purged */
     for (int i = 0; i < KEYS; i++) {
         (void)snprintf(other, sizeof(other), forms[which], i);
         if (i != key && which < 3 && !(which == 2 && strncmp(other, text, strlen(text)) == 0))
@@ -399,19 +407,20 @@ begin(struct walk *w)
 {
     int error;
     /* Now and then an index that is too small for what is there. */
-    uint64_t memory = chance(w, 8) ? 64 * 6 * CACHE_DISK_SPOT_BYTES : DISK_MEMORY;
+    uint64_t memory = chance(w, 8) ? 16 * 6 * CACHE_DISK_SPOT_BYTES : DISK_MEMORY;
     struct disk_options options = {w->path, DISK_BYTES, memory, tell, w};
     assert_int_equal(disk_open(&options, &w->disk, &error), FR_OK);
     struct cache_options cache = {DISK_MEMORY, 1 << 20, disk_cache(w->disk)};
     assert_int_equal(cache_store_new(&cache, &w->store), FR_OK);
     w->disk->store = w->store;
+    w->life = 20u << fr_rand_below(&w->rand, 5);
     w->fd = w->disk->fd;
     w->dead = false;
     w->kill_in = 0;
     w->read_fails = chance(w, 4) ? 2 + fr_rand_below(&w->rand, 20) : 0;
     disk__start_scan(w->disk);
     w->read_fails = chance(w, 8) ? 20 : 0;
-    w->write_fails = chance(w, 4) ? 2 + fr_rand_below(&w->rand, 60) : 0;
+    w->write_fails = chance(w, 5) ? 2 + fr_rand_below(&w->rand, 60) : 0;
 }
 
 static void
@@ -446,27 +455,39 @@ end(struct walk *w)
 }
 
 static void
-step(struct walk *w)
+ask_or_put(struct walk *w, uint32_t what)
 {
-    uint32_t what = fr_rand_below(&w->rand, 100);
-    int key = (int)fr_rand_below(&w->rand, chance(w, 2) ? KEYS : KEYS / 8);
+    static const int few[] = {6, KEYS};
+    if (chance(w, 50))
+        w->focus = (int)fr_rand_below(&w->rand, KEYS);
+    int key = chance(w, 4) ? w->focus : (int)fr_rand_below(&w->rand, (uint32_t)few[chance(w, 2)]);
     int language = varies(key) ? (int)fr_rand_below(&w->rand, LANGUAGES) : 0;
     if (what < 25)
         put(w, key, language);
     else if (what < 70)
         get(w, key, language);
-    else if (what < 80)
+    else if (what < 77)
         evict(w, key);
-    else if (what < 85)
+    else if (what < 83)
         forget(w, key);
-    else if (what < 87)
+    else
         purge(w, key);
-    else if (what < 98 || !chance(w, 4))
+}
+
+static void
+step(struct walk *w)
+{
+    uint32_t what = fr_rand_below(&w->rand, 100);
+    if (what < 85)
+        ask_or_put(w, what);
+    else
         sync_all(w);
-    else {
-        end(w);
-        begin(w);
-    }
+    if (!chance(w, w->life))
+        return;
+    for (int i = 0; i < 10; i++)
+        ask_or_put(w, fr_rand_below(&w->rand, 65));
+    end(w);
+    begin(w);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
