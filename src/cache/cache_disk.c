@@ -555,14 +555,15 @@ cache_disk_is_there(struct cache_disk *disk, const struct cache_disk_place *plac
     return cache__spots_has(disk->spots, place);
 }
 
-/* Its head in the file may be newer than the one in `place`. */
+/* Noted before it is forgotten, so that who takes it back meanwhile finds one or the other. Its
+ * head in the file may be newer than the one in `place`. */
 static bool
 drop(struct cache_disk *disk, const struct cache_disk_place *place)
 {
-    if (!cache__spots_drop(disk->spots, place))
+    if (!cache__spots_holds(disk->spots, place))
         return false;
     gone_up_to(disk, place->hash, __atomic_load_n(disk->map.stamp, __ATOMIC_SEQ_CST));
-    return true;
+    return cache__spots_drop(disk->spots, place);
 }
 
 void
