@@ -26,7 +26,7 @@ fr_buf_fini(struct fr_buf *buf)
 }
 
 enum fr_err
-fr_buf_reserve(struct fr_buf *buf, size_t extra_bytes)
+fr_buf_grow(struct fr_buf *buf, size_t extra_bytes)
 {
     if (extra_bytes > buf->max_bytes - buf->len)
         return FR_ERR_FULL;

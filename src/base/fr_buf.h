@@ -14,7 +14,7 @@ struct fr_buf {
     char *data; /* NULL while empty; always NUL-terminated behind len once not NULL */
     size_t len;
     size_t cap;
-    size_t max_bytes;
+    size_t max_bytes; /* set once: what is allocated is not above it */
 };
 
 void fr_buf_init(struct fr_buf *buf, size_t max_bytes);
@@ -23,7 +23,12 @@ void fr_buf_fini(struct fr_buf *buf); /* releases, keeps the ceiling: the buffer
 /* On failure (FR_ERR_FULL, FR_ERR_NOMEM) nothing was appended. */
 FR_MUST_USE enum fr_err fr_buf_append(struct fr_buf *buf, const void *ptr, size_t len);
 FR_MUST_USE enum fr_err fr_buf_append_view(struct fr_buf *buf, struct fr_view view);
-FR_MUST_USE enum fr_err fr_buf_reserve(struct fr_buf *buf, size_t extra_bytes);
+FR_MUST_USE enum fr_err fr_buf_grow(struct fr_buf *buf, size_t extra_bytes);
+static inline FR_MUST_USE enum fr_err
+fr_buf_reserve(struct fr_buf *buf, size_t extra_bytes)
+{
+    return extra_bytes < buf->cap - buf->len ? FR_OK : fr_buf_grow(buf, extra_bytes); /* the NUL */
+}
 __attribute__((format(printf, 2, 3))) FR_MUST_USE enum fr_err
 fr_buf_printf(struct fr_buf *buf, const char *format, ...);
 __attribute__((format(printf, 2, 0))) FR_MUST_USE enum fr_err

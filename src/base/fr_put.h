@@ -37,23 +37,40 @@ fr_put_u64(char *at, uint64_t number)
     return fr_put(at, (struct fr_view){digits + from, sizeof(digits) - from});
 }
 
-/* Letters of ASCII in lower case, eight octets a step; what is not ASCII stays as it is. */
-static inline char *
-fr_put_lower(char *at, struct fr_view view)
+/* Eight octets; letters of ASCII in lower case, what is not ASCII as it is. */
+static inline uint64_t
+fr_lower8(uint64_t x)
 {
     const uint64_t ones = 0x0101010101010101u;
+    uint64_t low = x & ones * 0x7f; /* so that no sum reaches the next octet */
+    uint64_t from_a = low + ones * (0x80 - 'A'), past_z = low + ones * (0x7f - 'Z');
+    return x | (from_a & ~past_z & ~x & ones * 0x80) >> 2;
+}
+
+static inline void
+fr_put_lower_some(char *at, const char *from, size_t bytes)
+{
+    uint64_t x = 0;
+    memcpy(&x, from, bytes);
+    x = fr_lower8(x);
+    memcpy(at, &x, bytes);
+}
+
+/* A view in steps of a fixed length, of which the last one takes some octets once more. */
+static inline __attribute__((always_inline)) char *
+fr_put_lower(char *at, struct fr_view view)
+{
     size_t i = 0;
-    for (; view.len - i >= 8; i += 8) {
-        uint64_t x;
-        memcpy(&x, view.ptr + i, 8);
-        uint64_t low = x & ones * 0x7f; /* so that no sum reaches the next octet */
-        uint64_t from_a = low + ones * (0x80 - 'A'), past_z = low + ones * (0x7f - 'Z');
-        x |= (from_a & ~past_z & ~x & ones * 0x80) >> 2;
-        memcpy(at + i, &x, 8);
-    }
-    for (; i < view.len; i++) {
-        char c = view.ptr[i];
-        at[i] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+    if (view.len >= 8) {
+        for (; view.len - i > 8; i += 8)
+            fr_put_lower_some(at + i, view.ptr + i, 8);
+        fr_put_lower_some(at + view.len - 8, view.ptr + view.len - 8, 8);
+    } else if (view.len >= 4) {
+        fr_put_lower_some(at, view.ptr, 4);
+        fr_put_lower_some(at + view.len - 4, view.ptr + view.len - 4, 4);
+    } else {
+        for (; i < view.len; i++)
+            fr_put_lower_some(at + i, view.ptr + i, 1);
     }
     return at + view.len;
 }

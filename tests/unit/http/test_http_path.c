@@ -186,8 +186,8 @@ test_put_query(void **state)
     fr_buf_clear(&out);
     assert_int_equal(http_query_put(fr_view_of("a=/b?c&d=%20\" #\n"), true, &out), FR_OK);
     assert_string_equal(out.data, "?a=/b?c&d=%20%22%20%23%0A");
-    fr_buf_clear(&out);
-    out.max_bytes = 8;
+    fr_buf_fini(&out);
+    fr_buf_init(&out, 8);
     assert_int_equal(http_query_put(fr_view_of("\n\n\n\n\n"), true, &out), FR_ERR_FULL);
     fr_buf_fini(&out);
 }
