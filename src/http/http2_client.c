@@ -7,11 +7,12 @@
  *             connection (RFC 9113 section 6.10).
  */
 #include "http/http2_client.h"
-#include "http/http2_priv.h"
 
 #include "base/fr_check.h"
 #include "base/fr_mem.h"
 #include "base/fr_time.h"
+
+#include <nghttp2/nghttp2.h>
 
 struct http2_client {
     /* set once */
@@ -27,6 +28,7 @@ struct http2_client {
     struct http2_writer writer;
     struct fr_buf text;
     struct http2_split split;
+    nghttp2_nv pairs[HTTP2_SPLIT_MAX]; /* ... as libnghttp2 takes it */
 };
 
 /* ---- memory --------------------------------------------------------------------------------- */
@@ -155,7 +157,9 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *n
     return verdict_fault(stream, http2_writer_field(&client->writer,
                                                     fr_view_make((const char *)name, name_len),
                                                     fr_view_make((const char *)value, value_len),
-                                                    flags & NGHTTP2_NV_FLAG_NO_INDEX));
+                                                    flags & NGHTTP2_NV_FLAG_NO_INDEX
+                                                        ? HTTP2_FIELD_NEVER_INDEXED
+                                                        : 0));
 }
 
 /* libnghttp2 would leave the field out; whoever sends one means no good, or is broken. */
@@ -386,6 +390,23 @@ on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
     return 0;
 }
 
+/* The fields that were split, which libnghttp2 copies. */
+static const nghttp2_nv *
+pairs_of(struct http2_client *client)
+{
+    for (size_t i = 0; i < client->split.count; i++) {
+        const struct hpack_field *field = &client->split.fields[i];
+        client->pairs[i] = (nghttp2_nv){
+            .name = (uint8_t *)(uintptr_t)field->name.ptr,
+            .value = (uint8_t *)(uintptr_t)field->value.ptr,
+            .namelen = field->name.len,
+            .valuelen = field->value.len,
+            .flags = field->never_indexed ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE,
+        };
+    }
+    return client->pairs;
+}
+
 static int
 send_trailers(struct http2_client *client, struct http2_call *stream)
 {
@@ -393,7 +414,7 @@ send_trailers(struct http2_client *client, struct http2_call *stream)
     http2_split_begin(&client->split, HTTP2_TRAILERS);
     if (http2_split_read(&client->split, stream->trailers, &used) != HTTP_DONE)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    return nghttp2_submit_trailer(client->session, stream->id, client->split.pairs,
+    return nghttp2_submit_trailer(client->session, stream->id, pairs_of(client),
                                   client->split.count);
 }
 
@@ -449,9 +470,8 @@ drop_key(struct http2_split *split)
     struct fr_view key = FR_VIEW("sec-websocket-key");
     size_t kept = 0;
     for (size_t i = 0; i < split->count; i++) {
-        nghttp2_nv *pair = &split->pairs[i];
-        if (!fr_view_ieq(fr_view_make((const char *)pair->name, pair->namelen), key))
-            split->pairs[kept++] = *pair;
+        if (!fr_view_ieq(split->fields[i].name, key))
+            split->fields[kept++] = split->fields[i];
     }
     split->count = kept;
 }
@@ -469,7 +489,7 @@ http2_client_open(struct http2_client *client, struct http2_call *stream,
     if (request->connect)
         drop_key(&client->split);
     int32_t id =
-        nghttp2_submit_request(client->session, NULL, client->split.pairs, client->split.count,
+        nghttp2_submit_request(client->session, NULL, pairs_of(client), client->split.count,
                                request->bodiless ? NULL : &body, stream);
     if (id < 0)
         return err_of(id);
@@ -567,6 +587,23 @@ greet(struct http2_client *client)
                                                  HTTP2_CLIENT_WINDOW_BYTES);
 }
 
+static int
+pass_over(nghttp2_session *ng, void **payload, const nghttp2_frame_hd *hd, void *user)
+{
+    (void)ng, (void)payload, (void)hd, (void)user;
+    return NGHTTP2_ERR_CANCEL;
+}
+
+/* Frames of types that nobody knows are passed over (RFC 9113 section 4.1) and yet told of as they
+ * begin: nghttp2 tells of none that was not asked for, and many of them are a flood. */
+static void
+tell_of_unknown(nghttp2_session_callbacks *callbacks, nghttp2_option *option)
+{
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, pass_over);
+    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+        nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
+}
+
 enum fr_err
 http2_client_new(const struct http2_client_ops *ops, void *ctx, const struct http_limits *limits,
                  struct http2_client **out)
@@ -586,7 +623,7 @@ http2_client_new(const struct http2_client_ops *ops, void *ctx, const struct htt
         rc = nghttp2_option_new(&option);
     if (rc == 0) {
         set_callbacks(callbacks);
-        http2__tell_of_unknown(callbacks, option, 0);
+        tell_of_unknown(callbacks, option);
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_max_outbound_ack(option, HTTP2_CLIENT_CONTROL_MAX);
         nghttp2_option_set_max_send_header_block_length(option, HTTP2_CLIENT_BLOCK_BYTES);

@@ -70,7 +70,7 @@ put_all(struct http2_writer *writer, const struct fr_view *views, size_t count)
 static struct fr_view
 part_view(const struct http2_writer *writer, struct http2_part part)
 {
-    return fr_view_make(writer->out->data + part.at, part.len);
+    return part.len ? fr_view_make(writer->out->data + part.at, part.len) : (struct fr_view){0};
 }
 
 /* A part of the buffer may move while it is being appended to itself. */
@@ -196,7 +196,7 @@ static const struct pseudo pseudos[] = {
 };
 
 static enum http2_verdict
-pseudo_field(struct http2_writer *writer, struct fr_view name, struct fr_view value)
+pseudo_field(struct http2_writer *writer, struct fr_view name, struct fr_view value, bool checked)
 {
     if (writer->regular) /* RFC 9113 section 8.3; of trailers too: section 8.1 */
         return malformed(writer, "a pseudo-field behind other fields");
@@ -206,7 +206,7 @@ pseudo_field(struct http2_writer *writer, struct fr_view name, struct fr_view va
             continue;
         if (writer->seen & pseudo->bit)
             return malformed(writer, "a pseudo-field twice");
-        if (!pseudo->is_good(value))
+        if (!checked && !pseudo->is_good(value))
             return malformed(writer, pseudo->words);
         writer->seen |= pseudo->bit;
         if (pseudo->bit == SEEN_AUTHORITY)
@@ -240,6 +240,36 @@ request_lacks(const struct http2_writer *writer, bool connect)
     return NULL;
 }
 
+/* From the parts in front of it, which move with the buffer. */
+static enum http2_verdict
+put_request_line(struct http2_writer *writer)
+{
+    static const char literals[] = "GET  HTTP/1.1\r\nHost: \r\n";
+    struct fr_buf *out = writer->out;
+    struct http2_part target = writer->path;
+    if ((writer->seen & SEEN_PATH) == 0)
+        target = writer->authority; /* CONNECT */
+    size_t bytes = sizeof(literals) + writer->method.len + target.len + writer->authority.len;
+    enum http2_verdict verdict = verdict_of(writer, fr_buf_reserve(out, bytes));
+    if (verdict != HTTP2_FINE)
+        return verdict;
+    writer->start = out->len;
+    char *at = out->data + out->len;
+    /* RFC 9113 has no Upgrade; HTTP/1.1 has no other way into a tunnel */
+    at = fr_put(at, writer->tunnel ? FR_VIEW("GET") : part_view(writer, writer->method));
+    at = FR_PUT(at, " ");
+    at = fr_put(at, part_view(writer, target));
+    at = FR_PUT(at, " HTTP/1.1\r\n");
+    if (writer->seen & SEEN_AUTHORITY) {
+        at = FR_PUT(at, "Host");
+        at = fr_put(at, FIELD_COLON(writer->authority_never_indexed));
+        at = fr_put(at, part_view(writer, writer->authority));
+        at = FR_PUT(at, "\r\n");
+    }
+    out->len = (size_t)(at - out->data);
+    return HTTP2_FINE;
+}
+
 static enum http2_verdict
 request_line(struct http2_writer *writer)
 {
@@ -253,27 +283,7 @@ request_line(struct http2_writer *writer)
         return malformed(writer, "the path * is for OPTIONS");
     writer->https = fr_view_is(part_view(writer, writer->scheme), "https");
     writer->tunnel = connect && (writer->seen & SEEN_PROTOCOL);
-    writer->start = writer->out->len;
-    enum http2_verdict verdict;
-    if (writer->tunnel) /* RFC 9113 has no Upgrade; HTTP/1.1 has no other way */
-        verdict = put(writer, FR_VIEW("GET"));
-    else
-        verdict = put_part(writer, writer->method);
-    if (verdict == HTTP2_FINE)
-        verdict = put(writer, FR_VIEW(" "));
-    if (verdict == HTTP2_FINE)
-        verdict = put_part(writer, connect && !writer->tunnel ? writer->authority : writer->path);
-    if (verdict == HTTP2_FINE)
-        verdict = put(writer, FR_VIEW(" HTTP/1.1\r\n"));
-    if (verdict == HTTP2_FINE && (writer->seen & SEEN_AUTHORITY))
-        verdict = put(writer, FR_VIEW("Host"));
-    if (verdict == HTTP2_FINE && (writer->seen & SEEN_AUTHORITY))
-        verdict = put(writer, FIELD_COLON(writer->authority_never_indexed));
-    if (verdict == HTTP2_FINE && (writer->seen & SEEN_AUTHORITY))
-        verdict = put_part(writer, writer->authority);
-    if (verdict == HTTP2_FINE && (writer->seen & SEEN_AUTHORITY))
-        verdict = put(writer, FR_VIEW("\r\n"));
-    return verdict;
+    return put_request_line(writer);
 }
 
 static enum http2_verdict
@@ -423,14 +433,15 @@ is_of_connection(struct fr_view name)
 
 enum http2_verdict
 http2_writer_field(struct http2_writer *writer, struct fr_view name, struct fr_view value,
-                   bool never_indexed)
+                   unsigned marks)
 {
-    writer->never_indexed = never_indexed;
-    if (!is_value(value))
+    bool checked = marks & HTTP2_FIELD_CHECKED;
+    writer->never_indexed = marks & HTTP2_FIELD_NEVER_INDEXED;
+    if (!checked && !is_value(value))
         return malformed(writer, "a field's value has what it must not");
     if (name.len > 0 && name.ptr[0] == ':')
-        return pseudo_field(writer, name, value);
-    if (!is_name(name))
+        return pseudo_field(writer, name, value, checked);
+    if (!checked && !is_name(name))
         return malformed(writer, "a field's name has what it must not");
     if (is_of_connection(name))
         return malformed(writer, "a field that is of one connection");

@@ -2,7 +2,7 @@
 /*
  * http2_head.h - fields of HTTP/2 as the text of an HTTP/1.1 head, and the other way round.
  *
- * May touch:  base, nghttp2 (its struct of a field). Never: sockets, clocks, logs.
+ * May touch:  base. Never: sockets, clocks, logs.
  * Trusts:     the writer trusts nothing: what RFC 9113 section 8 calls malformed is refused, and
  *             what it writes means the same to every reader of HTTP/1.1. The splitter takes heads
  *             that were printed here.
@@ -12,10 +12,8 @@
 #ifndef HTTP2_HEAD_H
 #define HTTP2_HEAD_H
 
-#include "base/fr_buf.h"
+#include "http/hpack.h"
 #include "http/http.h"
-
-#include <nghttp2/nghttp2.h>
 
 enum http2_kind { HTTP2_REQUEST, HTTP2_RESPONSE, HTTP2_TRAILERS };
 
@@ -58,10 +56,13 @@ struct http2_writer {
 /* `out` is emptied; its ceiling bounds the text. */
 void http2_writer_begin(struct http2_writer *writer, enum http2_kind kind, struct fr_buf *out,
                         size_t field_count_max);
-/* Once not HTTP2_FINE, nothing more may be given to it. never_indexed: as it came; the text keeps
- * that, see http_field_is_never_indexed. */
+enum http2_field_mark {
+    HTTP2_FIELD_NEVER_INDEXED = 1, /* it came so; the text keeps it: http_field_is_never_indexed */
+    HTTP2_FIELD_CHECKED = 2,       /* the same name and value were HTTP2_FINE before */
+};
+/* Once not HTTP2_FINE, nothing more may be given to it. */
 FR_MUST_USE enum http2_verdict http2_writer_field(struct http2_writer *writer, struct fr_view name,
-                                                  struct fr_view value, bool never_indexed);
+                                                  struct fr_view value, unsigned marks);
 struct fr_view http2_writer_protocol(const struct http2_writer *writer); /* of a tunnel */
 /* end_stream: no body follows. A body whose length the fields do not tell is announced as chunked:
  * its owner puts it in chunks. *out_text: the whole head, or of trailers the section with its empty
@@ -72,7 +73,7 @@ FR_MUST_USE enum http2_verdict http2_writer_end(struct http2_writer *writer, boo
 
 /* ---- text to fields ------------------------------------------------------------------------ */
 
-#define HTTP2_PAIRS_MAX (HTTP_FIELDS_MAX + 16)
+#define HTTP2_SPLIT_MAX (HTTP_FIELDS_MAX + 16)
 
 struct http2_split {
     struct fr_view scheme; /* set by its owner, for requests */
@@ -80,7 +81,7 @@ struct http2_split {
     size_t count;
     bool has_length; /* content-length */
     uint64_t length;
-    nghttp2_nv pairs[HTTP2_PAIRS_MAX];
+    struct hpack_field fields[HTTP2_SPLIT_MAX];
     /* own */
     enum http2_kind kind;
     bool started; /* behind the first line */
@@ -90,7 +91,7 @@ struct http2_split {
 /* HTTP2_TRAILERS: a section without a first line, empty line included. */
 void http2_split_begin(struct http2_split *split, enum http2_kind kind);
 /* Reads whole lines; the text may come in parts that end with a line. Names are as printed: who
- * takes the pairs lower-cases them (nghttp2 does, where it copies them). What belongs to one
+ * takes the fields lower-cases them, as it copies them. What belongs to one
  * connection is left out. The views point into the parts and the literals here. Never to be
  * indexed are fields that came so, and those that are secret whoever sends them.
  * DONE: behind the empty line, *out_used tells where.  MORE: the part was read to its end.  BAD: no

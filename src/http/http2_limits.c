@@ -16,10 +16,10 @@
  */
 #include "http/http2_priv.h"
 
-#define FRAME_BYTES_MAX 16384 /* SETTINGS_MAX_FRAME_SIZE as it is when nobody says otherwise */
 #define HEAD_FRAMES_MAX 8     /* HEADERS and its CONTINUATIONs */
 #define HEAD_WIRE_SLACK 16384 /* beyond head_bytes_max: HPACK can also make a head longer */
 #define HEAD_DECODED_FACTOR 4 /* a head that is this many times too long is made to hurt */
+#define ACKS_MAX 1000         /* of SETTINGS and PING that the client has not read yet */
 #define MILLI 1000
 #define US_PER_MILLI_OF_TENTH 10000 /* a tenth of the burst a second, in thousandths */
 
@@ -60,31 +60,13 @@ http2__give_back(struct http2__budget *budget, uint32_t count)
         budget->left_milli = full;
 }
 
-void
-http2__calm(struct http2_session *session, enum http2_calm calm)
+static void
+be_calm(struct http2_session *session, enum http2_calm calm)
 {
     if (session->over)
         return;
-    session->over = true;
     session->calm = calm;
-    int result = nghttp2_session_terminate_session(session->ng, NGHTTP2_ENHANCE_YOUR_CALM);
-    (void)http2__mem_ran_out(session, result);
-}
-
-static int
-pass_over(nghttp2_session *ng, void **payload, const nghttp2_frame_hd *hd, void *user)
-{
-    (void)ng, (void)payload, (void)hd, (void)user;
-    return NGHTTP2_ERR_CANCEL;
-}
-
-void
-http2__tell_of_unknown(nghttp2_session_callbacks *callbacks, nghttp2_option *option, unsigned but)
-{
-    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, pass_over);
-    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
-        if (type != but)
-            nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
+    http2_session_end(session, HTTP2_ENHANCE_YOUR_CALM);
 }
 
 bool
@@ -93,76 +75,89 @@ http2__charge(struct http2_session *session, struct http2__budget *budget, enum 
     budget->left_milli -= MILLI;
     if (budget->left_milli >= 0)
         return true;
-    http2__calm(session, calm);
+    be_calm(session, calm);
     return false;
 }
 
 static void
-judge_head_frame(struct http2_session *session, const nghttp2_frame_hd *hd)
+judge_head_frame(struct http2_session *session, const struct http2_frame *frame)
 {
-    if (hd->type == NGHTTP2_HEADERS) {
+    if (frame->type == HTTP2_HEADERS) {
         session->head_frames = 0;
         session->head_wire_bytes = 0;
     }
     session->head_frames++;
-    session->head_wire_bytes += hd->length;
+    session->head_wire_bytes += frame->length;
     if (session->head_frames > HEAD_FRAMES_MAX ||
         session->head_wire_bytes > session->limits.head.head_bytes_max + HEAD_WIRE_SLACK)
-        http2__calm(session, HTTP2_CALM_HEADS);
+        be_calm(session, HTTP2_CALM_HEADS);
 }
 
-/* What nghttp2 passes over, and RFC 9113 calls an error of the connection. */
-static bool
-is_broken(struct http2_session *session, const nghttp2_frame_hd *hd)
+/* Where a head may begin: sections 5.1 and 5.1.1. */
+static enum http2_code
+judge_head_stream(struct http2_session *session, int32_t id)
 {
-    int32_t id = hd->stream_id;
-    uint32_t code = NGHTTP2_NO_ERROR;
-    if (hd->length > FRAME_BYTES_MAX) /* section 4.2 */
-        code = NGHTTP2_FRAME_SIZE_ERROR;
-    else if (hd->type == NGHTTP2_PRIORITY && id == 0) /* section 6.3 */
-        code = NGHTTP2_PROTOCOL_ERROR;
-    else if (hd->type == NGHTTP2_HEADERS && id > 0 &&
-             id <= nghttp2_session_get_last_proc_stream_id(session->ng) &&
-             !nghttp2_session_find_stream(session->ng, id)) {
-        const struct http2__past *past = http2__past_of(session, id);
-        if (past->id != id) /* section 5.1.1: its turn has passed */
-            code = NGHTTP2_PROTOCOL_ERROR;
-        else if (!past->reset) /* section 5.1 */
-            code = NGHTTP2_STREAM_CLOSED;
-    }
-    if (code != NGHTTP2_NO_ERROR)
-        http2_session_end(session, code);
-    return code != NGHTTP2_NO_ERROR;
+    if (id % 2 == 0)
+        return HTTP2_PROTOCOL_ERROR;
+    if (id > session->last_id || http2__stream_of(session, id))
+        return HTTP2_NO_ERROR;
+    const struct http2__past *past = http2__past_of(session, id);
+    if (past->id != id) /* its turn has passed */
+        return HTTP2_PROTOCOL_ERROR;
+    return past->reset ? HTTP2_NO_ERROR : HTTP2_STREAM_CLOSED;
+}
+
+/* What is wrong with a frame where it comes, whatever it says. */
+static enum http2_code
+judge_place(struct http2_session *session, const struct http2_frame *frame)
+{
+    bool in_head = session->head_stream != 0, continues = frame->type == HTTP2_CONTINUATION;
+    if (frame->length > HTTP2_FRAME_BYTES_MAX) /* section 4.2 */
+        return HTTP2_FRAME_SIZE_ERROR;
+    if (!session->settled && (frame->type != HTTP2_SETTINGS || (frame->flags & HTTP2_FLAG_ACK)))
+        return HTTP2_PROTOCOL_ERROR; /* section 3.4 */
+    if (in_head != continues || (in_head && frame->stream_id != session->head_stream))
+        return HTTP2_PROTOCOL_ERROR; /* section 6.10 */
+    return frame->type == HTTP2_HEADERS ? judge_head_stream(session, frame->stream_id)
+                                        : HTTP2_NO_ERROR;
+}
+
+static bool
+is_head(const struct http2_frame *frame)
+{
+    return frame->type == HTTP2_HEADERS || frame->type == HTTP2_CONTINUATION;
+}
+
+/* It asks for work and carries nothing: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, and what nobody
+ * knows. A reset is judged where its stream ends. */
+static bool
+is_idle(const struct http2_frame *frame)
+{
+    if (frame->type == HTTP2_DATA)
+        return frame->length == 0 && !(frame->flags & HTTP2_FLAG_END_STREAM);
+    return frame->type != HTTP2_RST_STREAM;
 }
 
 void
-http2__judge_frame(struct http2_session *session, const nghttp2_frame_hd *hd)
+http2__judge_frame(struct http2_session *session, const struct http2_frame *frame)
 {
-    if (is_broken(session, hd))
-        return;
-    switch (hd->type) {
-    case NGHTTP2_HEADERS:
-    case NGHTTP2_CONTINUATION:
-        judge_head_frame(session, hd);
-        return;
-    case NGHTTP2_RST_STREAM: /* judged where a stream ends */
-        return;
-    case NGHTTP2_DATA:
-        if (hd->length > 0 || (hd->flags & NGHTTP2_FLAG_END_STREAM))
-            return;
-        break;
-    default: /* SETTINGS, PING, PRIORITY, WINDOW_UPDATE, and what nobody knows */
-        break;
-    }
-    (void)http2__charge(session, &session->idle_frames, HTTP2_CALM_FRAMES);
+    enum http2_code code = judge_place(session, frame);
+    if (code != HTTP2_NO_ERROR)
+        http2_session_end(session, code);
+    else if (is_head(frame))
+        judge_head_frame(session, frame);
+    else if (is_idle(frame) &&
+             http2__charge(session, &session->idle_frames, HTTP2_CALM_FRAMES) &&
+             session->acks > ACKS_MAX)
+        be_calm(session, HTTP2_CALM_FRAMES);
 }
 
 bool
-http2__judge_field(struct http2_session *session, struct http2_stream *stream, size_t bytes)
+http2__judge_field(struct http2_session *session, size_t bytes)
 {
-    stream->head_bytes += bytes;
-    if (stream->head_bytes <= HEAD_DECODED_FACTOR * session->limits.head.head_bytes_max)
+    session->head_bytes += bytes;
+    if (session->head_bytes <= HEAD_DECODED_FACTOR * session->limits.head.head_bytes_max)
         return true;
-    http2__calm(session, HTTP2_CALM_HEADS);
+    be_calm(session, HTTP2_CALM_HEADS);
     return false;
 }

@@ -2,12 +2,20 @@
 /*
  * http2_priv.h - what the files of an HTTP/2 session share.
  *
- * May touch:  base, nghttp2. Included by src/http/http2_*.c only.
+ * May touch:  base. Included by src/http/http2_*.c only.
  */
 #ifndef HTTP2_PRIV_H
 #define HTTP2_PRIV_H
 
+#include "http/hpack.h"
 #include "http/http2_session.h"
+
+#define HTTP2__PAST_MAX 128
+#define HTTP2__SLOTS 64
+#define HTTP2__URGENCIES 8 /* RFC 9218 section 4.1: 0 comes first */
+#define HTTP2__URGENCY_USUAL 3
+#define HTTP2__EARLY_MAX 8
+#define HTTP2__OUT_BYTES_MAX (64 * 1048576) /* heads of all streams; budgets bound the rest */
 
 /* So many at once, and a tenth of that a second. */
 struct http2__budget {
@@ -20,34 +28,69 @@ struct http2__past {
     int32_t id;
     bool reset; /* by us: its client may not know yet */
 };
-#define HTTP2__PAST_MAX 128
+
+struct http2__priority {
+    uint8_t urgency;
+    bool incremental;
+};
 
 struct http2_session {
-    nghttp2_session *ng;
     struct http2_limits limits;
     struct http2_handlers handlers;
     void *ctx;
     /* state */
-    bool over;    /* what comes is passed over */
-    bool settled; /* our SETTINGS were filled */
+    bool over;        /* what comes is passed over */
+    bool mute;        /* nothing can be sent any more */
+    bool leaving;     /* our GOAWAY has named the last request */
+    bool client_left; /* so has the client's */
+    bool settled;     /* its SETTINGS have come */
+    bool acked;       /* it knows ours */
     enum http2_calm calm;
-    int32_t head_stream; /* whose head is under way; 0: none */
-    struct http2_stream *head_owner; /* ... and what we have of it; NULL: nothing */
-    size_t head_wire_bytes;
+    /* what comes in: http2_session.c */
+    size_t preface_bytes;
+    struct fr_buf partial; /* of a frame that is not whole */
+    bool framed;           /* `frame` has begun */
+    struct http2_frame frame;
+    /* a DATA frame under way: http2_data.c */
+    uint32_t data_left, pad_left; /* data_left: padding included */
+    bool pad_due;                 /* its length comes first */
+    bool data_ignored;
+    /* a head under way: http2_request.c */
+    int32_t head_stream; /* 0: none */
+    bool head_ends_stream;
+    struct fr_buf block;
+    size_t head_wire_bytes, head_bytes; /* as sent, as decoded */
     uint32_t head_frames;
-    uint32_t open; /* streams whose owner was not told of their end */
+    struct hpack_decoder decoder;
+    /* streams: http2_streams.c */
+    struct http2_stream *slots[HTTP2__SLOTS]; /* open ones, by id */
+    uint32_t open;
+    int32_t last_id;
     uint64_t requests;
     struct http2__past past[HTTP2__PAST_MAX]; /* of the last opened, by id */
+    struct fr_list closing;                   /* their owners are told in the next fill */
+    /* windows */
+    int32_t receive_window; /* what the client may still send */
+    uint32_t consumed;      /* of what it sent, not yet given back */
+    int32_t send_window;
+    int32_t stream_receive_window, stream_send_window; /* new streams begin with */
+    /* budgets: http2_limits.c */
     int64_t now_us;
     struct http2__budget resets, idle_frames;
+    uint32_t acks; /* of frames, since all was filled */
+    /* what goes out: http2_send.c */
+    struct fr_buf out; /* all but DATA */
+    size_t out_taken;
+    struct hpack_encoder encoder;
     struct fr_list taken;
-    struct fr_list blocks; /* of nghttp2's memory */
-    /* filling */
-    char *room; /* inside http2_session_fill */
-    size_t room_bytes, room_used;
-    struct fr_view pending;   /* of nghttp2's, until it is asked for more */
-    bool mute;                /* nothing can be sent any more */
     struct http2_split split; /* of trailers */
+    /* order: http2_priority.c */
+    struct fr_list ready[HTTP2__URGENCIES];
+    unsigned urgencies; /* a bit for each list that is not empty */
+    struct http2__early {
+        int32_t id;
+        struct http2__priority priority;
+    } early[HTTP2__EARLY_MAX]; /* of streams that are yet to come */
 };
 
 /* http2_limits.c */
@@ -57,30 +100,63 @@ void http2__give_back(struct http2__budget *budget, uint32_t count);
 /* False: the client is over it, and the connection's end is decided. */
 bool http2__charge(struct http2_session *session, struct http2__budget *budget,
                    enum http2_calm calm);
-void http2__calm(struct http2_session *session, enum http2_calm calm);
-/* Frames of types that nobody knows, but for one, are passed over (RFC 9113 section 4.1) and yet
- * told of as they begin: nghttp2 tells of none that was not asked for, and many of them are a
- * flood. */
-void http2__tell_of_unknown(nghttp2_session_callbacks *callbacks, nghttp2_option *option,
-                            unsigned but);
 /* A frame begins. */
-void http2__judge_frame(struct http2_session *session, const nghttp2_frame_hd *hd);
+void http2__judge_frame(struct http2_session *session, const struct http2_frame *frame);
 /* A field was decoded. False: its head is a bomb. */
-bool http2__judge_field(struct http2_session *session, struct http2_stream *stream, size_t bytes);
+bool http2__judge_field(struct http2_session *session, size_t bytes);
 
-/* http2_memory.c */
-nghttp2_mem http2__mem(struct http2_session *session);
-void http2__mem_free_all(struct http2_session *session);
-/* What nghttp2 answered says so: the session is over, nothing of it can be sent. */
-bool http2__mem_ran_out(struct http2_session *session, ssize_t result);
-
-/* http2_session.c */
+/* http2_streams.c */
 struct http2__past *http2__past_of(struct http2_session *session, int32_t id);
+struct http2_stream *http2__stream_of(const struct http2_session *session, int32_t id);
+/* One that its client may not name yet: section 5.1. */
+bool http2__is_idle(const struct http2_session *session, int32_t id);
+/* NULL: it is refused. */
+struct http2_stream *http2__stream_open(struct http2_session *session, int32_t id);
+/* In the next fill, unless that is decided already. */
+void http2__stream_closes(struct http2_stream *stream, uint32_t code);
+/* Now. */
+void http2__stream_close(struct http2_stream *stream, uint32_t code);
+void http2__streams_settle(struct http2_session *session);
+/* An error of one stream, whether it is open or not. */
+void http2__stream_error(struct http2_session *session, int32_t id, uint32_t code);
+/* Its request has ended, well. */
+void http2__stream_ended(struct http2_stream *stream, struct fr_view trailers);
+
+/* http2_request.c */
+void http2__headers(struct http2_session *session, const struct http2_frame *frame,
+                    struct fr_view payload);
+void http2__continuation(struct http2_session *session, const struct http2_frame *frame,
+                         struct fr_view payload);
+
+/* http2_data.c */
+void http2__data_begin(struct http2_session *session);
+/* A piece of its payload; once none is left the frame is over. */
+void http2__data(struct http2_session *session, struct fr_view piece);
+
+/* http2_control.c */
+void http2__control(struct http2_session *session, const struct http2_frame *frame,
+                    struct fr_view payload);
+
+/* http2_priority.c */
+struct http2__priority http2__priority_read(struct fr_view value);
+void http2__priority_update(struct http2_session *session, int32_t id, struct fr_view value);
+/* What was said of it before it came. */
+struct http2__priority http2__priority_early(struct http2_session *session, int32_t id);
+void http2__ready(struct http2_stream *stream); /* has something to send that may be sent */
+void http2__unready(struct http2_stream *stream);
+struct http2_stream *http2__ready_first(const struct http2_session *session);
+/* A frame of it was sent: others of its urgency may be next. */
+void http2__ready_turn(struct http2_stream *stream);
 
 /* http2_send.c */
-ssize_t http2__read_length(nghttp2_session *ng, uint8_t type, int32_t id, int32_t session_window,
-                           int32_t stream_window, uint32_t frame_bytes_max, void *user);
-int http2__send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *framehd,
-                     size_t length, nghttp2_data_source *source, void *user);
+void http2__put_frame(struct http2_session *session, struct http2_frame frame,
+                      struct fr_view payload);
+void http2__put_settings(struct http2_session *session);
+void http2__put_reset(struct http2_session *session, int32_t id, uint32_t code);
+void http2__put_goaway(struct http2_session *session, int32_t last_id, uint32_t code);
+void http2__put_window_update(struct http2_session *session, int32_t id, uint32_t bytes);
+/* There may be something to send, or not any more: its windows or parts have changed. */
+void http2__stream_look(struct http2_stream *stream);
+void http2__ran_out(struct http2_session *session); /* of memory */
 
 #endif

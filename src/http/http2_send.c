@@ -3,120 +3,217 @@
  * http2_send.c - responses into frames: heads, bodies by reference, trailers, resets.
  *
  * May touch:  base.
- * Memory:     frames are written into the room of whoever fills. What nghttp2 made and did not fit
- *             stays with it until the next fill.
+ * Memory:     all frames but DATA wait in one buffer, in the order in which they were made, so that
+ *             HPACK's blocks leave in the order of its table. DATA is written straight into the
+ *             room of whoever fills.
+ * Limits:     HTTP2__OUT_BYTES_MAX; beyond it, as without memory, the session is over.
  * Cost:       one copy of a body, whose frames are as long as the room allows.
- * Follows:    RFC 9113 sections 6.1, 6.9 and 8.1.
+ * Follows:    RFC 9113 sections 4.3, 6.1, 6.9 and 8.1.
  */
 #include "http/http2_priv.h"
 
 #include "base/fr_check.h"
+#include "base/fr_put.h"
 
-#define FRAME_HEAD_BYTES 9
-#define DATA_BYTES_MAX 16384
 #define DATA_BYTES_MIN 1024
+#define OUT_KEPT_BYTES 16384 /* while there are streams */
+#define OUT_IDLE_BYTES 512
 
-/* ---- what nghttp2 asks for ------------------------------------------------------------------- */
+void
+http2__ran_out(struct http2_session *session)
+{
+    session->over = session->mute = true;
+}
+
+/* Room for so many octets more; NULL: there is none, and the session is over. */
+static char *
+out_room(struct http2_session *session, size_t bytes)
+{
+    if (session->mute)
+        return NULL;
+    if (fr_buf_reserve(&session->out, bytes) != FR_OK) {
+        http2__ran_out(session);
+        return NULL;
+    }
+    return session->out.data + session->out.len;
+}
+
+static void
+out_end(struct http2_session *session, const char *end)
+{
+    session->out.len = (size_t)(end - session->out.data);
+}
+
+/* ---- frames ---------------------------------------------------------------------------------- */
+
+void
+http2__put_frame(struct http2_session *session, struct http2_frame frame, struct fr_view payload)
+{
+    char *at = out_room(session, HTTP2_FRAME_HEAD_BYTES + payload.len);
+    if (!at)
+        return;
+    frame.length = (uint32_t)payload.len;
+    at = http2_frame_put(at, frame);
+    out_end(session, fr_put(at, payload));
+}
+
+static void
+put_number(struct http2_session *session, uint8_t type, int32_t id, uint32_t number)
+{
+    char payload[4];
+    (void)http2_u32_put(payload, number);
+    http2__put_frame(session, (struct http2_frame){.type = type, .stream_id = id},
+                     fr_view_make(payload, sizeof(payload)));
+}
+
+void
+http2__put_reset(struct http2_session *session, int32_t id, uint32_t code)
+{
+    put_number(session, HTTP2_RST_STREAM, id, code);
+}
+
+void
+http2__put_window_update(struct http2_session *session, int32_t id, uint32_t bytes)
+{
+    put_number(session, HTTP2_WINDOW_UPDATE, id, bytes);
+}
+
+void
+http2__put_goaway(struct http2_session *session, int32_t last_id, uint32_t code)
+{
+    char payload[8];
+    (void)http2_u32_put(http2_u32_put(payload, (uint32_t)last_id), code);
+    http2__put_frame(session, (struct http2_frame){.type = HTTP2_GOAWAY},
+                     fr_view_make(payload, sizeof(payload)));
+}
+
+void
+http2__put_settings(struct http2_session *session)
+{
+    const struct http2_limits *limits = &session->limits;
+    const struct {
+        enum http2_setting id;
+        uint32_t value;
+    } rows[] = {
+        {HTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits->streams},
+        {HTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits->stream_window_bytes},
+        {HTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)limits->head.head_bytes_max},
+        {HTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
+        {HTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+    };
+    char payload[sizeof(rows) / sizeof(rows[0]) * 6], *at = payload;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        *at++ = 0;
+        *at++ = (char)rows[i].id;
+        at = http2_u32_put(at, rows[i].value);
+    }
+    http2__put_frame(session, (struct http2_frame){.type = HTTP2_SETTINGS},
+                     fr_view_make(payload, sizeof(payload)));
+}
+
+/* A block that is longer than a frame goes on in CONTINUATION: from the last piece on, each moves
+ * by the heads of those in front of it. */
+static char *
+split_block(char *head, size_t block_bytes, struct http2_frame frame)
+{
+    size_t more = (block_bytes - 1) / HTTP2_FRAME_BYTES_MAX;
+    char *block = head + HTTP2_FRAME_HEAD_BYTES;
+    for (size_t i = more; i > 0; i--) {
+        size_t from = i * HTTP2_FRAME_BYTES_MAX;
+        size_t bytes = i == more ? block_bytes - from : HTTP2_FRAME_BYTES_MAX;
+        char *to = block + from + i * HTTP2_FRAME_HEAD_BYTES;
+        memmove(to, block + from, bytes);
+        (void)http2_frame_put(to - HTTP2_FRAME_HEAD_BYTES,
+                              (struct http2_frame){
+                                  .length = (uint32_t)bytes,
+                                  .type = HTTP2_CONTINUATION,
+                                  .flags = i == more ? HTTP2_FLAG_END_HEADERS : 0,
+                                  .stream_id = frame.stream_id,
+                              });
+    }
+    frame.flags &= (uint8_t)~HTTP2_FLAG_END_HEADERS;
+    frame.length = HTTP2_FRAME_BYTES_MAX;
+    (void)http2_frame_put(head, frame);
+    return block + block_bytes + more * HTTP2_FRAME_HEAD_BYTES;
+}
+
+static bool
+put_head(struct http2_stream *stream, const struct http2_split *split, bool end)
+{
+    struct http2_session *session = stream->session;
+    size_t bytes = HPACK_BEGIN_BYTES_MAX;
+    for (size_t i = 0; i < split->count; i++)
+        bytes += hpack_field_bytes_max(split->fields[i].name.len, split->fields[i].value.len);
+    bytes += HTTP2_FRAME_HEAD_BYTES * (1 + bytes / HTTP2_FRAME_BYTES_MAX);
+    char *head = out_room(session, bytes);
+    if (!head)
+        return false;
+    char *block = head + HTTP2_FRAME_HEAD_BYTES, *at;
+    at = hpack_put_begin(&session->encoder, block);
+    for (size_t i = 0; i < split->count; i++)
+        at = hpack_put_field(&session->encoder, at, &split->fields[i]);
+    struct http2_frame frame = {
+        .length = (uint32_t)(at - block),
+        .type = HTTP2_HEADERS,
+        .flags = (uint8_t)(HTTP2_FLAG_END_HEADERS | (end ? HTTP2_FLAG_END_STREAM : 0)),
+        .stream_id = stream->id,
+    };
+    if (frame.length > HTTP2_FRAME_BYTES_MAX)
+        at = split_block(head, frame.length, frame);
+    else
+        (void)http2_frame_put(head, frame);
+    out_end(session, at);
+    return true;
+}
+
+/* ---- the end of a response ------------------------------------------------------------------- */
 
 static void
 note_taken(struct http2_stream *stream)
 {
+    stream->sending = false;
     fr_list_push_back(&stream->session->taken, &stream->taken_link);
 }
 
-/* Behind the last byte: the stream's end, or its trailers, which are that end. */
+/* END_STREAM is said. Where the answer is whole and the request is not, the rest is not wanted (RFC
+ * 9113 section 8.1); of a tunnel it is. */
 static void
-mark_end(struct http2_stream *stream, uint32_t *flags)
+finish(struct http2_stream *stream)
+{
+    stream->finished = true;
+    if (stream->ended)
+        http2__stream_closes(stream, HTTP2_NO_ERROR);
+    else if (!stream->writer.tunnel)
+        http2_stream_reset(stream, HTTP2_NO_ERROR);
+}
+
+/* Whether trailers follow the last part: they are read into the session's split. */
+static bool
+read_trailers(struct http2_stream *stream)
+{
+    struct http2_split *split = &stream->session->split;
+    size_t used;
+    if (stream->trailing.len == 0)
+        return false;
+    http2_split_begin(split, HTTP2_TRAILERS);
+    return http2_split_read(split, stream->trailing, &used) == HTTP_DONE && split->count > 0;
+}
+
+/* The end alone. */
+static void
+put_end(struct http2_stream *stream)
 {
     struct http2_session *session = stream->session;
-    struct http2_split *split = &session->split;
-    size_t used;
-    *flags |= NGHTTP2_DATA_FLAG_EOF;
-    stream->finished = true;
-    if (stream->trailing.len == 0)
+    if (!read_trailers(stream))
+        http2__put_frame(session,
+                         (struct http2_frame){.type = HTTP2_DATA,
+                                              .flags = HTTP2_FLAG_END_STREAM,
+                                              .stream_id = stream->id},
+                         (struct fr_view){0});
+    else if (!put_head(stream, &session->split, true))
         return;
-    http2_split_begin(split, HTTP2_TRAILERS);
-    if (http2_split_read(split, stream->trailing, &used) == HTTP_DONE && split->count > 0 &&
-        nghttp2_submit_trailer(session->ng, stream->id, split->pairs, split->count) == 0)
-        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-}
-
-ssize_t
-http2__read_length(nghttp2_session *ng, uint8_t type, int32_t id, int32_t session_window,
-                   int32_t stream_window, uint32_t frame_bytes_max, void *user)
-{
-    struct http2_session *session = user;
-    (void)ng, (void)type, (void)id;
-    size_t room = session->room_bytes - session->room_used;
-    size_t bytes = frame_bytes_max < DATA_BYTES_MAX ? frame_bytes_max : DATA_BYTES_MAX;
-    if (session_window < stream_window)
-        stream_window = session_window;
-    if (stream_window >= 0 && bytes > (size_t)stream_window)
-        bytes = (size_t)stream_window;
-    /* What is left over would make a frame hardly worth its head: the next room's first. */
-    if (room >= DATA_BYTES_MIN + FRAME_HEAD_BYTES && bytes > room - FRAME_HEAD_BYTES)
-        bytes = room - FRAME_HEAD_BYTES;
-    return (ssize_t)bytes;
-}
-
-static ssize_t
-read_parts(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
-           nghttp2_data_source *source, void *user)
-{
-    struct http2_stream *stream = source->ptr;
-    (void)ng, (void)id, (void)buf, (void)user;
-    if (stream->reset || (stream->left == 0 && !(stream->sending && stream->last))) {
-        stream->deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    size_t bytes = stream->left < length ? stream->left : length;
-    if (bytes == stream->left && stream->last)
-        mark_end(stream, flags);
-    if (bytes == 0) { /* the end alone, for which there may be no frame */
-        stream->sending = false;
-        note_taken(stream);
-        return 0;
-    }
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    return (ssize_t)bytes;
-}
-
-static void
-put(struct http2_session *session, const void *bytes, size_t len)
-{
-    memcpy(session->room + session->room_used, bytes, len);
-    session->room_used += len;
-}
-
-int
-http2__send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *framehd, size_t length,
-                 nghttp2_data_source *source, void *user)
-{
-    struct http2_session *session = user;
-    struct http2_stream *stream = source->ptr;
-    (void)ng, (void)frame;
-    if (stream->reset) /* its parts are gone */
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    if (session->room_used + FRAME_HEAD_BYTES + length > session->room_bytes)
-        return NGHTTP2_ERR_WOULDBLOCK;
-    put(session, framehd, FRAME_HEAD_BYTES);
-    stream->left -= length;
-    stream->taken_bytes += length;
-    while (length > 0) {
-        struct iovec *part = &stream->parts[stream->part_first];
-        size_t bytes = part->iov_len < length ? part->iov_len : length;
-        put(session, part->iov_base, bytes);
-        part->iov_base = (char *)part->iov_base + bytes;
-        part->iov_len -= bytes;
-        length -= bytes;
-        stream->part_first += part->iov_len == 0;
-    }
-    http2__give_back(&session->idle_frames, 2);
-    if (stream->left == 0 && stream->sending) {
-        stream->sending = false;
-        note_taken(stream);
-    }
-    return 0;
+    note_taken(stream);
+    finish(stream);
 }
 
 /* ---- what streams are given ------------------------------------------------------------------ */
@@ -124,18 +221,28 @@ http2__send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *frame
 bool
 http2_stream_head(struct http2_stream *stream, const struct http2_split *head, bool end)
 {
-    struct http2_session *session = stream->session;
-    nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = read_parts};
-    if (!session || session->mute)
+    if (!stream->session || stream->reset || stream->closing || stream->session->over)
         return true; /* its end is on its way to the owner */
-    if (head->status < 200 && head->status != 101)
-        return nghttp2_submit_headers(session->ng, NGHTTP2_FLAG_NONE, stream->id, NULL, head->pairs,
-                                      head->count, NULL) == 0;
+    bool interim = head->status < 200 && head->status != 101;
+    if (!put_head(stream, head, end && !interim))
+        return false;
+    if (interim)
+        return true;
     stream->answered = true;
-    if (end)
-        stream->last = stream->finished = true;
-    return nghttp2_submit_response(session->ng, stream->id, head->pairs, head->count,
-                                   end ? NULL : &provider) == 0;
+    if (end) {
+        stream->last = true;
+        finish(stream);
+    }
+    return true;
+}
+
+void
+http2__stream_look(struct http2_stream *stream)
+{
+    if (stream->sending && stream->left > 0 && stream->send_window > 0 && !stream->closing)
+        http2__ready(stream);
+    else
+        http2__unready(stream);
 }
 
 void
@@ -154,101 +261,120 @@ http2_stream_body(struct http2_stream *stream, const struct iovec *parts, int co
     stream->trailing = trailers;
     stream->last = last;
     stream->sending = true;
-    if (stream->session && stream->deferred && !stream->session->mute) {
-        stream->deferred = false;
-        /* Else it fails for a stream that is being closed; its owner will hear of that. */
-        int result = nghttp2_session_resume_data(stream->session->ng, stream->id);
-        (void)http2__mem_ran_out(stream->session, result);
-    }
-}
-
-void
-http2_stream_reset(struct http2_stream *stream, uint32_t code)
-{
-    if (!stream->session || stream->reset || stream->session->mute)
-        return;
-    stream->reset = true;
-    int result =
-        nghttp2_submit_rst_stream(stream->session->ng, NGHTTP2_FLAG_NONE, stream->id, code);
-    (void)http2__mem_ran_out(stream->session, result);
-}
-
-size_t
-http2_stream_window(const struct http2_stream *stream)
-{
-    if (!stream->session || stream->session->mute)
-        return 0;
-    nghttp2_session *ng = stream->session->ng;
-    int32_t all = nghttp2_session_get_remote_window_size(ng);
-    int32_t own = nghttp2_session_get_stream_remote_window_size(ng, stream->id);
-    int32_t least = own < all ? own : all;
-    return least > 0 ? (size_t)least : 0; /* below zero by SETTINGS: RFC 9113 section 6.9.2 */
-}
-
-void
-http2_stream_consume(struct http2_session *session, struct http2_stream *stream, size_t bytes)
-{
-    if (bytes == 0 || session->mute)
-        return;
-    int result = stream->session ? nghttp2_session_consume(session->ng, stream->id, bytes)
-                                 : nghttp2_session_consume_connection(session->ng, bytes);
-    (void)http2__mem_ran_out(session, result);
+    if (!stream->session || stream->closing)
+        return; /* its owner will hear of its end */
+    if (stream->left == 0 && last)
+        put_end(stream);
+    else
+        http2__stream_look(stream);
 }
 
 /* ---- filling --------------------------------------------------------------------------------- */
 
-/* nghttp2 ends the connection where a client opens a stream too many, and RFC 9113 section 5.1.2
- * asks for a stream error. So nghttp2 is told of no limit, the client of the true one, and the
- * counting is done here: 00 03, then four bytes. */
-static void
-tell_streams(const struct http2_session *session, char *settings, size_t bytes)
+struct room {
+    char *at, *end;
+};
+
+static size_t
+left_of(const struct room *room)
 {
-    for (size_t at = FRAME_HEAD_BYTES; at + 6 <= bytes; at += 6) {
-        uint32_t streams = session->limits.streams;
-        if (settings[at] != 0 || settings[at + 1] != NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-            continue;
-        for (size_t i = 0; i < 4; i++)
-            settings[at + 2 + i] = (char)(uint8_t)(streams >> (24 - 8 * i));
-        return;
-    }
+    return (size_t)(room->end - room->at);
 }
 
 /* False: it did not all fit. */
 static bool
-put_pending(struct http2_session *session)
+fill_out(struct http2_session *session, struct room *room)
 {
-    size_t room = session->room_bytes - session->room_used;
-    size_t bytes = session->pending.len < room ? session->pending.len : room;
+    size_t bytes = session->out.len - session->out_taken;
     if (bytes == 0)
-        return session->pending.len == 0;
-    char *at = session->room + session->room_used;
-    put(session, session->pending.ptr, bytes);
-    if (!session->settled) { /* the first frame of all, and much shorter than the room */
-        session->settled = true;
-        tell_streams(session, at, bytes);
+        return true;
+    if (bytes > left_of(room))
+        bytes = left_of(room);
+    room->at = fr_put(room->at, fr_view_make(session->out.data + session->out_taken, bytes));
+    session->out_taken += bytes;
+    if (session->out_taken < session->out.len)
+        return false;
+    session->out_taken = 0;
+    session->acks = 0;
+    if (session->out.cap > (session->open ? OUT_KEPT_BYTES : OUT_IDLE_BYTES))
+        fr_buf_fini(&session->out);
+    else
+        fr_buf_clear(&session->out);
+    return true;
+}
+
+/* How long the stream's next frame is; 0: the next room's. */
+static size_t
+frame_bytes(const struct http2_stream *stream, const struct room *room)
+{
+    size_t bytes = stream->left, window = http2_stream_window(stream), left = left_of(room);
+    if (bytes > HTTP2_FRAME_BYTES_MAX)
+        bytes = HTTP2_FRAME_BYTES_MAX;
+    if (bytes > window)
+        bytes = window;
+    if (bytes + HTTP2_FRAME_HEAD_BYTES <= left)
+        return bytes;
+    /* What is left would make a frame hardly worth its head. */
+    return left < DATA_BYTES_MIN + HTTP2_FRAME_HEAD_BYTES ? 0 : left - HTTP2_FRAME_HEAD_BYTES;
+}
+
+static void
+copy_parts(struct http2_stream *stream, struct room *room, size_t bytes)
+{
+    while (bytes > 0) {
+        struct iovec *part = &stream->parts[stream->part_first];
+        size_t some = part->iov_len < bytes ? part->iov_len : bytes;
+        room->at = fr_put(room->at, fr_view_make(part->iov_base, some));
+        part->iov_base = (char *)part->iov_base + some;
+        part->iov_len -= some;
+        bytes -= some;
+        stream->part_first += part->iov_len == 0;
     }
-    session->pending.ptr += bytes;
-    session->pending.len -= bytes;
-    return session->pending.len == 0;
+}
+
+static void
+put_data(struct http2_stream *stream, struct room *room, size_t bytes)
+{
+    struct http2_session *session = stream->session;
+    bool end = stream->last && bytes == stream->left;
+    bool trailers = end && read_trailers(stream);
+    room->at = http2_frame_put(room->at, (struct http2_frame){
+                                             .length = (uint32_t)bytes,
+                                             .type = HTTP2_DATA,
+                                             .flags = end && !trailers ? HTTP2_FLAG_END_STREAM : 0,
+                                             .stream_id = stream->id,
+                                         });
+    copy_parts(stream, room, bytes);
+    stream->left -= bytes;
+    stream->taken_bytes += bytes;
+    stream->send_window -= (int32_t)bytes;
+    session->send_window -= (int32_t)bytes;
+    http2__give_back(&session->idle_frames, 2);
+    http2__ready_turn(stream);
+    http2__stream_look(stream);
+    if (stream->left > 0)
+        return;
+    note_taken(stream);
+    if (end && (!trailers || put_head(stream, &session->split, true)))
+        finish(stream);
 }
 
 size_t
-http2_session_fill(struct http2_session *session, char *room, size_t room_bytes)
+http2_session_fill(struct http2_session *session, char *buf, size_t buf_bytes)
 {
-    fr_require(room_bytes >= FRAME_HEAD_BYTES);
-    session->room = room;
-    session->room_bytes = room_bytes;
-    session->room_used = 0;
-    while (!session->mute && put_pending(session)) {
-        const uint8_t *data = NULL;
-        ssize_t bytes = nghttp2_session_mem_send(session->ng, &data);
-        if (http2__mem_ran_out(session, bytes) || bytes <= 0)
+    struct room room = {buf, buf + buf_bytes};
+    fr_require(buf_bytes > HTTP2_FRAME_HEAD_BYTES);
+    http2__streams_settle(session);
+    while (!session->mute && fill_out(session, &room) && !session->over &&
+           session->send_window > 0) {
+        struct http2_stream *stream = http2__ready_first(session);
+        size_t bytes = stream ? frame_bytes(stream, &room) : 0;
+        if (bytes == 0)
             break;
-        session->pending = fr_view_make((const char *)data, (size_t)bytes);
+        put_data(stream, &room, bytes);
     }
-    session->room = NULL;
-    session->room_bytes = 0;
-    return session->room_used;
+    http2__streams_settle(session);
+    return (size_t)(room.at - buf);
 }
 
 struct http2_stream *

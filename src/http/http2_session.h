@@ -3,13 +3,13 @@
  * http2_session.h - the server's side of one HTTP/2 connection: bytes in, requests out; responses
  * in, bytes out.
  *
- * May touch:  base, nghttp2. Never: sockets, clocks (the time is told), logs.
+ * May touch:  base. Never: sockets, clocks (the time is told), logs.
  * Callbacks:  the handlers run inside http2_session_receive and _fill; they may call everything
  *             here that is about a stream, and must not free the session.
- * Memory:     frames and HPACK tables are nghttp2's, through fr_mem; a stream is its owner's
- *             storage. A body's bytes are copied once, from where they are into the room from which
- *             the socket sends, so that a stream that ends leaves nothing behind in a send under
- *             way; TLS would have to copy them into its records anyway.
+ * Memory:     frames that are not whole, and heads to be sent; a stream is its owner's storage. A
+ *             body's bytes are copied once, from where they are into the room from which the socket
+ *             sends, so that a stream that ends leaves nothing behind in a send under way; TLS
+ *             would have to copy them into its records anyway.
  * Limits:     struct http2_limits; http2_calm says which of them ended a connection.
  * Trusts:     nothing.
  * Follows:    RFC 9113, RFC 7541, RFC 8441, RFC 9218.
@@ -18,31 +18,26 @@
 #define HTTP2_SESSION_H
 
 #include "base/fr_list.h"
+#include "http/http2_frame.h"
 #include "http/http2_head.h"
 
 #include <sys/uio.h>
 
 #define HTTP2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-#define HTTP2_PARTS_MAX 16     /* of one piece of a body */
-#define HTTP2_ROOM_BYTES 32800 /* two whole DATA frames: one fill makes them, one send sends them  \
-                                */
+#define HTTP2_PARTS_MAX 16 /* of one piece of a body */
+#define HTTP2_ROOM_BYTES                                                                           \
+    32800 /* two whole DATA frames: what one fill makes, and one send sends                        \
+           */
 
 struct http2_session;
-
-struct http2_spare; /* memory that sessions of one thread leave to one another */
-struct http2_spare *http2_spare_new(void);
-void http2_spare_free(struct http2_spare **spare); /* behind the last of them */
-/* Blocks ever that went back to the heap since it was full. */
-uint64_t http2_spare_over(const struct http2_spare *spare);
 
 struct http2_limits {
     struct http_limits head;
     uint32_t streams;             /* at once */
     uint32_t stream_window_bytes; /* of a body that nobody has taken yet */
     uint32_t connection_window_bytes;
-    uint32_t resets;           /* streams that may end early in one go, and a tenth a second */
-    uint32_t idle_frames;      /* frames that carry nothing, likewise */
-    struct http2_spare *spare; /* NULL: none */
+    uint32_t resets;      /* streams that may end early in one go, and a tenth a second */
+    uint32_t idle_frames; /* frames that carry nothing, likewise */
 };
 
 /* What a client was too much in. */
@@ -56,9 +51,12 @@ struct http2_stream { /* part of its owner's */
     struct fr_buf trailers;
     struct http2_writer writer;
     enum http2_verdict verdict;
-    size_t head_bytes; /* decoded */
-    bool begun;        /* its head was told */
-    bool ended;        /* ... and its end */
+    bool begun;             /* its head was told */
+    bool ended;             /* ... and its end */
+    bool counted;           /* its body's length is told */
+    uint64_t body_left;     /* ... and so much is to come */
+    int32_t receive_window; /* what the client may still send */
+    uint32_t consumed;      /* of what it sent, not yet given back */
     /* the response */
     struct iovec parts[HTTP2_PARTS_MAX];
     int part_first, part_count;
@@ -67,11 +65,18 @@ struct http2_stream { /* part of its owner's */
     bool sending;            /* parts were given that are not all taken */
     bool last;               /* nothing comes behind the parts */
     bool answered;           /* the final head was given */
-    bool deferred;           /* nghttp2 waits to be told of more */
     bool finished;           /* END_STREAM is in what was filled */
     bool reset;              /* by us */
+    bool closing;            /* its owner will be told */
+    uint32_t code;           /* ... why */
+    int32_t send_window;     /* below zero by SETTINGS: RFC 9113 section 6.9.2 */
     uint64_t taken_bytes;    /* of bodies, ever */
     struct fr_list taken_link;
+    /* among others */
+    uint8_t urgency;
+    bool incremental, is_ready;
+    struct fr_list link;       /* of those that are ready, or closing */
+    struct http2_stream *next; /* in its slot */
 };
 
 struct http2_handlers {

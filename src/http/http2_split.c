@@ -8,14 +8,14 @@
  * Follows:    RFC 9113 sections 8.2.2, 8.3.1 and 8.3.2, RFC 8441 section 4.
  */
 #include "http/http2_head.h"
+#include "http/http_scan.h"
 
 #define REQUEST_PSEUDOS 5 /* :method, :scheme, :path, :authority, :protocol */
 
-static nghttp2_nv
-pair(struct fr_view name, struct fr_view value, bool never_indexed)
+static struct hpack_field
+field_of(struct fr_view name, struct fr_view value, bool never_indexed)
 {
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name.ptr, (uint8_t *)(uintptr_t)value.ptr, name.len,
-                        value.len, never_indexed ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE};
+    return (struct hpack_field){.name = name, .value = value, .never_indexed = never_indexed};
 }
 
 void
@@ -30,30 +30,45 @@ http2_split_begin(struct http2_split *split, enum http2_kind kind)
     split->upgrade = (struct fr_view){0};
 }
 
+#define STATUS_AT (sizeof("HTTP/1.1 ") - 1)
+#define STATUS_BYTES 3
+
 static bool
-first_line(struct http2_split *split, struct fr_view line)
+status_line(struct http2_split *split, struct fr_view line)
+{
+    uint64_t status;
+    if (line.len < STATUS_AT + STATUS_BYTES || !fr_view_starts(line, FR_VIEW("HTTP/1.1 ")))
+        return false;
+    struct fr_view digits = fr_view_make(line.ptr + STATUS_AT, STATUS_BYTES);
+    bool ends = line.len == STATUS_AT + STATUS_BYTES || digits.ptr[STATUS_BYTES] == ' ';
+    if (!ends || !fr_view_u64(digits, &status))
+        return false;
+    split->status = (int)status;
+    split->fields[split->count++] = field_of(FR_VIEW(":status"), digits, false);
+    return true;
+}
+
+static bool
+request_line(struct http2_split *split, struct fr_view line)
 {
     struct fr_view word, target;
-    uint64_t status;
-    split->started = true;
-    if (!fr_view_split(&line, ' ', &word))
+    if (!fr_view_split(&line, ' ', &word) || !fr_view_split(&line, ' ', &target) || target.len == 0)
         return false;
-    if (split->kind == HTTP2_RESPONSE) {
-        if (!fr_view_split(&line, ' ', &target) || !fr_view_u64(target, &status))
-            return false;
-        split->status = (int)status;
-        split->pairs[split->count++] = pair(FR_VIEW(":status"), target, false);
-        return true;
-    }
-    if (!fr_view_split(&line, ' ', &target) || target.len == 0)
-        return false;
-    split->pairs[0] = pair(FR_VIEW(":method"), word, false);
-    split->pairs[1] = pair(FR_VIEW(":scheme"), split->scheme, false);
-    split->pairs[2] = pair(FR_VIEW(":path"), target, true);            /* this line cannot say so */
-    split->pairs[3] = pair(FR_VIEW(":authority"), FR_VIEW(""), false); /* comes with Host */
-    split->pairs[4] = pair(FR_VIEW(":protocol"), FR_VIEW(""), false);
+    split->fields[0] = field_of(FR_VIEW(":method"), word, false);
+    split->fields[1] = field_of(FR_VIEW(":scheme"), split->scheme, false);
+    split->fields[2] = field_of(FR_VIEW(":path"), target, true); /* this line cannot say so */
+    split->fields[3] = field_of(FR_VIEW(":authority"), FR_VIEW(""), false); /* with Host */
+    split->fields[4] = field_of(FR_VIEW(":protocol"), FR_VIEW(""), false);
     split->count = REQUEST_PSEUDOS;
     return true;
+}
+
+static bool
+first_line(struct http2_split *split, const char *at, const char *end)
+{
+    struct fr_view line = fr_view_make(at, (size_t)(end - at));
+    split->started = true;
+    return split->kind == HTTP2_RESPONSE ? status_line(split, line) : request_line(split, line);
 }
 
 /* The lengths of the names below: most fields of a head need no further look. */
@@ -84,7 +99,7 @@ is_left_out(struct http2_split *split, struct fr_view name, struct fr_view value
         return !fr_view_ieq(value, FR_VIEW("trailers"));
     case HTTP_FIELD_HOST:
         if (split->kind == HTTP2_REQUEST)
-            split->pairs[3] = pair(FR_VIEW(":authority"), value, *never_indexed);
+            split->fields[3] = field_of(FR_VIEW(":authority"), value, *never_indexed);
         return true;
     case HTTP_FIELD_SET_COOKIE:
         *never_indexed = true;
@@ -107,19 +122,19 @@ value_of(struct fr_view text)
 }
 
 static bool
-field_line(struct http2_split *split, struct fr_view line)
+field_line(struct http2_split *split, const char *at, const char *end)
 {
-    const char *colon = memchr(line.ptr, ':', line.len);
-    if (!colon || colon == line.ptr)
+    const char *colon = http__find(at, end, ':');
+    if (!colon || colon == at)
         return false;
-    struct fr_view name = fr_view_make(line.ptr, (size_t)(colon - line.ptr));
-    struct fr_view value = value_of(fr_view_make(colon + 1, line.len - name.len - 1));
+    struct fr_view name = fr_view_make(at, (size_t)(colon - at));
+    struct fr_view value = value_of(fr_view_make(colon + 1, (size_t)(end - colon) - 1));
     bool never_indexed = value.ptr == colon + 1; /* http_field_is_never_indexed */
     if (is_left_out(split, name, value, &never_indexed))
         return true;
-    if (split->count == HTTP2_PAIRS_MAX)
+    if (split->count == HTTP2_SPLIT_MAX)
         return false;
-    split->pairs[split->count++] = pair(name, value, never_indexed);
+    split->fields[split->count++] = field_of(name, value, never_indexed);
     return true;
 }
 
@@ -130,14 +145,14 @@ close_up(struct http2_split *split)
     if (split->kind != HTTP2_REQUEST)
         return;
     if (split->upgrade.len > 0) {
-        split->pairs[0] = pair(FR_VIEW(":method"), FR_VIEW("CONNECT"), false);
-        split->pairs[4] = pair(FR_VIEW(":protocol"), split->upgrade, false);
+        split->fields[0] = field_of(FR_VIEW(":method"), FR_VIEW("CONNECT"), false);
+        split->fields[4] = field_of(FR_VIEW(":protocol"), split->upgrade, false);
     }
     for (size_t at = REQUEST_PSEUDOS; at-- > 3;) {
-        if (split->pairs[at].valuelen > 0)
+        if (split->fields[at].value.len > 0)
             continue;
-        memmove(&split->pairs[at], &split->pairs[at + 1],
-                (split->count - at - 1) * sizeof(split->pairs[0]));
+        memmove(&split->fields[at], &split->fields[at + 1],
+                (split->count - at - 1) * sizeof(split->fields[0]));
         split->count--;
     }
 }
@@ -145,22 +160,21 @@ close_up(struct http2_split *split)
 enum http_step
 http2_split_read(struct http2_split *split, struct fr_view part, size_t *out_used)
 {
-    struct fr_view rest = part;
-    while (rest.len > 0) {
-        const char *end = memchr(rest.ptr, '\n', rest.len);
-        if (!end || end == rest.ptr || end[-1] != '\r')
+    const char *at = part.ptr, *end = at + part.len;
+    while (at < end) {
+        const char *lf = http__find(at, end, '\n');
+        if (!lf || lf == at || lf[-1] != '\r')
             return HTTP_BAD;
-        struct fr_view line = fr_view_make(rest.ptr, (size_t)(end - rest.ptr) - 1);
-        rest = fr_view_make(end + 1, rest.len - line.len - 2);
-        if (line.len == 0) {
+        if (lf - 1 == at) {
             if (!split->started)
                 return HTTP_BAD;
             close_up(split);
-            *out_used = part.len - rest.len;
+            *out_used = (size_t)(lf + 1 - part.ptr);
             return HTTP_DONE;
         }
-        if (!(split->started ? field_line(split, line) : first_line(split, line)))
+        if (!(split->started ? field_line : first_line)(split, at, lf - 1))
             return HTTP_BAD;
+        at = lf + 1;
     }
     *out_used = part.len;
     return HTTP_MORE;

@@ -22,6 +22,14 @@ http__run_plain(const char *at, const char *end, enum http__class class)
     return at;
 }
 
+static inline const char *
+http__find_plain(const char *at, const char *end, char mark)
+{
+    while (at < end && *at != mark)
+        at++;
+    return at < end ? at : NULL;
+}
+
 #ifdef __SSE2__
 #include <emmintrin.h>
 
@@ -65,6 +73,19 @@ http__is_common(__m128i x, enum http__class class)
     return _mm_setzero_si128();
 }
 
+/* The first `mark`; NULL: there is none. */
+static inline const char *
+http__find(const char *at, const char *end, char mark)
+{
+    for (; end - at >= 16; at += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)at);
+        int found = _mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8(mark)));
+        if (found)
+            return at + __builtin_ctz((unsigned)found);
+    }
+    return http__find_plain(at, end, mark);
+}
+
 /* The end of the run of `class` that begins at `at`. */
 static inline const char *
 http__run(const char *at, const char *end, enum http__class class)
@@ -85,6 +106,12 @@ http__run(const char *at, const char *end, enum http__class class)
 }
 
 #else
+
+static inline const char *
+http__find(const char *at, const char *end, char mark)
+{
+    return http__find_plain(at, end, mark);
+}
 
 static inline const char *
 http__run(const char *at, const char *end, enum http__class class)

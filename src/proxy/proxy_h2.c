@@ -50,7 +50,6 @@ limits_of(const struct proxy_worker *worker)
         .connection_window_bytes = worker->limits.h2_connection_window,
         .resets = worker->limits.h2_resets,
         .idle_frames = worker->limits.h2_idle_frames,
-        .spare = worker->spare,
     };
 }
 
@@ -163,17 +162,11 @@ proxy_h2_say_goodbye(struct proxy_client *client)
     drop_streams(h2);
     if (loop_send_pending(&client->sock) || (!h2->room && !(h2->room = take_room(client->worker))))
         return;
-    http2_session_end(h2->session, NGHTTP2_NO_ERROR);
+    http2_session_end(h2->session, HTTP2_NO_ERROR);
     size_t bytes = http2_session_fill(h2->session, h2->room, HTTP2_ROOM_BYTES);
     struct iovec iov = {h2->room, bytes};
     if (bytes > 0) /* what the kernel does not take at once is let go */
         loop_send(&client->sock, &iov, 1, NULL, NULL);
-}
-
-static void
-count_spares(struct proxy_worker *worker)
-{
-    cluster_count_set(&worker->counters.h2_spares_over, http2_spare_over(worker->spare));
 }
 
 void
@@ -186,7 +179,6 @@ proxy_h2_free(struct proxy_client *client)
     FR_LIST_EACH_SAFE(&h2->streams, link)
     proxy_stream_orphan(FR_CONTAINER(link, struct proxy_stream, link));
     http2_session_free(&h2->session);
-    count_spares(client->worker);
     loop_defer_cancel(&h2->task);
     loop_timer_stop(&h2->leave_timer);
     give_room(h2);
@@ -283,12 +275,11 @@ send_what_is_due(struct proxy_h2 *h2)
         h2->room = take_room(client->worker);
     if (!h2->room) {
         PROXY_COUNT(client->worker, memory_refusals);
-        http2_session_end(h2->session, NGHTTP2_INTERNAL_ERROR);
+        http2_session_end(h2->session, HTTP2_INTERNAL_ERROR);
         h2->broken = true;
         return;
     }
     size_t bytes = fill(h2);
-    count_spares(client->worker);
     if (bytes == 0) {
         give_room(h2);
         return;
@@ -350,7 +341,7 @@ proxy_h2_timer(struct proxy_client *client)
         else
             PROXY_COUNT(client->worker, header_timeouts);
         h2->deadline_us = 0;
-        http2_session_end(h2->session, NGHTTP2_NO_ERROR);
+        http2_session_end(h2->session, HTTP2_NO_ERROR);
         proxy_h2_wake(h2);
     } else if (h2->deadline_us != 0) {
         proxy_client_timer(client, h2->deadline_us - now_us);

@@ -4,8 +4,8 @@
  * runs as on any.
  *
  * May touch:  base, loop (buffers), http.
- * Life:       opened with the request's HEADERS; freed once its exchange is over and nghttp2 has
- *             closed the stream, whichever comes last.
+ * Life:       opened with the request's HEADERS; freed once its exchange is over and the session
+ *             has closed the stream, whichever comes last.
  * Memory:     a body waits in receive buffers, at most its window's worth; the window opens only
  *             as the exchange takes them. A response waits where the exchange has it.
  * Limits:     those of http2_session.c and of exchanges.
@@ -145,12 +145,12 @@ on_closed(void *ctx, struct http2_stream *http2, uint32_t code)
     (void)ctx;
     if (!x) {
         stream_free(stream);
-    } else if (code == NGHTTP2_NO_ERROR && http2->finished && !http2->sending) {
+    } else if (code == HTTP2_NO_ERROR && http2->finished && !http2->sending) {
         proxy_h2_due(stream); /* its answer is whole, and it is about to hear that */
         stream->sent = true;
     } else {
         PROXY_COUNT(x->worker, client_aborts);
-        if (code != NGHTTP2_NO_ERROR)
+        if (code != HTTP2_NO_ERROR)
             PROXY_COUNT(x->worker, h2_streams_reset);
         proxy_exchange_drop(x);
     }
@@ -289,7 +289,7 @@ on_data(void *ctx, struct http2_stream *http2, struct fr_view data)
         struct loop_buf *buf = buf_with_room(stream);
         if (!buf) {
             PROXY_COUNT(stream->client.worker, memory_refusals);
-            http2_stream_reset(http2, NGHTTP2_INTERNAL_ERROR);
+            http2_stream_reset(http2, HTTP2_INTERNAL_ERROR);
             proxy_exchange_drop(stream->client.exchange);
             return;
         }
@@ -424,7 +424,7 @@ feed(struct proxy_stream *stream)
         proxy_tunnel_up(x);
     } else if (tail_is_due(stream)) {
         PROXY_COUNT(client->worker, memory_refusals);
-        http2_stream_reset(&stream->http2, NGHTTP2_INTERNAL_ERROR);
+        http2_stream_reset(&stream->http2, HTTP2_INTERNAL_ERROR);
         proxy_exchange_drop(x);
     }
 }
@@ -453,12 +453,11 @@ translate_switch(struct http2_split *split)
 {
     size_t kept = 0;
     for (size_t i = 0; i < split->count; i++) {
-        struct fr_view name = fr_view_make((char *)split->pairs[i].name, split->pairs[i].namelen);
-        if (!fr_view_ieq(name, FR_VIEW("sec-websocket-accept")))
-            split->pairs[kept++] = split->pairs[i];
+        if (!fr_view_ieq(split->fields[i].name, FR_VIEW("sec-websocket-accept")))
+            split->fields[kept++] = split->fields[i];
     }
     split->count = kept;
-    split->pairs[0].value = (uint8_t *)(uintptr_t) "200";
+    split->fields[0].value = FR_VIEW("200");
 }
 
 /* A member that passes over an Upgrade answers as to any request, and a client would take its 200
@@ -467,7 +466,7 @@ static void
 translate_no_switch(struct http2_split *split)
 {
     split->status = 502;
-    split->pairs[0].value = (uint8_t *)(uintptr_t) "502";
+    split->fields[0].value = FR_VIEW("502");
 }
 
 /* Trailers may follow a body of told length: the member's END_STREAM has not come. */
@@ -602,7 +601,7 @@ send_parts(struct proxy_stream *stream, struct iovec *iov, int count)
 static void
 send_failed(struct proxy_stream *stream)
 {
-    http2_stream_reset(&stream->http2, NGHTTP2_INTERNAL_ERROR);
+    http2_stream_reset(&stream->http2, HTTP2_INTERNAL_ERROR);
     proxy_exchange_drop(stream->client.exchange);
 }
 
@@ -623,7 +622,7 @@ proxy_stream_send(struct proxy_exchange *x, const struct iovec *iov, int count,
     else if (ok)
         ok = send_parts(stream, parts + first, count - first);
     if (!ok) { /* in a later turn: whoever sends is not prepared to be gone */
-        http2_stream_reset(&stream->http2, NGHTTP2_INTERNAL_ERROR);
+        http2_stream_reset(&stream->http2, HTTP2_INTERNAL_ERROR);
         stream->broken = true;
     }
     proxy_pace_wait(x->client, &x->client->reading);
@@ -670,7 +669,7 @@ proxy_stream_over(struct proxy_client *client, bool well)
     }
     if (!well || !stream->headed)
         http2_stream_reset(&stream->http2,
-                           stream->headed ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
+                           stream->headed ? HTTP2_INTERNAL_ERROR : HTTP2_CANCEL);
     drop_body(stream);
     drop_file(stream);
     proxy_h2_wake(stream->h2);

@@ -478,7 +478,6 @@ struct proxy_worker {
     struct fr_list parking; /* of proxy_cluster_state: clusters for whose members some wait */
     struct proxy_free_list free_clients, free_exchanges, free_upstreams, free_notes;
     struct proxy_free_list free_streams, free_rooms; /* of HTTP/2 */
-    struct http2_spare *spare;                       /* likewise */
     struct http2_split *split;                       /* inside one call */
     struct proxy_settings settings;
     uint32_t settings_count;

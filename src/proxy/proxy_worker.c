@@ -62,7 +62,6 @@ proxy_worker_new(struct proxy *proxy, uint32_t index)
     free_list_init(&worker->free_streams);
     free_list_init(&worker->free_rooms);
     worker->split = fr_xalloc(sizeof(*worker->split));
-    worker->spare = http2_spare_new();
     fr_list_init(&worker->parking);
     worker->settings.forwarded = CONFIG_FORWARDED_X;
     fr_rand_init_random(&worker->rand);
@@ -106,7 +105,6 @@ proxy_worker_free(struct proxy_worker **worker)
     }
     while ((item = proxy_free_list_take(&w->free_rooms, 0)))
         fr_free(item);
-    http2_spare_free(&w->spare);
     fr_free(w->split);
     for (size_t i = 0; i < PROXY_CLUSTER_BLOCKS; i++) {
         for (size_t k = 0; w->cluster_blocks[i] && k < PROXY_CLUSTER_BLOCK; k++)

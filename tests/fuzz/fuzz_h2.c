@@ -69,7 +69,7 @@ answer(struct one *one)
     if (http2_stream_head(&one->http2, split, false))
         http2_stream_body(&one->http2, &part, 1, true, FR_VIEW("x-t: y\r\n\r\n"));
     else
-        http2_stream_reset(&one->http2, NGHTTP2_INTERNAL_ERROR);
+        http2_stream_reset(&one->http2, HTTP2_INTERNAL_ERROR);
 }
 
 static void
@@ -97,7 +97,7 @@ on_refused(void *ctx, struct http2_stream *http2, const char *words)
 {
     (void)ctx;
     fr_insist(words && words[0]);
-    http2_stream_reset(http2, NGHTTP2_ENHANCE_YOUR_CALM);
+    http2_stream_reset(http2, HTTP2_ENHANCE_YOUR_CALM);
 }
 
 static void
@@ -181,13 +181,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct http2_handlers handlers = {on_open, on_head, on_refused,
                                                    on_data, on_end,  on_closed};
     static const char greeting[] = HTTP2_PREFACE "\0\0\0\4\0\0\0\0\0\0\0\0\4\1\0\0\0\0";
-    struct http2_limits limits = {http_limits_default, 16, 65535, 65535, 20, 200, NULL};
+    struct http2_limits limits = {http_limits_default, 16, 65535, 65535, 20, 200};
     int64_t now_us = 1000000;
     if (size < 2)
         return 0;
     struct owner *owner = fr_xalloc(sizeof(*owner));
     size_t step = data[0] & FLAG_BYTEWISE ? 1 : 16384;
-    limits.spare = http2_spare_new();
     fr_mem_fail_after(4u * data[1]);
     if (http2_session_new(&limits, &handlers, owner, &owner->session) == FR_OK) {
         if (data[0] & (FLAG_GREETING | FLAG_FRAMES))
@@ -198,12 +197,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             give(owner, fr_view_make((const char *)data + 2, size - 2), step, &now_us);
         http2_session_warn(owner->session);
         drain(owner->session);
-        http2_session_end(owner->session, NGHTTP2_NO_ERROR);
+        http2_session_end(owner->session, HTTP2_NO_ERROR);
         drain(owner->session);
     }
     fr_mem_fail_after(0);
     http2_session_free(&owner->session);
-    http2_spare_free(&limits.spare);
     for (size_t i = 0; i < STREAMS_MAX; i++) {
         if (!owner->streams[i].open)
             continue;

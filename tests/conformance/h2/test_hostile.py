@@ -349,23 +349,6 @@ def test_500_files_behind_a_shut_window(spare):
     edge.process.stop()
 
 
-def test_memory_that_is_left_over_is_counted(spare):
-    """So many streams at once that what they leave is more than is kept for others."""
-    member = H2Member(lambda connection, request: None)
-    spare.closers.append(member.stop)
-    edge = Edge(spare, {"web": {"members": [member.address], "protocol": "h2c", "slow-start": 0}},
-                workers=1, limits={"http2-streams": 500})
-    assert metric(edge, "h2_spares_over") == 0
-    numbers = [1 + 2 * i for i in range(500)]
-    connections = [greeted(edge) for _ in range(6)]
-    for connection in connections:
-        connection.send(b"".join(headers(get("/"), number) for number in numbers))
-        assert connection.ping()
-    for connection in connections:
-        connection.close()
-    wait("the counter", lambda: metric(edge, "h2_spares_over") > 0)
-
-
 # ---- leaving (section 6.8) ----
 
 def test_leaving_in_two_steps(suite, spare):

@@ -24,7 +24,6 @@ struct one {
 
 struct owner {
     struct http2_session *session;
-    struct http2_spare *spare;
     struct one streams[STREAMS_MAX];
     bool refuses; /* whatever is opened */
     char seen[2048];
@@ -70,7 +69,7 @@ static void
 on_refused(void *ctx, struct http2_stream *stream, const char *words)
 {
     add(ctx, "R:", fr_view_of(words));
-    http2_stream_reset(stream, NGHTTP2_ENHANCE_YOUR_CALM);
+    http2_stream_reset(stream, HTTP2_ENHANCE_YOUR_CALM);
 }
 
 static void
@@ -215,7 +214,6 @@ begin(const struct http2_limits *limits)
     struct owner *owner = fr_xalloc(sizeof(*owner));
     struct http2_limits all = limits ? *limits : usual;
     all.head = http_limits_default;
-    all.spare = owner->spare = http2_spare_new();
     assert_int_equal(http2_session_new(&all, &handlers, owner, &owner->session), FR_OK);
     return owner;
 }
@@ -225,8 +223,6 @@ end(struct owner *owner)
 {
     http2_session_free(&owner->session);
     assert_null(owner->session);
-    http2_spare_free(&owner->spare);
-    assert_null(owner->spare);
     for (size_t i = 0; i < STREAMS_MAX; i++)
         if (owner->streams[i].open) { /* closed without a word: their owner knows */
             fr_buf_fini(&owner->streams[i].head);
@@ -298,15 +294,15 @@ malformed_and_too_large(void **state)
         struct fr_view frames;
         uint32_t code;
     } rows[] = {
-        {FR_VIEW("\0\0\4\1\5\0\0\0\1\x82\x86\x84\x84"), NGHTTP2_PROTOCOL_ERROR}, /* two paths */
-        {FR_VIEW("\0\0\2\1\5\0\0\0\1\x82\x86"), NGHTTP2_PROTOCOL_ERROR},
-        {FR_VIEW("\0\0\xb\1\5\0\0\0\1" GET "\0\1A\1b"), NGHTTP2_PROTOCOL_ERROR}, /* upper case */
+        {FR_VIEW("\0\0\4\1\5\0\0\0\1\x82\x86\x84\x84"), HTTP2_PROTOCOL_ERROR}, /* two paths */
+        {FR_VIEW("\0\0\2\1\5\0\0\0\1\x82\x86"), HTTP2_PROTOCOL_ERROR},
+        {FR_VIEW("\0\0\xb\1\5\0\0\0\1" GET "\0\1A\1b"), HTTP2_PROTOCOL_ERROR}, /* upper case */
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct owner *owner = begin(NULL);
         say(owner, FR_VIEW(GREETING));
         say(owner, rows[i].frames);
-        const struct frame *reset = sent(owner, NGHTTP2_RST_STREAM, 1);
+        const struct frame *reset = sent(owner, HTTP2_RST_STREAM, 1);
         assert_non_null(reset);
         assert_int_equal(number(reset->payload.ptr, 4), rows[i].code);
         assert_string_equal(owner->seen, "");
@@ -336,9 +332,9 @@ streams_that_are_refused(void **state)
     (void)state;
     owner->refuses = true;
     say(owner, FR_VIEW(GREETING GET_1));
-    const struct frame *reset = sent(owner, NGHTTP2_RST_STREAM, 1);
+    const struct frame *reset = sent(owner, HTTP2_RST_STREAM, 1);
     assert_non_null(reset);
-    assert_int_equal(number(reset->payload.ptr, 4), NGHTTP2_REFUSED_STREAM);
+    assert_int_equal(number(reset->payload.ptr, 4), HTTP2_REFUSED_STREAM);
     /* Of five at once where four may be, the fifth is. */
     owner->refuses = false;
     for (int i = 0; i < 5; i++) {
@@ -346,8 +342,8 @@ streams_that_are_refused(void **state)
         get[8] = (char)(3 + 2 * i);
         say(owner, fr_view_make(get, sizeof(get) - 1));
     }
-    assert_null(sent(owner, NGHTTP2_RST_STREAM, 9));
-    assert_non_null(sent(owner, NGHTTP2_RST_STREAM, 11));
+    assert_null(sent(owner, HTTP2_RST_STREAM, 9));
+    assert_non_null(sent(owner, HTTP2_RST_STREAM, 11));
     assert_int_equal(http2_session_streams(owner->session), 4);
     end(owner);
 }
@@ -377,9 +373,9 @@ an_answer_with_body_and_trailers(void **state)
     assert_int_equal(body_of(owner, 1, body, sizeof(body), &ended), 5);
     assert_true(ended);
     assert_int_equal(owner->taken, 1); /* with its end a stream is its owner's again */
-    assert_int_equal(sent(owner, NGHTTP2_HEADERS, 1)->flags & 1, 1); /* the trailers are it */
+    assert_int_equal(sent(owner, HTTP2_HEADERS, 1)->flags & 1, 1); /* the trailers are it */
     assert_false(owner->streams[0].open);
-    assert_int_equal(owner->streams[0].code, NGHTTP2_NO_ERROR);
+    assert_int_equal(owner->streams[0].code, HTTP2_NO_ERROR);
     end(owner);
 }
 
@@ -391,9 +387,9 @@ an_answer_before_the_request_is_whole(void **state)
     say(owner, FR_VIEW(GREETING "\0\0\6\1\4\0\0\0\1" POST));
     answer(owner, &owner->streams[0].http2, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
            true);
-    const struct frame *reset = sent(owner, NGHTTP2_RST_STREAM, 1);
+    const struct frame *reset = sent(owner, HTTP2_RST_STREAM, 1);
     assert_non_null(reset);
-    assert_int_equal(number(reset->payload.ptr, 4), NGHTTP2_NO_ERROR);
+    assert_int_equal(number(reset->payload.ptr, 4), HTTP2_NO_ERROR);
     end(owner);
 }
 
@@ -411,11 +407,11 @@ a_cut_answer_has_no_end(void **state)
     answer(owner, stream, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", false);
     http2_stream_body(stream, parts, 1, false, (struct fr_view){0});
     assert_int_equal(body_of(owner, 1, body, sizeof(body), &ended), 4);
-    http2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
+    http2_stream_reset(stream, HTTP2_INTERNAL_ERROR);
     assert_int_equal(body_of(owner, 1, body, sizeof(body), &ended), 4);
     assert_false(ended);
-    assert_int_equal(number(sent(owner, NGHTTP2_RST_STREAM, 1)->payload.ptr, 4),
-                     NGHTTP2_INTERNAL_ERROR);
+    assert_int_equal(number(sent(owner, HTTP2_RST_STREAM, 1)->payload.ptr, 4),
+                     HTTP2_INTERNAL_ERROR);
     end(owner);
 }
 
@@ -464,17 +460,17 @@ windows_open_as_bodies_are_taken(void **state)
     pull(owner);
     say(owner, FR_VIEW("\0\0\0\4\1\0\0\0\0")); /* our settings are in force */
     say(owner, fr_view_make(data, sizeof(data)));
-    assert_null(sent(owner, NGHTTP2_WINDOW_UPDATE, 1));
+    assert_null(sent(owner, HTTP2_WINDOW_UPDATE, 1));
     http2_stream_consume(owner->session, &owner->streams[0].http2, 100);
-    const struct frame *update = sent(owner, NGHTTP2_WINDOW_UPDATE, 1);
+    const struct frame *update = sent(owner, HTTP2_WINDOW_UPDATE, 1);
     assert_non_null(update);
     assert_int_equal(number(update->payload.ptr, 4), 100);
     say(owner, fr_view_make(data, sizeof(data)));
-    assert_null(sent(owner, NGHTTP2_RST_STREAM, 1));
+    assert_null(sent(owner, HTTP2_RST_STREAM, 1));
     say(owner, FR_VIEW("\0\0\1\0\0\0\0\0\1x")); /* one too many */
-    const struct frame *reset = sent(owner, NGHTTP2_RST_STREAM, 1);
+    const struct frame *reset = sent(owner, HTTP2_RST_STREAM, 1);
     assert_non_null(reset);
-    assert_int_equal(number(reset->payload.ptr, 4), NGHTTP2_FLOW_CONTROL_ERROR);
+    assert_int_equal(number(reset->payload.ptr, 4), HTTP2_FLOW_CONTROL_ERROR);
     end(owner);
 }
 
@@ -495,9 +491,9 @@ a_clients_reset_frees_the_stream(void **state)
 static void
 assert_calm(struct owner *owner, enum http2_calm calm)
 {
-    const struct frame *goaway = sent(owner, NGHTTP2_GOAWAY, 0);
+    const struct frame *goaway = sent(owner, HTTP2_GOAWAY, 0);
     assert_non_null(goaway);
-    assert_int_equal(number(goaway->payload.ptr + 4, 4), NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(number(goaway->payload.ptr + 4, 4), HTTP2_ENHANCE_YOUR_CALM);
     assert_int_equal(http2_session_calm(owner->session), calm);
     assert_true(http2_session_over(owner->session));
     uint64_t requests = http2_session_requests(owner->session);
@@ -583,15 +579,15 @@ leaving_in_two_steps(void **state)
     (void)state;
     say(owner, FR_VIEW(GREETING GET_1));
     http2_session_warn(owner->session);
-    const struct frame *goaway = sent(owner, NGHTTP2_GOAWAY, 0);
+    const struct frame *goaway = sent(owner, HTTP2_GOAWAY, 0);
     assert_non_null(goaway);
     assert_int_equal(number(goaway->payload.ptr, 4), INT32_MAX);
     say(owner, FR_VIEW(GET_3)); /* it was on its way */
     assert_int_equal(http2_session_requests(owner->session), 2);
     http2_session_goaway(owner->session);
-    goaway = sent(owner, NGHTTP2_GOAWAY, 0);
+    goaway = sent(owner, HTTP2_GOAWAY, 0);
     assert_int_equal(number(goaway->payload.ptr, 4), 3);
-    assert_int_equal(number(goaway->payload.ptr + 4, 4), NGHTTP2_NO_ERROR);
+    assert_int_equal(number(goaway->payload.ptr + 4, 4), HTTP2_NO_ERROR);
     say(owner, FR_VIEW("\0\0\6\1\5\0\0\0\5" GET));
     assert_int_equal(http2_session_streams(owner->session), 2);
     for (int i = 0; i < 2; i++) {
@@ -610,9 +606,9 @@ no_preface_no_session(void **state)
     struct owner *owner = begin(NULL);
     (void)state;
     say(owner, FR_VIEW("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
-    const struct frame *goaway = sent(owner, NGHTTP2_GOAWAY, 0);
+    const struct frame *goaway = sent(owner, HTTP2_GOAWAY, 0);
     assert_non_null(goaway);
-    assert_int_equal(number(goaway->payload.ptr + 4, 4), NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(number(goaway->payload.ptr + 4, 4), HTTP2_PROTOCOL_ERROR);
     assert_true(http2_session_over(owner->session));
     assert_int_equal(http2_session_requests(owner->session), 0);
     end(owner);

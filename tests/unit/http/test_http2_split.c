@@ -37,9 +37,9 @@ check(enum http2_kind kind, const char *text, const char *want)
         size_t len = 0;
         for (size_t i = 0; i < split.count; i++)
             len += (size_t)snprintf(got + len, sizeof(got) - len, "[%s%.*s=%.*s]",
-                                    split.pairs[i].flags & NGHTTP2_NV_FLAG_NO_INDEX ? "^" : "",
-                                    (int)split.pairs[i].namelen, (char *)split.pairs[i].name,
-                                    (int)split.pairs[i].valuelen, (char *)split.pairs[i].value);
+                                    split.fields[i].never_indexed ? "^" : "",
+                                    FR_VIEW_ARG(split.fields[i].name),
+                                    FR_VIEW_ARG(split.fields[i].value));
         assert_string_equal(got, want);
     }
 }
@@ -110,10 +110,10 @@ what_is_no_head(void **state)
 static void
 too_many_fields(void **state)
 {
-    static char text[HTTP2_PAIRS_MAX * 8];
+    static char text[HTTP2_SPLIT_MAX * 8];
     size_t len = (size_t)snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\n"), used;
     (void)state;
-    for (size_t i = 0; i < HTTP2_PAIRS_MAX; i++)
+    for (size_t i = 0; i < HTTP2_SPLIT_MAX; i++)
         len += (size_t)snprintf(text + len, sizeof(text) - len, "a:b\r\n");
     http2_split_begin(&split, HTTP2_RESPONSE);
     assert_int_equal(http2_split_read(&split, fr_view_make(text, len), &used), HTTP_BAD);

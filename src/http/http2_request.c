@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http2_request.c - HEADERS and CONTINUATION: requests' heads, and their trailers.
+ *
+ * May touch:  base.
+ * Memory:     a head in one frame is read where it lies; others are put together first. Fields go
+ *             into their owner's buffer.
+ * Limits:     see http2_limits.c; the owner's buffer and field_count_max.
+ * Trusts:     nothing. hpack_decode.c checks the block, http2_head.c its fields.
+ * Follows:    RFC 9113 sections 5.1, 6.2, 6.10 and 8.1.
+ *
+ * A block is decoded whatever becomes of its stream: the table is the connection's.
+ */
+#include "http/http2_priv.h"
+
+#define HEAD_BYTES_FIELD 32 /* RFC 9113 section 6.5.2: what a field counts beside its text */
+#define PRIORITY_BYTES 5
+
+/* ---- whose it is ----------------------------------------------------------------------------- */
+
+static void
+writer_begin(struct http2_session *session, struct http2_stream *stream, bool trailers)
+{
+    struct fr_buf *out = trailers ? &stream->trailers : stream->head;
+    http2_writer_begin(&stream->writer, trailers ? HTTP2_TRAILERS : HTTP2_REQUEST, out,
+                       session->limits.head.field_count_max);
+    stream->verdict = HTTP2_FINE;
+}
+
+/* The stream that takes the fields; NULL: nobody does. */
+static struct http2_stream *
+owner_of(struct http2_session *session, int32_t id, bool ends_stream)
+{
+    struct http2_stream *stream = http2__stream_of(session, id);
+    if (!stream && (id <= session->last_id || session->leaving))
+        return NULL; /* it was reset, or comes too late: http2_limits.c has judged the others */
+    if (!stream) {
+        stream = http2__stream_open(session, id);
+        if (stream)
+            writer_begin(session, stream, false);
+        return stream;
+    }
+    if (stream->reset || stream->closing)
+        return NULL;
+    if (stream->ended || !ends_stream) { /* trailers twice, or without an end: section 8.1 */
+        http2_stream_reset(stream, stream->ended ? HTTP2_STREAM_CLOSED : HTTP2_PROTOCOL_ERROR);
+        return NULL;
+    }
+    writer_begin(session, stream, true);
+    return stream;
+}
+
+/* ---- its fields ------------------------------------------------------------------------------ */
+
+static void
+field_write(struct http2_stream *stream, const struct hpack_field *field)
+{
+    unsigned marks = 0;
+    if (stream->verdict != HTTP2_FINE)
+        return;
+    if (field->never_indexed)
+        marks |= HTTP2_FIELD_NEVER_INDEXED;
+    if (hpack_table_checked(&stream->session->decoder.table, field->index))
+        marks |= HTTP2_FIELD_CHECKED;
+    stream->verdict = http2_writer_field(&stream->writer, field->name, field->value, marks);
+    if (stream->verdict == HTTP2_FINE)
+        hpack_table_check(&stream->session->decoder.table, field->index);
+    if (!stream->begun && field->name.len == 8 && fr_view_is(field->name, "priority")) {
+        struct http2__priority priority = http2__priority_read(field->value);
+        stream->urgency = priority.urgency;
+        stream->incremental = priority.incremental;
+    }
+}
+
+/* False: the connection is over. */
+static bool
+block_read(struct http2_session *session, struct fr_view bytes, struct http2_stream *owner)
+{
+    struct hpack_block block = hpack_block_begin(bytes);
+    struct hpack_field field;
+    enum hpack_step step;
+    session->head_bytes = 0;
+    while ((step = hpack_decode(&session->decoder, &block, &field)) == HPACK_FIELD) {
+        if (!http2__judge_field(session, field.name.len + field.value.len + HEAD_BYTES_FIELD))
+            return false;
+        if (owner)
+            field_write(owner, &field);
+    }
+    hpack_decoder_rest(&session->decoder);
+    if (step == HPACK_NO_MEMORY)
+        http2__ran_out(session);
+    else if (step == HPACK_BAD)
+        http2_session_end(session, HTTP2_COMPRESSION_ERROR);
+    return !session->over;
+}
+
+static void
+refuse(struct http2_session *session, struct http2_stream *stream, bool trailers)
+{
+    bool large = stream->verdict == HTTP2_TOO_LARGE;
+    if (large && !trailers)
+        session->handlers.on_refused(session->ctx, stream, stream->writer.words);
+    else if (stream->verdict == HTTP2_NO_MEMORY)
+        http2_stream_reset(stream, HTTP2_INTERNAL_ERROR);
+    else
+        http2_stream_reset(stream, large ? HTTP2_ENHANCE_YOUR_CALM : HTTP2_PROTOCOL_ERROR);
+}
+
+/* Of a body whose length is told no octet may be missing or too many: section 8.1.1. */
+static void
+count_body(struct http2_stream *stream, bool end_stream)
+{
+    stream->counted = stream->writer.has_length;
+    stream->body_left = stream->writer.length;
+    if (end_stream && stream->counted && stream->body_left > 0 && stream->verdict == HTTP2_FINE)
+        stream->verdict = HTTP2_MALFORMED;
+}
+
+static void
+head_done(struct http2_session *session, struct http2_stream *stream, bool end_stream)
+{
+    bool trailers = stream->begun;
+    struct fr_view text = {0};
+    if (!trailers)
+        count_body(stream, end_stream);
+    else if (stream->counted && stream->body_left > 0)
+        stream->verdict = HTTP2_MALFORMED;
+    if (stream->verdict == HTTP2_FINE)
+        stream->verdict = http2_writer_end(&stream->writer, end_stream, &text);
+    stream->begun = true;
+    if (stream->verdict != HTTP2_FINE) {
+        refuse(session, stream, trailers);
+        return;
+    }
+    if (trailers) {
+        http2__stream_ended(stream, text);
+        return;
+    }
+    stream->ended = end_stream;
+    session->handlers.on_head(session->ctx, stream, text, end_stream);
+}
+
+/* ---- its frames ------------------------------------------------------------------------------ */
+
+static void
+block_done(struct http2_session *session, struct fr_view block)
+{
+    int32_t id = session->head_stream;
+    session->head_stream = 0;
+    struct http2_stream *owner = owner_of(session, id, session->head_ends_stream);
+    if (!session->over && block_read(session, block, owner) && owner)
+        head_done(session, owner, session->head_ends_stream);
+}
+
+/* False: the connection is over. */
+static bool
+gather(struct http2_session *session, struct fr_view fragment)
+{
+    if (fr_buf_append_view(&session->block, fragment) == FR_OK)
+        return true;
+    http2__ran_out(session);
+    return false;
+}
+
+/* Takes padding and the old priority off; false: there is less than that. */
+static bool
+fragment_of(const struct http2_frame *frame, struct fr_view *payload)
+{
+    size_t front = 0, pad = 0;
+    if (frame->flags & HTTP2_FLAG_PADDED) {
+        front++;
+        pad = payload->len > 0 ? (uint8_t)payload->ptr[0] : 0;
+    }
+    if (frame->flags & HTTP2_FLAG_PRIORITY)
+        front += PRIORITY_BYTES;
+    if (front + pad > payload->len)
+        return false;
+    *payload = fr_view_make(payload->ptr + front, payload->len - front - pad);
+    return true;
+}
+
+void
+http2__headers(struct http2_session *session, const struct http2_frame *frame,
+               struct fr_view payload)
+{
+    if (!fragment_of(frame, &payload)) {
+        http2_session_end(session, HTTP2_PROTOCOL_ERROR);
+        return;
+    }
+    session->head_ends_stream = frame->flags & HTTP2_FLAG_END_STREAM;
+    if (frame->flags & HTTP2_FLAG_END_HEADERS)
+        block_done(session, payload);
+    else if (payload.len > 0)
+        (void)gather(session, payload);
+}
+
+void
+http2__continuation(struct http2_session *session, const struct http2_frame *frame,
+                    struct fr_view payload)
+{
+    if (payload.len > 0 && !gather(session, payload))
+        return;
+    if (!(frame->flags & HTTP2_FLAG_END_HEADERS))
+        return;
+    block_done(session, fr_buf_view(&session->block));
+    fr_buf_fini(&session->block);
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http2_streams.c - the streams of a session: found by id, opened, closed once.
+ *
+ * May touch:  base.
+ * Memory:     their owner's, from on_open to on_closed.
+ * Limits:     streams at once; of the last HTTP2__PAST_MAX it is known how they ended.
+ * Follows:    RFC 9113 sections 5.1 and 5.4.2.
+ *
+ *     stream:  on_open -> fields -> on_head -> on_data ... -> on_end
+ *                            '----- on_closed, at any time, once -----'
+ *
+ * An owner is told of an end only while bytes are received or filled, never within a call of its
+ * own about that stream: what ends meanwhile waits in `closing`.
+ */
+#include "http/http2_priv.h"
+
+struct http2__past *
+http2__past_of(struct http2_session *session, int32_t id)
+{
+    return &session->past[(uint32_t)id / 2 % HTTP2__PAST_MAX]; /* a client's ids are odd */
+}
+
+static struct http2_stream **
+slot_of(struct http2_session *session, int32_t id)
+{
+    return &session->slots[(uint32_t)id / 2 % HTTP2__SLOTS];
+}
+
+struct http2_stream *
+http2__stream_of(const struct http2_session *session, int32_t id)
+{
+    struct http2_stream *stream = session->slots[(uint32_t)id / 2 % HTTP2__SLOTS];
+    while (stream && stream->id != id)
+        stream = stream->next;
+    return stream;
+}
+
+bool
+http2__is_idle(const struct http2_session *session, int32_t id)
+{
+    if (id % 2 == 0)
+        return true;                                   /* we open none */
+    return id > session->last_id && !session->leaving; /* what comes too late is passed over */
+}
+
+struct http2_stream *
+http2__stream_open(struct http2_session *session, int32_t id)
+{
+    struct http2_stream *stream = NULL;
+    *http2__past_of(session, id) = (struct http2__past){id, false};
+    session->requests++;
+    session->last_id = id;
+    if (session->open < session->limits.streams)
+        stream = session->handlers.on_open(session->ctx);
+    if (!stream) {
+        http2__stream_error(session, id, HTTP2_REFUSED_STREAM);
+        return NULL;
+    }
+    struct http2__priority priority = http2__priority_early(session, id);
+    stream->id = id;
+    stream->session = session;
+    stream->receive_window = session->stream_receive_window;
+    stream->send_window = session->stream_send_window;
+    stream->urgency = priority.urgency;
+    stream->incremental = priority.incremental;
+    fr_buf_init(&stream->trailers, HTTP_TRAILER_BYTES_MAX);
+    fr_list_init(&stream->taken_link);
+    fr_list_init(&stream->link);
+    stream->next = *slot_of(session, id);
+    *slot_of(session, id) = stream;
+    session->open++;
+    return stream;
+}
+
+void
+http2__stream_close(struct http2_stream *stream, uint32_t code)
+{
+    struct http2_session *session = stream->session;
+    /* Whoever resets it, and with whatever code, which is the client's to choose: what the client
+     * makes us reset is its doing too. A reset of ours behind a whole answer is none, nor is one
+     * that an answer was cut by. */
+    bool early = !stream->answered || (!stream->finished && !stream->reset);
+    if (early)
+        (void)http2__charge(session, &session->resets, HTTP2_CALM_RESETS);
+    else if (stream->finished)
+        http2__give_back(&session->resets, 1);
+    struct http2_stream **at = slot_of(session, stream->id);
+    while (*at != stream)
+        at = &(*at)->next;
+    *at = stream->next;
+    http2__unready(stream);
+    fr_list_remove(&stream->link);
+    fr_list_remove(&stream->taken_link);
+    stream->session = NULL;
+    session->open--;
+    fr_buf_fini(&stream->trailers);
+    session->handlers.on_closed(session->ctx, stream, code);
+}
+
+void
+http2__stream_closes(struct http2_stream *stream, uint32_t code)
+{
+    if (stream->closing)
+        return;
+    http2__unready(stream);
+    stream->closing = true;
+    stream->code = code;
+    fr_list_push_back(&stream->session->closing, &stream->link);
+}
+
+void
+http2__streams_settle(struct http2_session *session)
+{
+    struct fr_list *link;
+    while ((link = fr_list_pop_front(&session->closing))) {
+        struct http2_stream *stream = FR_CONTAINER(link, struct http2_stream, link);
+        http2__stream_close(stream, stream->code);
+    }
+}
+
+void
+http2__stream_error(struct http2_session *session, int32_t id, uint32_t code)
+{
+    struct http2_stream *stream = http2__stream_of(session, id);
+    if (stream) {
+        http2_stream_reset(stream, code);
+        return;
+    }
+    struct http2__past *past = http2__past_of(session, id);
+    if (past->id == id)
+        past->reset = true;
+    http2__put_reset(session, id, code);
+    (void)http2__charge(session, &session->resets, HTTP2_CALM_RESETS);
+}
+
+void
+http2__stream_ended(struct http2_stream *stream, struct fr_view trailers)
+{
+    struct http2_session *session = stream->session;
+    stream->ended = true;
+    session->handlers.on_end(session->ctx, stream, trailers);
+    if (stream->finished)
+        http2__stream_closes(stream, HTTP2_NO_ERROR);
+}
+
+/* ---- what its owner asks for ----------------------------------------------------------------- */
+
+void
+http2_stream_reset(struct http2_stream *stream, uint32_t code)
+{
+    struct http2_session *session = stream->session;
+    if (!session || stream->reset || stream->closing || session->mute)
+        return;
+    stream->reset = true;
+    http2__past_of(session, stream->id)->reset = true;
+    http2__put_reset(session, stream->id, code);
+    http2__stream_closes(stream, code);
+}
+
+/* Half of a window that is used up is given back in one go. */
+static bool
+is_due(uint32_t consumed, int32_t window)
+{
+    return consumed > 0 && consumed >= (uint32_t)window / 2;
+}
+
+void
+http2_stream_consume(struct http2_session *session, struct http2_stream *stream, size_t bytes)
+{
+    if (bytes == 0 || session->over)
+        return;
+    session->consumed += (uint32_t)bytes;
+    if (is_due(session->consumed, (int32_t)session->limits.connection_window_bytes)) {
+        http2__put_window_update(session, 0, session->consumed);
+        session->receive_window += (int32_t)session->consumed;
+        session->consumed = 0;
+    }
+    if (!stream->session || stream->ended || stream->closing)
+        return;
+    stream->consumed += (uint32_t)bytes;
+    if (is_due(stream->consumed, session->stream_receive_window)) {
+        http2__put_window_update(session, stream->id, stream->consumed);
+        stream->receive_window += (int32_t)stream->consumed;
+        stream->consumed = 0;
+    }
+}
+
+size_t
+http2_stream_window(const struct http2_stream *stream)
+{
+    const struct http2_session *session = stream->session;
+    if (!session || session->over)
+        return 0;
+    int32_t least =
+        stream->send_window < session->send_window ? stream->send_window : session->send_window;
+    return least > 0 ? (size_t)least : 0;
+}
