@@ -68,7 +68,7 @@ struct http2_session {
     int32_t last_id;
     uint64_t requests;
     struct http2__past past[HTTP2__PAST_MAX]; /* of the last opened, by id */
-    struct fr_list closing;                   /* their owners are told in the next fill */
+    struct fr_list closing;                   /* their owners are told in a fill */
     /* windows */
     int32_t receive_window; /* what the client may still send */
     uint32_t consumed;      /* of what it sent, not yet given back */
@@ -80,7 +80,8 @@ struct http2_session {
     uint32_t acks; /* of frames, since all was filled */
     /* what goes out: http2_send.c */
     struct fr_buf out; /* all but DATA */
-    size_t out_taken;
+    size_t out_taken;  /* of it */
+    uint64_t out_gone; /* ... ever */
     struct hpack_encoder encoder;
     struct fr_list taken;
     struct http2_split split; /* of trailers */
@@ -112,7 +113,7 @@ struct http2_stream *http2__stream_of(const struct http2_session *session, int32
 bool http2__is_idle(const struct http2_session *session, int32_t id);
 /* NULL: it is refused. */
 struct http2_stream *http2__stream_open(struct http2_session *session, int32_t id);
-/* In the next fill, unless that is decided already. */
+/* In the fill that takes what was said of it so far, unless that is decided already. */
 void http2__stream_closes(struct http2_stream *stream, uint32_t code);
 /* Now. */
 void http2__stream_close(struct http2_stream *stream, uint32_t code);
@@ -158,5 +159,7 @@ void http2__put_window_update(struct http2_session *session, int32_t id, uint32_
 /* There may be something to send, or not any more: its windows or parts have changed. */
 void http2__stream_look(struct http2_stream *stream);
 void http2__ran_out(struct http2_session *session); /* of memory */
+/* How much of what goes out, ever, is in front of what comes next. */
+uint64_t http2__out_end(const struct http2_session *session);
 
 #endif

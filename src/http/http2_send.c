@@ -25,12 +25,23 @@ http2__ran_out(struct http2_session *session)
     session->over = session->mute = true;
 }
 
-/* Room for so many octets more; NULL: there is none, and the session is over. */
+uint64_t
+http2__out_end(const struct http2_session *session)
+{
+    return session->out_gone + (session->out.len - session->out_taken);
+}
+
+/* Room for so many octets more; NULL: there is none, and the session is over. What is gone makes
+ * room for what comes: it may be long before all is gone at once. */
 static char *
 out_room(struct http2_session *session, size_t bytes)
 {
     if (session->mute)
         return NULL;
+    if (session->out_taken > OUT_KEPT_BYTES && session->out_taken > session->out.len / 2) {
+        fr_buf_consume(&session->out, session->out_taken);
+        session->out_taken = 0;
+    }
     if (fr_buf_reserve(&session->out, bytes) != FR_OK) {
         http2__ran_out(session);
         return NULL;
@@ -292,6 +303,7 @@ fill_out(struct http2_session *session, struct room *room)
         bytes = left_of(room);
     room->at = fr_put(room->at, fr_view_make(session->out.data + session->out_taken, bytes));
     session->out_taken += bytes;
+    session->out_gone += bytes;
     if (session->out_taken < session->out.len)
         return false;
     session->out_taken = 0;

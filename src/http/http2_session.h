@@ -69,6 +69,7 @@ struct http2_stream { /* part of its owner's */
     bool reset;              /* by us */
     bool closing;            /* its owner will be told */
     uint32_t code;           /* ... why */
+    uint64_t told_at;        /* ... once so much of what goes out is gone */
     int32_t send_window;     /* below zero by SETTINGS: RFC 9113 section 6.9.2 */
     uint64_t taken_bytes;    /* of bodies, ever */
     struct fr_list taken_link;

@@ -11,7 +11,9 @@
  *                            '----- on_closed, at any time, once -----'
  *
  * An owner is told of an end only while bytes are received or filled, never within a call of its
- * own about that stream: what ends meanwhile waits in `closing`.
+ * own about that stream: what ends meanwhile waits in `closing`, until all that was said of it is
+ * filled. So a client that does not read has no more answers waiting for it than it may have
+ * streams.
  */
 #include "http/http2_priv.h"
 
@@ -73,6 +75,14 @@ http2__stream_open(struct http2_session *session, int32_t id)
     return stream;
 }
 
+/* The client has been sent all that is said of it. */
+static bool
+is_told(const struct http2_stream *stream)
+{
+    const struct http2_session *session = stream->session;
+    return session->mute || session->out_gone >= stream->told_at;
+}
+
 void
 http2__stream_close(struct http2_stream *stream, uint32_t code)
 {
@@ -80,7 +90,8 @@ http2__stream_close(struct http2_stream *stream, uint32_t code)
     /* Whoever resets it, and with whatever code, which is the client's to choose: what the client
      * makes us reset is its doing too. A reset of ours behind a whole answer is none, nor is one
      * that an answer was cut by. */
-    bool early = !stream->answered || (!stream->finished && !stream->reset);
+    bool early = !stream->answered || (!stream->finished && !stream->reset) ||
+                 (stream->closing && !is_told(stream)); /* it does not read what it asks for */
     if (early)
         (void)http2__charge(session, &session->resets, HTTP2_CALM_RESETS);
     else if (stream->finished)
@@ -106,15 +117,18 @@ http2__stream_closes(struct http2_stream *stream, uint32_t code)
     http2__unready(stream);
     stream->closing = true;
     stream->code = code;
+    stream->told_at = http2__out_end(stream->session);
     fr_list_push_back(&stream->session->closing, &stream->link);
 }
 
 void
 http2__streams_settle(struct http2_session *session)
 {
-    struct fr_list *link;
-    while ((link = fr_list_pop_front(&session->closing))) {
-        struct http2_stream *stream = FR_CONTAINER(link, struct http2_stream, link);
+    while (!fr_list_empty(&session->closing)) { /* in the order in which they were decided */
+        struct http2_stream *stream =
+            FR_CONTAINER(session->closing.next, struct http2_stream, link);
+        if (!is_told(stream))
+            return;
         http2__stream_close(stream, stream->code);
     }
 }
