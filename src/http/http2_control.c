@@ -10,6 +10,7 @@
 #include "http/http2_priv.h"
 
 #define SETTING_BYTES 6
+#define SETTINGS_MAX 32 /* in one frame; there are not that many */
 #define PING_BYTES 8
 #define GOAWAY_BYTES_MIN 8
 #define PRIORITY_BYTES 5
@@ -23,20 +24,30 @@ move_send_windows(struct http2_session *session, int32_t window)
 {
     int64_t delta = (int64_t)window - session->stream_send_window;
     session->stream_send_window = window;
-    for (size_t i = 0; i < HTTP2__SLOTS; i++)
-        for (struct http2_stream *stream = session->slots[i]; stream; stream = stream->next) {
-            int64_t moved = stream->send_window + delta;
-            if (moved > HTTP2_WINDOW_BYTES_MAX)
-                return false;
-            stream->send_window = (int32_t)moved;
+    FR_LIST_EACH(&session->streams, link)
+    {
+        struct http2_stream *stream = FR_CONTAINER(link, struct http2_stream, order_link);
+        int64_t moved = stream->send_window + delta;
+        if (moved > HTTP2_WINDOW_BYTES_MAX)
+            return false;
+        stream->send_window = (int32_t)moved;
+        if (!stream->incremental)
             http2__stream_look(stream);
-        }
+    }
+    /* In this order none has to look for its place among those that are ready. */
+    FR_LIST_EACH(&session->streams, link)
+    {
+        struct http2_stream *stream = FR_CONTAINER(link, struct http2_stream, order_link);
+        if (stream->incremental)
+            http2__stream_look(stream);
+    }
     return true;
 }
 
-/* One that the client may have said. What we do not know, or do not need, is passed over. */
+/* One that the client may have said. What we do not know, or do not need, is passed over; windows
+ * are moved behind the last. */
 static enum http2_code
-setting(struct http2_session *session, unsigned id, uint32_t value)
+setting(struct http2_session *session, unsigned id, uint32_t value, int32_t *out_window)
 {
     switch (id) {
     case HTTP2_SETTINGS_HEADER_TABLE_SIZE:
@@ -47,8 +58,9 @@ setting(struct http2_session *session, unsigned id, uint32_t value)
     case HTTP2_SETTINGS_NO_RFC7540_PRIORITIES:
         return value > 1 ? HTTP2_PROTOCOL_ERROR : HTTP2_NO_ERROR;
     case HTTP2_SETTINGS_INITIAL_WINDOW_SIZE:
-        if (value > HTTP2_WINDOW_BYTES_MAX || !move_send_windows(session, (int32_t)value))
+        if (value > HTTP2_WINDOW_BYTES_MAX)
             return HTTP2_FLOW_CONTROL_ERROR;
+        *out_window = (int32_t)value;
         return HTTP2_NO_ERROR;
     case HTTP2_SETTINGS_MAX_FRAME_SIZE: /* ours are never longer than the least of it */
         return value < HTTP2_FRAME_BYTES_MAX || value > FRAME_BYTES_CEILING ? HTTP2_PROTOCOL_ERROR
@@ -66,9 +78,9 @@ settings_ack(struct http2_session *session)
         return HTTP2_PROTOCOL_ERROR; /* we send them once */
     session->acked = true;
     int32_t window = (int32_t)session->limits.stream_window_bytes;
-    for (size_t i = 0; i < HTTP2__SLOTS; i++)
-        for (struct http2_stream *stream = session->slots[i]; stream; stream = stream->next)
-            stream->receive_window += window - session->stream_receive_window;
+    FR_LIST_EACH(&session->streams, link)
+    FR_CONTAINER(link, struct http2_stream, order_link)->receive_window +=
+        window - session->stream_receive_window;
     session->stream_receive_window = window;
     return HTTP2_NO_ERROR;
 }
@@ -82,12 +94,19 @@ settings(struct http2_session *session, const struct http2_frame *frame, struct 
         return payload.len > 0 ? HTTP2_FRAME_SIZE_ERROR : settings_ack(session);
     if (payload.len % SETTING_BYTES != 0)
         return HTTP2_FRAME_SIZE_ERROR;
+    if (payload.len > SETTINGS_MAX * SETTING_BYTES) {
+        http2__calm(session, HTTP2_CALM_FRAMES);
+        return HTTP2_NO_ERROR;
+    }
+    int32_t window = session->stream_send_window;
     for (const char *at = payload.ptr; at < payload.ptr + payload.len; at += SETTING_BYTES) {
         unsigned id = (unsigned)(uint8_t)at[0] << 8 | (uint8_t)at[1];
-        enum http2_code code = setting(session, id, http2_u32_read(at + 2));
+        enum http2_code code = setting(session, id, http2_u32_read(at + 2), &window);
         if (code != HTTP2_NO_ERROR)
             return code;
     }
+    if (window != session->stream_send_window && !move_send_windows(session, window))
+        return HTTP2_FLOW_CONTROL_ERROR;
     session->settled = true;
     session->acks++;
     http2__put_frame(session, (struct http2_frame){.type = HTTP2_SETTINGS, .flags = HTTP2_FLAG_ACK},
@@ -133,6 +152,8 @@ rst_stream(struct http2_session *session, const struct http2_frame *frame, struc
     struct http2_stream *stream = http2__stream_of(session, frame->stream_id);
     if (stream)
         http2__stream_close(stream, http2_u32_read(payload.ptr));
+    else /* what crossed its end, or nothing */
+        (void)http2__charge(session, &session->idle_frames, HTTP2_CALM_FRAMES);
     return HTTP2_NO_ERROR;
 }
 
@@ -194,9 +215,9 @@ window_update(struct http2_session *session, const struct http2_frame *frame,
     if (!stream || stream->reset)
         return HTTP2_NO_ERROR; /* it was on its way */
     if (more == 0)
-        http2_stream_reset(stream, HTTP2_PROTOCOL_ERROR);
+        http2__stream_blame(stream, HTTP2_PROTOCOL_ERROR);
     else if (!open_window(&stream->send_window, more))
-        http2_stream_reset(stream, HTTP2_FLOW_CONTROL_ERROR);
+        http2__stream_blame(stream, HTTP2_FLOW_CONTROL_ERROR);
     else
         http2__stream_look(stream);
     return HTTP2_NO_ERROR;

@@ -28,11 +28,12 @@ is_wanted(struct http2_session *session, const struct http2_frame *frame)
     if (stream->reset)
         return false;
     if (stream->ended) {
-        http2_stream_reset(stream, HTTP2_STREAM_CLOSED);
+        http2__stream_blame(stream, HTTP2_STREAM_CLOSED);
         return false;
     }
-    if ((int64_t)frame->length > stream->receive_window) {
-        http2_stream_reset(stream, HTTP2_FLOW_CONTROL_ERROR);
+    /* Without an octet it may come whatever the window is, which SETTINGS may have put below zero. */
+    if (frame->length > 0 && (int64_t)frame->length > stream->receive_window) {
+        http2__stream_blame(stream, HTTP2_FLOW_CONTROL_ERROR);
         return false;
     }
     stream->receive_window -= (int32_t)frame->length;
@@ -83,7 +84,7 @@ pass_on(struct http2_session *session, struct fr_view piece)
 {
     struct http2_stream *stream = taker_of(session);
     if (stream && stream->counted && piece.len > stream->body_left) {
-        http2_stream_reset(stream, HTTP2_PROTOCOL_ERROR);
+        http2__stream_blame(stream, HTTP2_PROTOCOL_ERROR);
         stream = NULL;
     }
     if (!stream) {
@@ -102,7 +103,7 @@ data_end(struct http2_session *session)
     if (!stream || !(session->frame.flags & HTTP2_FLAG_END_STREAM))
         return;
     if (stream->counted && stream->body_left > 0)
-        http2_stream_reset(stream, HTTP2_PROTOCOL_ERROR);
+        http2__stream_blame(stream, HTTP2_PROTOCOL_ERROR);
     else
         http2__stream_ended(stream, (struct fr_view){0});
 }
@@ -120,6 +121,10 @@ http2__data(struct http2_session *session, struct fr_view piece)
             return;
         }
         give_back(session, 1);
+        if (session->pad_left == session->data_left + piece.len &&
+            !(session->frame.flags & HTTP2_FLAG_END_STREAM) &&
+            !http2__charge(session, &session->idle_frames, HTTP2_CALM_FRAMES))
+            return; /* padding alone */
     }
     /* Of what is left the padding is the end. */
     size_t payload_left = session->data_left + piece.len - session->pad_left;

@@ -49,11 +49,12 @@ http2__priority_update(struct http2_session *session, int32_t id, struct fr_view
     }
 }
 
-struct http2__priority
-http2__priority_early(struct http2_session *session, int32_t id)
+bool
+http2__priority_early(const struct http2_session *session, int32_t id, struct http2__priority *out)
 {
     const struct http2__early *early = &session->early[(uint32_t)id / 2 % HTTP2__EARLY_MAX];
-    return early->id == id ? early->priority : usual;
+    *out = early->id == id ? early->priority : usual;
+    return early->id == id;
 }
 
 /* ---- queues ---------------------------------------------------------------------------------- */

@@ -64,6 +64,7 @@ struct http2_session {
     struct hpack_decoder decoder;
     /* streams: http2_streams.c */
     struct http2_stream *slots[HTTP2__SLOTS]; /* open ones, by id */
+    struct fr_list streams;                   /* likewise, in the order of their ids */
     uint32_t open;
     int32_t last_id;
     uint64_t requests;
@@ -118,6 +119,8 @@ void http2__stream_closes(struct http2_stream *stream, uint32_t code);
 /* Now. */
 void http2__stream_close(struct http2_stream *stream, uint32_t code);
 void http2__streams_settle(struct http2_session *session);
+/* Reset for an error that its client made. */
+void http2__stream_blame(struct http2_stream *stream, uint32_t code);
 /* An error of one stream, whether it is open or not. */
 void http2__stream_error(struct http2_session *session, int32_t id, uint32_t code);
 /* Its request has ended, well. */
@@ -141,8 +144,9 @@ void http2__control(struct http2_session *session, const struct http2_frame *fra
 /* http2_priority.c */
 struct http2__priority http2__priority_read(struct fr_view value);
 void http2__priority_update(struct http2_session *session, int32_t id, struct fr_view value);
-/* What was said of it before it came. */
-struct http2__priority http2__priority_early(struct http2_session *session, int32_t id);
+/* What was said of it before it came; false: nothing, and *out is the usual. */
+bool http2__priority_early(const struct http2_session *session, int32_t id,
+                           struct http2__priority *out);
 void http2__ready(struct http2_stream *stream); /* has something to send that may be sent */
 void http2__unready(struct http2_stream *stream);
 struct http2_stream *http2__ready_first(const struct http2_session *session);

@@ -32,8 +32,11 @@ static struct http2_stream *
 owner_of(struct http2_session *session, int32_t id, bool ends_stream)
 {
     struct http2_stream *stream = http2__stream_of(session, id);
-    if (!stream && (id <= session->last_id || session->leaving))
-        return NULL; /* it was reset, or comes too late: http2_limits.c has judged the others */
+    /* It was reset, or comes too late: http2_limits.c has judged the others. */
+    if (!stream && (id <= session->last_id || session->leaving)) {
+        (void)http2__charge(session, &session->idle_frames, HTTP2_CALM_FRAMES);
+        return NULL;
+    }
     if (!stream) {
         stream = http2__stream_open(session, id);
         if (stream)
@@ -43,7 +46,7 @@ owner_of(struct http2_session *session, int32_t id, bool ends_stream)
     if (stream->reset || stream->closing)
         return NULL;
     if (stream->ended || !ends_stream) { /* trailers twice, or without an end: section 8.1 */
-        http2_stream_reset(stream, stream->ended ? HTTP2_STREAM_CLOSED : HTTP2_PROTOCOL_ERROR);
+        http2__stream_blame(stream, stream->ended ? HTTP2_STREAM_CLOSED : HTTP2_PROTOCOL_ERROR);
         return NULL;
     }
     writer_begin(session, stream, true);
@@ -65,7 +68,8 @@ field_write(struct http2_stream *stream, const struct hpack_field *field)
     stream->verdict = http2_writer_field(&stream->writer, field->name, field->value, marks);
     if (stream->verdict == HTTP2_FINE)
         hpack_table_check(&stream->session->decoder.table, field->index);
-    if (!stream->begun && field->name.len == 8 && fr_view_is(field->name, "priority")) {
+    if (!stream->begun && !stream->prioritised && field->name.len == 8 &&
+        fr_view_is(field->name, "priority")) {
         struct http2__priority priority = http2__priority_read(field->value);
         stream->urgency = priority.urgency;
         stream->incremental = priority.incremental;
@@ -103,7 +107,7 @@ refuse(struct http2_session *session, struct http2_stream *stream, bool trailers
     else if (stream->verdict == HTTP2_NO_MEMORY)
         http2_stream_reset(stream, HTTP2_INTERNAL_ERROR);
     else
-        http2_stream_reset(stream, large ? HTTP2_ENHANCE_YOUR_CALM : HTTP2_PROTOCOL_ERROR);
+        http2__stream_blame(stream, large ? HTTP2_ENHANCE_YOUR_CALM : HTTP2_PROTOCOL_ERROR);
 }
 
 /* Of a body whose length is told no octet may be missing or too many: section 8.1.1. */
@@ -121,10 +125,12 @@ head_done(struct http2_session *session, struct http2_stream *stream, bool end_s
 {
     bool trailers = stream->begun;
     struct fr_view text = {0};
-    if (!trailers)
+    if (!trailers) {
+        stream->ended = end_stream;
         count_body(stream, end_stream);
-    else if (stream->counted && stream->body_left > 0)
+    } else if (stream->counted && stream->body_left > 0) {
         stream->verdict = HTTP2_MALFORMED;
+    }
     if (stream->verdict == HTTP2_FINE)
         stream->verdict = http2_writer_end(&stream->writer, end_stream, &text);
     stream->begun = true;
@@ -136,7 +142,6 @@ head_done(struct http2_session *session, struct http2_stream *stream, bool end_s
         http2__stream_ended(stream, text);
         return;
     }
-    stream->ended = end_stream;
     session->handlers.on_head(session->ctx, stream, text, end_stream);
 }
 

@@ -183,6 +183,7 @@ static void
 note_taken(struct http2_stream *stream)
 {
     stream->sending = false;
+    fr_list_remove(&stream->taken_link); /* its owner may not have asked yet for the last time */
     fr_list_push_back(&stream->session->taken, &stream->taken_link);
 }
 
@@ -194,7 +195,7 @@ finish(struct http2_stream *stream)
     stream->finished = true;
     if (stream->ended)
         http2__stream_closes(stream, HTTP2_NO_ERROR);
-    else if (!stream->writer.tunnel)
+    else if (!stream->switched)
         http2_stream_reset(stream, HTTP2_NO_ERROR);
 }
 
@@ -240,6 +241,7 @@ http2_stream_head(struct http2_stream *stream, const struct http2_split *head, b
     if (interim)
         return true;
     stream->answered = true;
+    stream->switched = head->status == 101;
     if (end) {
         stream->last = true;
         finish(stream);

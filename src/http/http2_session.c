@@ -32,6 +32,7 @@ http2_session_new(const struct http2_limits *limits, const struct http2_handlers
     fr_buf_init(&session->partial, HTTP2_FRAME_BYTES_MAX);
     fr_buf_init(&session->block, limits->head.head_bytes_max + 2 * HTTP2_FRAME_BYTES_MAX);
     fr_buf_init(&session->out, HTTP2__OUT_BYTES_MAX);
+    fr_list_init(&session->streams);
     fr_list_init(&session->closing);
     fr_list_init(&session->taken);
     for (size_t i = 0; i < HTTP2__URGENCIES; i++)

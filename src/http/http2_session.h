@@ -65,8 +65,10 @@ struct http2_stream { /* part of its owner's */
     bool sending;            /* parts were given that are not all taken */
     bool last;               /* nothing comes behind the parts */
     bool answered;           /* the final head was given */
+    bool switched;           /* ... and both sides may go on until each has ended */
     bool finished;           /* END_STREAM is in what was filled */
     bool reset;              /* by us */
+    bool blamed;             /* ... for what its client did */
     bool closing;            /* its owner will be told */
     uint32_t code;           /* ... why */
     uint64_t told_at;        /* ... once so much of what goes out is gone */
@@ -76,7 +78,9 @@ struct http2_stream { /* part of its owner's */
     /* among others */
     uint8_t urgency;
     bool incremental, is_ready;
+    bool prioritised;          /* by a frame, which is above its head's field */
     struct fr_list link;       /* of those that are ready, or closing */
+    struct fr_list order_link; /* of all that are open, by id */
     struct http2_stream *next; /* in its slot */
 };
 

@@ -59,7 +59,8 @@ http2__stream_open(struct http2_session *session, int32_t id)
         http2__stream_error(session, id, HTTP2_REFUSED_STREAM);
         return NULL;
     }
-    struct http2__priority priority = http2__priority_early(session, id);
+    struct http2__priority priority;
+    stream->prioritised = http2__priority_early(session, id, &priority);
     stream->id = id;
     stream->session = session;
     stream->receive_window = session->stream_receive_window;
@@ -69,6 +70,7 @@ http2__stream_open(struct http2_session *session, int32_t id)
     fr_buf_init(&stream->trailers, HTTP_TRAILER_BYTES_MAX);
     fr_list_init(&stream->taken_link);
     fr_list_init(&stream->link);
+    fr_list_push_back(&session->streams, &stream->order_link);
     stream->next = *slot_of(session, id);
     *slot_of(session, id) = stream;
     session->open++;
@@ -88,9 +90,9 @@ http2__stream_close(struct http2_stream *stream, uint32_t code)
 {
     struct http2_session *session = stream->session;
     /* Whoever resets it, and with whatever code, which is the client's to choose: what the client
-     * makes us reset is its doing too. A reset of ours behind a whole answer is none, nor is one
-     * that an answer was cut by. */
-    bool early = !stream->answered || (!stream->finished && !stream->reset) ||
+     * makes us reset is its doing too, within an answer as well. A reset of ours behind a whole
+     * answer is none, nor is one that an answer was cut by. */
+    bool early = !stream->answered || (!stream->finished && !stream->reset) || stream->blamed ||
                  (stream->closing && !is_told(stream)); /* it does not read what it asks for */
     if (early)
         (void)http2__charge(session, &session->resets, HTTP2_CALM_RESETS);
@@ -103,6 +105,7 @@ http2__stream_close(struct http2_stream *stream, uint32_t code)
     http2__unready(stream);
     fr_list_remove(&stream->link);
     fr_list_remove(&stream->taken_link);
+    fr_list_remove(&stream->order_link);
     stream->session = NULL;
     session->open--;
     fr_buf_fini(&stream->trailers);
@@ -133,17 +136,31 @@ http2__streams_settle(struct http2_session *session)
     }
 }
 
+/* Of the last opened: an older one may have lost its place to another. */
+static void
+note_reset(struct http2_session *session, int32_t id)
+{
+    struct http2__past *past = http2__past_of(session, id);
+    if (past->id == id)
+        past->reset = true;
+}
+
+void
+http2__stream_blame(struct http2_stream *stream, uint32_t code)
+{
+    stream->blamed = !stream->closing;
+    http2_stream_reset(stream, code);
+}
+
 void
 http2__stream_error(struct http2_session *session, int32_t id, uint32_t code)
 {
     struct http2_stream *stream = http2__stream_of(session, id);
     if (stream) {
-        http2_stream_reset(stream, code);
+        http2__stream_blame(stream, code);
         return;
     }
-    struct http2__past *past = http2__past_of(session, id);
-    if (past->id == id)
-        past->reset = true;
+    note_reset(session, id);
     http2__put_reset(session, id, code);
     (void)http2__charge(session, &session->resets, HTTP2_CALM_RESETS);
 }
@@ -167,7 +184,7 @@ http2_stream_reset(struct http2_stream *stream, uint32_t code)
     if (!session || stream->reset || stream->closing || session->mute)
         return;
     stream->reset = true;
-    http2__past_of(session, stream->id)->reset = true;
+    note_reset(session, stream->id);
     http2__put_reset(session, stream->id, code);
     http2__stream_closes(stream, code);
 }

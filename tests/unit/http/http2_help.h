@@ -28,7 +28,8 @@ struct owner {
     struct http2_session *session;
     struct one streams[STREAMS_MAX];
     bool refuses; /* whatever is opened */
-    void (*act)(struct owner *owner, struct http2_stream *stream, char seen); /* H D E, or NULL */
+    bool deaf;    /* to bodies */
+    void (*act)(struct owner *owner, struct http2_stream *stream, char seen); /* H R D E, or NULL */
     char seen[2048];
     size_t len;
     char wire[8 * HTTP2_ROOM_BYTES]; /* what was filled, and not yet looked at */
@@ -78,14 +79,20 @@ on_head(void *ctx, struct http2_stream *stream, struct fr_view text, bool end_st
 static inline void
 on_refused(void *ctx, struct http2_stream *stream, const char *words)
 {
-    add(ctx, "R:", fr_view_of(words));
-    http2_stream_reset(stream, HTTP2_ENHANCE_YOUR_CALM);
+    struct owner *owner = ctx;
+    add(owner, "R:", fr_view_of(words));
+    if (owner->act)
+        owner->act(owner, stream, 'R');
+    else
+        http2_stream_reset(stream, HTTP2_ENHANCE_YOUR_CALM);
 }
 
 static inline void
 on_data(void *ctx, struct http2_stream *stream, struct fr_view data)
 {
     struct owner *owner = ctx;
+    if (owner->deaf)
+        return;
     if (owner->len > 2 && strstr(owner->seen, "D:"))
         owner->len--; /* however it was cut */
     else
@@ -128,6 +135,49 @@ static inline void
 say(struct owner *owner, struct fr_view bytes)
 {
     http2_session_receive(owner->session, bytes, 1);
+}
+
+/* One frame: its payload may hold zeros. */
+static inline void
+say_frame(struct owner *owner, unsigned type, unsigned flags, int32_t id, struct fr_view payload)
+{
+    char head[HTTP2_FRAME_HEAD_BYTES];
+    (void)http2_frame_put(head, (struct http2_frame){.length = (uint32_t)payload.len,
+                                                     .type = (uint8_t)type,
+                                                     .flags = (uint8_t)flags,
+                                                     .stream_id = id});
+    say(owner, fr_view_make(head, sizeof(head)));
+    say(owner, payload);
+}
+
+static inline void
+say_number(struct owner *owner, unsigned type, int32_t id, uint32_t number)
+{
+    char payload[4];
+    (void)http2_u32_put(payload, number);
+    say_frame(owner, type, 0, id, fr_view_make(payload, sizeof(payload)));
+}
+
+/* A request, whole; what was seen before is forgotten. */
+static inline void
+get(struct owner *owner, int32_t id)
+{
+    owner->len = 0;
+    say_frame(owner, HTTP2_HEADERS, HTTP2_FLAG_END_HEADERS | HTTP2_FLAG_END_STREAM, id,
+              FR_VIEW(GET));
+}
+
+static inline void
+post(struct owner *owner, int32_t id)
+{
+    owner->len = 0;
+    say_frame(owner, HTTP2_HEADERS, HTTP2_FLAG_END_HEADERS, id, FR_VIEW(POST));
+}
+
+static inline void
+cancel(struct owner *owner, int32_t id)
+{
+    say_number(owner, HTTP2_RST_STREAM, id, HTTP2_CANCEL);
 }
 
 static inline void
@@ -249,7 +299,28 @@ answer(struct owner *owner, struct http2_stream *stream, const char *text, bool 
     (void)owner;
     http2_split_begin(&split, HTTP2_RESPONSE);
     assert_int_equal(http2_split_read(&split, fr_view_of(text), &used), HTTP_DONE);
-    assert_true(http2_stream_head(stream, &split, whole));
+    if (!http2_stream_head(stream, &split, whole))
+        http2_stream_reset(stream, HTTP2_INTERNAL_ERROR); /* no memory */
+}
+
+/* The code of what was sent last: a reset of that stream, or of 0 the connection's end; -1: none.
+ */
+static inline int
+code_of(struct owner *owner, uint32_t stream)
+{
+    const struct frame *frame = sent(owner, stream ? HTTP2_RST_STREAM : HTTP2_GOAWAY, stream);
+    return frame ? (int)number(frame->payload.ptr + (stream ? 0 : 4), 4) : -1;
+}
+
+/* The stream that is open under this id. */
+static inline struct http2_stream *
+stream_of(struct owner *owner, int32_t id)
+{
+    for (size_t i = 0; i < STREAMS_MAX; i++)
+        if (owner->streams[i].open && owner->streams[i].http2.id == id)
+            return &owner->streams[i].http2;
+    fail_msg("no stream %d is open", id);
+    return NULL;
 }
 
 #endif

@@ -19,25 +19,6 @@ answer_long(struct owner *owner, struct http2_stream *stream, size_t bytes, bool
 }
 
 static void
-get(struct owner *owner, int32_t id)
-{
-    char frame[] = "\0\0\6\1\5\0\0\0\0" GET;
-    for (int i = 0; i < 4; i++)
-        frame[5 + i] = (char)(id >> (24 - 8 * i));
-    owner->len = 0;
-    say(owner, fr_view_make(frame, sizeof(frame) - 1));
-}
-
-static void
-cancel(struct owner *owner, int32_t id)
-{
-    char frame[] = "\0\0\4\3\0\0\0\0\0\0\0\0\x8";
-    for (int i = 0; i < 4; i++)
-        frame[5 + i] = (char)(id >> (24 - 8 * i));
-    say(owner, fr_view_make(frame, sizeof(frame) - 1));
-}
-
-static void
 answer_whole(struct owner *owner, struct http2_stream *stream, char seen)
 {
     if (seen == 'H')
@@ -109,6 +90,240 @@ what_goes_out_makes_room(void **state)
     end(owner);
 }
 
+/* ---- heads and trailers --------------------------------------------------------------------- */
+
+/* HEADERS and CONTINUATION of one stream from there on: how many, how many octets, the flags of the
+ * first and of the last. */
+struct block {
+    size_t frames, bytes;
+    unsigned first_flags, last_flags;
+};
+
+static struct block
+block_at(struct owner *owner, size_t *at)
+{
+    struct block block = {0};
+    struct frame frame;
+    while (next(owner, at, &frame)) {
+        bool begins = frame.type == HTTP2_HEADERS;
+        if (!begins && block.frames == 0)
+            continue;
+        assert_int_equal(frame.type, block.frames ? HTTP2_CONTINUATION : HTTP2_HEADERS);
+        assert_in_range(frame.payload.len, 1, HTTP2_FRAME_BYTES_MAX);
+        if (begins)
+            block.first_flags = frame.flags;
+        block.frames++;
+        block.bytes += frame.payload.len;
+        block.last_flags = frame.flags;
+        if (frame.flags & HTTP2_FLAG_END_HEADERS)
+            break;
+    }
+    return block;
+}
+
+/* A block of exactly a frame is one, of an octet more two; so are trailers, which end the stream.
+ */
+static void
+long_blocks_are_split(void **state)
+{
+    static const struct {
+        size_t bytes, frames;
+    } rows[] = {{16375, 1}, {16376, 2}, {16377, 2}};
+    static char trailers[HEAD_TEXT_BYTES + 16];
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct owner *owner = begin(NULL);
+        size_t at = 0, bytes = rows[i].bytes;
+        say(owner, FR_VIEW(GREETING));
+        get(owner, 1);
+        answer_long(owner, stream_of(owner, 1), bytes, false);
+        memcpy(trailers, "X-T: ", 5);
+        memset(trailers + 5, 't', bytes);
+        memcpy(trailers + 5 + bytes, "\r\n\r\n", 4);
+        http2_stream_body(stream_of(owner, 1), NULL, 0, true, fr_view_make(trailers, bytes + 9));
+        pull(owner);
+        struct block head = block_at(owner, &at), tail = block_at(owner, &at);
+        assert_int_equal(head.frames, rows[i].frames);
+        assert_int_equal(head.bytes, bytes + 9); /* :status, a name of three, a length of three */
+        assert_int_equal(head.first_flags & HTTP2_FLAG_END_STREAM, 0);
+        assert_int_equal(head.last_flags & HTTP2_FLAG_END_HEADERS, HTTP2_FLAG_END_HEADERS);
+        assert_int_equal(tail.frames, bytes + 8 > HTTP2_FRAME_BYTES_MAX ? 2 : 1);
+        assert_int_equal(tail.bytes, bytes + 8);
+        assert_int_equal(tail.first_flags & HTTP2_FLAG_END_STREAM, HTTP2_FLAG_END_STREAM);
+        assert_int_equal(http2_session_streams(owner->session), 0);
+        end(owner);
+    }
+}
+
+/* A head that waits when its stream is reset goes out in front of the reset: the table of whoever
+ * reads it has its fields. */
+static void
+a_reset_behind_a_waiting_head(void **state)
+{
+    struct owner *owner = begin(NULL);
+    struct frame frame;
+    char order[8] = "";
+    (void)state;
+    say(owner, FR_VIEW(GREETING));
+    pull(owner);
+    owner->wire_bytes = 0;
+    get(owner, 1);
+    answer(owner, stream_of(owner, 1), "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n", false);
+    http2_stream_reset(stream_of(owner, 1), HTTP2_CANCEL);
+    answer(owner, stream_of(owner, 1), "HTTP/1.1 200 OK\r\n\r\n", false); /* passed over */
+    http2_stream_body(stream_of(owner, 1), NULL, 0, true, (struct fr_view){0});
+    pull(owner);
+    for (size_t at = 0, i = 0; next(owner, &at, &frame);)
+        order[i++] = (char)('0' + frame.type);
+    assert_string_equal(order, "13");
+    assert_int_equal(owner->streams[0].code, HTTP2_CANCEL);
+    end(owner);
+}
+
+/* ---- ends ----------------------------------------------------------------------------------- */
+
+static void
+answer_refused(struct owner *owner, struct http2_stream *stream, char seen)
+{
+    if (seen == 'R')
+        answer(owner, stream, "HTTP/1.1 431 Too Large\r\nContent-Length: 0\r\n\r\n", true);
+}
+
+/* A request that had its end is over with its answer, though its head was refused. */
+static void
+a_refused_head_that_was_whole(void **state)
+{
+    static char block[9100] = GET "\0\1a\x7f\xa9\x45"; /* a value of 9000 octets */
+    (void)state;
+    memset(block + 12, 'v', 9000);
+    for (unsigned ends = 0; ends <= HTTP2_FLAG_END_STREAM; ends++) {
+        struct owner *owner = begin(NULL);
+        owner->act = answer_refused;
+        say(owner, FR_VIEW(GREETING));
+        say_frame(owner, HTTP2_HEADERS, HTTP2_FLAG_END_HEADERS | ends, 1,
+                  fr_view_make(block, 12 + 9000));
+        assert_non_null(sent(owner, HTTP2_HEADERS, 1));
+        assert_int_equal(code_of(owner, 1), ends ? -1 : HTTP2_NO_ERROR);
+        assert_int_equal(http2_session_streams(owner->session), 0);
+        end(owner);
+    }
+}
+
+/* A tunnel goes on behind our end until its client's; one that was refused is none. */
+static void
+tunnels_end_on_both_sides(void **state)
+{
+    static const char connect[] = "\x42\7CONNECT\x87\x84\x41\1h\0\x9:protocol\x9websocket";
+    (void)state;
+    for (int refused = 0; refused < 2; refused++) {
+        struct owner *owner = begin(NULL);
+        say(owner, FR_VIEW(GREETING));
+        say_frame(owner, HTTP2_HEADERS, HTTP2_FLAG_END_HEADERS, 1,
+                  fr_view_make(connect, sizeof(connect) - 1));
+        struct http2_stream *stream = stream_of(owner, 1);
+        if (refused) {
+            answer(owner, stream, "HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n",
+                   true);
+            assert_int_equal(code_of(owner, 1), HTTP2_NO_ERROR);
+        } else {
+            answer(owner, stream, "HTTP/1.1 101 Switching Protocols\r\n\r\n", false);
+            http2_stream_body(stream, NULL, 0, true, (struct fr_view){0});
+            assert_int_equal(code_of(owner, 1), -1);
+            assert_int_equal(http2_session_streams(owner->session), 1);
+            say_frame(owner, HTTP2_DATA, HTTP2_FLAG_END_STREAM, 1, FR_VIEW("x"));
+            pull(owner);
+        }
+        assert_int_equal(http2_session_streams(owner->session), 0);
+        end(owner);
+    }
+}
+
+/* More may be given as soon as nothing is being sent, whether or not it was asked what was taken.
+ */
+static void
+the_end_before_it_was_asked(void **state)
+{
+    struct owner *owner = begin(NULL);
+    static char room[HTTP2_ROOM_BYTES];
+    char text[] = "body";
+    const struct iovec part = {text, 4};
+    (void)state;
+    say(owner, FR_VIEW(GREETING));
+    post(owner, 1);
+    answer(owner, stream_of(owner, 1), "HTTP/1.1 101 Switching Protocols\r\n\r\n", false);
+    struct http2_stream *stream = stream_of(owner, 1);
+    http2_stream_body(stream, &part, 1, false, (struct fr_view){0});
+    assert_true(http2_session_fill(owner->session, room, sizeof(room)) > 0);
+    assert_false(stream->sending);
+    http2_stream_body(stream, NULL, 0, true, (struct fr_view){0});
+    assert_ptr_equal(http2_session_taken(owner->session), stream);
+    assert_null(http2_session_taken(owner->session));
+    end(owner);
+}
+
+/* ---- owners who act within a handler -------------------------------------------------------- */
+
+static char acts_at, acts_by;
+
+static void
+act_there(struct owner *owner, struct http2_stream *stream, char seen)
+{
+    static char text[] = "body";
+    const struct iovec part = {text, 4};
+    if (seen != acts_at || stream->answered || stream->reset)
+        return;
+    switch (acts_by) {
+    case 'r':
+        http2_stream_reset(stream, HTTP2_CANCEL);
+        break;
+    case 'h':
+        answer(owner, stream, "HTTP/1.1 204 No Content\r\n\r\n", true);
+        break;
+    case 'b':
+        answer(owner, stream, "HTTP/1.1 200 OK\r\n\r\n", false);
+        http2_stream_body(stream, &part, 1, true, FR_VIEW("x: y\r\n\r\n"));
+        break;
+    case 'e':
+        answer(owner, stream, "HTTP/1.1 200 OK\r\n\r\n", false);
+        http2_stream_body(stream, NULL, 0, true, (struct fr_view){0});
+        http2_stream_reset(stream, HTTP2_CANCEL);
+        break;
+    default:
+        http2_session_end(owner->session, HTTP2_INTERNAL_ERROR);
+    }
+}
+
+/* A request of all there is, an octet at a time, and the memory failing in turn at each place: the
+ * stream is closed once, or the session is over. */
+static void
+acts_within_handlers(void **state)
+{
+    static const char all[] = "\0\0\6\1\4\0\0\0\1" POST "\0\0\4\0\x8\0\0\0\1\1xx\0"
+                              "\0\0\1\0\0\0\0\0\1z"
+                              "\0\0\x5\1\5\0\0\0\1\0\1a\1b";
+    (void)state;
+    for (const char *at = "HDE"; *at; at++)
+        for (const char *by = "rhbex"; *by; by++)
+            for (uint64_t fails = 0; fails < 40; fails++) {
+                struct owner *owner = begin(NULL);
+                acts_at = *at;
+                acts_by = *by;
+                owner->act = act_there;
+                fr_mem_fail_after(fails);
+                say(owner, FR_VIEW(GREETING));
+                for (size_t i = 0; i < sizeof(all) - 1; i++) {
+                    say(owner, fr_view_make(all + i, 1));
+                    if (i % 3 == 0)
+                        pull(owner);
+                }
+                pull(owner);
+                fr_mem_fail_after(0);
+                if (fails == 0 && *by != 'x')
+                    assert_int_equal(http2_session_streams(owner->session), 0);
+                end(owner);
+            }
+}
+
 int
 main(void)
 {
@@ -116,6 +331,12 @@ main(void)
         cmocka_unit_test(answers_that_nobody_reads_are_resets),
         cmocka_unit_test(answers_that_wait_are_streams),
         cmocka_unit_test(what_goes_out_makes_room),
+        cmocka_unit_test(long_blocks_are_split),
+        cmocka_unit_test(a_reset_behind_a_waiting_head),
+        cmocka_unit_test(a_refused_head_that_was_whole),
+        cmocka_unit_test(tunnels_end_on_both_sides),
+        cmocka_unit_test(the_end_before_it_was_asked),
+        cmocka_unit_test(acts_within_handlers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
