@@ -31,7 +31,7 @@ is_wanted(struct http2_session *session, const struct http2_frame *frame)
         http2__stream_blame(stream, HTTP2_STREAM_CLOSED);
         return false;
     }
-    /* Without an octet it may come whatever the window is, which SETTINGS may have put below zero. */
+    /* Without an octet it needs no window, which SETTINGS may have put below zero: section 6.9. */
     if (frame->length > 0 && (int64_t)frame->length > stream->receive_window) {
         http2__stream_blame(stream, HTTP2_FLOW_CONTROL_ERROR);
         return false;

@@ -667,9 +667,12 @@ proxy_stream_over(struct proxy_client *client, bool well)
         stream_free(stream);
         return;
     }
-    if (!well || !stream->headed)
+    /* Parts that are not all taken lie where the exchange has let go of them. */
+    if (!well || !stream->headed || stream->http2.sending)
         http2_stream_reset(&stream->http2,
                            stream->headed ? HTTP2_INTERNAL_ERROR : HTTP2_CANCEL);
+    else if (stream->tunnel) /* nobody takes what the client may still say */
+        http2_stream_reset(&stream->http2, HTTP2_NO_ERROR);
     drop_body(stream);
     drop_file(stream);
     proxy_h2_wake(stream->h2);

@@ -6,7 +6,7 @@ from harness.box import shared_box, wait
 from harness.setup import Edge, cluster, metric
 from harness.tunnel import Echo
 from harness.websocket import proof
-from harness.wire2 import CANCEL, Connection, data, headers, reset
+from harness.wire2 import CANCEL, Connection, data, headers, reset, window
 
 SWITCH = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
           b"Sec-WebSocket-Accept: PROOF\r\n"
@@ -145,3 +145,38 @@ def test_a_member_that_did_not_read_the_key(pair, client, line):
     assert client.answer(1).status == 502
     assert metric(edge, "member_bad_switches") == before + 1
     assert client.ask("/here", 3).status == 200
+
+
+def test_a_client_that_takes_nothing_when_the_time_is_over():
+    """What it did not take lay in buffers that are gone: it is cut, and never sent."""
+    with shared_box() as box:
+        member = Member(box)
+        web = cluster([member.address], health=None, timeouts={"tunnel": "1s"})
+        edge = Edge(box, {"web": web})
+        client = Connection(edge.address, pairs=[(4, 0)])  # no window for any stream
+        client.send(headers(ASK, end=False) + data(b"hello", end=False))
+        one = client.stream(1)
+        assert client.read(lambda: one.status == 200)
+        wait("the tunnel's time to be over", lambda: metric(edge, "tunnel_timeouts") == 1)
+        client.send(window(1000, 1))
+        assert client.ping()
+        assert (one.body, one.reset) == (b"", 2)  # INTERNAL_ERROR
+        client.close()
+        edge.process.stop()
+
+
+def test_a_tunnel_whose_time_is_over_leaves_no_stream():
+    """Our end is told, and the client's may never come: it would hold the connection."""
+    with shared_box() as box:
+        member = Member(box)
+        web = cluster([member.address], health=None, timeouts={"tunnel": "1s"})
+        edge = Edge(box, {"web": web})
+        client = Connection(edge.address)
+        client.send(headers(ASK, end=False))
+        one = client.stream(1)
+        assert client.read(lambda: one.status == 200)
+        assert client.answer(1).ended
+        assert client.read(lambda: one.reset is not None)
+        assert one.reset == 0  # NO_ERROR: nobody takes what it may still say
+        client.close()
+        edge.process.stop()
