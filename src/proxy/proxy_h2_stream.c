@@ -145,9 +145,10 @@ on_closed(void *ctx, struct http2_stream *http2, uint32_t code)
     (void)ctx;
     if (!x) {
         stream_free(stream);
-    } else if (code == HTTP2_NO_ERROR && http2->finished && !http2->sending) {
+    } else if (code == HTTP2_NO_ERROR && http2->finished && !http2->sending &&
+               (http2->ended || !http2->switched)) {
         proxy_h2_due(stream); /* its answer is whole, and it is about to hear that */
-        stream->sent = true;
+        stream->sent = x->after != NULL;
     } else {
         PROXY_COUNT(x->worker, client_aborts);
         if (code != HTTP2_NO_ERROR)
@@ -634,8 +635,8 @@ proxy_stream_taken(struct http2_stream *http2)
 {
     struct proxy_stream *stream = stream_of(http2);
     struct iovec parts[LOOP_IOV_MAX];
-    if (!stream->client.exchange)
-        return;
+    if (!stream->client.exchange || !stream->client.exchange->after)
+        return; /* of a tunnel that goes on its end alone was taken, of which nobody is told */
     if (stream->file.bytes > 0) {
         drop_bufs(stream); /* it may be for long that nothing more is allowed */
         if (!send_parts(stream, parts, 0)) {

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Extended CONNECT (RFC 8441): WebSocket on a stream, to members that know HTTP/1.1."""
+import socket
+import threading
+
 import pytest
 
 from harness.box import shared_box, wait
+from harness.listener import read_head
 from harness.setup import Edge, cluster, metric
 from harness.tunnel import Echo
 from harness.websocket import proof
@@ -178,5 +182,50 @@ def test_a_tunnel_whose_time_is_over_leaves_no_stream():
         assert client.answer(1).ended
         assert client.read(lambda: one.reset is not None)
         assert one.reset == 0  # NO_ERROR: nobody takes what it may still say
+        client.close()
+        edge.process.stop()
+
+
+class FirstToEnd(Member):
+    """Says 101 and its end, and takes what comes as slowly as it is told to."""
+
+    def __init__(self, box):
+        super().__init__(box)
+        self.got, self.go = b"", threading.Event()
+
+    def serve(self, sock):
+        head, data = read_head(sock)
+        sock.sendall(self.reply(head))
+        sock.shutdown(socket.SHUT_WR)
+        self.go.wait(10)
+        while data:
+            self.got += data
+            data = sock.recv(65536)
+        while data := sock.recv(65536):
+            self.got += data
+        self.ended.append("fin")
+
+
+@pytest.mark.parametrize("size", [0, 10, 200000])
+def test_a_member_that_ends_first_gets_the_rest(size):
+    """The client's end closes the stream while its last bytes are on their way to the member."""
+    with shared_box() as box:
+        member = FirstToEnd(box)
+        edge = Edge(box, {"web": cluster([member.address], health=None)})
+        client = Connection(edge.address)
+        client.send(headers(ASK, end=False))
+        one = client.answer(1)
+        assert (one.status, one.ended, one.reset) == (200, True, None)
+        assert client.ping() and client.read(lambda: client.updates)  # a window of 256 KiB
+        parts = [b"x" * min(size - at, 16384) for at in range(0, size, 16384)] or [b""]
+        for part in parts[:-1]:
+            client.send(data(part, end=False))
+        client.send(data(parts[-1], end=True))
+        assert client.ping()
+        member.go.set()
+        wait("the member to see the end", lambda: member.ended)
+        assert len(member.got) == size
+        assert one.reset is None
+        assert client.ping()
         client.close()
         edge.process.stop()
