@@ -2,10 +2,12 @@
 /*
  * fuzz_h2.c - an HTTP/2 session: any bytes, cut anywhere, with memory that fails.
  *
- * Input:      an octet of flags, the allocation that fails (0: none; times 4), then bytes: as they
- *             are, or behind a greeting, or as frames: type, flags, stream, length, payload.
- * Holds:      every head that comes out is one request to the parser of HTTP/1.1 and no more; every
- *             stream is opened and closed once; what was sent is taken, in order.
+ * Input:      an octet of flags: how it comes, when its owner answers, how much the client takes;
+ * the allocation that fails (0: none; times 4), then bytes: as they are, or behind a greeting, or
+ * as frames: type, flags, stream, length, payload. Holds:      every head that comes out is one
+ * request to the parser of HTTP/1.1 and no more; every stream is opened and closed once; what was
+ * sent is taken, in order; a body is read no more once it was taken or its stream is closed, when
+ * it is freed.
  */
 #include "base/fr_check.h"
 #include "base/fr_mem.h"
@@ -17,16 +19,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define FLAG_GREETING 1
 #define FLAG_FRAMES 2
 #define FLAG_BYTEWISE 4
+#define FLAG_LITTLE 8  /* is taken at a time */
+#define FLAG_AT_END 16 /* answers then, not at the head */
+#define FLAG_RESETS 32 /* every other stream, when its body begins */
+#define FLAG_LONG 64   /* bodies */
+#define FLAG_HEAD_ALONE 128
+#define LONG_BYTES 50000
 
 struct owner {
     struct http2_session *session;
     struct http_head parsed;
     struct http2_split split;
+    unsigned flags;
     struct one {
         struct http2_stream http2;
         struct fr_buf head;
         bool open, told, ended;
         size_t held; /* of its body */
+        char *body;  /* of the answer; NULL: it was taken, or there is none */
         struct owner *owner;
     } streams[STREAMS_MAX];
 };
@@ -58,18 +68,23 @@ on_open(void *ctx)
 static void
 answer(struct one *one)
 {
-    static char body[] = "a body that is longer than nothing";
+    size_t bytes = one->owner->flags & FLAG_LONG ? LONG_BYTES : 30;
+    bool alone = one->owner->flags & FLAG_HEAD_ALONE;
     struct http2_split *split = &one->owner->split;
     struct fr_view head =
         FR_VIEW("HTTP/1.1 200 OK\r\nDate: now\r\nTransfer-Encoding: chunked\r\n\r\n");
-    struct iovec part = {body, sizeof(body) - 1};
     size_t used;
+    if (one->http2.answered || one->http2.reset)
+        return;
     http2_split_begin(split, HTTP2_RESPONSE);
     fr_insist(http2_split_read(split, head, &used) == HTTP_DONE && used == head.len);
-    if (http2_stream_head(&one->http2, split, false))
-        http2_stream_body(&one->http2, &part, 1, true, FR_VIEW("x-t: y\r\n\r\n"));
-    else
+    if (!http2_stream_head(&one->http2, split, alone)) {
         http2_stream_reset(&one->http2, HTTP2_INTERNAL_ERROR);
+    } else if (!alone) {
+        one->body = fr_xalloc(bytes);
+        http2_stream_body(&one->http2, &(struct iovec){one->body, bytes}, 1, true,
+                          FR_VIEW("x-t: y\r\n\r\n"));
+    }
 }
 
 static void
@@ -89,7 +104,8 @@ on_head(void *ctx, struct http2_stream *http2, struct fr_view text, bool end_str
         fr_insist(owner->parsed.head_bytes == text.len);
         fr_insist(!end_stream || owner->parsed.framing != HTTP_BODY_CHUNKED);
     }
-    answer(one);
+    if (end_stream || !(owner->flags & FLAG_AT_END))
+        answer(one);
 }
 
 static void
@@ -107,6 +123,8 @@ on_data(void *ctx, struct http2_stream *http2, struct fr_view data)
     struct one *one = one_of(http2);
     fr_insist(one->told && !one->ended);
     one->held += data.len;
+    if ((one->owner->flags & FLAG_RESETS) && http2->id % 4 == 1)
+        http2_stream_reset(http2, HTTP2_CANCEL);
     fr_insist(one->held <= 65535); /* no more than its window, which nobody opened yet */
     if (one->held > 10000) {
         http2_stream_consume(one->owner->session, http2, one->held);
@@ -122,6 +140,7 @@ on_end(void *ctx, struct http2_stream *http2, struct fr_view trailers)
     fr_insist(one->told && !one->ended);
     fr_insist(trailers.len == 0 || memcmp(trailers.ptr + trailers.len - 2, "\r\n", 2) == 0);
     one->ended = true;
+    answer(one);
 }
 
 static void
@@ -133,18 +152,36 @@ on_closed(void *ctx, struct http2_stream *http2, uint32_t code)
     fr_insist(one->open && !http2->session);
     http2_stream_consume(owner->session, http2, one->held);
     fr_buf_fini(&one->head);
+    fr_free(one->body);
+    one->body = NULL;
     one->open = false;
 }
 
 static void
-drain(struct http2_session *session)
+note_taken(struct http2_session *session)
+{
+    struct http2_stream *http2;
+    while ((http2 = http2_session_taken(session))) {
+        fr_insist(one_of(http2)->open && !http2->sending);
+        fr_free(one_of(http2)->body);
+        one_of(http2)->body = NULL;
+    }
+}
+
+static void
+drain(struct http2_session *session, unsigned flags)
 {
     static char room[HTTP2_ROOM_BYTES];
-    while (http2_session_fill(session, room, sizeof(room)) > 0)
-        while (http2_session_taken(session))
-            continue;
-    while (http2_session_taken(session))
-        continue;
+    size_t bytes = flags & FLAG_LITTLE ? 40 : sizeof(room);
+    bool wanted = http2_session_wants(session);
+    while ((bytes = http2_session_fill(session, room, bytes)) > 0) {
+        fr_insist(wanted);
+        note_taken(session);
+        if (flags & FLAG_LITTLE)
+            return;
+        bytes = sizeof(room);
+    }
+    note_taken(session);
 }
 
 static void
@@ -153,7 +190,8 @@ give(struct owner *owner, struct fr_view bytes, size_t step, int64_t *now_us)
     while (bytes.len > 0) {
         size_t len = bytes.len < step ? bytes.len : step;
         http2_session_receive(owner->session, fr_view_make(bytes.ptr, len), *now_us += 100);
-        drain(owner->session);
+        drain(owner->session, owner->flags);
+        fr_insist(http2_session_streams(owner->session) <= 16);
         bytes = fr_view_make(bytes.ptr + len, bytes.len - len);
     }
 }
@@ -187,6 +225,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct owner *owner = fr_xalloc(sizeof(*owner));
     size_t step = data[0] & FLAG_BYTEWISE ? 1 : 16384;
+    owner->flags = data[0];
     fr_mem_fail_after(4u * data[1]);
     if (http2_session_new(&limits, &handlers, owner, &owner->session) == FR_OK) {
         if (data[0] & (FLAG_GREETING | FLAG_FRAMES))
@@ -196,9 +235,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else
             give(owner, fr_view_make((const char *)data + 2, size - 2), step, &now_us);
         http2_session_warn(owner->session);
-        drain(owner->session);
+        drain(owner->session, 0);
         http2_session_end(owner->session, HTTP2_NO_ERROR);
-        drain(owner->session);
+        drain(owner->session, 0);
     }
     fr_mem_fail_after(0);
     http2_session_free(&owner->session);
@@ -207,6 +246,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             continue;
         fr_buf_fini(&owner->streams[i].head);
         fr_buf_fini(&owner->streams[i].http2.trailers);
+        fr_free(owner->streams[i].body);
     }
     fr_free(owner);
     return 0;
