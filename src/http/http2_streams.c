@@ -148,7 +148,7 @@ note_reset(struct http2_session *session, int32_t id)
 void
 http2__stream_blame(struct http2_stream *stream, uint32_t code)
 {
-    stream->blamed = !stream->closing;
+    stream->blamed |= !stream->closing;
     http2_stream_reset(stream, code);
 }
 
