@@ -65,6 +65,40 @@ def test_resets_that_we_are_made_to_send(suite):
     ends_calmly(suite.edge, connection, "h2_calmed_resets", step, 400)
 
 
+def test_resets_within_an_answer_that_we_are_made_to_send(suite):
+    """Its head is out and its body waits for a window, which comes as 0."""
+    connection = Connection(suite.edge.address, pairs=[(4, 0)])
+
+    def step(number):
+        connection.send(headers(get("/files/big"), number))
+        assert connection.read(lambda: connection.stream(number).status or
+                               connection.goaway is not None)
+        return window(0, number)
+    ends_calmly(suite.edge, connection, "h2_calmed_resets", numbered(step), 400)
+
+
+@pytest.mark.parametrize("raw", [reset(1), headers(get()), window(1, 1)],
+                         ids=["reset", "headers", "window"])
+def test_what_is_said_to_a_stream_that_is_gone(suite, raw):
+    connection = Connection(suite.edge.address)
+    connection.send(headers(get("/wait")) + window((1 << 31) - 1, 1))
+    assert connection.answer(1).reset == FLOW
+    ends_calmly(suite.edge, connection, "h2_calmed_frames", raw * 100, 100)
+
+
+def test_data_of_padding_alone(suite):
+    connection = Connection(suite.edge.address)
+    connection.send(headers(get("/", method="POST"), end=False))
+    raw = frame(0, 8, 1, b"\x04" + bytes(4)) * 100
+    ends_calmly(suite.edge, connection, "h2_calmed_frames", raw, 100)
+
+
+def test_settings_of_thousands(suite):
+    connection = greeted(suite.edge)
+    ends_calmly(suite.edge, connection, "h2_calmed_frames",
+                settings(*[(4, number % 2 * 65535) for number in range(2000)]), 2)
+
+
 def test_malformed_requests_without_end(suite):
     connection = Connection(suite.edge.address)
     step = numbered(lambda n: headers(get("/", ("X", "1")), n))
