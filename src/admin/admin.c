@@ -662,10 +662,7 @@ on_accept(void *ctx, int fd, const struct loop_addr *peer)
 {
     struct admin *admin = ctx;
     struct admin_conn *conn = fr_xalloc(sizeof(*conn));
-    if (loop_sock_open(&conn->sock, admin->loop, fd)) {
-        fr_free(conn); /* out of kernel memory: this client sees its connection closed */
-        return;
-    }
+    loop_sock_open(&conn->sock, admin->loop, fd);
     conn->admin = admin;
     conn->peer.from = *peer;
     fr_buf_init(&conn->in, ADMIN_IN_BYTES_MAX);

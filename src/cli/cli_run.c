@@ -186,10 +186,9 @@ start_child(struct child *child)
     child->started_us = loop_now_us(run->loop);
     if (loop_process_watch(run->loop, &child->process, pid, on_exit_of_child, child) != FR_OK)
         stop_all(run, CLI_FAILED);
-    if (loop_sock_open(&child->ready, run->loop, pair[0]) == FR_OK) {
-        child->ready_open = true;
-        loop_recv(&child->ready, on_ready, child);
-    }
+    loop_sock_open(&child->ready, run->loop, pair[0]);
+    child->ready_open = true;
+    loop_recv(&child->ready, on_ready, child);
 }
 
 static void

@@ -12,8 +12,8 @@
  * Time:       one clock reading a turn: loop_now_us, loop_wall_us.
  * Cost:       recv: one system call a completion, none while idle, no buffer held while idle.
  *             send: tried at once, one sendmsg where the kernel takes it all; one sendfile more
- *             for a piece of a file, in the same packets. A socket costs two epoll_ctl in its
- *             life, none between.
+ *             for a piece of a file, in the same packets. A socket costs one epoll_ctl in its
+ *             life, when it first has to wait for something.
  */
 #ifndef LOOP_H
 #define LOOP_H
@@ -156,9 +156,12 @@ struct loop_sock {
     struct fr_list wait_link;
 };
 
-/* Takes a connected, non-blocking stream socket (from loop_listen's callback, or socketpair).
- * On failure the descriptor is closed. */
-FR_MUST_USE enum fr_err loop_sock_open(struct loop_sock *sock, struct loop *loop, int fd);
+/* Takes a connected, non-blocking stream socket (from loop_listen's callback, or socketpair). Where
+ * it later cannot be waited for, a receive or send tells (-ENOMEM, -ENOSPC). */
+void loop_sock_open(struct loop_sock *sock, struct loop *loop, int fd);
+/* Something has most likely come already: its first receive asks the kernel first and waits then,
+ * which saves the waiting if it is so, and costs a system call if not. */
+void loop_sock_expect(struct loop_sock *sock);
 /* Makes a socket and connects it; completes by fn. TCP_NODELAY is set. After a failed completion
  * the socket is still to be closed; when this call itself fails there is nothing to close. */
 FR_MUST_USE enum fr_err loop_connect(struct loop_sock *sock, struct loop *loop,

@@ -2,17 +2,19 @@
 /*
  * loop_sock.c - stream sockets: connect, receive, send, close.
  *
- * Shape:      a socket is registered once, edge-triggered for everything. What the kernel told is
- *             kept as hints in flags; an operation is tried when its hint stands, and a hint falls
- *             when the kernel had no more (EAGAIN, or a read that left room in its buffer).
+ * Shape:      a socket is registered with epoll when it first has to wait, once, edge-triggered for
+ *             everything; what has happened by then epoll tells at once. One that never waits is
+ *             never registered. What the kernel told is kept as hints in flags; an operation is
+ *             tried when its hint stands, and a hint falls when the kernel had no more (EAGAIN, or a
+ *             read that left room in its buffer).
  * Names:      an event names descriptor and serial, not an address. So a socket is not taken off
  *             epoll before it is closed, which the kernel does by itself: where a child between
  *             fork and exec holds the description too, what epoll still tells of it names nobody.
  * Callbacks:  one a step, from the ready queue. A callback may close or detach its socket, so a
  *             step touches the socket no more once it called.
  * Cost:       a request and its answer on a kept connection: one recv, one sendmsg. A connection:
- *             one epoll_ctl, one close.
- * Memory:     8 bytes for each descriptor up to the highest of its sockets.
+ *             one epoll_ctl, unless it never waits, and one close.
+ * Memory:     8 bytes for each descriptor up to the highest of its registered sockets.
  *
  *      open ------ recv, send, ... ------ close ------ (end of the turn) close callback
  *      connecting -- open | failed ---'
@@ -40,8 +42,9 @@ enum sock_flag {
     SOCK_DONE = 1u << 6,  /* the send or connect under way has its status */
     SOCK_WOKEN = 1u << 7, /* a buffer was given back for it */
     SOCK_CLOSED = 1u << 8,
-    SOCK_ENDED = 1u << 9, /* the end was delivered */
-    SOCK_GONE = 1u << 10, /* neither direction works any more */
+    SOCK_ENDED = 1u << 9,   /* the end was delivered */
+    SOCK_GONE = 1u << 10,   /* neither direction works any more */
+    SOCK_JOINED = 1u << 11, /* epoll knows it */
 };
 
 #define SERIAL_SHIFT 3 /* LOOP_KIND_MASK */
@@ -115,29 +118,45 @@ name_give(struct loop_sock *sock)
 static void
 name_take(struct loop_sock *sock)
 {
-    sock->loop->socks[sock->fd] = NULL;
+    if (sock->flags & SOCK_JOINED)
+        sock->loop->socks[sock->fd] = NULL;
+}
+
+/* From now on the kernel tells what happens to it, beginning with what has happened. 0, or -errno:
+ * then it cannot be waited for. */
+static int
+join(struct loop_sock *sock)
+{
+    struct loop *loop = sock->loop;
+    if (sock->flags & SOCK_JOINED)
+        return 0;
+    if (!name_give(sock))
+        return -ENOMEM;
+    struct epoll_event event = {.events = SOCK_EVENTS, .data.u64 = name_of(sock)};
+    loop__count(&loop->counters.ctl_calls, 1);
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, sock->fd, &event) != 0) {
+        int status = -errno;
+        loop->socks[sock->fd] = NULL;
+        return status;
+    }
+    sock->flags |= SOCK_JOINED;
+    return 0;
 }
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
-enum fr_err
+void
 loop_sock_open(struct loop_sock *sock, struct loop *loop, int fd)
 {
     sock_init(sock, loop, fd);
-    bool named = name_give(sock);
-    struct epoll_event event = {.events = SOCK_EVENTS, .data.u64 = name_of(sock)};
-    loop__count(&loop->counters.ctl_calls, 1);
-    if (!named || epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
-        enum fr_err err = named ? fr_err_from_errno(errno) : FR_ERR_NOMEM;
-        if (named)
-            name_take(sock);
-        close(fd);
-        sock->fd = -1;
-        return err;
-    }
     sock->flags = SOCK_WRITABLE;
     loop->socks_open++;
-    return FR_OK;
+}
+
+void
+loop_sock_expect(struct loop_sock *sock)
+{
+    sock->flags |= SOCK_READABLE;
 }
 
 enum fr_err
@@ -150,14 +169,17 @@ loop_connect(struct loop_sock *sock, struct loop *loop, const struct loop_addr *
         return fr_err_from_errno(errno);
     (void)loop__tcp_nodelay(fd, family); /* slower without, not wrong */
     int status = connect(fd, &addr->sa.any, addr->len) == 0 ? 0 : -errno;
-    enum fr_err err = loop_sock_open(sock, loop, fd);
-    if (err)
-        return err;
+    loop_sock_open(sock, loop, fd);
     sock->flags |= SOCK_CONNECTING;
     sock->connect_fn = fn;
     sock->connect_ctx = ctx;
-    if (status != -EINPROGRESS) {
+    if (status == -EINPROGRESS)
+        status = join(sock);
+    else
         sock->flags |= SOCK_DONE;
+    if (status != 0)
+        sock->flags |= SOCK_DONE;
+    if (sock->flags & SOCK_DONE) {
         sock->send_status = status;
         enqueue(sock);
     }
@@ -175,10 +197,12 @@ loop_sock_filter(struct loop_sock *sock, struct loop_filter *filter)
 
 /* ---- what the kernel says ----------------------------------------------------------------- */
 
+/* Whether a step gets its receive on: by trying it, or by waiting for the kernel's word. */
 static bool
 can_receive(const struct loop_sock *sock)
 {
-    return (sock->flags & SOCK_RECEIVING) && (sock->flags & SOCK_READABLE) &&
+    return (sock->flags & SOCK_RECEIVING) &&
+           ((sock->flags & SOCK_READABLE) || !(sock->flags & SOCK_JOINED)) &&
            fr_list_empty(&sock->wait_link);
 }
 
@@ -273,6 +297,14 @@ finish_recv(struct loop_sock *sock, struct loop_buf *buf, int status)
     sock->recv_fn(sock->recv_ctx, buf, status);
 }
 
+static void
+await_bytes(struct loop_sock *sock)
+{
+    int status = join(sock);
+    if (status != 0)
+        finish_recv(sock, NULL, status);
+}
+
 /* A buffer, or NULL: the socket then waits in line, or its receive has failed. */
 static struct loop_buf *
 take_recv_buf(struct loop_sock *sock)
@@ -332,7 +364,9 @@ step_recv(struct loop_sock *sock)
         sock->flags |= SOCK_ENDED;
     if (status == -EAGAIN || (status == 0 && !(sock->flags & SOCK_GONE)))
         sock->flags &= ~(uint32_t)SOCK_READABLE;
-    if (status != -EAGAIN)
+    if (status == -EAGAIN)
+        await_bytes(sock);
+    else
         finish_recv(sock, NULL, status);
 }
 
@@ -421,11 +455,13 @@ try_send(struct loop_sock *sock)
         ssize_t sent = sock->send_iov_count > 0 ? send_parts(sock) : send_piece(sock);
         if (sent >= 0 || errno == EINTR)
             continue;
-        if (errno == EAGAIN) {
-            sock->flags &= ~(uint32_t)SOCK_WRITABLE;
-            return;
-        }
         status = -errno;
+        if (status == -EAGAIN) {
+            sock->flags &= ~(uint32_t)SOCK_WRITABLE;
+            status = join(sock);
+            if (status == 0)
+                return;
+        }
         sock->send_iov_count = 0;
         sock->send_file_bytes = 0;
     }
@@ -525,8 +561,12 @@ loop__sock_step(struct loop_sock *sock)
             return;
         }
     }
-    if (can_receive(sock))
+    if (!can_receive(sock))
+        return;
+    if (sock->flags & SOCK_READABLE)
         step_recv(sock);
+    else
+        await_bytes(sock);
 }
 
 /* ---- the end ------------------------------------------------------------------------------ */
@@ -601,8 +641,10 @@ loop_detach_filtered(struct loop_sock *sock, struct loop_filter **out_filter)
     *out_filter = sock->filter;
     sock->filter = NULL;
     take_off(sock);
-    loop__count(&sock->loop->counters.ctl_calls, 1);
-    (void)epoll_ctl(sock->loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* it stays open */
+    if (sock->flags & SOCK_JOINED) {
+        loop__count(&sock->loop->counters.ctl_calls, 1);
+        (void)epoll_ctl(sock->loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* it stays open */
+    }
     sock->loop->socks_open--;
     sock->flags = SOCK_CLOSED;
     sock->fd = -1;

@@ -14,6 +14,7 @@
  */
 #include "proxy/proxy_h2.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 static void on_recv(void *ctx, struct loop_buf *buf, int status);
@@ -219,11 +220,7 @@ proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
         (void)close(fd); /* the client sees it closed; there is no memory to say more */
         return;
     }
-    if (loop_sock_open(&client->sock, worker->loop, fd) != FR_OK) {
-        PROXY_COUNT(worker, connections_refused);
-        fr_free(client);
-        return;
-    }
+    loop_sock_open(&client->sock, worker->loop, fd);
     client->worker = worker;
     client->magic = PROXY_CLIENT_MAGIC;
     client->state = listener->manner.preface ? PROXY_CLIENT_PREFACE : PROXY_CLIENT_IDLE;
@@ -318,6 +315,8 @@ on_recv(void *ctx, struct loop_buf *buf, int status)
         proxy_client_want(client); /* tells when it is gone altogether */
         return;
     }
+    if (status == -ENOSPC || status == -ENOMEM) /* the kernel cannot tell of one more */
+        PROXY_COUNT(client->worker, connections_refused);
     if (status <= 0) {
         if (client->exchange) {
             PROXY_COUNT(client->worker, client_aborts);

@@ -456,20 +456,14 @@ stream_session_accept(struct loop *loop, int fd, struct loop_buf *first,
         return err;
     }
     session->first = first;
-    err = loop_sock_open(&session->sock, loop, fd); /* closes fd when it fails */
-    if (err != FR_OK && options->filter)
-        options->filter->close(options->filter, true);
-    if (err == FR_OK) {
-        if (options->filter)
-            loop_sock_filter(&session->sock, options->filter);
-        session->options.filter = NULL;
-        session->has_socket = session->socket_open = true;
-        if (!begin_stream(session))
-            err = FR_ERR_NOMEM;
-    }
-    if (err != FR_OK) {
+    loop_sock_open(&session->sock, loop, fd);
+    if (options->filter)
+        loop_sock_filter(&session->sock, options->filter);
+    session->options.filter = NULL;
+    session->has_socket = session->socket_open = true;
+    if (!begin_stream(session)) {
         stream_session_free(&session);
-        return err;
+        return FR_ERR_NOMEM;
     }
     stream__defer(session);
     *out = session;

@@ -54,7 +54,7 @@ on_accept(void *ctx, int fd, const struct loop_addr *peer)
     struct visit *visit = fr_xalloc(sizeof(*visit));
     (void)peer;
     visit->server = server;
-    assert_int_equal(loop_sock_open(&visit->sock, server->loop, fd), FR_OK);
+    loop_sock_open(&visit->sock, server->loop, fd);
     if (server->speaks_first)
         visit_answer(visit);
     else

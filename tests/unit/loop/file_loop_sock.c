@@ -88,8 +88,8 @@ stage_open(struct bed *bed, struct sender *sender, struct reader *reader)
     make_tcp_pair(fds);
     *sender = (struct sender){.bed = bed, .fd = make_file(bed), .status = 1};
     *reader = (struct reader){.bed = bed, .end = 1, .bytes = fr_xalloc(FILE_BYTES + 64)};
-    assert_int_equal(loop_sock_open(&sender->sock, bed->loop, fds[0]), FR_OK);
-    assert_int_equal(loop_sock_open(&reader->sock, bed->loop, fds[1]), FR_OK);
+    loop_sock_open(&sender->sock, bed->loop, fds[0]);
+    loop_sock_open(&reader->sock, bed->loop, fds[1]);
 }
 
 static void

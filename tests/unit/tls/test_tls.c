@@ -173,8 +173,8 @@ pair_open(struct pair *pair)
     assert_int_equal(loop_new(NULL, &pair->loop), FR_OK);
     loop_timer_start(pair->loop, &pair->watchdog, WATCHDOG_US, on_watchdog, NULL);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-    assert_int_equal(loop_sock_open(&pair->client.sock, pair->loop, fds[0]), FR_OK);
-    assert_int_equal(loop_sock_open(&pair->server.sock, pair->loop, fds[1]), FR_OK);
+    loop_sock_open(&pair->client.sock, pair->loop, fds[0]);
+    loop_sock_open(&pair->server.sock, pair->loop, fds[1]);
     pair->client.last = pair->server.last = 1;
     pair->client.received = fr_xalloc(PAYLOAD_BYTES);
     pair->server.received = fr_xalloc(PAYLOAD_BYTES);

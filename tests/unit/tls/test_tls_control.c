@@ -197,8 +197,8 @@ meet(struct bed *bed, struct tls_server *server, struct tls_client *client,
     memset(meeting, 0, sizeof(*meeting));
     meeting->client.meeting = meeting->server.meeting = meeting;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-    assert_int_equal(loop_sock_open(&meeting->client.sock, bed->loop, fds[0]), FR_OK);
-    assert_int_equal(loop_sock_open(&meeting->server.sock, bed->loop, fds[1]), FR_OK);
+    loop_sock_open(&meeting->client.sock, bed->loop, fds[0]);
+    loop_sock_open(&meeting->server.sock, bed->loop, fds[1]);
     assert_int_equal(tls_accept(server, &meeting->server.sock, fr_view_of(""), on_handshake,
                                 &meeting->server, &meeting->server.session),
                      FR_OK);
