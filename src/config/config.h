@@ -432,6 +432,7 @@ struct config_listen {
     struct config_listen_tls tls;
     bool proxy_protocol; /* connections begin with a PROXY header */
     bool http2;          /* default true */
+    int64_t defer_us;    /* how long silent connections are left to the kernel; default 0 */
 };
 
 #define CONFIG_DISK_MEMORY_SHARE 256 /* of the disk, that memory is to have at least */

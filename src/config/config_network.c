@@ -80,6 +80,11 @@ check_listeners(struct config__reader *reader, const struct config_node *root,
             refuse_listener(reader, config__given(root, "manager.listen"), i,
                             "manager.listen has proxy-protocol, which the stream does not know, "
                             "expected it in listen only");
+    for (size_t i = 0; i < manager->listen_count; i++)
+        if (manager->listen[i].defer_us > 0)
+            refuse_listener(reader, config__given(root, "manager.listen"), i,
+                            "manager.listen has defer-accept, which would save it nothing, "
+                            "expected it in listen only");
 }
 
 void

@@ -112,7 +112,8 @@ change_old(struct edge *edge, const struct config *config, struct plan *plans, s
         if (there == NULL || (size_t)(there - edge->listeners) >= before)
             continue;
         bool same = there->manner.preface == plans[i].manner.preface &&
-                    there->manner.h2 == plans[i].manner.h2 && !there->manner.tls &&
+                    there->manner.h2 == plans[i].manner.h2 &&
+                    there->manner.defer_us == plans[i].manner.defer_us && !there->manner.tls &&
                     !plans[i].manner.tls;
         if (same)
             continue;

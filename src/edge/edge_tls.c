@@ -18,7 +18,9 @@ edge_tls_manner(struct edge *edge, const struct config_listen *listen, struct pr
                 char **out_why)
 {
     char *why = NULL;
-    *out = (struct proxy_manner){.preface = listen->proxy_protocol, .h2 = listen->http2};
+    *out = (struct proxy_manner){.preface = listen->proxy_protocol,
+                                 .h2 = listen->http2,
+                                 .defer_us = listen->defer_us};
     if (!listen->tls.enabled)
         return FR_OK;
     if (edge->tls.tickets == NULL)

@@ -242,6 +242,7 @@ struct loop_listener {
     int fd;
     bool paused;  /* by its owner */
     bool starved; /* descriptors or memory ran out; retry is running */
+    int64_t defer_us; /* see loop_listener_defer; 0: connections are told of at once */
     loop_accept_fn fn;
     loop_starved_fn starved_fn; /* NULL: nobody can let go of anything */
     void *ctx;
@@ -263,6 +264,13 @@ FR_MUST_USE enum fr_err loop_listen(struct loop_listener *listener, struct loop 
                                     loop_accept_fn fn, void *ctx);
 void loop_listener_on_starved(struct loop_listener *listener, loop_starved_fn fn); /* same ctx */
 void loop_listener_pause(struct loop_listener *listener, bool paused);
+/* Connections are told of when they have sent something, or have been silent for us: the kernel
+ * keeps them until then, and knows only the times of LOOP_DEFER_US_MAX's comment, so that it is the
+ * next longer one, and 0. listener->defer_us says what it became: 0 of a Unix socket and where the
+ * kernel does not know how. From a longer time to a shorter one those already kept come within the
+ * longer. */
+#define LOOP_DEFER_US_MAX 15000000LL /* 1, 3, 7, 15 s: when the kernel asks a silent one again */
+void loop_listener_defer(struct loop_listener *listener, int64_t us);
 void loop_listener_close(struct loop_listener *listener); /* a Unix socket's file is removed */
 
 /* ---- timers, tasks, messages, signals, processes ------------------------------------------ */

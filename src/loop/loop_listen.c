@@ -3,7 +3,8 @@
  * loop_listen.c - listening sockets.
  *
  * Shape:      level-triggered, so that what a turn left in the backlog is told again.
- * Limits:     LOOP_ACCEPTS_MAX a turn and listener.
+ * Limits:     LOOP_ACCEPTS_MAX a turn and listener; LOOP_DEFER_US_MAX; LISTEN_BACKLOG, for those
+ *             whose connections are deferred too: beyond it the kernel defers no more.
  * When full:  out of descriptors or memory, the owner may let go of some (loop_starved_fn); if it
  *             cannot, accepting pauses LOOP_STARVED_US: the backlog keeps its place, and a loop
  *             that cannot accept does not spin.
@@ -11,6 +12,7 @@
 #include "loop/loop_priv.h"
 
 #include "base/fr_check.h"
+#include "base/fr_time.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -265,6 +267,19 @@ loop_listener_pause(struct loop_listener *listener, bool paused)
         return;
     listener->paused = paused;
     set_interest(listener);
+}
+
+void
+loop_listener_defer(struct loop_listener *listener, int64_t us)
+{
+    int64_t steps_us = 0;
+    if (listener->addr.sa.any.sa_family == AF_UNIX)
+        return;
+    while (steps_us < us && steps_us < LOOP_DEFER_US_MAX)
+        steps_us = 2 * steps_us + FR_US_PER_S;
+    int seconds = (int)(steps_us / FR_US_PER_S);
+    if (setsockopt(listener->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds)) == 0)
+        listener->defer_us = steps_us;
 }
 
 void

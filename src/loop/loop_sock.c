@@ -5,8 +5,8 @@
  * Shape:      a socket is registered with epoll when it first has to wait, once, edge-triggered for
  *             everything; what has happened by then epoll tells at once. One that never waits is
  *             never registered. What the kernel told is kept as hints in flags; an operation is
- *             tried when its hint stands, and a hint falls when the kernel had no more (EAGAIN, or a
- *             read that left room in its buffer).
+ *             tried when its hint stands, and a hint falls when the kernel had no more (EAGAIN, or
+ *             a read that left room in its buffer).
  * Names:      an event names descriptor and serial, not an address. So a socket is not taken off
  *             epoll before it is closed, which the kernel does by itself: where a child between
  *             fork and exec holds the description too, what epoll still tells of it names nobody.

@@ -77,6 +77,7 @@ void proxy_configure(struct proxy *proxy, const struct proxy_settings *settings)
 struct proxy_manner {
     bool preface;           /* with a PROXY header */
     bool h2;                /* HTTP/2 is spoken: by ALPN, or by prior knowledge without TLS */
+    int64_t defer_us;       /* silent ones are left to the kernel for so long (TCP) */
     struct tls_server *tls; /* then with a TLS handshake; NULL: without. References are taken */
 };
 /* Binds one socket a worker (SO_REUSEPORT) and starts accepting; *out_bound tells a port that the
@@ -87,7 +88,8 @@ FR_MUST_USE enum fr_err proxy_listen(struct proxy *proxy, const struct loop_addr
 /* For connections accepted there from now on. */
 void proxy_listen_change(struct proxy *proxy, const struct loop_addr *bound,
                          const struct proxy_manner *manner);
-/* Stops accepting there; connections that stand go on. */
+/* Stops accepting there; connections that stand go on. Where they are deferred it stops only after
+ * that time: the kernel may have silent ones, which believe that they stand. */
 void proxy_unlisten(struct proxy *proxy, const struct loop_addr *bound);
 FR_MUST_USE enum fr_err proxy_start(struct proxy *proxy); /* threads; a snapshot was published */
 

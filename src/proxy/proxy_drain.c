@@ -163,7 +163,7 @@ void
 proxy_drain_check(struct proxy_worker *worker)
 {
     struct proxy_drain_leg *leg = worker->drain;
-    if (!leg || worker->client_count > 0)
+    if (!leg || worker->client_count > 0 || !fr_list_empty(&worker->listeners))
         return;
     worker->drain = NULL;
     loop_timer_stop(&worker->drain_timer);
@@ -192,7 +192,10 @@ close_clients(struct proxy_worker *worker, bool all)
 static void
 on_drain_deadline(void *ctx)
 {
-    close_clients(ctx, true);
+    struct proxy_worker *worker = ctx;
+    proxy_worker_unlisten_all(worker, true);
+    close_clients(worker, true);
+    proxy_drain_check(worker);
 }
 
 static void
@@ -201,7 +204,7 @@ drain_leg_there(void *ctx)
     struct proxy_drain_leg *leg = ctx;
     struct proxy_worker *worker = leg->worker;
     worker->draining = true;
-    proxy_worker_unlisten_all(worker);
+    proxy_worker_unlisten_all(worker, false);
     close_clients(worker, false);
     proxy_worker_close_idle(worker);
     worker->drain = leg;

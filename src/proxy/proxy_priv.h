@@ -423,6 +423,7 @@ struct proxy_listener {
     struct loop_listener listener;
     struct proxy_worker *worker;
     struct proxy_manner manner; /* one reference */
+    struct loop_timer leave_timer; /* runs while the kernel may have silent connections of it */
 };
 
 struct proxy_free_list {
@@ -548,7 +549,7 @@ void proxy_worker_listen(struct proxy_worker *worker, int fd, const struct proxy
 void proxy_worker_listen_change(struct proxy_worker *worker, const struct loop_addr *bound,
                                 const struct proxy_manner *manner);
 void proxy_worker_unlisten(struct proxy_worker *worker, const struct loop_addr *bound);
-void proxy_worker_unlisten_all(struct proxy_worker *worker);
+void proxy_worker_unlisten_all(struct proxy_worker *worker, bool at_once); /* or: see proxy.h */
 void proxy_worker_pause(struct proxy_worker *worker); /* at the limit of connections, or below */
 /* Closes the client that has been idle longest; false: there is none to close. */
 bool proxy_worker_reclaim(struct proxy_worker *worker);

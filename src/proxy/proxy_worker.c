@@ -13,6 +13,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Beyond the time of a deferral, which the kernel's timers may run late and a client answers behind
+ * its round trip. */
+#define LEAVE_MORE_US 500000LL
 #define BACKLOG_ACCEPTS_MAX 8192 /* taken from a backlog before its listener closes */
 
 static void
@@ -90,7 +93,7 @@ proxy_worker_free(struct proxy_worker **worker)
     if (!w)
         return;
     void *item;
-    proxy_worker_unlisten_all(w); /* a worker whose thread never ran has only these */
+    proxy_worker_unlisten_all(w, true); /* a worker whose thread never ran has only these */
     proxy_adopt_none(w);
     free_exchange_items(w);
     proxy_notes_free(w);
@@ -174,7 +177,7 @@ proxy_worker_stop(void *ctx)
     struct proxy_worker *worker = ctx;
     worker->stopping = true;
     loop_timer_stop(&worker->drain_timer);
-    proxy_worker_unlisten_all(worker);
+    proxy_worker_unlisten_all(worker, true);
     FR_LIST_EACH_SAFE(&worker->clients, link)
     {
         struct proxy_client *client = FR_CONTAINER(link, struct proxy_client, link);
@@ -238,6 +241,8 @@ proxy_worker_listen(struct proxy_worker *worker, int fd, const struct proxy_mann
         return;
     }
     loop_listener_on_starved(&item->listener, on_starved);
+    if (manner->defer_us > 0)
+        loop_listener_defer(&item->listener, manner->defer_us);
     fr_list_push_back(&worker->listeners, &item->link);
     loop_listener_pause(&item->listener, worker->paused);
 }
@@ -255,10 +260,37 @@ listener_free(struct proxy_listener *item)
             break; /* empty, or out of descriptors: nothing more can be done for them */
         proxy_client_accept(item, fd, &peer);
     }
+    loop_timer_stop(&item->leave_timer);
     loop_listener_close(&item->listener);
     tls_server_unref(&item->manner.tls);
     fr_list_remove(&item->link);
     fr_free(item);
+}
+
+static void
+on_left(void *ctx)
+{
+    struct proxy_listener *item = ctx;
+    struct proxy_worker *worker = item->worker;
+    listener_free(item);
+    proxy_drain_check(worker);
+}
+
+/* Silent connections that the kernel keeps would be reset with the listener, though their clients
+ * have been told that they stand. So it goes on for as long as one may be kept. */
+static void
+listener_leave(struct proxy_listener *item)
+{
+    int64_t kept_us = item->listener.defer_us;
+    if (loop_timer_running(&item->leave_timer))
+        return;
+    if (kept_us == 0) {
+        listener_free(item);
+        return;
+    }
+    loop_listener_defer(&item->listener, 0);
+    loop_timer_start(item->worker->loop, &item->leave_timer, kept_us + LEAVE_MORE_US, on_left,
+                     item);
 }
 
 void
@@ -268,8 +300,11 @@ proxy_worker_listen_change(struct proxy_worker *worker, const struct loop_addr *
     FR_LIST_EACH(&worker->listeners, link)
     {
         struct proxy_listener *item = FR_CONTAINER(link, struct proxy_listener, link);
-        if (!loop_addr_equal(&item->listener.addr, bound))
+        if (!loop_addr_equal(&item->listener.addr, bound) ||
+            loop_timer_running(&item->leave_timer))
             continue;
+        if (item->manner.defer_us != manner->defer_us)
+            loop_listener_defer(&item->listener, manner->defer_us);
         tls_server_unref(&item->manner.tls);
         item->manner = *manner;
         (void)tls_server_ref(manner->tls);
@@ -283,15 +318,21 @@ proxy_worker_unlisten(struct proxy_worker *worker, const struct loop_addr *bound
     {
         struct proxy_listener *item = FR_CONTAINER(link, struct proxy_listener, link);
         if (loop_addr_equal(&item->listener.addr, bound))
-            listener_free(item);
+            listener_leave(item);
     }
 }
 
 void
-proxy_worker_unlisten_all(struct proxy_worker *worker)
+proxy_worker_unlisten_all(struct proxy_worker *worker, bool at_once)
 {
     FR_LIST_EACH_SAFE(&worker->listeners, link)
-    listener_free(FR_CONTAINER(link, struct proxy_listener, link));
+    {
+        struct proxy_listener *item = FR_CONTAINER(link, struct proxy_listener, link);
+        if (at_once)
+            listener_free(item);
+        else
+            listener_leave(item);
+    }
 }
 
 void
