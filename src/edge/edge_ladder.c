@@ -117,11 +117,13 @@ edge_ladder_look(struct edge_cluster *cluster, int64_t now_us)
 {
     struct edge *edge = cluster->edge;
     unsigned before = cluster->ladder.rungs;
-    if (edge->proxy == NULL || (!cluster->config->scale.enabled && before == 0))
+    /* The configuration's, or, where another server is responsible, as the manager said. */
+    double upper = cluster->upper >= 0 ? cluster->upper : -1;
+    if (edge->proxy == NULL || (upper < 0 && before == 0))
         return;
     struct seen seen = look(cluster);
     const struct policy_ladder_settings settings = {
-        .upper = cluster->config->scale.enabled ? cluster->upper : -1,
+        .upper = upper,
         .rungs = cluster->config->ladder.rungs,
         .climb_us = cluster->config->ladder.climb_us,
         .descend_us = cluster->config->ladder.descend_us,

@@ -198,6 +198,8 @@ edge_cluster_put(struct edge *edge, struct config_cluster *config)
         fr_map_put(edge->clusters, fr_view_of(config->name), cluster);
     }
     if (cluster->config != config) {
+        if (cluster->config != NULL && cluster->config->scale.enabled && !config->scale.enabled)
+            cluster->upper = cluster->lower = -1; /* they were the configuration's */
         config_cluster_unref(&cluster->config);
         cluster->config = config_cluster_ref(config);
         if (config->tls.why != NULL)

@@ -209,6 +209,62 @@ why_empty(struct mgr *mgr, struct why_writer *writer, const char *name)
 }
 
 static void
+why_rung_json(struct why_writer *writer, const struct mgr_view *view, const char *since,
+              int64_t silent_us)
+{
+    put(writer, "%s{\"edge\":", writer->is_first ? "" : ",");
+    if (writer->err == FR_OK)
+        writer->err = admin_json_string(&writer->buf, fr_view_of(view->source->id));
+    put_json(writer, "rung", fr_view_of(view->rung));
+    put_json(writer, "since", fr_view_of(since));
+    put(writer, ",\"silent_ms\":%" PRId64 "}", (int64_t)(silent_us / FR_US_PER_MS));
+}
+
+static void
+why_rung_text(struct why_writer *writer, const struct mgr_view *view, const char *since,
+              int64_t silent_us)
+{
+    put(writer, "%s %s %s", writer->is_first ? "" : ",", view->source->id,
+        view->rung[0] ? "at " : "on the ground");
+    if (view->rung[0])
+        put(writer, "%s since %s", view->rung, since);
+    if (silent_us > 0)
+        put(writer, " when last heard, %.0f s ago", (double)silent_us / FR_US_PER_S);
+}
+
+/* Behind the decisions: where each edge stands now. The rows say how it came there, but the last
+ * one of an edge may be older than those that were asked for. */
+static void
+why_rungs(struct why_writer *writer, const struct mgr_cluster *cluster)
+{
+    int64_t now_us = loop_now_us(cluster->mgr->loop);
+    struct why_writer edges = {.is_json = writer->is_json, .is_first = true};
+
+    fr_buf_init(&edges.buf, MGR_ANSWER_BYTES_MAX);
+    FR_LIST_EACH(&cluster->views, node)
+    {
+        const struct mgr_view *view = FR_CONTAINER(node, struct mgr_view, cluster_link);
+        char since[FR_TIME_ISO_BYTES] = "";
+        if (view->source->role != WIRE_ROLE_EDGE)
+            continue; /* without a data plane there is nothing to climb */
+        if (view->rung_since_wall_us)
+            fr_time_format_iso(view->rung_since_wall_us, since);
+        bool is_silent = mgr_source_is_stale(view->source, now_us);
+        (edges.is_json ? why_rung_json : why_rung_text)(
+            &edges, view, since, is_silent ? now_us - view->source->last_at_us : 0);
+        edges.is_first = false;
+    }
+    if (edges.err != FR_OK)
+        writer->err = edges.err;
+    if (!edges.is_first && writer->is_json)
+        put(writer, "%s{\"verdict\":\"rungs\",\"rule\":\"ladder\",\"edges\":[%.*s]}",
+            writer->is_first ? "" : ",\n", FR_VIEW_ARG(fr_buf_view(&edges.buf)));
+    else if (!edges.is_first)
+        put(writer, "ladder now:%.*s\n", FR_VIEW_ARG(fr_buf_view(&edges.buf)));
+    fr_buf_fini(&edges.buf);
+}
+
+static void
 get_why(void *ctx, struct admin_exchange *exchange, const struct admin_request *request)
 {
     struct mgr *mgr = ctx;
@@ -244,6 +300,8 @@ get_why(void *ctx, struct admin_exchange *exchange, const struct admin_request *
     }
     if (!any)
         why_empty(mgr, &writer, name);
+    if (cluster && cluster->config && cluster->config->scale.enabled)
+        why_rungs(&writer, cluster);
     if (writer.is_json)
         put(&writer, "]\n");
     answer_buffer(exchange, writer.is_json ? "application/json" : "text/plain; charset=utf-8",

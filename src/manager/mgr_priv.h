@@ -153,6 +153,7 @@ struct mgr_view {
     uint64_t followers_sent;
     uint64_t requests, waiting, generation;
     char rung[16]; /* of its ladder; "": none */
+    int64_t rung_since_wall_us; /* told first then; 0: never on one */
     uint64_t rung_stale, rung_refreshes; /* as told when it came into force */
     double rate; /* requests a second, over the last interval that was long enough; NaN: none yet */
     int64_t rate_at_us;

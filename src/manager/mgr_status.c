@@ -151,6 +151,29 @@ put_member(struct writer *writer, const struct mgr_member *member, int64_t now_u
     put(writer, "}");
 }
 
+/* Each edge climbs by itself. */
+static void
+put_rungs(struct writer *writer, const struct mgr_cluster *cluster, int64_t now_us)
+{
+    bool is_first = true;
+
+    put(writer, ",\"rungs\":[");
+    FR_LIST_EACH(&cluster->views, node)
+    {
+        const struct mgr_view *view = FR_CONTAINER(node, struct mgr_view, cluster_link);
+        if (view->source->role != WIRE_ROLE_EDGE)
+            continue;
+        put(writer, "%s{", is_first ? "" : ",");
+        put_string(writer, "edge", view->source->id);
+        put(writer, ",");
+        put_string(writer, "rung", view->rung);
+        put_flag(writer, "stale", mgr_source_is_stale(view->source, now_us));
+        put(writer, "}");
+        is_first = false;
+    }
+    put(writer, "]");
+}
+
 static void
 put_cluster(struct writer *writer, const struct mgr_cluster *cluster, int64_t now_us)
 {
@@ -180,6 +203,7 @@ put_cluster(struct writer *writer, const struct mgr_cluster *cluster, int64_t no
         put(writer, ",");
         put_string(writer, "rung", cluster->responsible->rung);
     }
+    put_rungs(writer, cluster, now_us);
     put_count(writer, "allocating", up);
     put_count(writer, "deallocating", down);
     if (cluster->hold_row) {

@@ -89,6 +89,7 @@ mgr_zero_rung(struct mgr_view *view, const struct wire_cluster *said)
         return;
     memcpy(before, view->rung, sizeof(before));
     (void)fr_view_copy(rung, view->rung, sizeof(view->rung)); /* it fits */
+    view->rung_since_wall_us = loop_wall_us(mgr->loop);
     if (before[0])
         put_served(view, said, served, sizeof(served));
     view->rung_stale = said->stale;
@@ -124,7 +125,7 @@ mgr_zero_rung(struct mgr_view *view, const struct wire_cluster *said)
         .numbers = &numbers,
         .upper = cluster->config ? cluster->config->scale.upper.value : (double)NAN,
         .lower = cluster->config ? cluster->config->scale.lower.value : (double)NAN,
-        .wall_us = loop_wall_us(mgr->loop),
+        .wall_us = view->rung_since_wall_us,
     };
     mgr_decide_flush(cluster);
     cluster->hold_row = 0;

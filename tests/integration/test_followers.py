@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several edges on one cluster: the allocator is responsible, the edges follow, nobody
 loses a request."""
+import re
+
 import pytest
 
 from harness import http1
@@ -105,6 +107,26 @@ def test_server_is_not_stopped_while_an_edge_uses_it(box):
     client.close()
     ready(box, "web", 0, "allocator-state")
     assert asked.wait() == 0
+
+
+def test_each_edge_has_a_ladder_and_why_tells_of_each(box):
+    """Followers have no level of their own: the manager tells them, and they climb by it."""
+    system = Followed(box, spares=1)
+    for origin in [system.base, *system.spares]:
+        origin.utilization = 1.0
+    loads = system.loads(2, pause=0.01)
+    try:
+        def told():
+            return box.run("why", "web", "-n", "1", "--manager", system.listen).stdout
+        for edge in system.edges:
+            wait(f"{edge.name} to be at the top", lambda edge=edge: re.search(
+                rf"ladder now:.* {edge.name} at shed since ", told()))
+        for origin in [system.base, *system.spares]:
+            origin.utilization = 0.1
+        wait("both to be down again", lambda: all(
+            f"{edge.name} on the ground" in told() for edge in system.edges), 30)
+    finally:
+        stop_clean(loads)
 
 
 @pytest.mark.parametrize("which", ["manager", "allocator"])

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ladder of a cluster at its upper level: each rung up and down, without a manager and with."""
 
+import signal
+
 from harness import http1
 from harness.box import hold, wait
 from harness.ladder import at_rung, hot, laddered, status, steady
@@ -120,6 +122,18 @@ def test_all_rungs_in_order_and_why_says_so(box):
     told = [text.index(step) for step in steps if step in text]
     assert len(told) >= 4, text
     assert told == sorted(told), text
+
+
+def test_the_level_goes_with_the_configuration(box):
+    a = box.origin("a")
+    hot(a)
+    edge = laddered(box, [a], ["weight", "stale"])
+    with steady(edge):
+        at_rung(box, edge, "stale")
+        del edge.settings["clusters"]["web"]["scale"]
+        edge.write()
+        edge.process.signal(signal.SIGHUP)
+        at_rung(box, edge, "")
 
 
 def test_no_rung_is_a_ladder_too(box):

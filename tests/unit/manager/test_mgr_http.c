@@ -201,6 +201,62 @@ test_why(void **state)
     harness_stop(&harness);
 }
 
+/* The responsible one is one of many: where each edge stands is told of each. */
+static void
+test_why_tells_every_edges_rung(void **state)
+{
+    struct harness harness;
+    struct peer edge, other, allocator;
+    (void)state;
+
+    harness_start(&harness, web);
+    peer_connect(&harness, &edge, "edge", "edge-1", 0);
+    peer_connect(&harness, &other, "edge", "edge-2", 0);
+    peer_connect(&harness, &allocator, "allocator", "alloc", 0);
+    peer_say(&allocator,
+             "<report full=\"true\"><cluster name=\"web\" responsible=\"true\"/></report>");
+    peer_say(&edge, "<report full=\"true\"><cluster name=\"web\"/></report>");
+    peer_say(&other, "<report full=\"true\"><cluster name=\"web\" rung=\"stale\"/></report>");
+    harness_wait_count(&harness, &harness.mgr->counters.reports, 3);
+
+    char *answer = harness_http(&harness, "GET", "/why?cluster=web&n=1", "");
+    const char *now = strstr(answer, "\nladder now: ");
+    if (!now || !strstr(now, "edge-1 on the ground") || !strstr(now, "edge-2 at stale since ") ||
+        strstr(now, "alloc"))
+        fail_msg("%s", answer);
+    fr_free(answer);
+
+    json_t *json = get_json(&harness, "/why?cluster=web&format=json&n=1");
+    json_t *row = json_array_get(json, json_array_size(json) - 1);
+    assert_string_equal(json_string_value(json_object_get(row, "verdict")), "rungs");
+    json_t *edges = json_object_get(row, "edges");
+    assert_int_equal(json_array_size(edges), 2);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *one = json_array_get(edges, i);
+        bool is_other = strcmp(json_string_value(json_object_get(one, "edge")), "edge-2") == 0;
+        assert_string_equal(json_string_value(json_object_get(one, "rung")),
+                            is_other ? "stale" : "");
+        assert_int_equal(json_integer_value(json_object_get(one, "silent_ms")), 0);
+    }
+    json_decref(json);
+
+    json = get_json(&harness, "/status");
+    json_t *cluster = json_array_get(json_object_get(json, "clusters"), 0);
+    assert_int_equal(json_array_size(json_object_get(cluster, "rungs")), 2);
+    json_decref(json);
+
+    /* What a silent one said last is old, and says so. */
+    mgr_source_find(harness.mgr, FR_VIEW("edge-2"))->fresh_until_us = 1;
+    expect(&harness, "GET", "/why?cluster=web", "", "200", "Z when last heard, ");
+    peer_say(&other, "<report full=\"true\"><cluster name=\"web\"/></report>");
+    harness_wait_count(&harness, &harness.mgr->counters.reports, 4);
+    expect(&harness, "GET", "/why?cluster=web", "", "200", "edge-2 on the ground");
+    peer_close(&edge);
+    peer_close(&other);
+    peer_close(&allocator);
+    harness_stop(&harness);
+}
+
 int
 main(void)
 {
@@ -209,6 +265,7 @@ main(void)
         cmocka_unit_test(test_bad_reports_change_nothing),
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_why),
+        cmocka_unit_test(test_why_tells_every_edges_rung),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
