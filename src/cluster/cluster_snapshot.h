@@ -39,6 +39,7 @@ struct cluster_view { /* immutable once published */
     struct cluster_sticky *sticky;     /* sessions; NULL: none */
     unsigned rungs;                    /* set of enum config_rung in force */
     uint32_t queue_limit; /* requests under way at most, while CONFIG_RUNG_QUEUE is in force */
+    int64_t goal_us;      /* a request that takes longer is late; 0: no goal */
 };
 
 #define CLUSTER_SLOT_NONE UINT32_MAX

@@ -198,8 +198,10 @@ edge_cluster_put(struct edge *edge, struct config_cluster *config)
         fr_map_put(edge->clusters, fr_view_of(config->name), cluster);
     }
     if (cluster->config != config) {
-        if (cluster->config != NULL && cluster->config->scale.enabled && !config->scale.enabled)
+        if (cluster->config != NULL && cluster->config->scale.enabled && !config->scale.enabled) {
             cluster->upper = cluster->lower = -1; /* they were the configuration's */
+            cluster->goal_us = 0;
+        }
         config_cluster_unref(&cluster->config);
         cluster->config = config_cluster_ref(config);
         if (config->tls.why != NULL)
@@ -211,6 +213,7 @@ edge_cluster_put(struct edge *edge, struct config_cluster *config)
         if (config->scale.enabled) {
             cluster->upper = config->scale.upper.value;
             cluster->lower = config->scale.lower.value;
+            cluster->goal_us = config->scale.slo_latency_us;
         }
     }
     edge_publish_soon(edge);

@@ -423,7 +423,7 @@ put_control(struct metrics *metrics, struct edge *edge)
 
 /* Of one number of each cluster. */
 static void
-put_ladder(struct metrics *metrics, struct edge *edge)
+put_ladder_and_goal(struct metrics *metrics, struct edge *edge)
 {
     static const struct {
         const char *name, *type, *help;
@@ -436,6 +436,8 @@ put_ladder(struct metrics *metrics, struct edge *edge)
         {"ladder_refreshes_total", "counter", "Stale responses fetched anew while it was in force"},
         {"ladder_refreshes_held_total", "counter",
          "Stale responses not fetched anew: ladder.refreshes were under way"},
+        {"slo_requests_total", "counter", "Requests timed against scale.slo.latency"},
+        {"slo_late_total", "counter", "Of those: slower than it"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         size_t cursor = 0;
@@ -454,6 +456,8 @@ put_ladder(struct metrics *metrics, struct edge *edge)
                 counters.ladder_stale - before->ladder_stale,
                 counters.ladder_refreshes - before->ladder_refreshes,
                 counters.ladder_refreshes_held - before->ladder_refreshes_held,
+                counters.timed - before->timed,
+                counters.late - before->late,
             };
             put(metrics, "freshet_%s{cluster=\"%s\"} %llu\n", rows[i].name, cluster->config->name,
                 (unsigned long long)numbers[i]);
@@ -473,7 +477,7 @@ edge_metrics_print(struct edge *edge, struct fr_buf *out)
         put_cache(&metrics, edge);
         put_access_log(&metrics, edge);
         put_members(&metrics, edge);
-        put_ladder(&metrics, edge);
+        put_ladder_and_goal(&metrics, edge);
         put_latency(&metrics, edge);
     }
     return metrics.err;

@@ -55,6 +55,7 @@ struct edge_cluster {
     bool dirty;                    /* the view no longer shows what is */
     bool shown;                    /* the view is in the snapshot that is published */
     double upper, lower;           /* levels in force; < 0: none */
+    int64_t goal_us;               /* requests that take longer are counted; 0: no goal */
     uint64_t followers;            /* other edges that serve it, as the manager said */
     /* edge_wake.c */
     bool waking; /* a server was asked for by ourselves */

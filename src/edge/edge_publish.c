@@ -67,6 +67,7 @@ refresh_view(struct edge_cluster *cluster)
     struct cluster_view *before = cluster->view;
     cluster->view = cluster_view_new(cluster->slot, cluster->config, endpoints, count);
     edge_ladder_apply(cluster, cluster->view);
+    cluster->view->goal_us = cluster->goal_us;
     cluster_view_complete(cluster->view, before,
                           edge_sticky_of(cluster->edge, cluster->config));
     cluster_view_unref(&before);

@@ -274,6 +274,14 @@ do_levels(struct edge_request *request, const struct wire_reconfigure *from,
 {
     cluster->upper = from->upper;
     cluster->lower = from->lower;
+    /* One that says none may be of before goals were sent. */
+    int64_t own_us = cluster->config->scale.enabled ? cluster->config->scale.slo_latency_us : 0;
+    int64_t goal_us = from->goal_us > 0 ? (int64_t)from->goal_us : own_us;
+    if (goal_us != cluster->goal_us) { /* the workers count, by their views */
+        cluster->goal_us = goal_us;
+        cluster->dirty = true;
+        edge_publish_soon(request->edge);
+    }
     cluster->followers = from->followers == WIRE_NONE ? 0 : from->followers;
     update_release(request->edge);
     edge_request_answer(request, FR_OK, NULL);

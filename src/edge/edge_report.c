@@ -234,6 +234,9 @@ fill_cluster(struct report *report, struct edge_cluster *cluster, struct wire_cl
         out->rung = fr_view_of(edge_ladder_rung(cluster));
         out->stale = counters.ladder_stale - cluster->before.ladder_stale;
         out->refreshes = counters.ladder_refreshes - cluster->before.ladder_refreshes;
+        out->goal_us = (uint64_t)cluster->goal_us;
+        out->timed = counters.timed - cluster->before.timed;
+        out->late = counters.late - cluster->before.late;
     }
     if (edge->cache != NULL)
         fill_purged(cluster, out);

@@ -150,7 +150,9 @@ struct mgr_view {
     bool is_dirty;     /* reported since followers were last looked at */
     int64_t join_refused_at_us;
     double levels_upper, levels_lower; /* as sent on this stream; NaN: not sent */
-    uint64_t followers_sent;
+    uint64_t followers_sent, goal_sent_us;
+    uint64_t goal_us, timed, late; /* as last said */
+    bool is_timed; /* it counts who is late, against our goal: nothing has to be estimated */
     uint64_t requests, waiting, generation;
     char rung[16]; /* of its ladder; "": none */
     int64_t rung_since_wall_us; /* told first then; 0: never on one */
@@ -411,7 +413,7 @@ struct mgr_request {
     char server[MGR_ID_BYTES], address[MGR_ADDRESS_BYTES], pool[MGR_ID_BYTES];
     uint32_t count, weight;
     double upper, lower;
-    uint64_t step, followers;
+    uint64_t step, followers, goal_us;
     char reason[MGR_SENTENCE_BYTES];
     int64_t sent_at_us; /* on the stream open now; 0: on none */
     uint32_t sends;
@@ -429,7 +431,7 @@ struct mgr_ask {
     const char *server, *address, *pool; /* NULL: none */
     uint32_t count, weight;
     double upper, lower;
-    uint64_t step, followers;
+    uint64_t step, followers, goal_us;
     const char *reason;
     const char *what, *text; /* of a purge */
     bool soft;
@@ -483,7 +485,9 @@ void mgr_zero_rung(struct mgr_view *view, const struct wire_cluster *said);
 
 /* True when a tick of the policy ended: *out says what passed in it. */
 bool mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_traffic *out);
-/* A report showed so many requests more of a server: how many of them missed the goal. */
+/* A report says how many requests missed the goal. */
+void mgr_scale_count(struct mgr_view *view, const struct wire_cluster *said);
+/* One that does not shows so many requests more of a server: how many of them may have. */
 void mgr_scale_late(struct mgr_cluster *cluster, const struct wire_server *said, uint64_t requests);
 /* What the configured policy remembers is there, and nothing else is. */
 void mgr_scale_prepare(struct mgr_cluster *cluster);

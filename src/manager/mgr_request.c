@@ -120,6 +120,7 @@ transmit(struct mgr *mgr, struct mgr_source *target, struct mgr_request *request
         .lower = request->lower,
         .step = request->step,
         .followers = request->followers,
+        .goal_us = request->goal_us,
         .what = fr_view_of(request->what),
         .text = fr_view_of(request->text),
         .soft = request->soft,
@@ -165,6 +166,7 @@ mgr_request_send(struct mgr *mgr, const struct mgr_ask *ask, struct wire_request
     request->lower = ask->lower;
     request->step = ask->step;
     request->followers = ask->followers;
+    request->goal_us = ask->goal_us;
     request_copy(request->cluster, sizeof(request->cluster),
                  ask->cluster ? ask->cluster->name : NULL);
     request_copy(request->target, sizeof(request->target), ask->target->id);

@@ -33,6 +33,29 @@ mgr_scale_late(struct mgr_cluster *cluster, const struct wire_server *said, uint
     cluster->late += late * (double)requests;
 }
 
+void
+mgr_scale_count(struct mgr_view *view, const struct wire_cluster *said)
+{
+    struct mgr_cluster *cluster = view->cluster;
+    const struct config_cluster *config = cluster->config;
+    bool is_same = said->goal_us == view->goal_us;
+    uint64_t timed = said->timed - view->timed;
+    uint64_t late = said->late - view->late;
+    bool is_more = said->timed >= view->timed && said->late >= view->late;
+
+    view->is_timed = config && said->goal_us > 0 &&
+                     said->goal_us == (uint64_t)config->scale.slo_latency_us;
+    view->goal_us = said->goal_us;
+    view->timed = said->timed;
+    view->late = said->late;
+    /* The first report of a goal, or of a life, is where counting begins. More late ones than there
+     * were requests are nobody's. */
+    if (!view->is_timed || !is_same || !is_more || late > timed)
+        return;
+    cluster->answered += (double)timed;
+    cluster->late += (double)late;
+}
+
 struct count {
     double rate, waiting;
 };

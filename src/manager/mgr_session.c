@@ -135,10 +135,11 @@ mgr_session_send_levels(struct mgr_source *source)
         double upper = config->scale.upper.value;
         double lower = config->scale.lower.value;
         bool is_leader = view == view->cluster->responsible;
+        uint64_t goal_us = (uint64_t)config->scale.slo_latency_us;
         uint64_t followers = is_leader ? mgr_sync_followers(view->cluster) : 0;
         /* NaN compares unequal to itself: levels that were never sent go out. */
         if (view->levels_upper == upper && view->levels_lower == lower &&
-            view->followers_sent == followers)
+            view->followers_sent == followers && view->goal_sent_us == goal_us)
             continue;
         struct mgr_ask ask = {
             .operation = WIRE_LEVELS,
@@ -147,12 +148,14 @@ mgr_session_send_levels(struct mgr_source *source)
             .upper = upper >= 0 ? upper : (double)NAN,
             .lower = lower >= 0 ? lower : (double)NAN,
             .followers = followers,
+            .goal_us = goal_us,
             .reason = "report at once when a member crosses",
         };
         if (mgr_request_send(source->mgr, &ask, NULL)) {
             view->levels_upper = upper;
             view->levels_lower = lower;
             view->followers_sent = followers;
+            view->goal_sent_us = goal_us;
         }
     }
 }

@@ -364,7 +364,8 @@ store_server(struct mgr_series *series, const struct wire_server *said, int64_t 
     uint64_t since = is_first ? 0 : counted_since(series->requests, requests);
     ring_push(&series->ring, sight->utilization, sight->in_flight, since,
               is_first ? 0 : now_us - series->at_us);
-    mgr_scale_late(series->member->cluster, said, since);
+    if (!series->view->is_timed)
+        mgr_scale_late(series->member->cluster, said, since);
     series->requests = requests;
     series->errors = count_checked(said->errors);
     series->connect_failures = count_checked(said->connect_failures);
@@ -477,6 +478,7 @@ store_cluster(struct mgr_view *view, const struct wire_cluster *said, bool is_fu
     view->at_us = now_us;
     view->requests = count_checked(said->requests);
     mgr_purge_announced(view, said, now_us);
+    mgr_scale_count(view, said);
     view->waiting = count_checked(said->waiting);
     view->generation = count_checked(said->generation);
     view->is_whole |= is_full;

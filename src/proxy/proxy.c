@@ -460,6 +460,8 @@ proxy_read_cluster(const struct proxy *proxy, uint32_t cluster_slot,
         out->no_member += cluster_count_get(&from->no_member);
         out->queued_now += cluster_count_get(&from->queued_now);
         out->parked_now += cluster_count_get(&from->parked_now);
+        out->timed += cluster_count_get(&from->timed);
+        out->late += cluster_count_get(&from->late);
         out->ladder_stale += cluster_count_get(&from->ladder_stale);
         out->ladder_refreshes += cluster_count_get(&from->ladder_refreshes);
         out->ladder_refreshes_held += cluster_count_get(&from->ladder_refreshes_held);

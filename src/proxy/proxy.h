@@ -124,6 +124,7 @@ int64_t proxy_worker_cpu_us(const struct proxy *proxy, uint32_t worker);
 struct proxy_cluster_counters {
     uint64_t requests, errors, retries, retry_budget_refusals, no_member;
     uint64_t queued_now, parked_now;
+    uint64_t timed, late;           /* against the cluster's latency goal; slower than it */
     uint64_t ladder_stale;          /* answered stale because of its ladder */
     uint64_t ladder_refreshes;      /* ... and fetched anew */
     uint64_t ladder_refreshes_held; /* ... and not: enough were under way */

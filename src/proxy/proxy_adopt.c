@@ -95,6 +95,7 @@ take_cluster(struct proxy_worker *worker, struct cluster_view *view)
     cluster->view = cluster_view_ref(view);
     cluster->current = true;
     cluster->state = cluster_state(worker, view->slot);
+    cluster->state->goal_us = view->goal_us;
     if (view->config->balance == CONFIG_BALANCE_PREQUAL && !cluster->state->prequal)
         cluster->state->prequal = cluster_prequal_new();
     worker->clusters[view->slot] = cluster;

@@ -150,6 +150,18 @@ proxy_forward_connected(struct proxy_exchange *x, int status)
         proxy_forward_pump(x);
 }
 
+/* What it waited in the edge for a place counts: that is for want of members, too. */
+void
+proxy_forward_timed(struct proxy_exchange *x, int64_t took_us)
+{
+    struct proxy_cluster_state *state = x->cluster->state;
+    if (state->goal_us == 0)
+        return;
+    cluster_count_add(&state->counters.timed, 1);
+    if (x->queued_for_us + took_us > state->goal_us)
+        cluster_count_add(&state->counters.late, 1);
+}
+
 static void
 count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
 {
@@ -172,8 +184,10 @@ count_attempt(struct proxy_exchange *x, enum proxy_attempt_end end)
         cluster_count_add(&stats->errors, 1);
         cluster_count_add(&x->cluster->state->counters.errors, 1);
     }
-    if (ok && !x->tunnel) /* a tunnel's is that of its 101 */
+    if (ok && !x->tunnel) { /* a tunnel's is that of its 101 */
         fr_hist_record(&stats->latency, (uint64_t)(now_us - x->sent_us));
+        proxy_forward_timed(x, now_us - x->sent_us);
+    }
     bool unreachable = end == PROXY_ATTEMPT_REFUSED || end == PROXY_ATTEMPT_CONNECT_TIMEOUT;
     if (unreachable)
         cluster_count_add(&stats->connect_failures, 1);

@@ -93,7 +93,7 @@ struct proxy_cluster_state { /* outlives versions of the view; by view slot */
     /* shared, atomic: read by any thread */
     struct proxy_cluster_counters counters;
     /* owner */
-    int64_t half_from_us;
+    int64_t half_from_us, goal_us; /* goal: of the newest view; 0: none */
     uint64_t half_requests[2], half_retries[2]; /* [0] now, [1] the half before */
     uint64_t on_members;                        /* exchanges of this worker that have one */
     /* proxy_queue.c */
@@ -316,7 +316,7 @@ struct proxy_exchange {
     bool placed;               /* counts in its cluster's in_flight */
     bool queued;               /* waits for that */
     struct fr_list queue_link; /* likewise of those parked */
-    int64_t queued_us;
+    int64_t queued_us, queued_for_us; /* since then; it waited so long, and goes on */
     bool parked; /* its cluster has no member */
     bool wants_page;
     size_t parked_bytes;
@@ -694,6 +694,7 @@ void proxy_forward_connected(struct proxy_exchange *x, int status);
 void proxy_forward_pump(struct proxy_exchange *x); /* request bytes towards the member */
 /* Ends the try on the member. OK alone may keep the connection. */
 void proxy_forward_end(struct proxy_exchange *x, enum proxy_attempt_end end);
+void proxy_forward_timed(struct proxy_exchange *x, int64_t took_us); /* against the goal */
 /* ... and tries again or answers with the error. */
 void proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end);
 /* ... and answers with the error, or cuts off what was begun. */

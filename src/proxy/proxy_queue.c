@@ -54,6 +54,7 @@ line_leave(struct proxy_exchange *x)
 {
     struct proxy_cluster_state *state = x->cluster->state;
     x->queued = false;
+    x->queued_for_us = loop_now_us(x->worker->loop) - x->queued_us;
     fr_list_remove(&x->queue_link);
     state->queue_length--;
     cluster_count_add(&state->counters.queued_now, (uint64_t)-1);
@@ -68,6 +69,16 @@ refuse(struct proxy_exchange *x, const char *words)
     struct proxy_answer answer = {
         .status = 503, .words = words, .retry_after_s = PROXY_QUEUE_RETRY_AFTER_S};
     proxy_local_answer(x, &answer);
+}
+
+/* It waited in vain. One that would have been late by now is counted so; another says nothing. */
+static void
+give_up(struct proxy_exchange *x, const char *words)
+{
+    line_leave(x);
+    if (x->queued_for_us > x->cluster->state->goal_us)
+        proxy_forward_timed(x, 0);
+    refuse(x, words);
 }
 
 /* Whether a queue has stood above its target for so long that it will not go away by itself. */
@@ -122,8 +133,7 @@ proxy_queue_enter(struct proxy_exchange *x)
             return false;
         }
         struct proxy_exchange *oldest = waiter_of(state->queue.next);
-        line_leave(oldest);
-        refuse(oldest, "too many requests are waiting: try again");
+        give_up(oldest, "too many requests are waiting: try again");
     }
     line_join(x);
     return false;
@@ -138,8 +148,7 @@ expire(struct proxy_cluster_state *state, int64_t now_us)
         if (now_us - oldest->queued_us < oldest->cluster->view->config->queue.wait_us)
             return;
         PROXY_COUNT(state->worker, queue_timeouts);
-        line_leave(oldest);
-        refuse(oldest, "no place came free in time: try again");
+        give_up(oldest, "no place came free in time: try again");
     }
 }
 

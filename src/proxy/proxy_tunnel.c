@@ -104,7 +104,9 @@ proxy_tunnel_begin(struct proxy_exchange *x, const struct http_head *response)
         return true;
     }
     PROXY_COUNT(x->worker, tunnels);
-    fr_hist_record(&x->pool->stats->latency, (uint64_t)(loop_now_us(x->worker->loop) - x->sent_us));
+    int64_t took_us = loop_now_us(x->worker->loop) - x->sent_us;
+    fr_hist_record(&x->pool->stats->latency, (uint64_t)took_us);
+    proxy_forward_timed(x, took_us);
     proxy_partial_clear(&x->up->partial);
     proxy_input_shift(&x->up->in);
     x->status = 101;

@@ -85,6 +85,8 @@ struct wire_cluster {
     struct fr_view rung; /* of its ladder, the highest in force; empty: none */
     /* Ever, 0 = none: requests that rung stale answered, and fetches made of them meanwhile. */
     uint64_t stale, refreshes;
+    /* A latency goal, 0 = none; requests timed since there was one, and those that took longer. */
+    uint64_t goal_us, timed, late;
 };
 
 struct wire_cluster wire_cluster_none(void); /* numbers absent */
@@ -165,6 +167,7 @@ struct wire_reconfigure {
     double upper, lower;
     uint64_t step;
     uint64_t followers;
+    uint64_t goal_us; /* 0: none */
     struct fr_view what, text; /* of a purge */
     bool soft;
     struct wire_setting *settings; /* puts: the <route>, <cluster> or <pool> itself; its attribute

@@ -91,6 +91,9 @@ static const struct wire__attr cluster_rows[] = {
     ROW(struct wire_cluster, rung, "rung", WIRE__NAME, false, 0),
     ROW(struct wire_cluster, stale, "stale", WIRE__EPOCH, false, U64_MAX),
     ROW(struct wire_cluster, refreshes, "refreshes", WIRE__EPOCH, false, U64_MAX),
+    ROW(struct wire_cluster, goal_us, "goal-us", WIRE__EPOCH, false, WIRE__GOAL_US_MAX),
+    ROW(struct wire_cluster, timed, "timed", WIRE__EPOCH, false, U64_MAX),
+    ROW(struct wire_cluster, late, "late", WIRE__EPOCH, false, U64_MAX),
     ROW(struct wire_cluster, purged, "purged", WIRE__EPOCH, false, U64_MAX),
     ROW(struct wire_cluster, purged_rate, "purged-rate", WIRE__RATE, false, WIRE__RATE_MAX),
 };
@@ -167,6 +170,7 @@ static const struct wire__attr levels_rows[] = {
     REQUEST(upper, "upper", WIRE__F64, false, WIRE__UTILIZATION_MAX),
     REQUEST(lower, "lower", WIRE__F64, false, WIRE__UTILIZATION_MAX),
     REQUEST(followers, "followers", WIRE__U64, false, U64_MAX),
+    REQUEST(goal_us, "goal-us", WIRE__EPOCH, false, WIRE__GOAL_US_MAX),
     REASON,
 };
 static const struct wire__attr relieve_rows[] = {

@@ -18,6 +18,7 @@
 #define WIRE__UTILIZATION_MAX 1000
 #define WIRE__MS_MAX 1000000000
 #define WIRE__RATE_MAX 1000000000   /* requests a second */
+#define WIRE__GOAL_US_MAX 3600000000 /* an hour */
 #define WIRE__AT_US_MAX 253402300799999999LL /* the end of the year 9999 */
 
 enum wire__kind {

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who decides how many: policies beside the levels, and what stands between decision and act."""
+from harness import http1
 from harness.box import hold, wait
-from harness.load import Load
-from harness.setup import Edge, cluster, ready, scale, static_pool, why
+from harness.load import Asker, Load
+from harness.setup import Edge, cluster, metric, ready, scale, static_pool, why
 
 
 def pair(box, spares=1, **more):
@@ -122,3 +123,39 @@ def test_the_limit_of_changes_holds_for_levels_too(box):
         wait("what was held back",
              lambda: "no more than 1 may change in a minute" in why(box, edge))
         hold("one a minute", lambda: len(allocated(box)) == 1, 2)
+
+
+def test_who_is_slower_than_the_goal_is_counted(box):
+    """One by one, what was waited for a place included; who fails is not slow."""
+    member = box.origin("member")
+    edge = Edge(box, {"web": cluster([member], scale=scale("rack", slo="400ms"),
+                                     **{"max-in-flight": 1, "queue": {"wait": "3s"}})},
+                pools={"rack": static_pool(box.origin("spare"))})
+
+    def counted():
+        return tuple(metric(edge, f"slo_{what}", cluster="web") for what in ("requests", "late"))
+    for _ in range(20):
+        http1.fetch(edge.address, "/")
+    assert counted() == (20, 0)
+    member.hold()
+    first = Asker(edge, "/late")
+    wait("it to be under way", lambda: member.in_flight == 1)
+    second = Asker(edge, "/late-for-it-waited")
+    wait("the other to wait", lambda: metric(edge, "queue_waiting") == 1)
+    hold("both are late", lambda: member.in_flight == 1, 0.5)
+    member.release()
+    for asker in (first, second):
+        asker.join(20)
+        assert asker.response.status == 200
+    assert counted() == (22, 2)
+    member.hold()
+    first = Asker(edge, "/late")
+    wait("it to be under way", lambda: member.in_flight == 1)
+    assert http1.fetch(edge.address, "/gives-up").status == 503
+    assert counted() == (23, 3)
+    member.release()
+    first.join(20)
+    assert counted() == (24, 4)
+    member.answer = lambda request: None
+    assert http1.fetch(edge.address, "/").status == 502
+    assert counted() == (24, 4)

@@ -268,6 +268,11 @@ levels_replace_what_was(void **state)
     const struct edge_cluster *web = edge_cluster_find(bed->edge, FR_VIEW("web"));
     assert_float_equal(api->upper, 0.80, 1e-9); /* the file's */
     assert_true(web->upper < 0);                 /* it does not scale */
+    bed_done(bed, "web", "<levels upper='0.7' goal-us='250000'/>");
+    assert_int_equal(web->goal_us, 250000);
+    assert_int_equal(web->view->goal_us, 250000); /* what the workers count by */
+    bed_done(bed, "web", "<levels upper='0.7'/>");
+    assert_int_equal(web->view->goal_us, 0);
     bed_done(bed, "api", "<levels upper='0.5' lower='0.1' followers='2'/>");
     assert_float_equal(api->upper, 0.5, 1e-9);
     assert_float_equal(api->lower, 0.1, 1e-9);

@@ -123,6 +123,7 @@ peer_event(void *ctx, const struct wire_event *event)
         order->weight = said->weight;
         order->step = said->step;
         order->upper = said->upper;
+        order->goal_us = said->goal_us;
         order->lower = said->lower;
         order->at_us = fr_clock_mono_us();
     }

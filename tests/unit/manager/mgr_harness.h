@@ -34,7 +34,7 @@ struct order { /* a reconfigure as the peer got it */
     struct wire_request_id id;
     enum wire_operation operation;
     char cluster[64], server[64], address[64], pool[64];
-    uint64_t count, weight, step;
+    uint64_t count, weight, step, goal_us;
     double upper, lower;
     int64_t at_us;
 };

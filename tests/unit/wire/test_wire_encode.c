@@ -135,6 +135,9 @@ test_a_full_report(void **state)
     clusters[1].rung = FR_VIEW("stale");
     clusters[1].stale = 812;
     clusters[1].refreshes = 14;
+    clusters[1].goal_us = 300000;
+    clusters[1].timed = 8010;
+    clusters[1].late = 17;
     struct wire_report report = {
         .seq = 17,
         .at_us = 1767268800123000LL,
@@ -152,6 +155,7 @@ test_a_full_report(void **state)
     fr_buf_init(&buf, 1 << 20);
     assert_int_equal(wire_put_report(&buf, &report), FR_OK);
     assert_non_null(strstr(buf.data, "at=\"2026-01-01T12:00:00.123Z\""));
+    assert_non_null(strstr(buf.data, " goal-us=\"300000\" timed=\"8010\" late=\"17\""));
     expect_valid_and_stable(&buf);
     fr_buf_clear(&buf);
     assert_int_equal(wire_put_report_document(&buf, &report), FR_OK);

@@ -250,6 +250,7 @@ at_levels(const struct wire_event *event)
     assert_int_equal(request->operation, WIRE_LEVELS);
     assert_true(request->upper > 0.799 && request->upper < 0.801);
     assert_true(isnan(request->lower));
+    assert_int_equal(request->goal_us, 300000);
 }
 
 static void
@@ -277,7 +278,8 @@ test_requests(void **state)
     look_at(OPEN "<reconfigure id='3:81' cluster='web'><allocate reason='because' new='1'/>"
                  "</reconfigure>",
             WIRE_EVENT_RECONFIGURE, at_allocate);
-    look_at(OPEN "<reconfigure id='3:82' cluster='web'><levels upper='0.8'/></reconfigure>",
+    look_at(OPEN "<reconfigure id='3:82' cluster='web'><levels upper='0.8' goal-us='300000'/>"
+                 "</reconfigure>",
             WIRE_EVENT_RECONFIGURE, at_levels);
     look_at(OPEN "<reconfigure id='3:82' cluster='w'><join server='s' address='h:1' weight='9' "
                  "pool='p'/></reconfigure>",
@@ -306,6 +308,7 @@ test_requests_that_are_nonsense(void **state)
         {"<leave/>", "server"},
         {"<release/>", "server"},
         {"<levels upper='-1'/>", "upper"},
+        {"<levels goal-us='3600000001'/>", "goal-us"},
         {"<relieve/>", "step"},
         {"<purge text='a'/>", "what"},
         {"<purge what=''/>", "what"},

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_mgr_scale.c - what a policy is told of the traffic: who was late.
+ */
+#include "mgr_harness.h"
+
+#define COUNTED(goal, requests, counts)                                                            \
+    "<report full=\"true\"><cluster name=\"web\" responsible=\"true\" goal-us=\"" goal             \
+    "\" " counts                                                                                   \
+    "><server id=\"web-1\" p50-ms=\"1\" p90-ms=\"2\" p99-ms=\"999\" requests=\"" requests          \
+    "\"/></cluster></report>"
+
+static void
+say_counted(struct harness *harness, struct peer *peer, const char *words)
+{
+    uint64_t before = harness->mgr->counters.reports;
+    peer_say(peer, words);
+    harness_wait_count(harness, &harness->mgr->counters.reports, before + 1);
+}
+
+/* Edges count the late ones against the goal; quantiles are for senders that do not. */
+static void
+test_late_ones_are_counted(void **state)
+{
+    static const char settings[] =
+        "clusters:\n"
+        "  web:\n"
+        "    members: [{ address: \"127.0.0.1:9001\", id: web-1 }]\n"
+        "    scale: { from: rack, min: 1, max: 4, upper: 0.80, slo: 300ms }\n"
+        "pools:\n"
+        "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n";
+    struct harness harness;
+    struct peer edge;
+    (void)state;
+
+    harness_start(&harness, settings);
+    peer_connect(&harness, &edge, "edge", "edge-1", 0);
+    say_counted(&harness, &edge, COUNTED("300000", "1000", "timed=\"1000\" late=\"900\""));
+    struct mgr_cluster *cluster = mgr_cluster_find(harness.mgr, FR_VIEW("web"));
+    assert_float_equal(cluster->answered, 0, 1e-9); /* counted since when? */
+    say_counted(&harness, &edge, COUNTED("300000", "2000", "timed=\"1900\" late=\"907\""));
+    assert_float_equal(cluster->answered, 900, 1e-9);
+    assert_float_equal(cluster->late, 7, 1e-9);
+    /* It began anew, or more were late than there were: neither is a number of ours. */
+    say_counted(&harness, &edge, COUNTED("300000", "2100", "timed=\"100\" late=\"50\""));
+    say_counted(&harness, &edge, COUNTED("300000", "2200", "timed=\"110\" late=\"70\""));
+    assert_float_equal(cluster->answered, 900, 1e-9);
+    say_counted(&harness, &edge, COUNTED("300000", "2300", "timed=\"120\" late=\"71\""));
+    assert_float_equal(cluster->answered, 910, 1e-9);
+    assert_float_equal(cluster->late, 8, 1e-9);
+    /* Another goal than ours: then by the quantiles, between p90 and p99. */
+    say_counted(&harness, &edge, COUNTED("200000", "2400", "timed=\"220\" late=\"171\""));
+    assert_float_equal(cluster->answered, 1010, 1e-9);
+    assert_true(cluster->late > 9 && cluster->late < 18);
+    peer_close(&edge);
+    harness_stop(&harness);
+}
+
+/* A follower has no goal of its own: it is told, and told anew when the goal is another. */
+static void
+test_edges_are_told_the_goal(void **state)
+{
+    struct harness harness;
+    struct peer edge;
+    (void)state;
+
+    harness_start(&harness, "clusters:\n"
+                            "  web:\n"
+                            "    scale: { from: rack, slo: 300ms }\n"
+                            "pools:\n"
+                            "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n");
+    peer_connect(&harness, &edge, "edge", "edge-1", 0);
+    peer_say(&edge, "<report full=\"true\"><cluster name=\"web\"/></report>");
+    assert_int_equal(peer_next(&harness, &edge, WIRE_LEVELS)->goal_us, 300000);
+    peer_close(&edge);
+    harness_stop(&harness);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_late_ones_are_counted),
+        cmocka_unit_test(test_edges_are_told_the_goal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
