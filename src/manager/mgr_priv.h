@@ -226,6 +226,9 @@ struct mgr_cluster {
     uint64_t idle_requests; /* as counted at the last look */
     int64_t tick_at_us;  /* when the policy's tick began; 0: none did */
     double answered, late; /* requests since then, and those that missed the goal */
+    bool is_look_due;      /* a report came by the clock, not because of what it says */
+    double busy;           /* summed over the looks since then; NaN: one saw not all members */
+    uint32_t looks;
     double startup_s;    /* the last server that was allocated took so long; 0: none yet */
     struct mgr_proposal { /* of mode supervised */
         bool is_made;
@@ -485,6 +488,8 @@ void mgr_zero_rung(struct mgr_view *view, const struct wire_cluster *said);
 
 /* True when a tick of the policy ended: *out says what passed in it. */
 bool mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_traffic *out);
+/* How busy the members are, at a time that was not chosen for how busy they are. */
+void mgr_scale_look(struct mgr_cluster *cluster, const struct policy_member *members, size_t count);
 /* A report says how many requests missed the goal. */
 void mgr_scale_count(struct mgr_view *view, const struct wire_cluster *said);
 /* One that does not shows so many requests more of a server: how many of them may have. */

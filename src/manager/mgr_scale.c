@@ -33,6 +33,25 @@ mgr_scale_late(struct mgr_cluster *cluster, const struct wire_server *said, uint
     cluster->late += late * (double)requests;
 }
 
+/* Reports of a crossing come when a member is busy: over them the mean would be too high by as much
+ * as the load swings, and a member would seem to do too little. */
+void
+mgr_scale_look(struct mgr_cluster *cluster, const struct policy_member *members, size_t count)
+{
+    if (!cluster->is_look_due)
+        return;
+    cluster->is_look_due = false;
+    cluster->looks++;
+    for (size_t i = 0; i < count; i++) {
+        if (!members[i].healthy || members[i].starting || members[i].draining)
+            continue;
+        /* What is above 1 waits there, and is not being done. */
+        cluster->busy += members[i].stale || !(members[i].utilization >= 0)
+                             ? (double)NAN
+                             : fmin(members[i].utilization, 1);
+    }
+}
+
 void
 mgr_scale_count(struct mgr_view *view, const struct wire_cluster *said)
 {
@@ -91,7 +110,9 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
     FR_LIST_EACH(&cluster->views, node)
     count_view(FR_CONTAINER(node, struct mgr_view, cluster_link), now_us, &count);
     double late = cluster->answered > 0 ? cluster->late / cluster->answered : (double)NAN;
-    cluster->answered = cluster->late = 0;
+    double busy = cluster->looks > 0 ? cluster->busy / cluster->looks : (double)NAN;
+    cluster->answered = cluster->late = cluster->busy = 0;
+    cluster->looks = 0;
     if (is_first)
         return false; /* a rate needs two looks */
     *out = (struct policy_traffic){
@@ -100,6 +121,7 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
         /* Utilization is shown with what a purge announced; so must be the rate, or a member
          * would seem to do less than it does. */
         .rate = mgr_purge_foresee(cluster, count.rate, now_us),
+        .busy = busy > 0 ? busy : (double)NAN,
         .slow = late,
         .dropped = 0,
         .queue = count.waiting,

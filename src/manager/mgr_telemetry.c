@@ -569,8 +569,10 @@ mgr_source_store(struct mgr *mgr, struct mgr_source *source, const struct wire_r
         store_self(source, &report->self, now_us);
     for (size_t i = 0; i < report->cluster_count; i++) {
         struct mgr_view *view = view_at(source, i, report->clusters[i].name);
-        if (view && view->shown_in != source->reports)
-            store_cluster(view, &report->clusters[i], report->full, now_us);
+        if (!view || view->shown_in == source->reports)
+            continue;
+        store_cluster(view, &report->clusters[i], report->full, now_us);
+        view->cluster->is_look_due |= !report->crossing;
     }
     for (size_t i = source->view_count; report->full && i > 0; i--)
         if (source->views[i - 1]->shown_in != source->reports) {

@@ -38,9 +38,10 @@ policy__member_init(struct policy__member_model *model)
 }
 
 static void
-learn_capacity(struct policy__member_model *model, const struct policy_observation *seen)
+learn_capacity(struct policy__member_model *model, const struct policy_observation *seen,
+               double utilization)
 {
-    double utilization = seen->mean;
+    utilization = fmin(utilization, 1); /* more waits there, but no more is done */
     double capacity = seen->traffic.rate / (utilization * seen->usable);
     if (!(capacity > 0) || !isfinite(capacity))
         return;
@@ -56,7 +57,8 @@ void
 policy__member_learn(struct policy__member_model *model, const struct policy_observation *seen)
 {
     const struct policy_traffic *traffic = &seen->traffic;
-    double utilization = seen->mean;
+    double utilization =
+        traffic->busy == 0 ? seen->mean : traffic->busy / fmax(1, (double)seen->usable);
 
     if (traffic->startup_s > 0 && isfinite(traffic->startup_s)) {
         double startup_s = fmin(traffic->startup_s, 86400);
@@ -72,7 +74,7 @@ policy__member_learn(struct policy__member_model *model, const struct policy_obs
     if (!(utilization > USEFUL_UTILIZATION) || !(traffic->rate > 0) || seen->usable == 0 ||
         seen->stale > 0 || traffic->queue > 0)
         return;
-    learn_capacity(model, seen);
+    learn_capacity(model, seen, utilization);
     if (!(utilization < 1) || !(traffic->slow >= 0) || traffic->slow > 1 || traffic->dropped > 0)
         return;
     size_t step = (size_t)(utilization * POLICY__CURVE_STEPS);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_mgr_scale.c - what a policy is told of the traffic: who was late.
+ * test_mgr_scale.c - what a policy is told of the traffic: who was late, how busy members were.
  */
 #include "mgr_harness.h"
+
+#include <math.h>
 
 #define COUNTED(goal, requests, counts)                                                            \
     "<report full=\"true\"><cluster name=\"web\" responsible=\"true\" goal-us=\"" goal             \
@@ -76,12 +78,57 @@ test_edges_are_told_the_goal(void **state)
     harness_stop(&harness);
 }
 
+/* A load that swings: between the crossings, which are reported at once, members have little to
+ * do. What one can do is learnt from looks that the load did not choose. */
+static void
+test_crossings_teach_nothing_of_a_member(void **state)
+{
+    struct harness harness;
+    struct peer edge;
+    struct policy_traffic traffic = {0};
+    (void)state;
+
+    harness_start(&harness, "clusters:\n"
+                            "  web:\n"
+                            "    members: [{ address: \"127.0.0.1:9001\", id: web-1 },\n"
+                            "              { address: \"127.0.0.1:9002\", id: web-2 }]\n"
+                            "    scale: { from: rack, policy: forecast, mode: observe }\n"
+                            "pools:\n"
+                            "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n");
+    peer_connect(&harness, &edge, "edge", "edge-1", 0);
+    struct mgr_cluster *cluster = mgr_cluster_find(harness.mgr, FR_VIEW("web"));
+    for (unsigned i = 0; i < 30; i++) {
+        bool is_regular = i % 10 == 0;
+        uint64_t before = harness.mgr->counters.reports;
+        peer_say(&edge,
+                 "<report%s><cluster name=\"web\" responsible=\"true\" requests=\"%u\"><server"
+                 " id=\"web-1\" utilization=\"%s\"/><server id=\"web-2\" utilization=\"%s\"/>"
+                 "</cluster></report>",
+                 is_regular ? " full=\"true\"" : " crossing=\"true\"", i * 100,
+                 is_regular ? "0.25" : "1.2", is_regular ? "1.75" : "0.9");
+        harness_wait_count(&harness, &harness.mgr->counters.reports, before + 1);
+    }
+    assert_int_equal(cluster->looks, 2); /* the first began the tick */
+    assert_float_equal(cluster->busy, 2 * 1.25, 1e-6); /* what waits is not done */
+    assert_true(mgr_scale_traffic(cluster, loop_now_us(harness.loop) + 3600 * FR_US_PER_S,
+                                  &traffic));
+    assert_float_equal(traffic.busy, 1.25, 1e-6);
+    assert_int_equal(cluster->looks, 0);
+    /* Nobody looked, or not at all of them: there is no number. */
+    assert_true(mgr_scale_traffic(cluster, loop_now_us(harness.loop) + 7200 * FR_US_PER_S,
+                                  &traffic));
+    assert_true(isnan(traffic.busy));
+    peer_close(&edge);
+    harness_stop(&harness);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_late_ones_are_counted),
         cmocka_unit_test(test_edges_are_told_the_goal),
+        cmocka_unit_test(test_crossings_teach_nothing_of_a_member),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
