@@ -60,8 +60,8 @@ http2__give_back(struct http2__budget *budget, uint32_t count)
         budget->left_milli = full;
 }
 
-static void
-be_calm(struct http2_session *session, enum http2_calm calm)
+void
+http2__calm(struct http2_session *session, enum http2_calm calm)
 {
     if (session->over)
         return;
@@ -75,7 +75,7 @@ http2__charge(struct http2_session *session, struct http2__budget *budget, enum 
     budget->left_milli -= MILLI;
     if (budget->left_milli >= 0)
         return true;
-    be_calm(session, calm);
+    http2__calm(session, calm);
     return false;
 }
 
@@ -90,7 +90,7 @@ judge_head_frame(struct http2_session *session, const struct http2_frame *frame)
     session->head_wire_bytes += frame->length;
     if (session->head_frames > HEAD_FRAMES_MAX ||
         session->head_wire_bytes > session->limits.head.head_bytes_max + HEAD_WIRE_SLACK)
-        be_calm(session, HTTP2_CALM_HEADS);
+        http2__calm(session, HTTP2_CALM_HEADS);
 }
 
 /* Where a head may begin: sections 5.1 and 5.1.1. */
@@ -149,7 +149,7 @@ http2__judge_frame(struct http2_session *session, const struct http2_frame *fram
     else if (is_idle(frame) &&
              http2__charge(session, &session->idle_frames, HTTP2_CALM_FRAMES) &&
              session->acks > ACKS_MAX)
-        be_calm(session, HTTP2_CALM_FRAMES);
+        http2__calm(session, HTTP2_CALM_FRAMES);
 }
 
 bool
@@ -158,6 +158,6 @@ http2__judge_field(struct http2_session *session, size_t bytes)
     session->head_bytes += bytes;
     if (session->head_bytes <= HEAD_DECODED_FACTOR * session->limits.head.head_bytes_max)
         return true;
-    be_calm(session, HTTP2_CALM_HEADS);
+    http2__calm(session, HTTP2_CALM_HEADS);
     return false;
 }

@@ -102,6 +102,7 @@ void http2__give_back(struct http2__budget *budget, uint32_t count);
 /* False: the client is over it, and the connection's end is decided. */
 bool http2__charge(struct http2_session *session, struct http2__budget *budget,
                    enum http2_calm calm);
+void http2__calm(struct http2_session *session, enum http2_calm calm);
 /* A frame begins. */
 void http2__judge_frame(struct http2_session *session, const struct http2_frame *frame);
 /* A field was decoded. False: its head is a bomb. */
