@@ -31,16 +31,16 @@ move_send_windows(struct http2_session *session, int32_t window)
         if (moved > HTTP2_WINDOW_BYTES_MAX)
             return false;
         stream->send_window = (int32_t)moved;
-        if (!stream->incremental)
-            http2__stream_look(stream);
+        http2__unready(stream);
     }
     /* In this order none has to look for its place among those that are ready. */
-    FR_LIST_EACH(&session->streams, link)
-    {
-        struct http2_stream *stream = FR_CONTAINER(link, struct http2_stream, order_link);
-        if (stream->incremental)
-            http2__stream_look(stream);
-    }
+    for (int incremental = 0; incremental < 2; incremental++)
+        FR_LIST_EACH(&session->streams, link)
+        {
+            struct http2_stream *stream = FR_CONTAINER(link, struct http2_stream, order_link);
+            if (stream->incremental == incremental)
+                http2__stream_look(stream);
+        }
     return true;
 }
 
