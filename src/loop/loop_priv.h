@@ -2,7 +2,8 @@
 /*
  * loop_priv.h - what the files of this room share: the loop's body and the seams between them.
  *
- * Life of a turn:  wait -> clock -> events -> posts -> timers -> ready sockets -> tasks -> closed.
+ * Life of a turn:  wait -> clock -> events -> posts -> timers -> ready sockets -> tasks -> what is
+ *                  held -> closed.
  */
 #ifndef LOOP_PRIV_H
 #define LOOP_PRIV_H
@@ -66,6 +67,7 @@ struct loop {
     struct fr_list ready;   /* sockets with something to complete or to try */
     struct fr_list pass;    /* the part of ready that is being worked off */
     struct fr_list closed;  /* sockets whose close callback is due */
+    struct fr_list held;    /* sockets that hold what is sent, by held_link */
     struct fr_list tasks;
     struct fr_list bufs; /* spare ones */
     struct fr_list small_bufs;
@@ -132,6 +134,7 @@ void loop__sock_event(struct loop *loop, uint64_t data, uint32_t events);
 void loop__sock_step(struct loop_sock *sock);
 void loop__sock_wake_receiver(struct loop *loop);
 void loop__sock_run_closed(struct loop *loop);
+void loop__sock_run_held(struct loop *loop);
 int loop__tcp_nodelay(int fd, int family);
 
 /* loop_listen.c, loop_process.c, loop_signal.c, loop_watch.c */

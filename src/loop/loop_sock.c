@@ -45,6 +45,7 @@ enum sock_flag {
     SOCK_ENDED = 1u << 9,   /* the end was delivered */
     SOCK_GONE = 1u << 10,   /* neither direction works any more */
     SOCK_JOINED = 1u << 11, /* epoll knows it */
+    SOCK_MORE = 1u << 12,   /* the next send may wait for the one behind it */
 };
 
 #define SERIAL_SHIFT 3 /* LOOP_KIND_MASK */
@@ -66,6 +67,7 @@ sock_init(struct loop_sock *sock, struct loop *loop, int fd)
     sock->fd = fd;
     fr_list_init(&sock->ready_link);
     fr_list_init(&sock->wait_link);
+    fr_list_init(&sock->held_link);
 }
 
 int
@@ -195,6 +197,24 @@ loop_sock_filter(struct loop_sock *sock, struct loop_filter *filter)
     sock->flags |= SOCK_READABLE; /* it may have been given bytes that came before it */
 }
 
+/* ---- what is held ------------------------------------------------------------------------- */
+
+static void
+let_go(struct loop_sock *sock)
+{
+    loop_buf_give_back(sock->held);
+    sock->held = NULL;
+    sock->held_at = 0;
+    fr_list_remove(&sock->held_link);
+}
+
+/* What is held is no part of a send under way. */
+static bool
+holds_alone(const struct loop_sock *sock)
+{
+    return sock->held && (!(sock->flags & SOCK_SENDING) || (sock->flags & SOCK_DONE));
+}
+
 /* ---- what the kernel says ----------------------------------------------------------------- */
 
 /* Whether a step gets its receive on: by trying it, or by waiting for the kernel's word. */
@@ -234,6 +254,8 @@ loop__sock_event(struct loop *loop, uint64_t data, uint32_t events)
         enqueue(sock);
         return;
     }
+    if (holds_alone(sock) && fr_list_empty(&sock->held_link))
+        fr_list_push_back(&loop->held, &sock->held_link);
     if (((sock->flags & SOCK_SENDING) && (sock->flags & SOCK_WRITABLE)) || can_receive(sock))
         enqueue(sock);
 }
@@ -370,6 +392,80 @@ step_recv(struct loop_sock *sock)
         finish_recv(sock, NULL, status);
 }
 
+/* ---- sends that wait for others ----------------------------------------------------------- */
+
+/* False: it does not fit. */
+static bool
+hold(struct loop_sock *sock, const struct iovec *parts, int count)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += parts[i].iov_len;
+    if (!sock->held)
+        sock->held = loop_buf_take(sock->loop);
+    if (!sock->held || bytes > sock->held->cap - sock->held->len) {
+        if (sock->held && sock->held->len == 0)
+            let_go(sock);
+        return false;
+    }
+    for (int i = 0; i < count; i++) {
+        if (parts[i].iov_len > 0)
+            memcpy(sock->held->data + sock->held->len, parts[i].iov_base, parts[i].iov_len);
+        sock->held->len += (uint32_t)parts[i].iov_len;
+    }
+    if (fr_list_empty(&sock->held_link))
+        fr_list_push_back(&sock->loop->held, &sock->held_link);
+    return true;
+}
+
+static struct iovec
+held_part(const struct loop_sock *sock)
+{
+    return (struct iovec){sock->held->data + sock->held_at, sock->held->len - sock->held_at};
+}
+
+/* As much as the kernel takes, while no send is under way. An error is told to the next operation,
+ * by the kernel. */
+static void
+send_held(struct loop_sock *sock)
+{
+    struct iovec part = held_part(sock);
+    loop__count(&sock->loop->counters.send_calls, 1);
+    ssize_t sent =
+        sock->filter ? sock->filter->send(sock->filter, &part, 1, false)
+                     : send(sock->fd, part.iov_base, part.iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EAGAIN) {
+        sock->flags &= ~(uint32_t)SOCK_WRITABLE;
+        fr_list_remove(&sock->held_link); /* until there is room */
+        return;
+    }
+    if (sent >= 0) {
+        sock->sent_bytes += (uint64_t)sent;
+        sock->held_at += (uint32_t)sent;
+    }
+    if (sock->held_at == sock->held->len || (sent < 0 && errno != EINTR))
+        let_go(sock);
+}
+
+/* Of a socket whose send has just completed the next one may be about to come. */
+void
+loop__sock_run_held(struct loop *loop)
+{
+    FR_LIST_EACH_SAFE(&loop->held, link)
+    {
+        struct loop_sock *sock = FR_CONTAINER(link, struct loop_sock, held_link);
+        if (!(sock->flags & SOCK_DONE))
+            send_held(sock);
+    }
+}
+
+void
+loop_send_more(struct loop_sock *sock)
+{
+    fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_CONNECTING | SOCK_SENDING)));
+    sock->flags |= SOCK_MORE;
+}
+
 /* ---- sending ------------------------------------------------------------------------------ */
 
 static void
@@ -466,9 +562,25 @@ try_send(struct loop_sock *sock)
         sock->send_file_bytes = 0;
     }
     if (all_sent(sock)) {
+        if (sock->held)
+            let_go(sock);
         sock->send_status = status;
         sock->flags |= SOCK_DONE;
     }
+}
+
+/* True: the send is over. Its bytes, or those that were held, go with the next. */
+static bool
+send_later(struct loop_sock *sock, const struct iovec *parts, int count, uint64_t file_bytes)
+{
+    bool more = sock->flags & SOCK_MORE;
+    sock->flags &= ~(uint32_t)SOCK_MORE;
+    if (!more || file_bytes > 0 || !hold(sock, parts, count))
+        return false;
+    sock->send_status = 0;
+    sock->flags |= SOCK_SENDING | SOCK_DONE;
+    enqueue(sock);
+    return true;
 }
 
 void
@@ -482,6 +594,12 @@ loop_send_file(struct loop_sock *sock, const struct iovec *parts, int count,
     sock->send_ctx = ctx;
     sock->send_iov_first = 0;
     sock->send_iov_count = 0;
+    if (send_later(sock, parts, count, file->bytes))
+        return;
+    if (sock->held) {
+        sock->send_iov[sock->send_iov_count++] = held_part(sock);
+        fr_list_remove(&sock->held_link);
+    }
     for (int i = 0; i < count; i++)
         if (parts[i].iov_len > 0)
             sock->send_iov[sock->send_iov_count++] = parts[i];
@@ -529,6 +647,8 @@ void
 loop_shutdown_send(struct loop_sock *sock)
 {
     fr_require(!(sock->flags & SOCK_CLOSED));
+    if (holds_alone(sock))
+        send_held(sock);
     if (sock->filter)
         sock->filter->shutdown(sock->filter);
     (void)shutdown(sock->fd, SHUT_WR); /* fails only when the connection is gone already */
@@ -584,6 +704,10 @@ sock_close(struct loop_sock *sock, bool reset, loop_close_fn fn, void *ctx)
 {
     fr_require(sock->loop != NULL);
     fr_require(!(sock->flags & SOCK_CLOSED));
+    if (!reset && holds_alone(sock))
+        send_held(sock);
+    if (sock->held)
+        let_go(sock);
     take_off(sock);
     if (sock->filter)
         sock->filter->close(sock->filter, reset);
@@ -638,6 +762,7 @@ loop_detach_filtered(struct loop_sock *sock, struct loop_filter **out_filter)
 {
     int fd = sock->fd;
     fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_RECEIVING | SOCK_SENDING | SOCK_CONNECTING)));
+    fr_require(!sock->held);
     *out_filter = sock->filter;
     sock->filter = NULL;
     take_off(sock);
