@@ -88,8 +88,8 @@ begin(size_t piece_bytes, int pieces, int more)
     two->from.piece_bytes = piece_bytes;
     two->from.pieces = pieces;
     two->from.more = more;
-    assert_int_equal(loop_sock_open(&two->from.sock, two->bed.loop, fds[0]), FR_OK);
-    assert_int_equal(loop_sock_open(&two->to.sock, two->bed.loop, fds[1]), FR_OK);
+    loop_sock_open(&two->from.sock, two->bed.loop, fds[0]);
+    loop_sock_open(&two->to.sock, two->bed.loop, fds[1]);
     two->to.want_bytes = piece_bytes * (size_t)pieces;
     two->from.want_bytes = 1; /* it is the other end that stops */
     return two;
