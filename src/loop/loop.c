@@ -69,6 +69,7 @@ loop_new(const struct loop_limits *limits, struct loop **out)
     fr_list_init(&loop->ready);
     fr_list_init(&loop->pass);
     fr_list_init(&loop->closed);
+    fr_list_init(&loop->held);
     fr_list_init(&loop->tasks);
     fr_list_init(&loop->bufs);
     fr_list_init(&loop->small_bufs);
@@ -182,7 +183,7 @@ static int
 wait_for_events(struct loop *loop)
 {
     bool busy = !fr_list_empty(&loop->ready) || !fr_list_empty(&loop->tasks) ||
-                !fr_list_empty(&loop->closed) || loop->stopping;
+                !fr_list_empty(&loop->closed) || !fr_list_empty(&loop->held) || loop->stopping;
     int64_t before_us = fr_clock_mono_us();
     int timeout_ms = busy ? 0 : loop__timer_wait_ms(loop, before_us);
     if (timeout_ms != 0) {
@@ -218,6 +219,7 @@ loop_run(struct loop *loop)
         loop__timer_run(loop);
         run_ready(loop);
         run_tasks(loop);
+        loop__sock_run_held(loop);
         loop__sock_run_closed(loop);
     } while (!loop->stopping);
     while (!fr_list_empty(&loop->closed))

@@ -144,7 +144,7 @@ struct loop_sock {
     void *connect_ctx;
     loop_close_fn close_fn;
     void *close_ctx;
-    struct iovec send_iov[LOOP_IOV_MAX];
+    struct iovec send_iov[LOOP_IOV_MAX + 1]; /* what was held, and the parts */
     int send_iov_first;
     int send_iov_count;
     int send_file; /* behind the parts, while send_file_bytes > 0 */
@@ -152,6 +152,9 @@ struct loop_sock {
     uint64_t send_file_bytes;
     int send_status;     /* of the connect too */
     uint64_t sent_bytes; /* taken by the kernel, ever */
+    struct loop_buf *held; /* sent by its owner, and not yet by us: loop_send_more */
+    uint32_t held_at;      /* up to here it is out */
+    struct fr_list held_link;
     struct fr_list ready_link;
     struct fr_list wait_link;
 };
@@ -193,6 +196,11 @@ struct loop_file_piece {
 };
 void loop_send_file(struct loop_sock *sock, const struct iovec *parts, int count,
                     const struct loop_file_piece *file, loop_send_fn fn, void *ctx);
+/* More is about to be sent behind the next send, whose bytes may therefore wait for it: they are
+ * copied, the send completes, and they go out together with what comes, in one system call. What
+ * does not come in the same turn of the loop is waited for no longer. What is too long for the
+ * buffer of one receive, or has a file behind it, is sent at once. */
+void loop_send_more(struct loop_sock *sock);
 bool loop_send_pending(const struct loop_sock *sock);
 /* How many bytes of those that the kernel took for it the other side has not acknowledged. The
  * kernel takes megabytes from a sender whose reader takes none, so that what it took says little

@@ -2,7 +2,8 @@
 /*
  * loop_priv.h - what the files of this room share: the loop's body and the seams between them.
  *
- * Life of a turn:  wait -> clock -> events -> posts -> timers -> ready sockets -> tasks -> closed.
+ * Life of a turn:  wait -> clock -> events -> posts -> timers -> ready sockets -> tasks -> what is
+ *                  held -> closed.
  */
 #ifndef LOOP_PRIV_H
 #define LOOP_PRIV_H
@@ -48,6 +49,22 @@ enum loop_kind {
     LOOP_KIND_MASK = 7,
 };
 
+enum sock_flag {
+    SOCK_READABLE = 1u << 0, /* hint: recv will not say EAGAIN */
+    SOCK_WRITABLE = 1u << 1,
+    SOCK_ENDING = 1u << 2,    /* the other side's end or an error was signalled: no edge follows */
+    SOCK_RECEIVING = 1u << 3, /* operations under way */
+    SOCK_SENDING = 1u << 4,
+    SOCK_CONNECTING = 1u << 5,
+    SOCK_DONE = 1u << 6,  /* the send or connect under way has its status */
+    SOCK_WOKEN = 1u << 7, /* a buffer was given back for it */
+    SOCK_CLOSED = 1u << 8,
+    SOCK_ENDED = 1u << 9,   /* the end was delivered */
+    SOCK_GONE = 1u << 10,   /* neither direction works any more */
+    SOCK_JOINED = 1u << 11, /* epoll knows it */
+    SOCK_MORE = 1u << 12,   /* the next send may wait for the one behind it */
+};
+
 struct loop_signal_row {
     loop_signal_fn fn;
     void *ctx;
@@ -66,6 +83,7 @@ struct loop {
     struct fr_list ready;   /* sockets with something to complete or to try */
     struct fr_list pass;    /* the part of ready that is being worked off */
     struct fr_list closed;  /* sockets whose close callback is due */
+    struct fr_list held;    /* sockets that hold what is sent, by held_link */
     struct fr_list tasks;
     struct fr_list bufs; /* spare ones */
     struct fr_list small_bufs;
@@ -128,11 +146,28 @@ struct loop_buf *loop__buf_take(struct loop *loop, struct loop_account *account,
 void loop__buf_fini(struct loop *loop);
 
 /* loop_sock.c */
+static inline void
+loop__sock_enqueue(struct loop_sock *sock)
+{
+    if (fr_list_empty(&sock->ready_link))
+        fr_list_push_back(&sock->loop->ready, &sock->ready_link);
+}
+/* From now on the kernel tells what happens to it, beginning with what has happened. 0, or -errno:
+ * then it cannot be waited for. */
+int loop__sock_join(struct loop_sock *sock);
 void loop__sock_event(struct loop *loop, uint64_t data, uint32_t events);
 void loop__sock_step(struct loop_sock *sock);
 void loop__sock_wake_receiver(struct loop *loop);
 void loop__sock_run_closed(struct loop *loop);
 int loop__tcp_nodelay(int fd, int family);
+
+/* loop_send.c */
+/* Sets SOCK_DONE when the send has its status; drops the hint when the kernel takes no more. */
+void loop__sock_try_send(struct loop_sock *sock);
+void loop__sock_held_event(struct loop_sock *sock);           /* there may be room again */
+void loop__sock_held_end(struct loop_sock *sock, bool reset); /* before it is closed */
+/* Sends what is held, but of a socket whose send has just completed: the next may be to come. */
+void loop__sock_run_held(struct loop *loop);
 
 /* loop_listen.c, loop_process.c, loop_signal.c, loop_watch.c */
 void loop__listener_event(struct loop_listener *listener);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * loop_sock.c - stream sockets: connect, receive, send, close.
+ * loop_sock.c - stream sockets: connect, receive, close, and when each gets its turn.
  *
  * Shape:      a socket is registered with epoll when it first has to wait, once, edge-triggered for
  *             everything; what has happened by then epoll tells at once. One that never waits is
@@ -24,39 +24,14 @@
 #include "base/fr_check.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/sendfile.h>
 #include <unistd.h>
-
-enum sock_flag {
-    SOCK_READABLE = 1u << 0, /* hint: recv will not say EAGAIN */
-    SOCK_WRITABLE = 1u << 1,
-    SOCK_ENDING = 1u << 2,    /* the other side's end or an error was signalled: no edge follows */
-    SOCK_RECEIVING = 1u << 3, /* operations under way */
-    SOCK_SENDING = 1u << 4,
-    SOCK_CONNECTING = 1u << 5,
-    SOCK_DONE = 1u << 6,  /* the send or connect under way has its status */
-    SOCK_WOKEN = 1u << 7, /* a buffer was given back for it */
-    SOCK_CLOSED = 1u << 8,
-    SOCK_ENDED = 1u << 9,   /* the end was delivered */
-    SOCK_GONE = 1u << 10,   /* neither direction works any more */
-    SOCK_JOINED = 1u << 11, /* epoll knows it */
-};
 
 #define SERIAL_SHIFT 3 /* LOOP_KIND_MASK */
 #define SOCKS_CAP_MIN 64
 #define SOCK_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
-
-static void
-enqueue(struct loop_sock *sock)
-{
-    if (fr_list_empty(&sock->ready_link))
-        fr_list_push_back(&sock->loop->ready, &sock->ready_link);
-}
 
 static void
 sock_init(struct loop_sock *sock, struct loop *loop, int fd)
@@ -66,6 +41,7 @@ sock_init(struct loop_sock *sock, struct loop *loop, int fd)
     sock->fd = fd;
     fr_list_init(&sock->ready_link);
     fr_list_init(&sock->wait_link);
+    fr_list_init(&sock->held_link);
 }
 
 int
@@ -122,10 +98,8 @@ name_take(struct loop_sock *sock)
         sock->loop->socks[sock->fd] = NULL;
 }
 
-/* From now on the kernel tells what happens to it, beginning with what has happened. 0, or -errno:
- * then it cannot be waited for. */
-static int
-join(struct loop_sock *sock)
+int
+loop__sock_join(struct loop_sock *sock)
 {
     struct loop *loop = sock->loop;
     if (sock->flags & SOCK_JOINED)
@@ -174,14 +148,14 @@ loop_connect(struct loop_sock *sock, struct loop *loop, const struct loop_addr *
     sock->connect_fn = fn;
     sock->connect_ctx = ctx;
     if (status == -EINPROGRESS)
-        status = join(sock);
+        status = loop__sock_join(sock);
     else
         sock->flags |= SOCK_DONE;
     if (status != 0)
         sock->flags |= SOCK_DONE;
     if (sock->flags & SOCK_DONE) {
         sock->send_status = status;
-        enqueue(sock);
+        loop__sock_enqueue(sock);
     }
     return FR_OK;
 }
@@ -231,11 +205,12 @@ loop__sock_event(struct loop *loop, uint64_t data, uint32_t events)
             error = errno;
         sock->flags |= SOCK_DONE;
         sock->send_status = -error;
-        enqueue(sock);
+        loop__sock_enqueue(sock);
         return;
     }
+    loop__sock_held_event(sock);
     if (((sock->flags & SOCK_SENDING) && (sock->flags & SOCK_WRITABLE)) || can_receive(sock))
-        enqueue(sock);
+        loop__sock_enqueue(sock);
 }
 
 /* ---- receiving ---------------------------------------------------------------------------- */
@@ -249,7 +224,7 @@ loop_recv(struct loop_sock *sock, loop_recv_fn fn, void *ctx)
     sock->recv_ctx = ctx;
     sock->flags |= SOCK_RECEIVING;
     if (can_receive(sock))
-        enqueue(sock);
+        loop__sock_enqueue(sock);
 }
 
 bool
@@ -266,7 +241,7 @@ loop__sock_wake_receiver(struct loop *loop)
         return;
     struct loop_sock *sock = FR_CONTAINER(link, struct loop_sock, wait_link);
     sock->flags |= SOCK_WOKEN;
-    enqueue(sock);
+    loop__sock_enqueue(sock);
 }
 
 /* Leaves the line for buffers, handing on a buffer that was given back for this socket. */
@@ -300,7 +275,7 @@ finish_recv(struct loop_sock *sock, struct loop_buf *buf, int status)
 static void
 await_bytes(struct loop_sock *sock)
 {
-    int status = join(sock);
+    int status = loop__sock_join(sock);
     if (status != 0)
         finish_recv(sock, NULL, status);
 }
@@ -354,7 +329,7 @@ step_recv(struct loop_sock *sock)
     int status = got == 0 ? 0 : -errno;
     loop_buf_give_back(buf);
     if (status == -EAGAIN && sock->filter && sock->filter->later) {
-        enqueue(sock); /* before what the next turn brings, so that its time does come */
+        loop__sock_enqueue(sock); /* before what the next turn brings, so that its time does come */
         return;
     }
     /* The kernel would go on telling of the end, even where a reset followed it. */
@@ -368,170 +343,6 @@ step_recv(struct loop_sock *sock)
         await_bytes(sock);
     else
         finish_recv(sock, NULL, status);
-}
-
-/* ---- sending ------------------------------------------------------------------------------ */
-
-static void
-drop_sent(struct loop_sock *sock, size_t sent)
-{
-    while (sock->send_iov_count > 0) {
-        struct iovec *part = &sock->send_iov[sock->send_iov_first];
-        if (sent < part->iov_len) {
-            part->iov_base = (char *)part->iov_base + sent;
-            part->iov_len -= sent;
-            return;
-        }
-        sent -= part->iov_len;
-        sock->send_iov_first++;
-        sock->send_iov_count--;
-    }
-}
-
-static ssize_t
-send_parts(struct loop_sock *sock)
-{
-    struct msghdr message = {.msg_iov = &sock->send_iov[sock->send_iov_first],
-                             .msg_iovlen = (size_t)sock->send_iov_count};
-    /* What follows from the file goes into the same packets. */
-    bool more = sock->send_file_bytes > 0;
-    ssize_t sent =
-        sock->filter
-            ? sock->filter->send(sock->filter, message.msg_iov, sock->send_iov_count, more)
-            : sendmsg(sock->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
-    if (sent >= 0) {
-        sock->sent_bytes += (uint64_t)sent;
-        drop_sent(sock, (size_t)sent);
-    }
-    return sent;
-}
-
-/* The kernel cannot send from a file what must be encrypted first. */
-static ssize_t
-send_filtered_piece(struct loop_sock *sock)
-{
-    char data[LOOP_FILTERED_FILE_BYTES];
-    size_t bytes = sock->send_file_bytes < sizeof(data) ? sock->send_file_bytes : sizeof(data);
-    ssize_t got = pread(sock->send_file, data, bytes, sock->send_file_offset);
-    if (got <= 0)
-        return got;
-    struct iovec part = {data, (size_t)got};
-    return sock->filter->send(sock->filter, &part, 1, (size_t)got < sock->send_file_bytes);
-}
-
-static ssize_t
-send_piece(struct loop_sock *sock)
-{
-    off_t offset = sock->send_file_offset;
-    size_t bytes = sock->send_file_bytes < LOOP_SENDFILE_BYTES_MAX ? sock->send_file_bytes
-                                                                   : LOOP_SENDFILE_BYTES_MAX;
-    ssize_t sent = sock->filter ? send_filtered_piece(sock)
-                                : sendfile(sock->fd, sock->send_file, &offset, bytes);
-    if (sent == 0) { /* it was longer when the send was started */
-        errno = ENODATA;
-        return -1;
-    }
-    if (sent > 0) {
-        sock->send_file_offset += sent;
-        sock->send_file_bytes -= (uint64_t)sent;
-        sock->sent_bytes += (uint64_t)sent;
-    }
-    return sent;
-}
-
-static bool
-all_sent(const struct loop_sock *sock)
-{
-    return sock->send_iov_count == 0 && sock->send_file_bytes == 0;
-}
-
-/* Sets SOCK_DONE when the send has its status; drops the hint when the kernel takes no more. */
-static void
-try_send(struct loop_sock *sock)
-{
-    int status = 0;
-    for (int i = 0; i < LOOP_SEND_TRIES_MAX && !all_sent(sock); i++) {
-        loop__count(&sock->loop->counters.send_calls, 1);
-        ssize_t sent = sock->send_iov_count > 0 ? send_parts(sock) : send_piece(sock);
-        if (sent >= 0 || errno == EINTR)
-            continue;
-        status = -errno;
-        if (status == -EAGAIN) {
-            sock->flags &= ~(uint32_t)SOCK_WRITABLE;
-            status = join(sock);
-            if (status == 0)
-                return;
-        }
-        sock->send_iov_count = 0;
-        sock->send_file_bytes = 0;
-    }
-    if (all_sent(sock)) {
-        sock->send_status = status;
-        sock->flags |= SOCK_DONE;
-    }
-}
-
-void
-loop_send_file(struct loop_sock *sock, const struct iovec *parts, int count,
-               const struct loop_file_piece *file, loop_send_fn fn, void *ctx)
-{
-    fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_CONNECTING)));
-    fr_require(!(sock->flags & SOCK_SENDING));
-    fr_require(count >= 0 && count <= LOOP_IOV_MAX);
-    sock->send_fn = fn;
-    sock->send_ctx = ctx;
-    sock->send_iov_first = 0;
-    sock->send_iov_count = 0;
-    for (int i = 0; i < count; i++)
-        if (parts[i].iov_len > 0)
-            sock->send_iov[sock->send_iov_count++] = parts[i];
-    sock->send_file = file->fd;
-    sock->send_file_offset = file->offset;
-    sock->send_file_bytes = file->bytes;
-    sock->flags |= SOCK_SENDING;
-    try_send(sock);
-    if (sock->flags & (SOCK_DONE | SOCK_WRITABLE))
-        enqueue(sock);
-}
-
-void
-loop_send(struct loop_sock *sock, const struct iovec *parts, int count, loop_send_fn fn, void *ctx)
-{
-    struct loop_file_piece none = {.fd = -1};
-    loop_send_file(sock, parts, count, &none, fn, ctx);
-}
-
-bool
-loop_send_pending(const struct loop_sock *sock)
-{
-    return sock->flags & SOCK_SENDING;
-}
-
-uint64_t
-loop_sock_unread(const struct loop_sock *sock)
-{
-    int queued = 0;
-    fr_require(!(sock->flags & SOCK_CLOSED));
-    /* It fails only for what is no stream socket. A Unix socket counts its book-keeping too, and
-     * TCP its own end. */
-    if (ioctl(sock->fd, SIOCOUTQ, &queued) != 0 || queued < 0)
-        return 0;
-    return (uint64_t)queued < sock->sent_bytes ? (uint64_t)queued : sock->sent_bytes;
-}
-
-uint64_t
-loop_sock_sent(const struct loop_sock *sock)
-{
-    return sock->sent_bytes;
-}
-
-void
-loop_shutdown_send(struct loop_sock *sock)
-{
-    fr_require(!(sock->flags & SOCK_CLOSED));
-    if (sock->filter)
-        sock->filter->shutdown(sock->filter);
-    (void)shutdown(sock->fd, SHUT_WR); /* fails only when the connection is gone already */
 }
 
 /* ---- the ready queue ---------------------------------------------------------------------- */
@@ -549,9 +360,9 @@ loop__sock_step(struct loop_sock *sock)
     }
     if (sock->flags & SOCK_SENDING) {
         if (!(sock->flags & SOCK_DONE) && (sock->flags & SOCK_WRITABLE)) {
-            try_send(sock);
+            loop__sock_try_send(sock);
             if (!(sock->flags & SOCK_DONE) && (sock->flags & SOCK_WRITABLE))
-                enqueue(sock);
+                loop__sock_enqueue(sock);
         }
         if (sock->flags & SOCK_DONE) {
             if (can_receive(sock)) /* its turn comes next */
@@ -584,6 +395,7 @@ sock_close(struct loop_sock *sock, bool reset, loop_close_fn fn, void *ctx)
 {
     fr_require(sock->loop != NULL);
     fr_require(!(sock->flags & SOCK_CLOSED));
+    loop__sock_held_end(sock, reset);
     take_off(sock);
     if (sock->filter)
         sock->filter->close(sock->filter, reset);
@@ -638,6 +450,7 @@ loop_detach_filtered(struct loop_sock *sock, struct loop_filter **out_filter)
 {
     int fd = sock->fd;
     fr_require(!(sock->flags & (SOCK_CLOSED | SOCK_RECEIVING | SOCK_SENDING | SOCK_CONNECTING)));
+    fr_require(!sock->held);
     *out_filter = sock->filter;
     sock->filter = NULL;
     take_off(sock);

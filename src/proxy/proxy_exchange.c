@@ -14,6 +14,7 @@
 
 #include <errno.h>
 
+#define GATHERED_BYTES_MAX 4096 /* of an answer that is copied to go out with the next */
 #define ALLOWED_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 /* ---- making and ending -------------------------------------------------------------------- */
@@ -256,6 +257,14 @@ proxy_exchange_sent(struct proxy_exchange *x)
     after(x);
 }
 
+/* The next request of a pipeline is here already, whose answer may go out with this one. */
+static bool
+another_follows(const struct proxy_exchange *x)
+{
+    return x->keep_alive && x->request_done && x->down_sending_bytes <= GATHERED_BYTES_MAX &&
+           proxy_input_view(&x->client->in).len > 0;
+}
+
 void
 proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int count,
                          const struct loop_file_piece *piece, proxy_after_fn after)
@@ -274,6 +283,8 @@ proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int 
     }
     if (!x->tunnel) /* it has a clock of its own */
         proxy_pace_wait(x->client, &x->client->reading);
+    if (another_follows(x))
+        loop_send_more(&x->client->sock);
     loop_send_file(&x->client->sock, iov, count, piece, on_sent, x);
 }
 
