@@ -71,11 +71,12 @@ def descriptors():
 def freshet(place, binary):
     cache = "cache: { memory: 1GiB }\n" if place.cache else ""
     log = os.environ.get("BENCH_FRESHET_MORE", "")
+    defer = "\n    defer-accept: 1s" if place.workload == "conn" else ""
     config = place.write("freshet.yaml", f"""workers: 1
 state: {place.folder}/state
 admin: unix:{place.folder}/admin.sock
 listen:
-  - address: 127.0.0.1:{place.port}
+  - address: 127.0.0.1:{place.port}{defer}
   - address: 127.0.0.1:{place.tls_port}
     tls: {{ certificate: {place.cert}, key: {place.key} }}
 {cache}{log}
@@ -91,6 +92,7 @@ def nginx(place, binary):
     # Reading a small file costs it less than sendfile, a large one more. tcp_nopush holds back the
     # large segments of loopback.
     sendfile = "on" if place.workload == "hit-64k" else "off"
+    defer = " deferred" if place.workload == "conn" else ""
     cached = ("proxy_cache c; proxy_cache_key $uri; proxy_cache_valid 200 1d;" if place.cache
               else "proxy_cache off; proxy_max_temp_file_size 0;")
     folder = place.folder
@@ -113,7 +115,7 @@ http {{
     keepalive 256; keepalive_requests 1000000000; keepalive_timeout 3600s;
   }}
   server {{
-    listen 127.0.0.1:{place.port} backlog=4096;
+    listen 127.0.0.1:{place.port} backlog=4096{defer};
     listen 127.0.0.1:{place.tls_port} ssl http2;
     http2_max_concurrent_streams 256;
     location / {{
@@ -128,6 +130,7 @@ http {{
 
 def haproxy(place, binary):
     use = ("  http-request cache-use c\n  http-response cache-store c\n" if place.cache else "")
+    defer = " defer-accept" if place.workload == "conn" else ""
     config = place.write("haproxy.cfg", f"""global
   nbthread 1
   maxconn 8000
@@ -149,7 +152,7 @@ defaults
   timeout http-request 1h
   http-reuse always
 frontend f
-  bind 127.0.0.1:{place.port} backlog 4096
+  bind 127.0.0.1:{place.port} backlog 4096{defer}
   bind 127.0.0.1:{place.tls_port} ssl crt {place.both} alpn h2
 {use}  default_backend o
 backend o
