@@ -372,6 +372,7 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
     struct policy_settings settings = settings_of(cluster);
     mgr_zero_look(cluster, now_us, &settings);
     mgr_request_count(mgr, cluster, &state->pending_up, &state->pending_down);
+    state->pending_down_shown = mgr_request_shown(mgr, view);
     /* What was asked for and is shown as starting already is counted among the members. */
     state->pending_up = state->pending_up > starting ? state->pending_up - starting : 0;
     struct policy_traffic traffic;

@@ -449,6 +449,8 @@ struct mgr_request *mgr_request_pending(const struct mgr *mgr, const struct mgr_
 /* Servers asked for, and asked to be given back, without an answer yet. */
 void mgr_request_count(const struct mgr *mgr, const struct mgr_cluster *cluster, uint32_t *out_up,
                        uint32_t *out_down);
+/* Of the unanswered deallocations those that the view shows: their server drains, or is gone. */
+uint32_t mgr_request_shown(const struct mgr *mgr, const struct mgr_view *view);
 void mgr_request_result(struct mgr *mgr, struct mgr_source *source,
                         const struct wire_result *result);
 /* The stream is gone: what outlives it waits, what follows from reports anyway is dropped. */

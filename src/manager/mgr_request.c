@@ -244,6 +244,26 @@ mgr_request_count(const struct mgr *mgr, const struct mgr_cluster *cluster, uint
     *out_down = down;
 }
 
+uint32_t
+mgr_request_shown(const struct mgr *mgr, const struct mgr_view *view)
+{
+    uint32_t shown = 0;
+
+    if (mgr->request_counts[WIRE_DEALLOCATE] == 0)
+        return 0;
+    FR_LIST_EACH (&mgr->requests, node) {
+        const struct mgr_request *request = FR_CONTAINER(node, struct mgr_request, link);
+        if (request->operation != WIRE_DEALLOCATE || !request->server[0] ||
+            strcmp(request->cluster, view->cluster->name) != 0)
+            continue;
+        const struct mgr_member *member =
+            mgr_member_find(view->cluster, fr_view_of(request->server));
+        const struct mgr_series *series = member ? mgr_view_series(view, member) : NULL;
+        shown += !series || series->state == MGR_STATE_DRAINING;
+    }
+    return shown;
+}
+
 /* ---- answers -------------------------------------------------------------------------------- */
 
 /* The result is news that the next report only repeats: until then the manager would ask again for

@@ -94,6 +94,7 @@ struct policy_state {
     /* Asked for and not answered yet. A server that is among the members as starting already is
      * counted there and not here. */
     uint32_t pending_up, pending_down;
+    uint32_t pending_down_shown; /* of those: not among the ready any more */
     bool grow_failed; /* the last allocation was refused: below min, wait for the cooldown too */
     int64_t looked_at_us; /* the last look; 0: none */
     struct policy_guard {

@@ -202,7 +202,9 @@ uint32_t
 policy__have(const struct policy_state *state, const struct policy_observation *seen)
 {
     uint64_t have = (uint64_t)seen->ready + seen->starting + state->pending_up;
-    uint64_t less = state->pending_down < have ? state->pending_down : have;
+    uint64_t down = state->pending_down;
+    down -= state->pending_down_shown < down ? state->pending_down_shown : down;
+    uint64_t less = down < have ? down : have;
     return have - less < UINT32_MAX ? (uint32_t)(have - less) : UINT32_MAX;
 }
 
