@@ -76,8 +76,18 @@ mgr_scale_count(struct mgr_view *view, const struct wire_cluster *said)
 }
 
 struct count {
-    double rate, waiting;
+    double came, served, waiting; /* requests/s that came, and that were finished; NaN: not known */
 };
+
+/* Requests that have come and are not finished: at members, or waiting for a place there. */
+static uint64_t
+pending_of(const struct mgr_view *view)
+{
+    uint64_t pending = view->waiting;
+    for (size_t i = 0; i < view->series_count; i++)
+        pending += view->series[i]->member->sights[view->series[i]->sight_index].in_flight;
+    return pending;
+}
 
 static void
 count_view(struct mgr_view *view, int64_t now_us, struct count *count)
@@ -86,14 +96,19 @@ count_view(struct mgr_view *view, int64_t now_us, struct count *count)
 
     if (view->source->role == WIRE_ROLE_AGENT)
         return; /* a host's word on itself: no traffic of the cluster */
-    if (mgr_source_is_stale(view->source, now_us) || view->ticked_at_us == 0 || passed_us <= 0)
-        count->rate = (double)NAN;
-    else if (view->requests >= view->requests_ticked)
-        count->rate += (double)(view->requests - view->requests_ticked) / ((double)passed_us / 1e6);
-    else
-        count->rate = (double)NAN; /* its process began anew: the next tick knows more */
+    /* Where its process began anew the next tick knows more. */
+    bool is_known = !mgr_source_is_stale(view->source, now_us) && view->ticked_at_us != 0 &&
+                    passed_us > 0 && view->requests >= view->requests_ticked;
+    double passed_s = (double)passed_us / 1e6;
+    double finished = (double)(view->requests - view->requests_ticked);
+    uint64_t pending = pending_of(view);
+    double more = (double)pending - (double)view->pending_ticked;
+    count->served += is_known ? finished / passed_s : (double)NAN;
+    /* Members that are full finish as much however many come. */
+    count->came += is_known ? fmax(0, finished + more) / passed_s : (double)NAN;
     count->waiting += (double)view->waiting;
     view->requests_ticked = view->requests;
+    view->pending_ticked = pending;
     view->ticked_at_us = view->at_us;
 }
 
@@ -120,7 +135,8 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
         .dt_s = TICK_S,
         /* Utilization is shown with what a purge announced; so must be the rate, or a member
          * would seem to do less than it does. */
-        .rate = mgr_purge_foresee(cluster, count.rate, now_us),
+        .rate = mgr_purge_foresee(cluster, count.came, now_us),
+        .served = mgr_purge_foresee(cluster, count.served, now_us),
         .busy = busy > 0 ? busy : (double)NAN,
         .slow = late,
         .dropped = 0,

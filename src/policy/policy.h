@@ -125,6 +125,7 @@ struct policy_traffic {
     bool is_known;    /* false: counts and utilization only, between two ticks */
     double dt_s;      /* how long the tick was */
     double rate;      /* requests/s that came */
+    double served;    /* ... and that were finished; 0: as many */
     double busy;      /* of the usable members, as a mean over the tick; 0: as at its end; NaN: no
                        * word on it. How busy they are at one moment says little of a tick */
     double slow;      /* share of them outside the latency goal */

@@ -42,7 +42,8 @@ learn_capacity(struct policy__member_model *model, const struct policy_observati
                double utilization)
 {
     utilization = fmin(utilization, 1); /* more waits there, but no more is done */
-    double capacity = seen->traffic.rate / (utilization * seen->usable);
+    double served = seen->traffic.served > 0 ? seen->traffic.served : seen->traffic.rate;
+    double capacity = served / (utilization * seen->usable);
     if (!(capacity > 0) || !isfinite(capacity))
         return;
     double weight = utilization * utilization; /* a busy member tells more */

@@ -122,6 +122,56 @@ test_crossings_teach_nothing_of_a_member(void **state)
     harness_stop(&harness);
 }
 
+/* A member that is full finishes as much however many come: what came is what was finished and what
+ * is begun and waits beyond what did before. What a member can do is learnt from what it finished. */
+static void
+test_what_came_is_more_than_what_was_finished(void **state)
+{
+    static const struct {
+        unsigned requests, in_flight, waiting;
+        double came, served; /* since the last one */
+    } rows[] = {
+        {1000, 10, 0, 0, 0},
+        {1500, 10, 0, 500, 500},
+        {2000, 60, 150, 700, 500}, /* 500 finished, 200 more are pending */
+        {2500, 60, 0, 350, 500},   /* ... 150 of which were finished */
+        {2600, 0, 0, 40, 100},
+        {2600, 0, 0, 0, 0},
+    };
+    struct harness harness;
+    struct peer edge;
+    (void)state;
+
+    harness_start(&harness, "clusters:\n"
+                            "  web:\n"
+                            "    members: [{ address: \"127.0.0.1:9001\", id: web-1 }]\n"
+                            "    scale: { from: rack, policy: forecast, mode: observe }\n"
+                            "pools:\n"
+                            "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n");
+    peer_connect(&harness, &edge, "edge", "edge-1", 0);
+    struct mgr_cluster *cluster = mgr_cluster_find(harness.mgr, FR_VIEW("web"));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct policy_traffic traffic = {0};
+        uint64_t before = harness.mgr->counters.reports;
+        peer_say(&edge,
+                 "<report full=\"true\"><cluster name=\"web\" responsible=\"true\" requests=\"%u\""
+                 " waiting=\"%u\"><server id=\"web-1\" in-flight=\"%u\"/></cluster></report>",
+                 rows[i].requests, rows[i].waiting, rows[i].in_flight);
+        harness_wait_count(&harness, &harness.mgr->counters.reports, before + 1);
+        struct mgr_view *view = cluster->responsible;
+        double passed_s = (double)(view->at_us - view->ticked_at_us) / 1e6;
+        cluster->tick_at_us = i ? 1 : 0;
+        bool known = mgr_scale_traffic(cluster, loop_now_us(harness.loop), &traffic);
+        assert_int_equal(known, i > 0);
+        if (!known)
+            continue;
+        assert_true(fabs(traffic.rate * passed_s - rows[i].came) < 1e-6);
+        assert_true(fabs(traffic.served * passed_s - rows[i].served) < 1e-6);
+    }
+    peer_close(&edge);
+    harness_stop(&harness);
+}
+
 /* A server that drains is not among the ready, and the request for it is unanswered until it is
  * empty: counted twice it would be missed at once, and another one allocated in its place. */
 static void
@@ -177,6 +227,7 @@ main(void)
         cmocka_unit_test(test_late_ones_are_counted),
         cmocka_unit_test(test_edges_are_told_the_goal),
         cmocka_unit_test(test_crossings_teach_nothing_of_a_member),
+        cmocka_unit_test(test_what_came_is_more_than_what_was_finished),
         cmocka_unit_test(test_what_drains_is_taken_off_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
