@@ -46,6 +46,10 @@ struct proxy_stream {
     struct fr_buf head; /* the request's, as text; kept with the free-listed struct */
     struct proxy_h2 *h2;
     struct fr_list link, due_link;
+    /* the request, until its exchange begins */
+    struct fr_view text; /* of its head; empty: it has begun */
+    size_t text_start;   /* in `head` */
+    bool announces;      /* trailers */
     /* the request's body: what came and was not passed on */
     struct fr_list bufs; /* of loop_buf */
     size_t unconsumed;   /* payload bytes that its window still counts */

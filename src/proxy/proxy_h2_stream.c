@@ -161,13 +161,13 @@ on_closed(void *ctx, struct http2_stream *http2, uint32_t code)
 
 /* The log shows the first line of what was refused, where it looks for heads that came in parts. */
 static void
-show_head(struct proxy_stream *stream)
+show_head(struct proxy_stream *stream, size_t start)
 {
     struct fr_buf *shown = &stream->client.partial.buf;
     struct fr_buf head = stream->head;
     stream->head = *shown;
     *shown = head;
-    fr_buf_consume(shown, stream->http2.writer.start);
+    fr_buf_consume(shown, start);
 }
 
 /* RFC 6455 section 4.1: a member wants a key, and RFC 8441 section 5 has clients send none. What it
@@ -204,14 +204,40 @@ begin_tunnel(struct proxy_client *client, struct http2_stream *http2, struct fr_
     return false;
 }
 
+/* Its exchange begins: once, with the head that came. */
+static void
+begin(struct proxy_stream *stream)
+{
+    struct proxy_client *client = &stream->client;
+    struct proxy_worker *worker = client->worker;
+    struct fr_view text = stream->text;
+    struct http_err err = {0};
+    size_t scanned = 0;
+    stream->text = (struct fr_view){0};
+    enum http_step step =
+        http_request_parse(text, &worker->http_limits, &scanned, &worker->request_head, &err);
+    if (step != HTTP_DONE) {
+        show_head(stream, stream->text_start);
+        proxy_count_refusal(worker, err.limit);
+        proxy_exchange_refuse(client, err.status ? err.status : 400, err.words ? err.words : "");
+        return;
+    }
+    /* Trailers that are announced lie behind the last of a told length: chunks show where. */
+    stream->chunked =
+        worker->request_head.framing == HTTP_BODY_CHUNKED ||
+        (worker->request_head.framing == HTTP_BODY_LENGTH && stream->announces && !stream->ended);
+    proxy_exchange_begin(client, text);
+    if (stream->h2->client->ended && client->exchange)
+        proxy_exchange_half_closed(client->exchange);
+}
+
+/* A client that resets at once what it asks for costs no exchange: that begins once all that came
+ * with the head is read, or with its body. */
 static void
 on_head(void *ctx, struct http2_stream *http2, struct fr_view text, bool end_stream)
 {
     struct proxy_stream *stream = stream_of(http2);
     struct proxy_client *client = &stream->client;
-    struct proxy_worker *worker = client->worker;
-    struct http_err err = {0};
-    size_t scanned = 0;
     (void)ctx;
     stream->ended = end_stream;
     stream->tunnel = http2->writer.tunnel;
@@ -219,19 +245,10 @@ on_head(void *ctx, struct http2_stream *http2, struct fr_view text, bool end_str
     client->state = PROXY_CLIENT_BUSY;
     if (stream->tunnel && !begin_tunnel(client, http2, &text))
         return;
-    enum http_step step =
-        http_request_parse(text, &worker->http_limits, &scanned, &worker->request_head, &err);
-    if (step != HTTP_DONE) {
-        show_head(stream);
-        proxy_count_refusal(worker, err.limit);
-        proxy_exchange_refuse(client, err.status ? err.status : 400, err.words ? err.words : "");
-        return;
-    }
-    /* Trailers that are announced lie behind the last of a told length: chunks show where. */
-    stream->chunked = worker->request_head.framing == HTTP_BODY_CHUNKED ||
-                      (worker->request_head.framing == HTTP_BODY_LENGTH &&
-                       http2->writer.announces && !end_stream);
-    proxy_exchange_begin(client, text);
+    stream->text = text;
+    stream->text_start = http2->writer.start;
+    stream->announces = http2->writer.announces;
+    proxy_h2_due(stream);
 }
 
 static void
@@ -239,7 +256,7 @@ on_refused(void *ctx, struct http2_stream *http2, const char *words)
 {
     struct proxy_client *client = &stream_of(http2)->client;
     (void)ctx;
-    show_head(stream_of(http2));
+    show_head(stream_of(http2), http2->writer.start);
     proxy_count_refusal(client->worker, HTTP_LIMIT_HEAD);
     client->state = PROXY_CLIENT_BUSY;
     proxy_exchange_refuse(client, 431, words);
@@ -281,6 +298,8 @@ on_data(void *ctx, struct http2_stream *http2, struct fr_view data)
 {
     struct proxy_stream *stream = stream_of(http2);
     (void)ctx;
+    if (stream->text.len > 0)
+        begin(stream);
     stream->unconsumed += data.len;
     if (!stream->client.exchange) { /* it is answered: nobody reads this */
         drop_body(stream);
@@ -308,6 +327,8 @@ on_end(void *ctx, struct http2_stream *http2, struct fr_view trailers)
 {
     struct proxy_stream *stream = stream_of(http2);
     (void)ctx;
+    if (stream->text.len > 0)
+        begin(stream);
     stream->ended = true;
     stream->trailers = trailers;
     if (trailers.len > 2 && !stream->chunked && stream->client.exchange)
@@ -683,6 +704,10 @@ void
 proxy_stream_work(struct proxy_stream *stream)
 {
     struct proxy_exchange *x = stream->client.exchange;
+    if (stream->text.len > 0) {
+        begin(stream);
+        return;
+    }
     if (x && stream->broken) {
         proxy_exchange_drop(x);
         return;

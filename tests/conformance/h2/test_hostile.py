@@ -58,6 +58,19 @@ def test_rapid_reset(suite):
     assert connection.goaways[-1][0] < 2 * 200, "more than 200 streams were let through"
 
 
+def test_what_is_reset_at_once_asks_nobody(spare):
+    """HEADERS and RST_STREAM in one piece: no exchange begins, and no member hears of it."""
+    member = spare.origin("m")
+    edge = Edge(spare, {"web": cluster([member], health=None)}, workers=1)
+    connection = greeted(edge)
+    connection.send(b"".join(headers(get("/gone"), n) + reset(n) for n in range(1, 101, 2)))
+    connection.send(headers(get("/here"), 101))
+    assert connection.read(lambda: connection.stream(101).ended)
+    assert [request.path for request in member.requests] == ["/here"]
+    assert metric(edge, "h2_streams") == 51
+    connection.close()
+
+
 def test_resets_that_we_are_made_to_send(suite):
     """A window that overflows has the server reset the stream: the client gains nothing by it."""
     connection = Connection(suite.edge.address)
