@@ -123,7 +123,7 @@ test_crossings_teach_nothing_of_a_member(void **state)
 }
 
 /* A member that is full finishes as much however many come: what came is what was finished, and
- * what is begun or waits beyond what did before. What a member can do is told by what it finished. */
+ * what is begun or waits beyond what did before. What a member can do is told by the former. */
 static void
 test_what_came_is_more_than_what_was_finished(void **state)
 {
