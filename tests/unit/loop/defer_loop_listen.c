@@ -30,13 +30,9 @@ on_accept(void *ctx, int fd, const struct loop_addr *peer)
 static void
 door_open(struct door *door, struct bed *bed, const char *text)
 {
-    struct loop_addr addr;
-    int fd, error;
     memset(door, 0, sizeof(*door));
     door->bed = bed;
-    assert_int_equal(loop_addr_parse(fr_view_of(text), &addr), FR_OK);
-    assert_int_equal(loop_bind(&addr, false, &fd, &error), FR_OK);
-    assert_int_equal(loop_listen(&door->listener, bed->loop, fd, on_accept, door), FR_OK);
+    bed_listen(bed, &door->listener, text, on_accept, door);
 }
 
 static void
@@ -45,15 +41,6 @@ door_close(struct door *door)
     for (int i = 0; i < door->accepted; i++)
         close(door->fds[i]);
     loop_listener_close(&door->listener);
-}
-
-static int
-knock(const struct door *door)
-{
-    const struct loop_addr *addr = &door->listener.addr;
-    int fd = socket(addr->sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, &addr->sa.any, addr->len), 0);
-    return fd;
 }
 
 static void
@@ -66,7 +53,8 @@ test_who_speaks_is_taken_at_once(void **state)
     bed_open(&bed, NULL);
     door_open(&door, &bed, "127.0.0.1:0");
     loop_listener_defer(&door.listener, 7000000);
-    int silent = knock(&door), speaker = knock(&door), ended = knock(&door);
+    int silent = knock(&door.listener.addr), speaker = knock(&door.listener.addr),
+        ended = knock(&door.listener.addr);
     bed_settle(&bed, 20000);
     assert_int_equal(door.accepted, 0);
     assert_int_equal(write(speaker, "x", 1), 1);
@@ -95,19 +83,19 @@ test_who_is_silent_is_taken_in_the_end(void **state)
     bed_open(&bed, NULL);
     door_open(&door, &bed, "127.0.0.1:0");
     loop_listener_defer(&door.listener, 1000000);
-    int fd = knock(&door);
+    int fd = knock(&door.listener.addr);
     int64_t before_us = loop_clock_us(bed.loop);
     assert_int_equal(loop_run(bed.loop), FR_OK);
     assert_int_equal(door.accepted, 1);
     assert_true(loop_clock_us(bed.loop) - before_us >= 500000);
     close(fd);
     /* What was kept before it was switched off comes as well. */
-    fd = knock(&door);
+    fd = knock(&door.listener.addr);
     bed_settle(&bed, 20000);
     assert_int_equal(door.accepted, 1);
     loop_listener_defer(&door.listener, 0);
     assert_int_equal(door.listener.defer_us, 0);
-    int other = knock(&door);
+    int other = knock(&door.listener.addr);
     assert_int_equal(loop_run(bed.loop), FR_OK);
     assert_int_equal(loop_run(bed.loop), FR_OK);
     assert_int_equal(door.accepted, 3);
@@ -123,8 +111,9 @@ test_times_that_the_kernel_knows(void **state)
     static const struct {
         int64_t asked_us, is_us;
         int seconds;
-    } rows[] = {{1, 1000000, 1},         {1000000, 1000000, 1},    {1000001, 3000000, 3},
-                {3000000, 3000000, 3},   {5000000, 7000000, 7},    {15000000, 15000000, 15},
+    } rows[] = {{1, 1000000, 1},          {1000000, 1000000, 1},
+                {1000001, 3000000, 3},    {3000000, 3000000, 3},
+                {5000000, 7000000, 7},    {15000000, 15000000, 15},
                 {99000000, 15000000, 15}, {0, 0, 0}};
     struct bed bed;
     struct door door;
@@ -185,7 +174,7 @@ test_a_flood_leaves_others_their_turn(void **state)
     bed_settle(&bed, 5000);
     /* All of it has come when the loop looks again. */
     for (int i = 0; i < FLOOD; i++) {
-        callers[i] = knock(&door);
+        callers[i] = knock(&door.listener.addr);
         assert_int_equal(write(callers[i], "x", 1), 1);
     }
     assert_int_equal(write(fds[1], "x", 1), 1);

@@ -80,6 +80,26 @@ make_tcp_pair(int fds[2])
 }
 
 static inline void
+bed_listen(struct bed *bed, struct loop_listener *listener, const char *text, loop_accept_fn accept,
+           void *ctx)
+{
+    struct loop_addr addr;
+    int fd, error;
+    assert_int_equal(loop_addr_parse(fr_view_of(text), &addr), FR_OK);
+    assert_int_equal(loop_bind(&addr, false, &fd, &error), FR_OK);
+    assert_int_equal(loop_listen(listener, bed->loop, fd, accept, ctx), FR_OK);
+}
+
+static inline int
+knock(const struct loop_addr *addr)
+{
+    int fd = socket(addr->sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, &addr->sa.any, addr->len), 0);
+    return fd;
+}
+
+static inline void
 bed_on_pause(void *ctx)
 {
     loop_stop(ctx);

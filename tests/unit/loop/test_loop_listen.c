@@ -40,23 +40,9 @@ on_accept(void *ctx, int fd, const struct loop_addr *peer)
 static void
 door_open(struct door *door, struct bed *bed, const char *text)
 {
-    struct loop_addr addr;
-    int fd, error;
     memset(door, 0, sizeof(*door));
     door->bed = bed;
-    assert_int_equal(loop_addr_parse(fr_view_of(text), &addr), FR_OK);
-    assert_int_equal(loop_bind(&addr, false, &fd, &error), FR_OK);
-    assert_int_equal(loop_listen(&door->listener, bed->loop, fd, on_accept, door), FR_OK);
-}
-
-static int
-knock(const struct loop_addr *addr)
-{
-    int fd = socket(addr->sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connect(fd, &addr->sa.any, addr->len) == 0)
-        return fd;
-    close(fd);
-    return -1;
+    bed_listen(bed, &door->listener, text, on_accept, door);
 }
 
 static void
@@ -71,7 +57,6 @@ test_listen_tcp(void **state)
     door_open(&door, &bed, "127.0.0.1:0");
     assert_true(loop_addr_port(&door.listener.addr) > 0);
     int fd = knock(&door.listener.addr);
-    assert_true(fd >= 0);
     assert_int_equal(loop_run(bed.loop), FR_OK);
     assert_int_equal(door.accepted, 1);
     assert_string_equal(door.peer, "127.0.0.1");
@@ -108,7 +93,6 @@ test_listen_dual_stack(void **state)
     (void)snprintf(text, sizeof(text), "127.0.0.1:%d", loop_addr_port(&door.listener.addr));
     assert_int_equal(loop_addr_parse(fr_view_of(text), &addr), FR_OK);
     int fd = knock(&addr);
-    assert_true(fd >= 0);
     assert_int_equal(loop_run(bed.loop), FR_OK);
     assert_string_equal(door.peer, "127.0.0.1"); /* not ::ffff:127.0.0.1 */
     close(fd);
@@ -168,7 +152,6 @@ test_listen_unix(void **state)
     assert_int_equal(stat(path, &file), 0);
     door_open(&door, &bed, text);
     fd = knock(&addr);
-    assert_true(fd >= 0);
     assert_int_equal(loop_run(bed.loop), FR_OK);
     close(fd);
     close(door.fd);
