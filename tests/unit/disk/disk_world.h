@@ -205,6 +205,7 @@ tear_down(void **state)
     fr_free(world);
     return 0;
 }
+
 /* By this thread: what is queued, and nothing later. Returns how many were written. */
 static inline size_t
 write_all(struct world *world)

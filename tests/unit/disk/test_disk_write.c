@@ -9,6 +9,31 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+static void
+put_hello(struct world *world, int key, const char *response)
+{
+    char request[64];
+    request_of(key, request);
+    assert_true(help_put(world->store, request, response, "hello", NOW));
+}
+
+static void
+put_small(struct world *world, int key)
+{
+    put_hello(world, key, OK("Cache-Control: max-age=60\r\nContent-Length: 5\r\n"));
+    assert_int_equal(write_all(world), 1);
+}
+
+/* No two of them have the same Vary. It is queued, if there is room for one more. */
+static void
+put_varying(struct world *world, int key)
+{
+    char response[128];
+    (void)snprintf(response, sizeof(response),
+                   OK("Cache-Control: max-age=60\r\nVary: x-%d\r\nContent-Length: 5\r\n"), key);
+    put_hello(world, key, response);
+}
+
 /* The segment that stands free is as it was written, but what was in it is not found any more. So
  * nobody notes that it is taken back; a restart does not find it either. */
 static void
@@ -40,7 +65,6 @@ static void
 too_many_values_of_vary_cost_nothing(void **state)
 {
     struct world *world = *state;
-    char request[64], response[128];
     begin_alone(world);
     for (int key = 0; key < 30; key++) { /* into more than one segment */
         put(world, key);
@@ -48,10 +72,7 @@ too_many_values_of_vary_cost_nothing(void **state)
     }
     assert_true(world->disk->sequence > 1);
     for (int key = 100; key < 401; key++) {
-        request_of(key, request);
-        (void)snprintf(response, sizeof(response),
-                       OK("Cache-Control: max-age=60\r\nVary: x-%d\r\nContent-Length: 5\r\n"), key);
-        assert_true(help_put(world->store, request, response, "hello", NOW));
+        put_varying(world, key);
         if (key == 399)
             assert_int_equal(write_all(world), 300);
     }
@@ -68,14 +89,9 @@ static void
 what_was_refused_does_not_come_back(void **state)
 {
     struct world *world = *state;
-    char request[64], response[128];
     begin_alone(world);
-    for (int key = 0; key < 400; key++) {
-        request_of(key, request);
-        (void)snprintf(response, sizeof(response),
-                       OK("Cache-Control: max-age=60\r\nVary: x-%d\r\nContent-Length: 5\r\n"), key);
-        assert_true(help_put(world->store, request, response, "hello", NOW));
-    }
+    for (int key = 0; key < 400; key++)
+        put_varying(world, key);
     assert_int_equal(write_all(world), 400);
     assert_int_equal(counters(world).entries, 256);
     assert_int_equal(counters(world).refused, 400 - 256);
@@ -89,16 +105,6 @@ what_was_refused_does_not_come_back(void **state)
     for (int key = 256; key < 400; key++)
         assert_false(is_found(world, key));
     stop(world);
-}
-
-static void
-put_small(struct world *world, int key)
-{
-    char request[64];
-    request_of(key, request);
-    assert_true(help_put(world->store, request,
-                         OK("Cache-Control: max-age=60\r\nContent-Length: 5\r\n"), "hello", NOW));
-    assert_int_equal(write_all(world), 1);
 }
 
 /* An index that is smaller than the last one: the oldest segments leave for the newer ones, and do
