@@ -118,7 +118,7 @@ resets_that_a_client_makes_us_send(void **state)
         say(owner, FR_VIEW(GREETING));
         for (; id < 200 && http2_session_calm(owner->session) == HTTP2_CALM_NONE; id += 2) {
             get(owner, id);
-            answer(owner, stream_of(owner, id), "HTTP/1.1 200 OK\r\n\r\n", false);
+            answer(stream_of(owner, id), "HTTP/1.1 200 OK\r\n\r\n", false);
             say_frame(owner, rows[i].type, rows[i].flags, id, rows[i].payload);
             say_frame(owner, HTTP2_PRIORITY, 0, id, FR_VIEW("")); /* a second time */
             assert_int_equal(code_of(owner, (uint32_t)id), rows[i].code);

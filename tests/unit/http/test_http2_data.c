@@ -231,7 +231,7 @@ data_behind_the_end(void **state)
     data(owner, 1, 0, 1); /* it may have been on its way */
     assert_int_equal(code_of(owner, 0), -1);
     get(owner, 3);
-    answer(owner, stream_of(owner, 3), "HTTP/1.1 204 No Content\r\n\r\n", true);
+    answer(stream_of(owner, 3), "HTTP/1.1 204 No Content\r\n\r\n", true);
     pull(owner);
     data(owner, 3, 0, 1);
     assert_int_equal(code_of(owner, 0), HTTP2_STREAM_CLOSED);
@@ -247,7 +247,7 @@ a_reset_marks_no_other_stream(void **state)
     say(owner, FR_VIEW(GREETING));
     get(owner, 1);
     get(owner, 257); /* so many later that the places are one */
-    answer(owner, stream_of(owner, 257), "HTTP/1.1 204 No Content\r\n\r\n", true);
+    answer(stream_of(owner, 257), "HTTP/1.1 204 No Content\r\n\r\n", true);
     http2_stream_reset(stream_of(owner, 1), HTTP2_CANCEL);
     pull(owner);
     data(owner, 257, 0, 1);

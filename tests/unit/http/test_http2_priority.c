@@ -37,7 +37,7 @@ static void
 give(struct owner *owner, int32_t id)
 {
     const struct iovec part = {body, BODY_BYTES};
-    answer(owner, stream_of(owner, id), "HTTP/1.1 200 OK\r\n\r\n", false);
+    answer(stream_of(owner, id), "HTTP/1.1 200 OK\r\n\r\n", false);
     http2_stream_body(stream_of(owner, id), &part, 1, true, (struct fr_view){0});
 }
 

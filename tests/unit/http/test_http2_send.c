@@ -9,20 +9,21 @@
 
 /* An answer whose head has so many octets of one value. */
 static void
-answer_long(struct owner *owner, struct http2_stream *stream, size_t bytes, bool whole)
+answer_long(struct http2_stream *stream, size_t bytes, bool whole)
 {
     static char text[HEAD_TEXT_BYTES + 64];
     int front = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nX-A: ");
     memset(text + front, 'v', bytes);
     memcpy(text + front + bytes, "\r\n\r\n", 5);
-    answer(owner, stream, text, whole);
+    answer(stream, text, whole);
 }
 
 static void
 answer_whole(struct owner *owner, struct http2_stream *stream, char seen)
 {
+    (void)owner;
     if (seen == 'H')
-        answer(owner, stream, "HTTP/1.1 304 Not Modified\r\n\r\n", true);
+        answer(stream, "HTTP/1.1 304 Not Modified\r\n\r\n", true);
 }
 
 /* ---- a client that does not read ------------------------------------------------------------ */
@@ -79,10 +80,10 @@ what_goes_out_makes_room(void **state)
     say(owner, FR_VIEW(GREETING));
     pull(owner);
     get(owner, 1);
-    answer_long(owner, &owner->streams[0].http2, HEAD_TEXT_BYTES, true);
+    answer_long(&owner->streams[0].http2, HEAD_TEXT_BYTES, true);
     for (int32_t id = 3; id < 8000; id += 2) { /* 80 MB in all */
         get(owner, id);
-        answer_long(owner, &owner->streams[id / 2 % 2].http2, HEAD_TEXT_BYTES, true);
+        answer_long(&owner->streams[id / 2 % 2].http2, HEAD_TEXT_BYTES, true);
         while (http2_session_streams(owner->session) > 1)
             assert_in_range(http2_session_fill(owner->session, room, sizeof(room)), 1, 1000);
         assert_false(http2_session_over(owner->session));
@@ -136,7 +137,7 @@ long_blocks_are_split(void **state)
         size_t at = 0, bytes = rows[i].bytes;
         say(owner, FR_VIEW(GREETING));
         get(owner, 1);
-        answer_long(owner, stream_of(owner, 1), bytes, false);
+        answer_long(stream_of(owner, 1), bytes, false);
         memcpy(trailers, "X-T: ", 5);
         memset(trailers + 5, 't', bytes);
         memcpy(trailers + 5 + bytes, "\r\n\r\n", 4);
@@ -168,9 +169,9 @@ a_reset_behind_a_waiting_head(void **state)
     pull(owner);
     owner->wire_bytes = 0;
     get(owner, 1);
-    answer(owner, stream_of(owner, 1), "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n", false);
+    answer(stream_of(owner, 1), "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n", false);
     http2_stream_reset(stream_of(owner, 1), HTTP2_CANCEL);
-    answer(owner, stream_of(owner, 1), "HTTP/1.1 200 OK\r\n\r\n", false); /* passed over */
+    answer(stream_of(owner, 1), "HTTP/1.1 200 OK\r\n\r\n", false); /* passed over */
     http2_stream_body(stream_of(owner, 1), NULL, 0, true, (struct fr_view){0});
     pull(owner);
     for (size_t at = 0, i = 0; next(owner, &at, &frame);)
@@ -185,8 +186,9 @@ a_reset_behind_a_waiting_head(void **state)
 static void
 answer_refused(struct owner *owner, struct http2_stream *stream, char seen)
 {
+    (void)owner;
     if (seen == 'R')
-        answer(owner, stream, "HTTP/1.1 431 Too Large\r\nContent-Length: 0\r\n\r\n", true);
+        answer(stream, "HTTP/1.1 431 Too Large\r\nContent-Length: 0\r\n\r\n", true);
 }
 
 /* A request that had its end is over with its answer, though its head was refused. */
@@ -222,11 +224,10 @@ tunnels_end_on_both_sides(void **state)
                   fr_view_make(connect, sizeof(connect) - 1));
         struct http2_stream *stream = stream_of(owner, 1);
         if (refused) {
-            answer(owner, stream, "HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n",
-                   true);
+            answer(stream, "HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n", true);
             assert_int_equal(code_of(owner, 1), HTTP2_NO_ERROR);
         } else {
-            answer(owner, stream, "HTTP/1.1 101 Switching Protocols\r\n\r\n", false);
+            answer(stream, "HTTP/1.1 101 Switching Protocols\r\n\r\n", false);
             http2_stream_body(stream, NULL, 0, true, (struct fr_view){0});
             assert_int_equal(code_of(owner, 1), -1);
             assert_int_equal(http2_session_streams(owner->session), 1);
@@ -250,7 +251,7 @@ the_end_before_it_was_asked(void **state)
     (void)state;
     say(owner, FR_VIEW(GREETING));
     post(owner, 1);
-    answer(owner, stream_of(owner, 1), "HTTP/1.1 101 Switching Protocols\r\n\r\n", false);
+    answer(stream_of(owner, 1), "HTTP/1.1 101 Switching Protocols\r\n\r\n", false);
     struct http2_stream *stream = stream_of(owner, 1);
     http2_stream_body(stream, &part, 1, false, (struct fr_view){0});
     assert_true(http2_session_fill(owner->session, room, sizeof(room)) > 0);
@@ -266,6 +267,13 @@ the_end_before_it_was_asked(void **state)
 static char acts_at, acts_by;
 
 static void
+answer_or_reset(struct http2_stream *stream, const char *text, bool whole)
+{
+    if (!could_answer(stream, text, whole))
+        http2_stream_reset(stream, HTTP2_INTERNAL_ERROR);
+}
+
+static void
 act_there(struct owner *owner, struct http2_stream *stream, char seen)
 {
     static char text[] = "body";
@@ -277,14 +285,14 @@ act_there(struct owner *owner, struct http2_stream *stream, char seen)
         http2_stream_reset(stream, HTTP2_CANCEL);
         break;
     case 'h':
-        answer(owner, stream, "HTTP/1.1 204 No Content\r\n\r\n", true);
+        answer_or_reset(stream, "HTTP/1.1 204 No Content\r\n\r\n", true);
         break;
     case 'b':
-        answer(owner, stream, "HTTP/1.1 200 OK\r\n\r\n", false);
+        answer_or_reset(stream, "HTTP/1.1 200 OK\r\n\r\n", false);
         http2_stream_body(stream, &part, 1, true, FR_VIEW("x: y\r\n\r\n"));
         break;
     case 'e':
-        answer(owner, stream, "HTTP/1.1 200 OK\r\n\r\n", false);
+        answer_or_reset(stream, "HTTP/1.1 200 OK\r\n\r\n", false);
         http2_stream_body(stream, NULL, 0, true, (struct fr_view){0});
         http2_stream_reset(stream, HTTP2_CANCEL);
         break;

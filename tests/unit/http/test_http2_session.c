@@ -123,8 +123,8 @@ an_answer_with_body_and_trailers(void **state)
     bool ended;
     (void)state;
     say(owner, FR_VIEW(GREETING GET_1));
-    answer(owner, stream, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", false);
-    answer(owner, stream, "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n", false);
+    answer(stream, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", false);
+    answer(stream, "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n", false);
     assert_int_equal(body_of(owner, 1, body, sizeof(body), &ended), 0);
     assert_false(ended);
     http2_stream_body(stream, parts, 3, false, (struct fr_view){0});
@@ -148,8 +148,7 @@ an_answer_before_the_request_is_whole(void **state)
     struct owner *owner = begin(NULL);
     (void)state;
     say(owner, FR_VIEW(GREETING "\0\0\6\1\4\0\0\0\1" POST));
-    answer(owner, &owner->streams[0].http2, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
-           true);
+    answer(&owner->streams[0].http2, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", true);
     const struct frame *reset = sent(owner, HTTP2_RST_STREAM, 1);
     assert_non_null(reset);
     assert_int_equal(number(reset->payload.ptr, 4), HTTP2_NO_ERROR);
@@ -167,7 +166,7 @@ a_cut_answer_has_no_end(void **state)
     bool ended;
     (void)state;
     say(owner, FR_VIEW(GREETING GET_1));
-    answer(owner, stream, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", false);
+    answer(stream, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", false);
     http2_stream_body(stream, parts, 1, false, (struct fr_view){0});
     assert_int_equal(body_of(owner, 1, body, sizeof(body), &ended), 4);
     http2_stream_reset(stream, HTTP2_INTERNAL_ERROR);
@@ -188,7 +187,7 @@ bodies_go_as_the_window_allows(void **state)
     bool ended;
     (void)state;
     say(owner, FR_VIEW(HTTP2_PREFACE "\0\0\6\4\0\0\0\0\0\0\4\0\0\0\4" GET_1)); /* a window of 4 */
-    answer(owner, stream, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", false);
+    answer(stream, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", false);
     http2_stream_body(stream, parts, 1, true, (struct fr_view){0});
     assert_int_equal(body_of(owner, 1, body, sizeof(body), &ended), 4);
     assert_int_equal(http2_stream_window(stream), 0);
@@ -282,7 +281,7 @@ resets_cost_the_same_whatever_their_code(void **state)
             reset[12] = codes[i / 2];
             say(owner, fr_view_make(head, sizeof(head) - 1));
             if (answered)
-                answer(owner, &owner->streams[0].http2, "HTTP/1.1 200 OK\r\n\r\n", false);
+                answer(&owner->streams[0].http2, "HTTP/1.1 200 OK\r\n\r\n", false);
             say(owner, fr_view_make(reset, sizeof(reset) - 1));
         }
         assert_int_equal(turns, 21); /* resets of the limits, and the one too many */
@@ -355,8 +354,7 @@ leaving_in_two_steps(void **state)
     assert_int_equal(http2_session_streams(owner->session), 2);
     for (int i = 0; i < 2; i++) {
         assert_false(http2_session_over(owner->session));
-        answer(owner, &owner->streams[i].http2, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-               true);
+        answer(&owner->streams[i].http2, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true);
         pull(owner);
     }
     assert_true(http2_session_over(owner->session)); /* behind the last answer */
