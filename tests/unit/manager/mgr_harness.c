@@ -75,6 +75,26 @@ harness_restart(struct harness *harness)
 }
 
 void
+harness_reload(struct harness *harness, const char *from, const char *to)
+{
+    struct config_diag diag;
+    struct config *config = NULL;
+    char *yaml = fr_xstrdup(harness->yaml);
+    char *at = strstr(yaml, from);
+
+    assert_non_null(at);
+    assert_int_equal(strlen(from), strlen(to));
+    memcpy(at, to, strlen(to));
+    config_diag_init(&diag);
+    assert_int_equal(
+        config_parse(fr_view_of(yaml), "new.yaml", CONFIG_ROLE_MANAGER, &diag, &config), FR_OK);
+    mgr_reload(harness->mgr, config);
+    config_free(&config); /* the manager keeps what it needs */
+    config_diag_fini(&diag);
+    fr_free(yaml);
+}
+
+void
 harness_stop(struct harness *harness)
 {
     char command[128];

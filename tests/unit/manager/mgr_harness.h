@@ -53,6 +53,8 @@ struct peer {
 /* `tail` is added to "state" and "manager". */
 void harness_start(struct harness *harness, const char *tail);
 void harness_restart(struct harness *harness); /* as after kill -9: same state folder */
+/* As after a change of the file: the first place of `from` in it is `to`, which is as long. */
+void harness_reload(struct harness *harness, const char *from, const char *to);
 void harness_stop(struct harness *harness);    /* and removes the folder */
 void harness_turns(struct harness *harness, int64_t ms);
 

@@ -684,23 +684,13 @@ test_reload_sends_new_levels(void **state)
 {
     struct harness harness;
     struct peer edge;
-    struct config_diag diag;
-    struct config *config = NULL;
     (void)state;
 
     harness_start(&harness, web);
     peer_connect(&harness, &edge, "edge", "edge-1", 0);
     report_one(&edge, 0.5);
     (void)peer_next(&harness, &edge, WIRE_LEVELS);
-    char *yaml = fr_xstrdup(harness.yaml);
-    memcpy(strstr(yaml, "0.80"), "0.40", 4);
-    config_diag_init(&diag);
-    assert_int_equal(
-        config_parse(fr_view_of(yaml), "new.yaml", CONFIG_ROLE_MANAGER, &diag, &config), FR_OK);
-    mgr_reload(harness.mgr, config);
-    config_free(&config); /* the manager keeps what it needs */
-    config_diag_fini(&diag);
-    fr_free(yaml);
+    harness_reload(&harness, "0.80", "0.40");
     const struct order *levels = peer_next(&harness, &edge, WIRE_LEVELS);
     assert_true(levels->upper > 0.399 && levels->upper < 0.401);
     assert_non_null(peer_next(&harness, &edge, WIRE_ALLOCATE)); /* 0.5 is over it now */

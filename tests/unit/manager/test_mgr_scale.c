@@ -5,6 +5,7 @@
 #include "mgr_harness.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #define COUNTED(goal, requests, counts)                                                            \
     "<report full=\"true\"><cluster name=\"web\" responsible=\"true\" goal-us=\"" goal             \
@@ -12,11 +13,35 @@
     "><server id=\"web-1\" p50-ms=\"1\" p90-ms=\"2\" p99-ms=\"999\" requests=\"" requests          \
     "\"/></cluster></report>"
 
-static void
-say_counted(struct harness *harness, struct peer *peer, const char *words)
+#define FORECASTS(members)                                                                         \
+    "clusters:\n"                                                                                  \
+    "  web:\n"                                                                                     \
+    "    members: [" members "]\n"                                                                 \
+    "    scale: { from: rack, policy: forecast, mode: observe }\n"                                 \
+    "pools:\n"                                                                                     \
+    "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n"
+
+/* With an edge that is there; its cluster. */
+static struct mgr_cluster *
+begin(struct harness *harness, struct peer *edge, const char *settings)
+{
+    harness_start(harness, settings);
+    peer_connect(harness, edge, "edge", "edge-1", 0);
+    return mgr_cluster_find(harness->mgr, FR_VIEW("web"));
+}
+
+/* One report, and waits until the manager has it. */
+__attribute__((format(printf, 3, 4))) static void
+report(struct harness *harness, struct peer *peer, const char *format, ...)
 {
     uint64_t before = harness->mgr->counters.reports;
-    peer_say(peer, words);
+    char words[1024];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(words, sizeof(words), format, args);
+    va_end(args);
+    assert_in_range(len, 0, sizeof(words) - 1);
+    peer_say(peer, "%s", words);
     harness_wait_count(harness, &harness->mgr->counters.reports, before + 1);
 }
 
@@ -35,23 +60,21 @@ test_late_ones_are_counted(void **state)
     struct peer edge;
     (void)state;
 
-    harness_start(&harness, settings);
-    peer_connect(&harness, &edge, "edge", "edge-1", 0);
-    say_counted(&harness, &edge, COUNTED("300000", "1000", "timed=\"1000\" late=\"900\""));
-    struct mgr_cluster *cluster = mgr_cluster_find(harness.mgr, FR_VIEW("web"));
+    struct mgr_cluster *cluster = begin(&harness, &edge, settings);
+    report(&harness, &edge, COUNTED("300000", "1000", "timed=\"1000\" late=\"900\""));
     assert_float_equal(cluster->answered, 0, 1e-9); /* counted since when? */
-    say_counted(&harness, &edge, COUNTED("300000", "2000", "timed=\"1900\" late=\"907\""));
+    report(&harness, &edge, COUNTED("300000", "2000", "timed=\"1900\" late=\"907\""));
     assert_float_equal(cluster->answered, 900, 1e-9);
     assert_float_equal(cluster->late, 7, 1e-9);
     /* It began anew, or more were late than there were: neither is a number of ours. */
-    say_counted(&harness, &edge, COUNTED("300000", "2100", "timed=\"100\" late=\"50\""));
-    say_counted(&harness, &edge, COUNTED("300000", "2200", "timed=\"110\" late=\"70\""));
+    report(&harness, &edge, COUNTED("300000", "2100", "timed=\"100\" late=\"50\""));
+    report(&harness, &edge, COUNTED("300000", "2200", "timed=\"110\" late=\"70\""));
     assert_float_equal(cluster->answered, 900, 1e-9);
-    say_counted(&harness, &edge, COUNTED("300000", "2300", "timed=\"120\" late=\"71\""));
+    report(&harness, &edge, COUNTED("300000", "2300", "timed=\"120\" late=\"71\""));
     assert_float_equal(cluster->answered, 910, 1e-9);
     assert_float_equal(cluster->late, 8, 1e-9);
     /* Another goal than ours: then by the quantiles, between p90 and p99. */
-    say_counted(&harness, &edge, COUNTED("200000", "2400", "timed=\"220\" late=\"171\""));
+    report(&harness, &edge, COUNTED("200000", "2400", "timed=\"220\" late=\"171\""));
     assert_float_equal(cluster->answered, 1010, 1e-9);
     assert_true(cluster->late > 9 && cluster->late < 18);
     peer_close(&edge);
@@ -66,14 +89,16 @@ test_edges_are_told_the_goal(void **state)
     struct peer edge;
     (void)state;
 
-    harness_start(&harness, "clusters:\n"
-                            "  web:\n"
-                            "    scale: { from: rack, slo: 300ms }\n"
-                            "pools:\n"
-                            "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n");
-    peer_connect(&harness, &edge, "edge", "edge-1", 0);
-    peer_say(&edge, "<report full=\"true\"><cluster name=\"web\"/></report>");
+    (void)begin(&harness, &edge,
+                "clusters:\n"
+                "  web:\n"
+                "    scale: { from: rack, slo: 300ms }\n"
+                "pools:\n"
+                "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n");
+    report(&harness, &edge, "<report full=\"true\"><cluster name=\"web\"/></report>");
     assert_int_equal(peer_next(&harness, &edge, WIRE_LEVELS)->goal_us, 300000);
+    harness_reload(&harness, "300ms", "250ms");
+    assert_int_equal(peer_next(&harness, &edge, WIRE_LEVELS)->goal_us, 250000);
     peer_close(&edge);
     harness_stop(&harness);
 }
@@ -88,35 +113,27 @@ test_crossings_teach_nothing_of_a_member(void **state)
     struct policy_traffic traffic = {0};
     (void)state;
 
-    harness_start(&harness, "clusters:\n"
-                            "  web:\n"
-                            "    members: [{ address: \"127.0.0.1:9001\", id: web-1 },\n"
-                            "              { address: \"127.0.0.1:9002\", id: web-2 }]\n"
-                            "    scale: { from: rack, policy: forecast, mode: observe }\n"
-                            "pools:\n"
-                            "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n");
-    peer_connect(&harness, &edge, "edge", "edge-1", 0);
-    struct mgr_cluster *cluster = mgr_cluster_find(harness.mgr, FR_VIEW("web"));
+    struct mgr_cluster *cluster = begin(&harness, &edge,
+                                        FORECASTS("{ address: \"127.0.0.1:9001\", id: web-1 },"
+                                                  " { address: \"127.0.0.1:9002\", id: web-2 }"));
     for (unsigned i = 0; i < 30; i++) {
         bool is_regular = i % 10 == 0;
-        uint64_t before = harness.mgr->counters.reports;
-        peer_say(&edge,
-                 "<report%s><cluster name=\"web\" responsible=\"true\" requests=\"%u\"><server"
-                 " id=\"web-1\" utilization=\"%s\"/><server id=\"web-2\" utilization=\"%s\"/>"
-                 "</cluster></report>",
-                 is_regular ? " full=\"true\"" : " crossing=\"true\"", i * 100,
-                 is_regular ? "0.25" : "1.2", is_regular ? "1.75" : "0.9");
-        harness_wait_count(&harness, &harness.mgr->counters.reports, before + 1);
+        report(&harness, &edge,
+               "<report%s><cluster name=\"web\" responsible=\"true\" requests=\"%u\"><server"
+               " id=\"web-1\" utilization=\"%s\"/><server id=\"web-2\" utilization=\"%s\"/>"
+               "</cluster></report>",
+               is_regular ? " full=\"true\"" : " crossing=\"true\"", i * 100,
+               is_regular ? "0.25" : "1.2", is_regular ? "1.75" : "0.9");
     }
-    assert_int_equal(cluster->looks, 2); /* the first began the tick */
+    assert_int_equal(cluster->looks, 2);               /* the first began the tick */
     assert_float_equal(cluster->busy, 2 * 1.25, 1e-6); /* what waits is not done */
-    assert_true(mgr_scale_traffic(cluster, loop_now_us(harness.loop) + 3600 * FR_US_PER_S,
-                                  &traffic));
+    assert_true(
+        mgr_scale_traffic(cluster, loop_now_us(harness.loop) + 3600 * FR_US_PER_S, &traffic));
     assert_float_equal(traffic.busy, 1.25, 1e-6);
     assert_int_equal(cluster->looks, 0);
     /* Nobody looked, or not at all of them: there is no number. */
-    assert_true(mgr_scale_traffic(cluster, loop_now_us(harness.loop) + 7200 * FR_US_PER_S,
-                                  &traffic));
+    assert_true(
+        mgr_scale_traffic(cluster, loop_now_us(harness.loop) + 7200 * FR_US_PER_S, &traffic));
     assert_true(isnan(traffic.busy));
     peer_close(&edge);
     harness_stop(&harness);
@@ -131,33 +148,23 @@ test_what_came_is_more_than_what_was_finished(void **state)
         unsigned requests, in_flight, waiting;
         double came, served; /* since the last one */
     } rows[] = {
-        {1000, 10, 0, 0, 0},
-        {1500, 10, 0, 500, 500},
+        {1000, 10, 0, 0, 0},       {1500, 10, 0, 500, 500},
         {2000, 60, 150, 700, 500}, /* 500 finished, 200 more are pending */
         {2500, 60, 0, 350, 500},   /* ... 150 of which were finished */
-        {2600, 0, 0, 40, 100},
-        {2600, 0, 0, 0, 0},
+        {2600, 0, 0, 40, 100},     {2600, 0, 0, 0, 0},
     };
     struct harness harness;
     struct peer edge;
     (void)state;
 
-    harness_start(&harness, "clusters:\n"
-                            "  web:\n"
-                            "    members: [{ address: \"127.0.0.1:9001\", id: web-1 }]\n"
-                            "    scale: { from: rack, policy: forecast, mode: observe }\n"
-                            "pools:\n"
-                            "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n");
-    peer_connect(&harness, &edge, "edge", "edge-1", 0);
-    struct mgr_cluster *cluster = mgr_cluster_find(harness.mgr, FR_VIEW("web"));
+    struct mgr_cluster *cluster =
+        begin(&harness, &edge, FORECASTS("{ address: \"127.0.0.1:9001\", id: web-1 }"));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct policy_traffic traffic = {0};
-        uint64_t before = harness.mgr->counters.reports;
-        peer_say(&edge,
-                 "<report full=\"true\"><cluster name=\"web\" responsible=\"true\" requests=\"%u\""
-                 " waiting=\"%u\"><server id=\"web-1\" in-flight=\"%u\"/></cluster></report>",
-                 rows[i].requests, rows[i].waiting, rows[i].in_flight);
-        harness_wait_count(&harness, &harness.mgr->counters.reports, before + 1);
+        report(&harness, &edge,
+               "<report full=\"true\"><cluster name=\"web\" responsible=\"true\" requests=\"%u\""
+               " waiting=\"%u\"><server id=\"web-1\" in-flight=\"%u\"/></cluster></report>",
+               rows[i].requests, rows[i].waiting, rows[i].in_flight);
         struct mgr_view *view = cluster->responsible;
         double passed_s = (double)(view->at_us - view->ticked_at_us) / 1e6;
         cluster->tick_at_us = i ? 1 : 0;
@@ -181,23 +188,21 @@ test_what_drains_is_taken_off_once(void **state)
     struct peer edge;
     (void)state;
 
-    harness_start(&harness, "clusters:\n"
-                            "  web:\n"
-                            "    scale: { from: rack, min: 0, max: 4, policy: target, idle: 1h,\n"
-                            "             cooldown: { up: 0s, down: 0s } }\n"
-                            "pools:\n"
-                            "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n");
-    peer_connect(&harness, &edge, "edge", "edge-1", 0);
-    struct mgr_cluster *cluster = mgr_cluster_find(harness.mgr, FR_VIEW("web"));
+    struct mgr_cluster *cluster =
+        begin(&harness, &edge,
+              "clusters:\n"
+              "  web:\n"
+              "    scale: { from: rack, min: 0, max: 4, policy: target, idle: 1h,\n"
+              "             cooldown: { up: 0s, down: 0s } }\n"
+              "pools:\n"
+              "  rack: { provider: static, servers: [\"127.0.0.1:9101\"] }\n");
     static const char *const shown[] = {"ready", "draining"};
     for (unsigned i = 0; i < 2; i++) {
-        uint64_t before = harness.mgr->counters.reports;
-        peer_say(&edge,
-                 "<report full=\"true\"><cluster name=\"web\" responsible=\"true\"><server"
-                 " id=\"rack-1\" pool=\"rack\" utilization=\"0.6\"/><server id=\"rack-2\""
-                 " pool=\"rack\" utilization=\"0.6\" state=\"%s\"/></cluster></report>",
-                 shown[i]);
-        harness_wait_count(&harness, &harness.mgr->counters.reports, before + 1);
+        report(&harness, &edge,
+               "<report full=\"true\"><cluster name=\"web\" responsible=\"true\"><server"
+               " id=\"rack-1\" pool=\"rack\" utilization=\"0.6\"/><server id=\"rack-2\""
+               " pool=\"rack\" utilization=\"0.6\" state=\"%s\"/></cluster></report>",
+               shown[i]);
         if (i > 0)
             break;
         struct mgr_ask ask = {
