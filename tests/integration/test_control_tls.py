@@ -170,14 +170,10 @@ def test_rules_of_peers(box, authority):
          lambda: edge_metric(box, "stream_refusals", "edge-web2") > 0)
 
     def post(certificate, path):
-        sock = http1.connect(manager.tcp)
-        sock = manager.authority.context(certificate).wrap_socket(sock, server_hostname="localhost")
-        with sock:
+        with http1.connect(manager.tcp, tls=manager.authority.context(certificate)) as sock:
             sock.sendall(f"POST {path} HTTP/1.1\r\nHost: m\r\nContent-Length: 0\r\n"
                          "Connection: close\r\n\r\n".encode())
-            said = b""
-            while data := sock.recv(65536):
-                said += data
+            said = http1.rest(sock)
         return int(said.split(b" ")[1]), said
     assert post("op", "/approve?cluster=web")[0] == 409 # nothing waits: it was let in
     for certificate, path, status in (("op", "/approve?cluster=api", 403),
@@ -193,14 +189,10 @@ def test_a_report_is_posted_in_ones_own_name_only(box, authority):
     authority.issue("edge-1", "edge-1")
 
     def post(body, query=""):
-        sock = http1.connect(manager.tcp)
-        sock = manager.authority.context("edge-1").wrap_socket(sock, server_hostname="localhost")
-        with sock:
+        with http1.connect(manager.tcp, tls=manager.authority.context("edge-1")) as sock:
             sock.sendall(http1.head("POST", "/report" + query, [("Connection", "close")],
                                     body=body) + body)
-            said = b""
-            while data := sock.recv(65536):
-                said += data
+            said = http1.rest(sock)
         return int(said.split(b" ")[1]), said
 
     def document(name, role="agent"):

@@ -15,20 +15,6 @@ DEFER_S = 1  # what the kernel makes of it, and the shortest that it knows
 GET = b"GET /late HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
-def silent(address):
-    """A connection that stands, for its client."""
-    host, port = address.rsplit(":", 1)
-    return socket.create_connection((host, int(port)), timeout=10)
-
-
-def answer(sock):
-    """All of it, up to the end."""
-    parts = []
-    while part := sock.recv(65536):
-        parts.append(part)
-    return b"".join(parts)
-
-
 def deferring(box, value="1s", **more):
     """An edge with one member, whose workers have set their listeners up."""
     edge, member = simple(box, listener={"defer-accept": value}, **more)
@@ -46,7 +32,7 @@ def test_silent_clients_are_taken_later(box):
     edge, _ = deferring(box, limits={"header-timeout": "300ms"})
     before = metric(edge, "connections_accepted")
     began = time.monotonic()
-    with silent(edge.address) as sock:
+    with http1.connect(edge.address) as sock:
         hold("nobody to be taken", lambda: metric(edge, "connections_accepted") == before, 0.3)
         assert sock.recv(1) == b""  # its timeout runs from then on
         assert DEFER_S - 0.2 < time.monotonic() - began < DEFER_S + 5
@@ -56,17 +42,17 @@ def test_silent_clients_are_taken_later(box):
 
 def test_limits_hold_for_those_who_are_taken(box):
     edge, _ = deferring(box, "3s", limits={"connections-per-address": 2})
-    with silent(edge.address), silent(edge.address), silent(edge.address):
+    with http1.connect(edge.address), http1.connect(edge.address), http1.connect(edge.address):
         # Three that say nothing are none: the fourth gets its answer.
         assert http1.fetch(edge.address).status == 200
     wait("them to be gone", lambda: metric(edge, "connections_open") == 0)
     before = metric(edge, "connections_refused_address")
     with http1.Client(edge.address) as one, http1.Client(edge.address) as two:
         assert one.request().status == two.request().status == 200
-        with silent(edge.address) as three:
+        with http1.connect(edge.address) as three:
             three.sendall(GET)
             try:
-                assert answer(three) == b""
+                assert http1.rest(three) == b""
             except ConnectionResetError:
                 pass  # closed with what it said unread
     assert metric(edge, "connections_refused_address") == before + 1
@@ -75,22 +61,22 @@ def test_limits_hold_for_those_who_are_taken(box):
 @pytest.mark.parametrize("parts", [[GET], [GET[:9], GET[9:]], [GET[:-1], GET[-1:]]])
 def test_heads_in_pieces(box, parts):
     edge, _ = deferring(box)
-    with silent(edge.address) as sock:
+    with http1.connect(edge.address) as sock:
         for part in parts:
             sock.sendall(part)
             time.sleep(0.05)  # so that they are packets of their own
-        assert answer(sock).startswith(b"HTTP/1.1 200 ")
+        assert http1.rest(sock).startswith(b"HTTP/1.1 200 ")
 
 
 def test_half_closed_behind_the_request(box):
     edge, _ = deferring(box)
-    with silent(edge.address) as sock:
+    with http1.connect(edge.address) as sock:
         sock.sendall(GET)
         sock.shutdown(socket.SHUT_WR)
-        assert answer(sock).startswith(b"HTTP/1.1 200 ")
-    with silent(edge.address) as sock:
+        assert http1.rest(sock).startswith(b"HTTP/1.1 200 ")
+    with http1.connect(edge.address) as sock:
         sock.shutdown(socket.SHUT_WR)  # one that only looks whether somebody listens
-        assert answer(sock) == b""
+        assert http1.rest(sock) == b""
 
 
 def test_over_tls(box, authority):
@@ -107,12 +93,12 @@ def test_a_proxy_header_comes_first(box):
     simple(box, listen=[{"address": front, "defer-accept": "1s", "proxy-protocol": True}],
            **{"trusted-proxies": ["127.0.0.0/8"]})
     for parts in ([GET], [b"", GET]):
-        with silent(front) as sock:
+        with http1.connect(front) as sock:
             sock.sendall(b"PROXY TCP4 192.0.2.7 10.0.0.1 1234 80\r\n" + parts[0])
             if parts[1:]:
                 time.sleep(0.05)
                 sock.sendall(parts[1])
-            assert answer(sock).startswith(b"HTTP/1.1 200 ")
+            assert http1.rest(sock).startswith(b"HTTP/1.1 200 ")
 
 
 def test_it_changes_with_a_reload(box):
@@ -120,7 +106,7 @@ def test_it_changes_with_a_reload(box):
 
     def took():
         began = time.monotonic()
-        with silent(edge.address) as sock:
+        with http1.connect(edge.address) as sock:
             assert sock.recv(1) == b""
         return time.monotonic() - began
     assert took() < DEFER_S
@@ -134,32 +120,32 @@ def test_who_was_silent_when_its_listener_went_is_answered(box):
     port = box.port()
     edge, _ = simple(box, listen=[{"address": f"127.0.0.1:{port}", "defer-accept": "1s"}])
     assert http1.fetch(f"127.0.0.1:{port}").status == 200
-    with silent(f"127.0.0.1:{port}") as early, silent(f"127.0.0.1:{port}") as late:
+    with http1.connect(f"127.0.0.1:{port}") as early, http1.connect(f"127.0.0.1:{port}") as late:
         del edge.settings["listen"][0]
         edge.settings["request-id"] = {"respond": True}
         edge.write()
         edge.process.signal(signal.SIGHUP)
         wait("the reload", lambda: http1.fetch(edge.address).all("X-Request-Id"))
         early.sendall(GET)
-        assert answer(early).startswith(b"HTTP/1.1 200 ")
+        assert http1.rest(early).startswith(b"HTTP/1.1 200 ")
 
         def gone():
             try:
-                silent(f"127.0.0.1:{port}").close()
+                http1.connect(f"127.0.0.1:{port}").close()
             except ConnectionRefusedError:
                 return True
             return False
         wait("the listener to be gone", gone)
         late.sendall(GET)  # it was taken before that
-        assert answer(late).startswith(b"HTTP/1.1 200 ")
+        assert http1.rest(late).startswith(b"HTTP/1.1 200 ")
 
 
 def test_who_was_silent_when_a_drain_began_is_answered(box):
     edge, _ = deferring(box)
-    with silent(edge.address) as sock, http1.Client(edge.address) as idle:
+    with http1.connect(edge.address) as sock, http1.Client(edge.address) as idle:
         assert idle.request().status == 200
         edge.process.signal(signal.SIGTERM)
         assert idle.at_end()  # the drain has begun
         sock.sendall(GET)
-        assert answer(sock).startswith(b"HTTP/1.1 200 ")
+        assert http1.rest(sock).startswith(b"HTTP/1.1 200 ")
     assert edge.process.wait() == 0

@@ -219,13 +219,23 @@ def everything(address, data, timeout=10.0):
     """All that comes, and whether it ended in a reset."""
     with connect(address, timeout) as sock:
         sock.sendall(data)
-        got = b""
+        got = []
         try:
-            while piece := sock.recv(65536):
-                got += piece
+            for piece in pieces(sock):
+                got.append(piece)
         except ConnectionResetError:
-            return got, True
-        return got, False
+            return b"".join(got), True
+        return b"".join(got), False
+
+
+def pieces(sock):
+    while piece := sock.recv(65536):
+        yield piece
+
+
+def rest(sock):
+    """All that comes on this connection until the other side closes."""
+    return b"".join(pieces(sock))
 
 
 def until_the_end(address, data, timeout=10.0):
