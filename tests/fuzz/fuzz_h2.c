@@ -3,11 +3,11 @@
  * fuzz_h2.c - an HTTP/2 session: any bytes, cut anywhere, with memory that fails.
  *
  * Input:      an octet of flags: how it comes, when its owner answers, how much the client takes;
- * the allocation that fails (0: none; times 4), then bytes: as they are, or behind a greeting, or
- * as frames: type, flags, stream, length, payload. Holds:      every head that comes out is one
- * request to the parser of HTTP/1.1 and no more; every stream is opened and closed once; what was
- * sent is taken, in order; a body is read no more once it was taken or its stream is closed, when
- * it is freed.
+ *             the allocation that fails (0: none; times 4), then bytes: as they are, or behind a
+ *             greeting, or as frames: type, flags, stream, length, payload.
+ * Holds:      every head that comes out is one request to the parser of HTTP/1.1 and no more; every
+ *             stream is opened and closed once; what was sent is taken, in order; a body is read no
+ *             more once it was taken or its stream is closed, when it is freed.
  */
 #include "base/fr_check.h"
 #include "base/fr_mem.h"
