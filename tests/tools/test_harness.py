@@ -7,6 +7,9 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
+from harness.box import Box, shared_box  # noqa: E402
+from harness.h2member import H2Member  # noqa: E402
+from harness.proper2 import Improper  # noqa: E402
 from harness.setup import metric_in  # noqa: E402
 
 TEXT = """# TYPE freshet_a_total counter
@@ -31,3 +34,20 @@ def test_a_metric_is_summed_over_the_rows_with_its_labels():
 def test_a_metric_that_is_not_there_is_no_zero(name, labels, words):
     with pytest.raises(AssertionError, match=words):
         metric_in(TEXT, name, **labels)
+
+
+def test_a_member_that_complains_leaves_the_rest_to_be_ended():
+    ended = []
+    with pytest.raises(AssertionError, match="5.1: of a test"), shared_box() as box:
+        folder, member = box.folder, H2Member()
+        member.improper.append(Improper("5.1: of a test"))
+        box.closers += [lambda: ended.append(True), member.stop]
+    assert ended and not folder.exists()
+
+
+def test_each_complaint_of_a_box_is_told():
+    box = Box()
+    box.closers += [lambda: [][0], lambda: {}["b"]]
+    complaints = box.close()
+    box.remove()
+    assert complaints == ["KeyError: 'b'", "IndexError: list index out of range"]

@@ -290,7 +290,10 @@ class Box:
         """Ends everything, then complains about what did not end well."""
         complaints = []
         for close in reversed(self.closers):
-            close()
+            try:
+                close()
+            except Exception as error:  # whatever it is, the processes are ended too
+                complaints.append(f"{type(error).__name__}: {error}")
         running = [process for process in self.processes if process.alive()]
         for process in running:
             process.signal(signal.SIGTERM)

@@ -235,7 +235,7 @@ class H2Member:
     def stop(self):
         self.released.set()
         self.shut()
-        assert self.improper == []
+        assert not self.improper, f"the edge sent {self.improper}"
 
     release = stop
 
