@@ -299,7 +299,7 @@ def test_half_open_handshakes_end_after_ten_seconds(box, authority):
 
 def test_proxy_protocol_before_the_handshake(box, authority):
     setup = TlsEdge(box, authority, listen={"proxy-protocol": True},
-                  **{"trusted-proxies": ["127.0.0.1"]})
+                    **{"trusted-proxies": ["127.0.0.1"]})
     header = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n"
     with setup.open(before=header) as client:
         assert client.get().status == 200
