@@ -69,3 +69,10 @@ def suite():
         suite.release.set()
         suite.edge.process.stop()
         suite.tight.process.stop()
+
+
+@pytest.fixture
+def spare():
+    """For an edge of a test's own."""
+    with shared_box() as box:
+        yield box

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness.box import sanitized, shared_box, wait
+from harness.box import sanitized, wait
 from harness.h2member import H2Member
 from harness.origin import Answer, Origin
 from harness.setup import WORKERS, Edge, cluster, metric, resident_kib
@@ -269,12 +269,6 @@ def big_member(box, kind, more=()):
         settings = {"members": [member.address], "protocol": "h2c", "slow-start": 0}
     box.closers.append(member.stop)
     return settings
-
-
-@pytest.fixture
-def spare():
-    with shared_box() as box:
-        yield box
 
 
 def grown_below(edge, before, kib_each):

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from harness.box import shared_box, wait
+from harness.box import wait
 from harness.h2member import H2Member
 from harness.setup import Edge
 from harness.wire2 import (ACK, END_HEADERS, FLOW, GOAWAY, HEADERS, PADDED, PING, PROTOCOL, CONT,
@@ -159,23 +159,22 @@ def test_padding_is_given_back(suite):
     assert len(suite.member.requests[-1].body) == 6001
 
 
-def test_more_than_the_window_of_the_connection():
-    with shared_box() as box:
-        member = H2Member(lambda connection, request: None, values={4: 0})
-        box.closers.append(member.stop)
-        edge = Edge(box, {"web": {"members": [member.address], "protocol": "h2c",
-                                  "slow-start": 0}}, workers=1,
-                    limits={"http2-connection-window": "64KiB"})
-        connection = Connection(edge.address)
-        assert connection.read(lambda: connection.settings is not None) and connection.ping()
-        connection.send(headers(POST, end=False))
-        wait("the member's window", lambda: any(one.acked for one in member.connections))
-        connection.send(data(bytes(16384), end=False) * 4)
-        assert connection.ping() and connection.goaway is None, "all that there is"
-        connection.send(data(b"x", end=False))
-        assert connection.read(lambda: connection.goaway is not None)
-        assert connection.goaway == FLOW
-        edge.process.stop()
+def test_more_than_the_window_of_the_connection(spare):
+    member = H2Member(lambda connection, request: None, values={4: 0})
+    spare.closers.append(member.stop)
+    edge = Edge(spare, {"web": {"members": [member.address], "protocol": "h2c",
+                                "slow-start": 0}}, workers=1,
+                limits={"http2-connection-window": "64KiB"})
+    connection = Connection(edge.address)
+    assert connection.read(lambda: connection.settings is not None) and connection.ping()
+    connection.send(headers(POST, end=False))
+    wait("the member's window", lambda: any(one.acked for one in member.connections))
+    connection.send(data(bytes(16384), end=False) * 4)
+    assert connection.ping() and connection.goaway is None, "all that there is"
+    connection.send(data(b"x", end=False))
+    assert connection.read(lambda: connection.goaway is not None)
+    assert connection.goaway == FLOW
+    edge.process.stop()
 
 
 def test_a_head_behind_a_body_that_stands_is_read(suite):

@@ -187,26 +187,25 @@ def test_a_response_s_fields_are_never_indexed_on_either_connection(pair, client
     assert one.never == {"x-early", "x-secret", "x-t"}
 
 
-def test_what_is_stored_is_never_indexed_either():
-    with shared_box() as box:
-        member = H2Member()
-        box.closers.append(member.stop)
-        edge = Edge(box, {"web": {"members": [member.address], "protocol": "h2c",
-                                  "slow-start": 0}}, cache={"memory": "4MiB"}, workers=1)
-        kept = NeverIndexedHeaderTuple("x-secret", "1"), ("cache-control", "max-age=60"), \
-            ("etag", '"a"')
-        member.act = says([(":status", "200"), *kept, ("content-length", "5")], b"hello")
-        with_it = Connection(edge.address)
-        for number in (1, 3):
-            one = with_it.ask("/stored", number)
-            assert dict(one.fields)["x-secret"] == "1" and one.never == {"x-secret"}
-        assert len(member.requests) == 1
-        # A 304 brings one, and leaves another.
-        member.act = says([(":status", "304"), NeverIndexedHeaderTuple("x-new", "2"),
-                           ("cache-control", "max-age=60"), ("etag", '"a"')])
-        one = with_it.ask("/stored", 5, ("cache-control", "no-cache"))
-        assert one.body == b"hello" and one.never >= {"x-secret"}
-        one = with_it.ask("/stored", 7)
-        assert one.never == {"x-secret", "x-new"}
-        with_it.close()
-        edge.process.stop()
+def test_what_is_stored_is_never_indexed_either(spare):
+    member = H2Member()
+    spare.closers.append(member.stop)
+    edge = Edge(spare, {"web": {"members": [member.address], "protocol": "h2c",
+                                "slow-start": 0}}, cache={"memory": "4MiB"}, workers=1)
+    kept = NeverIndexedHeaderTuple("x-secret", "1"), ("cache-control", "max-age=60"), \
+        ("etag", '"a"')
+    member.act = says([(":status", "200"), *kept, ("content-length", "5")], b"hello")
+    with_it = Connection(edge.address)
+    for number in (1, 3):
+        one = with_it.ask("/stored", number)
+        assert dict(one.fields)["x-secret"] == "1" and one.never == {"x-secret"}
+    assert len(member.requests) == 1
+    # A 304 brings one, and leaves another.
+    member.act = says([(":status", "304"), NeverIndexedHeaderTuple("x-new", "2"),
+                       ("cache-control", "max-age=60"), ("etag", '"a"')])
+    one = with_it.ask("/stored", 5, ("cache-control", "no-cache"))
+    assert one.body == b"hello" and one.never >= {"x-secret"}
+    one = with_it.ask("/stored", 7)
+    assert one.never == {"x-secret", "x-new"}
+    with_it.close()
+    edge.process.stop()

@@ -151,39 +151,37 @@ def test_a_member_that_did_not_read_the_key(pair, client, line):
     assert client.ask("/here", 3).status == 200
 
 
-def test_a_client_that_takes_nothing_when_the_time_is_over():
+def test_a_client_that_takes_nothing_when_the_time_is_over(spare):
     """What it did not take lay in buffers that are gone: it is cut, and never sent."""
-    with shared_box() as box:
-        member = Member(box)
-        web = cluster([member.address], health=None, timeouts={"tunnel": "1s"})
-        edge = Edge(box, {"web": web})
-        client = Connection(edge.address, pairs=[(4, 0)])  # no window for any stream
-        client.send(headers(ASK, end=False) + data(b"hello", end=False))
-        one = client.stream(1)
-        assert client.read(lambda: one.status == 200)
-        wait("the tunnel's time to be over", lambda: metric(edge, "tunnel_timeouts") == 1)
-        client.send(window(1000, 1))
-        assert client.ping()
-        assert (one.body, one.reset) == (b"", 2)  # INTERNAL_ERROR
-        client.close()
-        edge.process.stop()
+    member = Member(spare)
+    web = cluster([member.address], health=None, timeouts={"tunnel": "1s"})
+    edge = Edge(spare, {"web": web})
+    client = Connection(edge.address, pairs=[(4, 0)])  # no window for any stream
+    client.send(headers(ASK, end=False) + data(b"hello", end=False))
+    one = client.stream(1)
+    assert client.read(lambda: one.status == 200)
+    wait("the tunnel's time to be over", lambda: metric(edge, "tunnel_timeouts") == 1)
+    client.send(window(1000, 1))
+    assert client.ping()
+    assert (one.body, one.reset) == (b"", 2)  # INTERNAL_ERROR
+    client.close()
+    edge.process.stop()
 
 
-def test_a_tunnel_whose_time_is_over_leaves_no_stream():
+def test_a_tunnel_whose_time_is_over_leaves_no_stream(spare):
     """Our end is told, and the client's may never come: it would hold the connection."""
-    with shared_box() as box:
-        member = Member(box)
-        web = cluster([member.address], health=None, timeouts={"tunnel": "1s"})
-        edge = Edge(box, {"web": web})
-        client = Connection(edge.address)
-        client.send(headers(ASK, end=False))
-        one = client.stream(1)
-        assert client.read(lambda: one.status == 200)
-        assert client.answer(1).ended
-        assert client.read(lambda: one.reset is not None)
-        assert one.reset == 0  # NO_ERROR: nobody takes what it may still say
-        client.close()
-        edge.process.stop()
+    member = Member(spare)
+    web = cluster([member.address], health=None, timeouts={"tunnel": "1s"})
+    edge = Edge(spare, {"web": web})
+    client = Connection(edge.address)
+    client.send(headers(ASK, end=False))
+    one = client.stream(1)
+    assert client.read(lambda: one.status == 200)
+    assert client.answer(1).ended
+    assert client.read(lambda: one.reset is not None)
+    assert one.reset == 0  # NO_ERROR: nobody takes what it may still say
+    client.close()
+    edge.process.stop()
 
 
 class FirstToEnd(Member):
@@ -207,25 +205,24 @@ class FirstToEnd(Member):
 
 
 @pytest.mark.parametrize("size", [0, 10, 200000])
-def test_a_member_that_ends_first_gets_the_rest(size):
+def test_a_member_that_ends_first_gets_the_rest(size, spare):
     """The client's end closes the stream while its last bytes are on their way to the member."""
-    with shared_box() as box:
-        member = FirstToEnd(box)
-        edge = Edge(box, {"web": cluster([member.address], health=None)})
-        client = Connection(edge.address)
-        client.send(headers(ASK, end=False))
-        one = client.answer(1)
-        assert (one.status, one.ended, one.reset) == (200, True, None)
-        assert client.ping() and client.read(lambda: client.updates)  # a window of 256 KiB
-        parts = [b"x" * min(size - at, 16384) for at in range(0, size, 16384)] or [b""]
-        for part in parts[:-1]:
-            client.send(data(part, end=False))
-        client.send(data(parts[-1], end=True))
-        assert client.ping()
-        member.go.set()
-        wait("the member to see the end", lambda: member.ended)
-        assert len(member.got) == size
-        assert one.reset is None
-        assert client.ping()
-        client.close()
-        edge.process.stop()
+    member = FirstToEnd(spare)
+    edge = Edge(spare, {"web": cluster([member.address], health=None)})
+    client = Connection(edge.address)
+    client.send(headers(ASK, end=False))
+    one = client.answer(1)
+    assert (one.status, one.ended, one.reset) == (200, True, None)
+    assert client.ping() and client.read(lambda: client.updates)  # a window of 256 KiB
+    parts = [b"x" * min(size - at, 16384) for at in range(0, size, 16384)] or [b""]
+    for part in parts[:-1]:
+        client.send(data(part, end=False))
+    client.send(data(parts[-1], end=True))
+    assert client.ping()
+    member.go.set()
+    wait("the member to see the end", lambda: member.ended)
+    assert len(member.got) == size
+    assert one.reset is None
+    assert client.ping()
+    client.close()
+    edge.process.stop()
