@@ -323,12 +323,16 @@ desire(struct policy_forecast *self, const struct policy_settings *settings,
     double busy = settings->upper >= 0 ? fmin(settings->upper, BUSY_MAX) : BUSY_MAX;
     uint32_t least = to_count(policy__rate_at(self, self->tick) / (capacity * busy));
 
+    /* More than all of them can do came in two ticks running: no forecast is asked any more. */
+    uint32_t floor = to_count(fmin(policy__rate_at(self, self->tick), mean_rate(self, 0, 2)) / capacity);
+    rise = rise > floor ? rise : floor;
     enough = enough > least ? enough : least;
     rise += settings->spare;
     enough += settings->spare;
     enough = enough > rise ? enough : rise;
     if (have < rise) {
         uint32_t more = to_count(need->rise - (1 - ROUND_UP) + RISE_EXTRA) + settings->spare;
+        more = more > rise ? more : rise;
         return more < enough ? more : enough;
     }
     if (have > enough && !(seen->traffic.queue > 0))
