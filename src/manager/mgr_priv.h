@@ -161,7 +161,7 @@ struct mgr_view {
     int64_t rate_at_us;
     uint64_t rate_requests;
     uint64_t requests_ticked; /* as they were when the last tick of the policy began */
-    uint64_t pending_ticked;  /* begun by then, and not finished */
+    double pending_ticked;    /* begun by then, and not finished */
     int64_t ticked_at_us;     /* 0: not counted yet */
     uint32_t serial;
     uint64_t shown_in; /* source->reports of the last report that showed it */

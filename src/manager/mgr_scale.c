@@ -43,12 +43,14 @@ mgr_scale_look(struct mgr_cluster *cluster, const struct policy_member *members,
     cluster->is_look_due = false;
     cluster->looks++;
     for (size_t i = 0; i < count; i++) {
-        if (!members[i].healthy || members[i].starting || members[i].draining)
-            continue;
-        /* What is above 1 waits there, and is not being done. */
-        cluster->busy += members[i].stale || !(members[i].utilization >= 0)
-                             ? (double)NAN
-                             : fmin(members[i].utilization, 1);
+        bool counts = members[i].healthy && !members[i].starting && !members[i].draining;
+        bool is_known = !members[i].stale && members[i].utilization >= 0;
+        /* What a member does that starts, or drains, is in the rate too. What is above 1 waits
+         * there, and is not being done. */
+        if (is_known)
+            cluster->busy += fmin(members[i].utilization, 1);
+        else if (counts)
+            cluster->busy = (double)NAN;
     }
 }
 
@@ -76,16 +78,24 @@ mgr_scale_count(struct mgr_view *view, const struct wire_cluster *said)
 }
 
 struct count {
-    double came, served, waiting; /* requests/s that came, and that were finished; NaN: not known */
+    double came, served;  /* requests/s that came, and that were finished; NaN: not known */
+    double waiting, late; /* for a place at a member; there, and not begun */
 };
 
-/* Requests that have come and are not finished: at members, or waiting for a place there. */
-static uint64_t
-pending_of(const struct mgr_view *view)
+/* Requests that have come and are not finished: at members, or waiting for a place there. *out_late:
+ * those of them that members have and are not at yet. */
+static double
+pending_of(const struct mgr_view *view, double *out_late)
 {
-    uint64_t pending = view->waiting;
-    for (size_t i = 0; i < view->series_count; i++)
-        pending += view->series[i]->member->sights[view->series[i]->sight_index].in_flight;
+    double pending = (double)view->waiting;
+    *out_late = 0;
+    for (size_t i = 0; i < view->series_count; i++) {
+        const struct mgr_series *series = view->series[i];
+        const struct mgr_sight *sight = &series->member->sights[series->sight_index];
+        pending += (double)sight->in_flight;
+        if (sight->utilization > 1)
+            *out_late += (double)sight->in_flight * (1 - 1 / sight->utilization);
+    }
     return pending;
 }
 
@@ -101,12 +111,13 @@ count_view(struct mgr_view *view, int64_t now_us, struct count *count)
                     passed_us > 0 && view->requests >= view->requests_ticked;
     double passed_s = (double)passed_us / 1e6;
     double finished = (double)(view->requests - view->requests_ticked);
-    uint64_t pending = pending_of(view);
-    double more = (double)pending - (double)view->pending_ticked;
+    double late, pending = pending_of(view, &late);
+    double more = pending - view->pending_ticked;
     count->served += is_known ? finished / passed_s : (double)NAN;
     /* Members that are full finish as much however many come. */
     count->came += is_known ? fmax(0, finished + more) / passed_s : (double)NAN;
     count->waiting += (double)view->waiting;
+    count->late += late;
     view->requests_ticked = view->requests;
     view->pending_ticked = pending;
     view->ticked_at_us = view->at_us;
@@ -140,7 +151,8 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
         .busy = busy > 0 ? busy : (double)NAN,
         .slow = late,
         .dropped = 0,
-        .queue = count.waiting,
+        /* What is done within a second is how requests come, not a backlog. */
+        .queue = count.waiting + (count.late > count.served ? count.late : 0),
         .startup_s = cluster->startup_s,
         .drain_s = fmin((double)config->drain_us / 1e6, DRAIN_MAX_S),
     };

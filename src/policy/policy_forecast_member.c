@@ -42,8 +42,9 @@ learn_capacity(struct policy__member_model *model, const struct policy_observati
                double utilization)
 {
     utilization = fmin(utilization, 1); /* more waits there, but no more is done */
-    double served = seen->traffic.served > 0 ? seen->traffic.served : seen->traffic.rate;
-    double capacity = served / (utilization * seen->usable);
+    const struct policy_traffic *traffic = &seen->traffic;
+    double served = traffic->served > 0 ? traffic->served : traffic->rate;
+    double capacity = served / (traffic->busy > 0 ? traffic->busy : utilization * seen->usable);
     if (!(capacity > 0) || !isfinite(capacity))
         return;
     double weight = utilization * utilization; /* a busy member tells more */
