@@ -82,8 +82,8 @@ struct count {
     double waiting, late; /* for a place at a member; there, and not begun */
 };
 
-/* Requests that have come and are not finished: at members, or waiting for a place there. *out_late:
- * those of them that members have and are not at yet. */
+/* Requests that have come and are not finished: at members, or waiting for a place there.
+ * *out_late: those of them that members have and are not at yet. */
 static double
 pending_of(const struct mgr_view *view, double *out_late)
 {

@@ -126,8 +126,8 @@ struct policy_traffic {
     double dt_s;      /* how long the tick was */
     double rate;      /* requests/s that came */
     double served;    /* ... and that were finished; 0: as many */
-    double busy;      /* sum over the members that served, as a mean over the tick, each 1 at most; 0: as
-                       * at its end; NaN: no word on it. How busy they are at one moment says little */
+    double busy;      /* sum over the members that served, each 1 at most, as a mean over the tick;
+                       * 0: as at its end; NaN: no word on it. One moment says little of a tick */
     double slow;      /* share of them outside the latency goal */
     double dropped;   /* requests/s refused */
     double queue;     /* requests waiting at its end */

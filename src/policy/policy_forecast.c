@@ -323,8 +323,9 @@ desire(struct policy_forecast *self, const struct policy_settings *settings,
     double busy = settings->upper >= 0 ? fmin(settings->upper, BUSY_MAX) : BUSY_MAX;
     uint32_t least = to_count(policy__rate_at(self, self->tick) / (capacity * busy));
 
-    /* More than all of them can do came in two ticks running: no forecast is asked any more. */
-    uint32_t floor = to_count(fmin(policy__rate_at(self, self->tick), mean_rate(self, 0, 2)) / capacity);
+    /* More came in this tick than all can do, and in both of the last: whatever is forecast. */
+    double came = fmin(policy__rate_at(self, self->tick), mean_rate(self, 0, 2));
+    uint32_t floor = to_count(came / capacity);
     rise = rise > floor ? rise : floor;
     enough = enough > least ? enough : least;
     rise += settings->spare;

@@ -179,6 +179,44 @@ test_what_came_is_more_than_what_was_finished(void **state)
     harness_stop(&harness);
 }
 
+/* One that starts serves already, and one that drains still does: what is finished is theirs too.
+ * What members have and are not at yet is a backlog once it is more than a second's work. */
+static void
+test_all_that_serve_are_looked_at(void **state)
+{
+    static const struct {
+        unsigned requests, in_flight;
+        const char *utilization;
+        double late; /* of web-1's, as they would be done one after another */
+    } rows[] = {
+        {1000, 8, "1", 0}, {1100, 8, "1", 0}, {1100, 4000, "5", 3200}, {100000, 40, "5", 0},
+    };
+    struct harness harness;
+    struct peer edge;
+    (void)state;
+
+    struct mgr_cluster *cluster =
+        begin(&harness, &edge, FORECASTS("{ address: \"127.0.0.1:9001\", id: web-1 }"));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct policy_traffic traffic = {0};
+        report(&harness, &edge,
+               "<report full=\"true\"><cluster name=\"web\" responsible=\"true\" requests=\"%u\">"
+               "<server id=\"web-1\" state=\"ready\" utilization=\"%s\" in-flight=\"%u\"/>"
+               "<server id=\"web-2\" state=\"starting\" utilization=\"0.5\"/>"
+               "<server id=\"web-3\" state=\"starting\"/>"
+               "<server id=\"web-4\" state=\"draining\" utilization=\"0.25\"/></cluster></report>",
+               rows[i].requests, rows[i].utilization, rows[i].in_flight);
+        if (i == 1)
+            assert_true(fabs(cluster->busy / cluster->looks - 1.75) < 1e-6);
+        cluster->tick_at_us = i ? 1 : 0;
+        if (mgr_scale_traffic(cluster, loop_now_us(harness.loop) + FR_US_PER_S, &traffic))
+            assert_true(fabs(traffic.queue - rows[i].late) < 1e-6);
+        cluster->busy = cluster->looks = 0;
+    }
+    peer_close(&edge);
+    harness_stop(&harness);
+}
+
 /* A server that drains is not among the ready, and the request for it is unanswered until it is
  * empty: counted twice it would be missed at once, and another one allocated in its place. */
 static void
@@ -233,6 +271,7 @@ main(void)
         cmocka_unit_test(test_edges_are_told_the_goal),
         cmocka_unit_test(test_crossings_teach_nothing_of_a_member),
         cmocka_unit_test(test_what_came_is_more_than_what_was_finished),
+        cmocka_unit_test(test_all_that_serve_are_looked_at),
         cmocka_unit_test(test_what_drains_is_taken_off_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,6 +67,21 @@ test_more_than_full_is_full(void **state_)
     assert_float_equal(policy__member_capacity(&model), CAPACITY, 0.5);
 }
 
+/* Two that count are busy, and so are two that start or drain: all four are in the rate. */
+static void
+test_others_serve_too(void **state_)
+{
+    struct policy__member_model model;
+    struct policy_observation seen = observed(4 * CAPACITY, 1, 4);
+    (void)state_;
+
+    seen.usable = seen.ready = 2;
+    policy__member_init(&model);
+    for (unsigned i = 0; i < 50; i++)
+        policy__member_learn(&model, &seen);
+    assert_float_equal(policy__member_capacity(&model), CAPACITY, 0.5);
+}
+
 int
 main(void)
 {
@@ -74,6 +89,7 @@ main(void)
         cmocka_unit_test(test_the_mean_of_the_tick_counts),
         cmocka_unit_test(test_without_one_its_end_counts),
         cmocka_unit_test(test_more_than_full_is_full),
+        cmocka_unit_test(test_others_serve_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,27 @@ test_who_is_answered(void **state)
     assert_null(lines);
 }
 
+/* A member that does 80 requests/s is given 40 for long, then 90: a second one is wanted within
+ * three ticks, however little the past makes of it. */
+static void
+test_more_than_all_can_do_is_a_reason(void **state)
+{
+    struct policy_lines *lines = policy_lines_new(POLICY_FORECAST);
+    long count;
+    int t_s = 0;
+    (void)state;
+    (void)take(lines, "{\"type\":\"hello\",\"version\":1,\"dt\":5.0,\"min\":1,\"max\":80}",
+               &count);
+    for (; t_s < 1000; t_s += 5) {
+        assert_int_equal(tick(lines, t_s, "40", "0.5", "1", &count), POLICY_LINE_ANSWER);
+        assert_int_equal(count, 1);
+    }
+    for (int i = 0; i < 3; i++, t_s += 5)
+        assert_int_equal(tick(lines, t_s, "90", "1", "1", &count), POLICY_LINE_ANSWER);
+    assert_int_equal(count, 2);
+    policy_lines_free(&lines);
+}
+
 static void
 test_limits_of_the_hello_hold(void **state)
 {
@@ -96,6 +117,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_is_answered),
+        cmocka_unit_test(test_more_than_all_can_do_is_a_reason),
         cmocka_unit_test(test_limits_of_the_hello_hold),
         cmocka_unit_test(test_nonsense_holds),
     };
