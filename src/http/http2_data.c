@@ -20,8 +20,8 @@ is_wanted(struct http2_session *session, const struct http2_frame *frame)
 {
     struct http2_stream *stream = http2__stream_of(session, frame->stream_id);
     if (!stream) {
-        const struct http2__past *past = http2__past_of(session, frame->stream_id);
-        if (past->id == frame->stream_id && !past->reset)
+        if (http2__was_opened(session, frame->stream_id) &&
+            !http2__was_reset(session, frame->stream_id))
             http2_session_end(session, HTTP2_STREAM_CLOSED); /* section 5.1 */
         return false;
     }

@@ -99,12 +99,10 @@ judge_head_stream(struct http2_session *session, int32_t id)
 {
     if (id % 2 == 0)
         return HTTP2_PROTOCOL_ERROR;
-    if (id > session->last_id || http2__stream_of(session, id))
+    if (id > session->last_id || http2__stream_of(session, id) || http2__was_reset(session, id))
         return HTTP2_NO_ERROR;
-    const struct http2__past *past = http2__past_of(session, id);
-    if (past->id != id) /* its turn has passed */
-        return HTTP2_PROTOCOL_ERROR;
-    return past->reset ? HTTP2_NO_ERROR : HTTP2_STREAM_CLOSED;
+    return http2__was_opened(session, id) ? HTTP2_STREAM_CLOSED
+                                          : HTTP2_PROTOCOL_ERROR; /* its turn has passed */
 }
 
 /* What is wrong with a frame where it comes, whatever it says. */
@@ -146,8 +144,7 @@ http2__judge_frame(struct http2_session *session, const struct http2_frame *fram
         http2_session_end(session, code);
     else if (is_head(frame))
         judge_head_frame(session, frame);
-    else if (is_idle(frame) &&
-             http2__charge(session, &session->idle_frames, HTTP2_CALM_FRAMES) &&
+    else if (is_idle(frame) && http2__charge(session, &session->idle_frames, HTTP2_CALM_FRAMES) &&
              session->acks > ACKS_MAX)
         http2__calm(session, HTTP2_CALM_FRAMES);
 }

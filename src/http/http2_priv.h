@@ -23,12 +23,6 @@ struct http2__budget {
     int64_t left_milli; /* thousandths */
 };
 
-/* What became of a stream, for frames that come late. */
-struct http2__past {
-    int32_t id;
-    bool reset; /* by us: its client may not know yet */
-};
-
 struct http2__priority {
     uint8_t urgency;
     bool incremental;
@@ -68,8 +62,10 @@ struct http2_session {
     uint32_t open;
     int32_t last_id;
     uint64_t requests;
-    struct http2__past past[HTTP2__PAST_MAX]; /* of the last opened, by id */
-    struct fr_list closing;                   /* their owners are told in a fill */
+    struct fr_list closing; /* their owners are told in a fill */
+    /* what became of streams, for frames that come late: an id in the place that is its own */
+    int32_t opened[HTTP2__PAST_MAX];
+    int32_t resets_sent[HTTP2__PAST_MAX]; /* its client may not know yet */
     /* windows */
     int32_t receive_window; /* what the client may still send */
     uint32_t consumed;      /* of what it sent, not yet given back */
@@ -109,7 +105,9 @@ void http2__judge_frame(struct http2_session *session, const struct http2_frame 
 bool http2__judge_field(struct http2_session *session, size_t bytes);
 
 /* http2_streams.c */
-struct http2__past *http2__past_of(struct http2_session *session, int32_t id);
+/* Whether it is one of the last that were opened, or that we reset, however long it was open. */
+bool http2__was_opened(const struct http2_session *session, int32_t id);
+bool http2__was_reset(const struct http2_session *session, int32_t id);
 struct http2_stream *http2__stream_of(const struct http2_session *session, int32_t id);
 /* One that its client may not name yet: section 5.1. */
 bool http2__is_idle(const struct http2_session *session, int32_t id);

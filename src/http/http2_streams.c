@@ -4,7 +4,8 @@
  *
  * May touch:  base.
  * Memory:     their owner's, from on_open to on_closed.
- * Limits:     streams at once; of the last HTTP2__PAST_MAX it is known how they ended.
+ * Limits:     streams at once; the last HTTP2__PAST_MAX that were opened are known, and as many
+ *             that we reset: what is still on its way to one of these is no error.
  * Follows:    RFC 9113 sections 5.1 and 5.4.2.
  *
  *     stream:  on_open -> fields -> on_head -> on_data ... -> on_end
@@ -17,10 +18,22 @@
  */
 #include "http/http2_priv.h"
 
-struct http2__past *
-http2__past_of(struct http2_session *session, int32_t id)
+static size_t
+past_place(int32_t id)
 {
-    return &session->past[(uint32_t)id / 2 % HTTP2__PAST_MAX]; /* a client's ids are odd */
+    return (uint32_t)id / 2 % HTTP2__PAST_MAX; /* a client's ids are odd */
+}
+
+bool
+http2__was_opened(const struct http2_session *session, int32_t id)
+{
+    return session->opened[past_place(id)] == id;
+}
+
+bool
+http2__was_reset(const struct http2_session *session, int32_t id)
+{
+    return session->resets_sent[past_place(id)] == id;
 }
 
 static struct http2_stream **
@@ -50,7 +63,7 @@ struct http2_stream *
 http2__stream_open(struct http2_session *session, int32_t id)
 {
     struct http2_stream *stream = NULL;
-    *http2__past_of(session, id) = (struct http2__past){id, false};
+    session->opened[past_place(id)] = id;
     session->requests++;
     session->last_id = id;
     if (session->open < session->limits.streams)
@@ -136,13 +149,11 @@ http2__streams_settle(struct http2_session *session)
     }
 }
 
-/* Of the last opened: an older one may have lost its place to another. */
 static void
-note_reset(struct http2_session *session, int32_t id)
+put_reset(struct http2_session *session, int32_t id, uint32_t code)
 {
-    struct http2__past *past = http2__past_of(session, id);
-    if (past->id == id)
-        past->reset = true;
+    session->resets_sent[past_place(id)] = id;
+    http2__put_reset(session, id, code);
 }
 
 void
@@ -160,8 +171,7 @@ http2__stream_error(struct http2_session *session, int32_t id, uint32_t code)
         http2__stream_blame(stream, code);
         return;
     }
-    note_reset(session, id);
-    http2__put_reset(session, id, code);
+    put_reset(session, id, code);
     (void)http2__charge(session, &session->resets, HTTP2_CALM_RESETS);
 }
 
@@ -184,8 +194,7 @@ http2_stream_reset(struct http2_stream *stream, uint32_t code)
     if (!session || stream->reset || stream->closing || session->mute)
         return;
     stream->reset = true;
-    note_reset(session, stream->id);
-    http2__put_reset(session, stream->id, code);
+    put_reset(session, stream->id, code);
     http2__stream_closes(stream, code);
 }
 
