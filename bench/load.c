@@ -13,9 +13,10 @@
  *
  * Omission:   at a rate, a latency counts from when the request was due, so that one which could
  *             not be sent because the server held every connection is late by that, too
- * ("coordinated omission"; see wrk2). Shape:      one thread, epoll; while a request is due within
- * SPIN_US it spins, for timers of the kernel are late by more. Limits:     responses need a
- * Content-Length; RESPONSE_HEAD_BYTES of head.
+ *             ("coordinated omission"; see wrk2).
+ * Shape:      one thread, epoll; while a request is due within SPIN_US it spins, for timers of the
+ *             kernel are late by more.
+ * Limits:     responses need a Content-Length; RESPONSE_HEAD_BYTES of head.
  */
 #include "base/fr_check.h"
 #include "base/fr_mem.h"

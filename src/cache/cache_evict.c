@@ -9,8 +9,8 @@
  *             the first: it would drive out many others. Then evict, from the fuller of two shards,
  *             by SIEVE; where what was freed lies scattered, at last the entries of the page that
  *             has the fewest, whoever they are. If that is not enough, or readers still hold it,
- * refuse: NULL. Follows:    Zhang et al., "SIEVE is Simpler than LRU" (NSDI 2024);
- * docs/decisions/0019.
+ *             refuse: NULL.
+ * Follows:    Zhang et al., "SIEVE is Simpler than LRU" (NSDI 2024); docs/decisions/0019.
  *
  *     shard.queue:   newest <-> ... <-> hand <-> ... <-> oldest        (fr_list, newest first)
  *                                    <--- the hand walks from old to new, spares what was visited

@@ -4,12 +4,13 @@
  *
  * May touch:  base, http.
  * Threads:    any. A flight belongs to one of SHARDS shards, whose mutex guards it, its waiters,
- * and the entry that its leader fills, from when that is shared until it is whole. Waiters are
- * woken under it: their callback posts a message and nothing else. Memory:     one struct a flight,
- * at most one for each request under way. Which targets are not for sharing is remembered in a
- * table of fixed size, where a later one takes the place of an earlier. When full:  no memory:
- * everybody fetches alone. Follows:    RFC 9111 section 4, last paragraph but one (collapsed
- * requests).
+ *             and the entry that its leader fills, from when that is shared until it is whole.
+ *             Waiters are woken under it: their callback posts a message and nothing else.
+ * Memory:     one struct a flight, at most one for each request under way. Which targets are not
+ *             for sharing is remembered in a table of fixed size, where a later one takes the place
+ *             of an earlier.
+ * When full:  no memory: everybody fetches alone.
+ * Follows:    RFC 9111 section 4, last paragraph but one (collapsed requests).
  *
  *     PENDING -- share --> COMING -- whole --> WHOLE      waiters answer from the entry
  *        |                    |----- cut ---> BROKEN      ... those that have not begun ask again

@@ -6,9 +6,10 @@
  * May touch:  base.
  * Memory:     none: what is read points into the section.
  * Limits:     http_limits' fields; how long a section is its reader bounds
- * (HTTP_TRAILER_BYTES_MAX). Trusts:     nothing. Somebody behind us may merge trailers into the
- * head, so that a name which means something there is not let through. Follows:    RFC 9110
- * section 6.5.1, RFC 9112 section 7.1.2.
+ *             (HTTP_TRAILER_BYTES_MAX).
+ * Trusts:     nothing. Somebody behind us may merge trailers into the head, so that a name which
+ *             means something there is not let through.
+ * Follows:    RFC 9110 section 6.5.1, RFC 9112 section 7.1.2.
  */
 #include "http/http_priv.h"
 

@@ -4,10 +4,10 @@
  *
  * May touch:  base, loop, cache.
  * Life:       an exchange begins with a sink where what was answered stale is to be fetched anew,
- * or comes to one when its client goes away while others wait for what it fetches. Limits:     one
- * for each flight: at most as many as targets are being fetched. The member's timeouts end one
- * whose member is silent. Memory:     a client's struct without a socket, from the clients' free
- * list.
+ *             or comes to one when its client goes away while others wait for what it fetches.
+ * Limits:     one for each flight: at most as many as targets are being fetched. The member's
+ *             timeouts end one whose member is silent.
+ * Memory:     a client's struct without a socket, from the clients' free list.
  *
  * A sink takes everything at once, but as any send it completes in a later turn: so a response is
  * relayed by the same code whether or not anybody reads it.

@@ -77,6 +77,13 @@ def test_missing_card(tmp_path):
     assert broken(tmp_path, "src/base/fr_x.c", "", head=head) == {"card"}
 
 
+def test_card_whose_paragraphs_ran_together(tmp_path):
+    head = HEAD.replace("a fixture.", "a fixture.\n *\n * Memory:     none. {words}")
+    assert broken(tmp_path, "src/base/fr_x.c", "", head=head.replace("{words}", "So: x.")) == set()
+    assert broken(tmp_path, "src/base/fr_x.c", "",
+                  head=head.replace("{words}", "When full:  no.")) == {"card"}
+
+
 def test_long_line(tmp_path):
     assert broken(tmp_path / "a", "src/base/fr_x.c", "/*" + "x" * 96 + "*/\n") == set()
     assert broken(tmp_path / "b", "src/base/fr_x.c", "/*" + "x" * 97 + "*/\n") == {"line"}
