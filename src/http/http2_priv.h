@@ -11,7 +11,6 @@
 #include "http/http2_session.h"
 
 #define HTTP2__PAST_MAX 128
-#define HTTP2__SLOTS 64
 #define HTTP2__URGENCIES 8 /* RFC 9218 section 4.1: 0 comes first */
 #define HTTP2__URGENCY_USUAL 3
 #define HTTP2__EARLY_MAX 8
@@ -57,8 +56,7 @@ struct http2_session {
     uint32_t head_frames;
     struct hpack_decoder decoder;
     /* streams: http2_streams.c */
-    struct http2_stream *slots[HTTP2__SLOTS]; /* open ones, by id */
-    struct fr_list streams;                   /* likewise, in the order of their ids */
+    struct fr_list streams; /* open ones, in the order of their ids */
     uint32_t open;
     int32_t last_id;
     uint64_t requests;
@@ -81,7 +79,7 @@ struct http2_session {
     uint64_t out_gone; /* ... ever */
     struct hpack_encoder encoder;
     struct fr_list taken;
-    struct http2_split split; /* of trailers */
+    struct http2_split *split; /* of trailers: lent, inside one call */
     /* order: http2_priority.c */
     struct fr_list ready[HTTP2__URGENCIES];
     unsigned urgencies; /* a bit for each list that is not empty */
@@ -89,6 +87,9 @@ struct http2_session {
         int32_t id;
         struct http2__priority priority;
     } early[HTTP2__EARLY_MAX]; /* of streams that are yet to come */
+    /* open streams by id: http2_streams.c */
+    uint32_t slot_mask;
+    struct http2_stream *slots[];
 };
 
 /* http2_limits.c */
@@ -105,6 +106,8 @@ void http2__judge_frame(struct http2_session *session, const struct http2_frame 
 bool http2__judge_field(struct http2_session *session, size_t bytes);
 
 /* http2_streams.c */
+/* How many slots a session has: a power of two. */
+uint32_t http2__slot_count(const struct http2_limits *limits);
 /* Whether it is one of the last that were opened, or that we reset, however long it was open. */
 bool http2__was_opened(const struct http2_session *session, int32_t id);
 bool http2__was_reset(const struct http2_session *session, int32_t id);

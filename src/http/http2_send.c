@@ -203,7 +203,7 @@ finish(struct http2_stream *stream)
 static bool
 read_trailers(struct http2_stream *stream)
 {
-    struct http2_split *split = &stream->session->split;
+    struct http2_split *split = stream->session->split;
     size_t used;
     if (stream->trailing.len == 0)
         return false;
@@ -222,7 +222,7 @@ put_end(struct http2_stream *stream)
                                               .flags = HTTP2_FLAG_END_STREAM,
                                               .stream_id = stream->id},
                          (struct fr_view){0});
-    else if (!put_head(stream, &session->split, true))
+    else if (!put_head(stream, session->split, true))
         return;
     note_taken(stream);
     finish(stream);
@@ -369,7 +369,7 @@ put_data(struct http2_stream *stream, struct room *room, size_t bytes)
     if (stream->left > 0)
         return;
     note_taken(stream);
-    if (end && (!trailers || put_head(stream, &session->split, true)))
+    if (end && (!trailers || put_head(stream, session->split, true)))
         finish(stream);
 }
 

@@ -21,14 +21,17 @@
 
 enum fr_err
 http2_session_new(const struct http2_limits *limits, const struct http2_handlers *handlers,
-                  void *ctx, struct http2_session **out)
+                  void *ctx, struct http2_split *split, struct http2_session **out)
 {
-    struct http2_session *session = fr_alloc(sizeof(*session));
+    uint32_t slots = http2__slot_count(limits);
+    struct http2_session *session = fr_alloc(sizeof(*session) + slots * sizeof(session->slots[0]));
     if (!session)
         return FR_ERR_NOMEM;
     session->limits = *limits;
     session->handlers = *handlers;
     session->ctx = ctx;
+    session->split = split;
+    session->slot_mask = slots - 1;
     fr_buf_init(&session->partial, HTTP2_FRAME_BYTES_MAX);
     fr_buf_init(&session->block, limits->head.head_bytes_max + 2 * HTTP2_FRAME_BYTES_MAX);
     fr_buf_init(&session->out, HTTP2__OUT_BYTES_MAX);

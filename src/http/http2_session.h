@@ -24,10 +24,8 @@
 #include <sys/uio.h>
 
 #define HTTP2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-#define HTTP2_PARTS_MAX 16 /* of one piece of a body */
-#define HTTP2_ROOM_BYTES                                                                           \
-    32800 /* two whole DATA frames: what one fill makes, and one send sends                        \
-           */
+#define HTTP2_PARTS_MAX 16     /* of one piece of a body */
+#define HTTP2_ROOM_BYTES 32800 /* two whole DATA frames: what is filled and sent at once */
 
 struct http2_session;
 
@@ -98,9 +96,10 @@ struct http2_handlers {
     void (*on_closed)(void *ctx, struct http2_stream *stream, uint32_t code);
 };
 
+/* split: ten kilobytes of room inside one call, which one can lend to all its sessions. */
 FR_MUST_USE enum fr_err http2_session_new(const struct http2_limits *limits,
                                           const struct http2_handlers *handlers, void *ctx,
-                                          struct http2_session **out);
+                                          struct http2_split *split, struct http2_session **out);
 /* Streams that are open are closed without a word: their owner knows. Not from a handler. */
 void http2_session_free(struct http2_session **session);
 

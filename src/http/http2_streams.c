@@ -18,6 +18,9 @@
  */
 #include "http/http2_priv.h"
 
+#define SLOTS_MIN 64
+#define SLOT_STREAMS 4 /* in a slot, when all are open and their ids follow one another */
+
 static size_t
 past_place(int32_t id)
 {
@@ -36,16 +39,25 @@ http2__was_reset(const struct http2_session *session, int32_t id)
     return session->resets_sent[past_place(id)] == id;
 }
 
+uint32_t
+http2__slot_count(const struct http2_limits *limits)
+{
+    uint32_t count = SLOTS_MIN;
+    while (count < limits->streams / SLOT_STREAMS)
+        count *= 2;
+    return count;
+}
+
 static struct http2_stream **
 slot_of(struct http2_session *session, int32_t id)
 {
-    return &session->slots[(uint32_t)id / 2 % HTTP2__SLOTS];
+    return &session->slots[(uint32_t)id / 2 & session->slot_mask];
 }
 
 struct http2_stream *
 http2__stream_of(const struct http2_session *session, int32_t id)
 {
-    struct http2_stream *stream = session->slots[(uint32_t)id / 2 % HTTP2__SLOTS];
+    struct http2_stream *stream = session->slots[(uint32_t)id / 2 & session->slot_mask];
     while (stream && stream->id != id)
         stream = stream->next;
     return stream;

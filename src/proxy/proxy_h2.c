@@ -75,7 +75,8 @@ proxy_h2_begin(struct proxy_client *client)
     struct proxy_worker *worker = client->worker;
     struct http2_limits limits = limits_of(worker);
     struct proxy_h2 *h2 = fr_alloc(sizeof(*h2));
-    if (!h2 || http2_session_new(&limits, &proxy_stream_handlers, h2, &h2->session) != FR_OK) {
+    if (!h2 || http2_session_new(&limits, &proxy_stream_handlers, h2, worker->split,
+                                 &h2->session) != FR_OK) {
         fr_free(h2);
         PROXY_COUNT(worker, memory_refusals);
         proxy_client_close(client);

@@ -218,6 +218,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct http2_handlers handlers = {on_open, on_head, on_refused,
                                                    on_data, on_end,  on_closed};
+    static struct http2_split split;
     static const char greeting[] = HTTP2_PREFACE "\0\0\0\4\0\0\0\0\0\0\0\0\4\1\0\0\0\0";
     struct http2_limits limits = {http_limits_default, 16, 65535, 65535, 20, 200};
     int64_t now_us = 1000000;
@@ -227,7 +228,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t step = data[0] & FLAG_BYTEWISE ? 1 : 16384;
     owner->flags = data[0];
     fr_mem_fail_after(4u * data[1]);
-    if (http2_session_new(&limits, &handlers, owner, &owner->session) == FR_OK) {
+    if (http2_session_new(&limits, &handlers, owner, &split, &owner->session) == FR_OK) {
         if (data[0] & (FLAG_GREETING | FLAG_FRAMES))
             give(owner, fr_view_make(greeting, sizeof(greeting) - 1), step, &now_us);
         if (data[0] & FLAG_FRAMES)

@@ -272,9 +272,10 @@ begin(const struct http2_limits *limits)
                                               .resets = 20,
                                               .idle_frames = 100};
     struct owner *owner = fr_xalloc(sizeof(*owner));
+    static struct http2_split split;
     struct http2_limits all = limits ? *limits : usual;
     all.head = http_limits_default;
-    assert_int_equal(http2_session_new(&all, &handlers, owner, &owner->session), FR_OK);
+    assert_int_equal(http2_session_new(&all, &handlers, owner, &split, &owner->session), FR_OK);
     return owner;
 }
 

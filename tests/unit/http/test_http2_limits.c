@@ -22,7 +22,7 @@ begin(void)
                                   .idle_frames = IDLE_FRAMES};
     struct http2_session *session;
     limits.head = http_limits_default;
-    assert_int_equal(http2_session_new(&limits, &nobody, NULL, &session), FR_OK);
+    assert_int_equal(http2_session_new(&limits, &nobody, NULL, NULL, &session), FR_OK);
     http2__budgets_refill(session, BEGIN);
     return session;
 }
