@@ -164,7 +164,8 @@ void http2__put_goaway(struct http2_session *session, int32_t last_id, uint32_t 
 void http2__put_window_update(struct http2_session *session, int32_t id, uint32_t bytes);
 /* There may be something to send, or not any more: its windows or parts have changed. */
 void http2__stream_look(struct http2_stream *stream);
-void http2__ran_out(struct http2_session *session); /* of memory */
+/* Of memory, or of room for what goes out: the session is over without a word. */
+void http2__ran_out(struct http2_session *session, enum http2_calm calm);
 /* How much of what goes out, ever, is in front of what comes next. */
 uint64_t http2__out_end(const struct http2_session *session);
 

@@ -92,7 +92,7 @@ block_read(struct http2_session *session, struct fr_view bytes, struct http2_str
     }
     hpack_decoder_rest(&session->decoder);
     if (step == HPACK_NO_MEMORY)
-        http2__ran_out(session);
+        http2__ran_out(session, HTTP2_CALM_MEMORY);
     else if (step == HPACK_BAD)
         http2_session_end(session, HTTP2_COMPRESSION_ERROR);
     return !session->over;
@@ -163,7 +163,7 @@ gather(struct http2_session *session, struct fr_view fragment)
 {
     if (fr_buf_append_view(&session->block, fragment) == FR_OK)
         return true;
-    http2__ran_out(session);
+    http2__ran_out(session, HTTP2_CALM_MEMORY);
     return false;
 }
 

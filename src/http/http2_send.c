@@ -20,8 +20,10 @@
 #define OUT_IDLE_BYTES 512
 
 void
-http2__ran_out(struct http2_session *session)
+http2__ran_out(struct http2_session *session, enum http2_calm calm)
 {
+    if (session->calm == HTTP2_CALM_NONE)
+        session->calm = calm;
     session->over = session->mute = true;
 }
 
@@ -42,8 +44,9 @@ out_room(struct http2_session *session, size_t bytes)
         fr_buf_consume(&session->out, session->out_taken);
         session->out_taken = 0;
     }
-    if (fr_buf_reserve(&session->out, bytes) != FR_OK) {
-        http2__ran_out(session);
+    enum fr_err err = fr_buf_reserve(&session->out, bytes);
+    if (err != FR_OK) {
+        http2__ran_out(session, err == FR_ERR_FULL ? HTTP2_CALM_UNREAD : HTTP2_CALM_MEMORY);
         return NULL;
     }
     return session->out.data + session->out.len;

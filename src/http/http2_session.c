@@ -108,7 +108,7 @@ whole(struct http2_session *session, struct fr_view *bytes, size_t count)
     }
     size_t some = count - partial->len < bytes->len ? count - partial->len : bytes->len;
     if (some > 0 && fr_buf_append(partial, at, some) != FR_OK) {
-        http2__ran_out(session);
+        http2__ran_out(session, HTTP2_CALM_MEMORY);
         return NULL;
     }
     skip(bytes, some);

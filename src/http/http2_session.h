@@ -39,7 +39,14 @@ struct http2_limits {
 };
 
 /* What a client was too much in. */
-enum http2_calm { HTTP2_CALM_NONE, HTTP2_CALM_RESETS, HTTP2_CALM_FRAMES, HTTP2_CALM_HEADS };
+enum http2_calm {
+    HTTP2_CALM_NONE,
+    HTTP2_CALM_RESETS,
+    HTTP2_CALM_FRAMES,
+    HTTP2_CALM_HEADS,
+    HTTP2_CALM_UNREAD, /* what waits for it to read: it cannot be told */
+    HTTP2_CALM_MEMORY, /* nothing: we have none left, and it cannot be told */
+};
 
 struct http2_stream { /* part of its owner's */
     int32_t id;

@@ -153,6 +153,12 @@ count_calm(struct proxy_h2 *h2)
     case HTTP2_CALM_HEADS:
         PROXY_COUNT(worker, h2_calmed_heads);
         return;
+    case HTTP2_CALM_UNREAD:
+        PROXY_COUNT(worker, h2_calmed_unread);
+        return;
+    case HTTP2_CALM_MEMORY:
+        PROXY_COUNT(worker, memory_refusals);
+        return;
     }
 }
 

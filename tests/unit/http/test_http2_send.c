@@ -47,6 +47,51 @@ answers_that_nobody_reads_are_resets(void **state)
     end(owner);
 }
 
+/* An interim head of 60 kB. */
+static const char *
+large_head(void)
+{
+    static char text[60000];
+    memset(text, 'y', sizeof(text) - 1);
+    memcpy(text, "HTTP/1.1 103 H\r\na: ", 19);
+    memcpy(text + sizeof(text) - 5, "\r\n\r\n", 5);
+    return text;
+}
+
+/* Interim heads, until there is no room for one more: it is not told, being who does not read, and
+ * nothing of what waits is sent. */
+static void
+heads_that_nobody_reads(void **state)
+{
+    struct owner *owner = begin(NULL);
+    int heads = 0;
+    (void)state;
+    say(owner, FR_VIEW(GREETING));
+    post(owner, 1);
+    while (heads < 2000 && could_answer(stream_of(owner, 1), large_head(), false))
+        heads++;
+    assert_in_range(heads, 1100, 1120); /* 64 MiB of them */
+    assert_int_equal(http2_session_calm(owner->session), HTTP2_CALM_UNREAD);
+    assert_false(http2_session_wants(owner->session));
+    assert_true(http2_session_over(owner->session));
+    end(owner);
+}
+
+static void
+a_head_without_memory(void **state)
+{
+    struct owner *owner = begin(NULL);
+    (void)state;
+    say(owner, FR_VIEW(GREETING));
+    post(owner, 1);
+    fr_mem_fail_after(1);
+    assert_false(could_answer(stream_of(owner, 1), large_head(), false));
+    fr_mem_fail_after(0);
+    assert_int_equal(http2_session_calm(owner->session), HTTP2_CALM_MEMORY);
+    assert_true(http2_session_over(owner->session));
+    end(owner);
+}
+
 /* It reads a little and asks for more: what was answered and not read yet are its streams. */
 static void
 answers_that_wait_are_streams(void **state)
@@ -337,6 +382,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_that_nobody_reads_are_resets),
+        cmocka_unit_test(heads_that_nobody_reads),
+        cmocka_unit_test(a_head_without_memory),
         cmocka_unit_test(answers_that_wait_are_streams),
         cmocka_unit_test(what_goes_out_makes_room),
         cmocka_unit_test(long_blocks_are_split),
