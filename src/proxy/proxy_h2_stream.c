@@ -231,8 +231,8 @@ begin(struct proxy_stream *stream)
         proxy_exchange_half_closed(client->exchange);
 }
 
-/* A client that resets at once what it asks for costs no exchange: that begins once all that came
- * with the head is read, or with its body. */
+/* A client that resets at once what it asks for, or has us do it, costs no exchange: that begins
+ * once all that came with the head is read, or with its body. */
 static void
 on_head(void *ctx, struct http2_stream *http2, struct fr_view text, bool end_stream)
 {
@@ -705,7 +705,8 @@ proxy_stream_work(struct proxy_stream *stream)
 {
     struct proxy_exchange *x = stream->client.exchange;
     if (stream->text.len > 0) {
-        begin(stream);
+        if (!stream->http2.closing)
+            begin(stream);
         return;
     }
     if (x && stream->broken) {

@@ -58,16 +58,21 @@ def test_rapid_reset(suite):
     assert connection.goaways[-1][0] < 2 * 200, "more than 200 streams were let through"
 
 
-def test_what_is_reset_at_once_asks_nobody(spare):
-    """HEADERS and RST_STREAM in one piece: no exchange begins, and no member hears of it."""
+@pytest.mark.parametrize("ender", [
+    reset, lambda n: window(0, n), lambda n: frame(PRIORITY, 0, n), lambda n: data(b"x", n)],
+    ids=["by-its-client", "for-a-window", "for-a-priority", "for-data"])
+def test_what_is_reset_at_once_asks_nobody(spare, ender):
+    """HEADERS and RST_STREAM in one piece, or what we reset it for: no exchange begins, and no
+    member hears of it."""
     member = spare.origin("m")
     edge = Edge(spare, {"web": cluster([member], health=None)}, workers=1)
     connection = greeted(edge)
-    connection.send(b"".join(headers(get("/gone"), n) + reset(n) for n in range(1, 101, 2)))
-    connection.send(headers(get("/here"), 101))
-    assert connection.read(lambda: connection.stream(101).ended)
-    assert [request.path for request in member.requests] == ["/here"]
-    assert metric(edge, "h2_streams") == 51
+    assert connection.ask("/before", 1).status == 200  # and a connection to the member is there
+    connection.send(b"".join(headers(get("/gone"), n) + ender(n) for n in range(3, 103, 2)))
+    connection.send(headers(get("/here"), 103))
+    assert connection.read(lambda: connection.stream(103).ended)
+    assert [request.path for request in member.requests] == ["/before", "/here"]
+    assert metric(edge, "h2_streams") == 52
     connection.close()
 
 
