@@ -91,9 +91,9 @@ struct http2_split {
 /* HTTP2_TRAILERS: a section without a first line, empty line included. */
 void http2_split_begin(struct http2_split *split, enum http2_kind kind);
 /* Reads whole lines; the text may come in parts that end with a line. Names are as printed: who
- * takes the fields lower-cases them, as it copies them. What belongs to one
- * connection is left out. The views point into the parts and the literals here. Never to be
- * indexed are fields that came so, and those that are secret whoever sends them.
+ * takes the fields lower-cases them, as it copies them. What belongs to one connection is left out.
+ * The views point into the parts and the literals here. Never to be indexed are fields that came
+ * so, and those that are secret whoever sends them.
  * DONE: behind the empty line, *out_used tells where.  MORE: the part was read to its end.  BAD: no
  * head of ours. */
 FR_MUST_USE enum http_step http2_split_read(struct http2_split *split, struct fr_view part,

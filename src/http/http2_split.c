@@ -78,8 +78,9 @@ static const uint32_t lengths_left_out =
     LENGTH_BIT("transfer-encoding") | LENGTH_BIT("upgrade") | LENGTH_BIT("te") |
     LENGTH_BIT("host") | LENGTH_BIT("content-length") | LENGTH_BIT("set-cookie");
 
-/* True: told otherwise, or not at all. What is secret whoever sends it is never indexed; of
- * authorization, and of cookies that are short enough to be guessed, nghttp2 knows that itself. */
+/* True: told otherwise, or not at all. What is secret whoever sends it is never indexed. Requests
+ * go out through nghttp2, which knows of authorization, and of cookies that are short enough to be
+ * guessed, by itself; responses, through hpack_encode.c, have neither. */
 static bool
 is_left_out(struct http2_split *split, struct fr_view name, struct fr_view value,
             bool *never_indexed)

@@ -12,8 +12,9 @@
  * Time:       one clock reading a turn: loop_now_us, loop_wall_us.
  * Cost:       recv: one system call a completion, none while idle, no buffer held while idle.
  *             send: tried at once, one sendmsg where the kernel takes it all; one sendfile more
- *             for a piece of a file, in the same packets. A socket costs one epoll_ctl in its
- *             life, when it first has to wait for something.
+ *             for a piece of a file, in the same packets; one for several sends where more is to
+ *             come (loop_send_more), which are copied. A socket costs one epoll_ctl in its life,
+ *             when it first has to wait for something.
  */
 #ifndef LOOP_H
 #define LOOP_H

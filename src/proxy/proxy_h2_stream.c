@@ -193,8 +193,8 @@ static bool
 begin_tunnel(struct proxy_client *client, struct http2_stream *http2, struct fr_view *text)
 {
     if (!fr_view_ieq(http2_writer_protocol(&http2->writer), FR_VIEW("websocket"))) {
-        proxy_exchange_refuse(client, 501,
-                              "no tunnels of this protocol here"); /* RFC 8441 sec. 4 */
+        /* RFC 8441 section 4 */
+        proxy_exchange_refuse(client, 501, "no tunnels of this protocol here");
         return false;
     }
     if (put_websocket_key(client, text))
@@ -691,8 +691,7 @@ proxy_stream_over(struct proxy_client *client, bool well)
     }
     /* Parts that are not all taken lie where the exchange has let go of them. */
     if (!well || !stream->headed || stream->http2.sending)
-        http2_stream_reset(&stream->http2,
-                           stream->headed ? HTTP2_INTERNAL_ERROR : HTTP2_CANCEL);
+        http2_stream_reset(&stream->http2, stream->headed ? HTTP2_INTERNAL_ERROR : HTTP2_CANCEL);
     else if (stream->tunnel) /* nobody takes what the client may still say */
         http2_stream_reset(&stream->http2, HTTP2_NO_ERROR);
     drop_body(stream);
