@@ -10,6 +10,8 @@
  */
 #include "base/fr_zone.h"
 
+#include "base/fr_be.h"
+
 #include <string.h>
 
 #define HEADER_BYTES 44
@@ -205,16 +207,6 @@ follow_rule(struct fr_zone *zone, const struct rule *rule)
 
 /* ---- the file ------------------------------------------------------------------------------- */
 
-static uint64_t
-big_endian(const char *at, size_t bytes)
-{
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < bytes; i++)
-        value = value << 8 | (unsigned char)at[i];
-    return value;
-}
-
 struct counts {
     uint64_t ut, standard, leap, change, type, letter;
     size_t bytes; /* of the block behind the header */
@@ -228,12 +220,12 @@ read_header(struct fr_view file, size_t time_bytes, struct counts *out)
         return false;
     const char *at = file.ptr + 20;
     *out = (struct counts){
-        .ut = big_endian(at, 4),
-        .standard = big_endian(at + 4, 4),
-        .leap = big_endian(at + 8, 4),
-        .change = big_endian(at + 12, 4),
-        .type = big_endian(at + 16, 4),
-        .letter = big_endian(at + 20, 4),
+        .ut = fr_be_get(at, 4),
+        .standard = fr_be_get(at + 4, 4),
+        .leap = fr_be_get(at + 8, 4),
+        .change = fr_be_get(at + 12, 4),
+        .type = fr_be_get(at + 16, 4),
+        .letter = fr_be_get(at + 20, 4),
     };
     /* Six numbers of 32 bits: the sum fits. */
     uint64_t bytes = out->change * (time_bytes + 1) + out->type * 6 + out->letter +
@@ -251,7 +243,7 @@ read_changes(const char *block, const struct counts *counts, struct fr_zone *out
     int32_t offset_s[256];
 
     for (size_t i = 0; i < counts->type && i < 256; i++) {
-        offset_s[i] = (int32_t)(uint32_t)big_endian(types + i * 6, 4);
+        offset_s[i] = (int32_t)(uint32_t)fr_be_get(types + i * 6, 4);
         if (offset_s[i] > OFFSET_MAX_S || offset_s[i] < -OFFSET_MAX_S)
             return false;
     }
@@ -260,7 +252,7 @@ read_changes(const char *block, const struct counts *counts, struct fr_zone *out
         unsigned char type = (unsigned char)block[counts->change * 8 + i];
         if (type >= counts->type)
             return false;
-        add(out, (int64_t)big_endian(block + i * 8, 8), offset_s[type]);
+        add(out, (int64_t)fr_be_get(block + i * 8, 8), offset_s[type]);
     }
     return true;
 }

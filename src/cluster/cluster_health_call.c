@@ -15,6 +15,7 @@
  */
 #include "cluster/cluster_health_call.h"
 
+#include "base/fr_be.h"
 #include "base/fr_mem.h"
 #include "http/http2_client.h"
 
@@ -170,10 +171,9 @@ judge_answer(struct cluster_health_call *call)
 {
     static const char *const states[] = {"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"};
     struct fr_view answer = fr_buf_view(&call->answer);
-    uint64_t length = 0, state = 0;
-    for (size_t i = 1; i < GRPC_PREFIX_BYTES && i < answer.len; i++)
-        length = length << 8 | (uint8_t)answer.ptr[i];
-    bool whole = answer.len >= GRPC_PREFIX_BYTES && length == answer.len - GRPC_PREFIX_BYTES;
+    uint64_t state = 0;
+    bool whole = answer.len >= GRPC_PREFIX_BYTES &&
+                 fr_be_get(answer.ptr + 1, 4) == answer.len - GRPC_PREFIX_BYTES;
     if (!whole || answer.ptr[0] != 0 || !skip(&answer, GRPC_PREFIX_BYTES) ||
         !serving_status(answer, &state))
         conclude(call, false, "an answer that is no HealthCheckResponse");
@@ -321,8 +321,7 @@ write_message(struct fr_buf *out, struct fr_view service)
         head[len++] = (uint8_t)left;
     }
     size_t bytes = len - GRPC_PREFIX_BYTES + service.len; /* of a key's text: far below 2^32 */
-    for (size_t i = 0; i < 4; i++)
-        head[4 - i] = (uint8_t)(bytes >> (8 * i));
+    fr_be_put(head + 1, bytes, 4);
     enum fr_err err = fr_buf_append(out, head, len);
     return err ? err : fr_buf_append_view(out, service);
 }

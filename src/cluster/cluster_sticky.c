@@ -6,6 +6,7 @@
  */
 #include "cluster/cluster_sticky.h"
 
+#include "base/fr_be.h"
 #include "base/fr_check.h"
 #include "base/fr_mem.h"
 #include "cluster/cluster_snapshot.h"
@@ -78,29 +79,13 @@ hmac_of(const EVP_MAC_CTX *begun, const void *bytes, size_t len, unsigned char o
 
 /* ---- bytes ---------------------------------------------------------------------------------- */
 
-static void
-put_number(unsigned char *at, uint64_t number, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++)
-        at[i] = (unsigned char)(number >> (8 * (bytes - 1 - i)));
-}
-
-static uint64_t
-get_number(const unsigned char *at, size_t bytes)
-{
-    uint64_t number = 0;
-    for (size_t i = 0; i < bytes; i++)
-        number = number << 8 | at[i];
-    return number;
-}
-
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 static void
 encode(const unsigned char in[COOKIE_BYTES], char out[CLUSTER_STICKY_TEXT_BYTES])
 {
     for (size_t i = 0; i < COOKIE_BYTES / 3; i++) {
-        uint32_t group = (uint32_t)get_number(in + 3 * i, 3);
+        uint32_t group = (uint32_t)fr_be_get(in + 3 * i, 3);
         for (size_t k = 0; k < 4; k++)
             out[4 * i + k] = alphabet[group >> (18 - 6 * k) & 63];
     }
@@ -131,7 +116,7 @@ decode(struct fr_view text, unsigned char out[COOKIE_BYTES])
                 return false;
             group = group << 6 | (uint32_t)digit;
         }
-        put_number(out + 3 * i, group, 3);
+        fr_be_put(out + 3 * i, group, 3);
     }
     return true;
 }
@@ -140,8 +125,8 @@ static void
 put_signed(unsigned char out[SIGNED_BYTES], int64_t expires_s, uint64_t name)
 {
     out[0] = VERSION;
-    put_number(out + 1, (uint64_t)expires_s, EXPIRES_BYTES);
-    put_number(out + 1 + EXPIRES_BYTES, name, MEMBER_BYTES);
+    fr_be_put(out + 1, (uint64_t)expires_s, EXPIRES_BYTES);
+    fr_be_put(out + 1 + EXPIRES_BYTES, name, MEMBER_BYTES);
 }
 
 /* ---- the table ------------------------------------------------------------------------------ */
@@ -161,7 +146,7 @@ name_members(struct cluster_sticky *sticky, EVP_MAC *mac, const char *cluster)
             good = hmac_of(namer, id, strlen(id), out);
             if (!good)
                 break;
-            named->name = get_number(out, MEMBER_BYTES);
+            named->name = fr_be_get(out, MEMBER_BYTES);
             put_signed(text, 0, named->name);
             good = hmac_of(sticky->signers[k], text, sizeof(text), out);
             if (good)
@@ -313,8 +298,8 @@ cluster_sticky_read(const struct cluster_sticky *sticky, struct fr_view text, in
     unsigned char cookie[COOKIE_BYTES];
     if (!decode(text, cookie) || cookie[0] != VERSION)
         return CLUSTER_STICKY_FORGED;
-    int64_t expires_s = (int64_t)get_number(cookie + 1, EXPIRES_BYTES);
-    uint64_t name = get_number(cookie + 1 + EXPIRES_BYTES, MEMBER_BYTES);
+    int64_t expires_s = (int64_t)fr_be_get(cookie + 1, EXPIRES_BYTES);
+    uint64_t name = fr_be_get(cookie + 1 + EXPIRES_BYTES, MEMBER_BYTES);
     if (!signature_is_good(sticky, cookie, find_name(sticky, name), expires_s != 0))
         return CLUSTER_STICKY_FORGED;
     if (expires_s != 0 && now_s >= expires_s)

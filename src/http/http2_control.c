@@ -100,7 +100,7 @@ settings(struct http2_session *session, const struct http2_frame *frame, struct 
     }
     int32_t window = session->stream_send_window;
     for (const char *at = payload.ptr; at < payload.ptr + payload.len; at += SETTING_BYTES) {
-        unsigned id = (unsigned)(uint8_t)at[0] << 8 | (uint8_t)at[1];
+        unsigned id = (unsigned)fr_be_get(at, 2);
         enum http2_code code = setting(session, id, http2_u32_read(at + 2), &window);
         if (code != HTTP2_NO_ERROR)
             return code;

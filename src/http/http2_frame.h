@@ -2,14 +2,13 @@
 /*
  * http2_frame.h - HTTP/2's frames on the wire: their heads, types, flags, settings, error codes.
  *
- * May touch:  nothing.
+ * May touch:  base.
  * Follows:    RFC 9113 sections 4.1, 6 and 7, RFC 8441, RFC 9218.
  */
 #ifndef HTTP2_FRAME_H
 #define HTTP2_FRAME_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "base/fr_be.h"
 
 #define HTTP2_FRAME_HEAD_BYTES 9
 #define HTTP2_FRAME_BYTES_MAX 16384 /* SETTINGS_MAX_FRAME_SIZE as long as nobody says otherwise */
@@ -72,16 +71,13 @@ struct http2_frame {
 static inline uint32_t
 http2_u32_read(const char *at)
 {
-    const uint8_t *octets = (const uint8_t *)at;
-    return (uint32_t)octets[0] << 24 | (uint32_t)octets[1] << 16 | (uint32_t)octets[2] << 8 |
-           octets[3];
+    return (uint32_t)fr_be_get(at, 4);
 }
 
 static inline char *
 http2_u32_put(char *at, uint32_t number)
 {
-    for (unsigned i = 0; i < 4; i++)
-        at[i] = (char)(uint8_t)(number >> (24 - 8 * i));
+    fr_be_put(at, number, 4);
     return at + 4;
 }
 

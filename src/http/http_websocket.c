@@ -6,6 +6,8 @@
  */
 #include "http/http_websocket.h"
 
+#include "base/fr_be.h"
+
 #define BLOCK_BYTES 64
 #define DIGEST_BYTES 20
 
@@ -23,8 +25,7 @@ sha1_block(uint32_t hash[5], const uint8_t block[BLOCK_BYTES])
     static const uint32_t constants[4] = {0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6};
     uint32_t words[80], a = hash[0], b = hash[1], c = hash[2], d = hash[3], e = hash[4];
     for (size_t i = 0; i < 16; i++)
-        words[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
-                   (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
+        words[i] = (uint32_t)fr_be_get(block + 4 * i, 4);
     for (size_t i = 16; i < 80; i++)
         words[i] = rotate(words[i - 3] ^ words[i - 8] ^ words[i - 14] ^ words[i - 16], 1);
     for (size_t i = 0; i < 80; i++) {
@@ -56,12 +57,11 @@ sha1_short(const uint8_t *bytes, size_t len, uint8_t out[DIGEST_BYTES])
     size_t total = len < BLOCK_BYTES - 8 ? BLOCK_BYTES : 2 * BLOCK_BYTES;
     memcpy(blocks, bytes, len);
     blocks[len] = 0x80;
-    blocks[total - 2] = (uint8_t)(len * 8 >> 8);
-    blocks[total - 1] = (uint8_t)(len * 8);
+    fr_be_put(blocks + total - 8, 8 * (uint64_t)len, 8);
     for (size_t at = 0; at < total; at += BLOCK_BYTES)
         sha1_block(hash, blocks + at);
-    for (size_t i = 0; i < DIGEST_BYTES; i++)
-        out[i] = (uint8_t)(hash[i / 4] >> (24 - 8 * (i % 4)));
+    for (size_t i = 0; i < 5; i++)
+        fr_be_put(out + 4 * i, hash[i], 4);
 }
 
 void

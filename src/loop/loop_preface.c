@@ -12,6 +12,7 @@
  */
 #include "loop/loop_preface.h"
 
+#include "base/fr_be.h"
 #include "base/fr_check.h"
 
 #include <arpa/inet.h>
@@ -118,7 +119,7 @@ v1_parse(struct fr_view in, struct loop_preface *out, const char **out_words)
 static uint16_t
 read_two(const uint8_t *at)
 {
-    return (uint16_t)(at[0] << 8 | at[1]);
+    return (uint16_t)fr_be_get(at, 2);
 }
 
 /* Of the bytes, with four of them taken for zero: those that hold the sum. */
@@ -155,7 +156,7 @@ tlvs_read(const uint8_t *start, size_t from, struct loop_preface *out, const cha
         if (at[0] == TLV_CRC32C) {
             if (bytes != 4)
                 return bad("the checksum of a PROXY header is none", out_words);
-            uint32_t told = (uint32_t)read_two(value) << 16 | read_two(value + 2);
+            uint32_t told = (uint32_t)fr_be_get(value, 4);
             if (told != crc32c(start, out->bytes, (size_t)(value - start)))
                 return bad("the checksum of a PROXY header is wrong", out_words);
         } else if (at[0] == TLV_UNIQUE_ID && bytes > UNIQUE_ID_BYTES_MAX) {
@@ -253,13 +254,6 @@ widen(const struct loop_addr *addr, uint8_t out[16])
     memcpy(out + 12, bytes, 4);
 }
 
-static void
-write_two(uint8_t *at, unsigned value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
 size_t
 loop_preface_write(bool local, const struct loop_addr *source, const struct loop_addr *destination,
                    uint8_t out[LOOP_PREFACE_OUT_BYTES])
@@ -273,7 +267,7 @@ loop_preface_write(bool local, const struct loop_addr *source, const struct loop
     out[12] = local ? COMMAND_LOCAL : COMMAND_PROXY;
     out[13] = host_bytes == 4 ? OVER_TCP4 : host_bytes == 16 ? OVER_TCP6 : OVER_UNKNOWN;
     if (host_bytes == 0) {
-        write_two(out + 14, 0);
+        fr_be_put(out + 14, 0, 2);
         return HEAD_BYTES;
     }
     if (host_bytes == 16) {
@@ -283,8 +277,8 @@ loop_preface_write(bool local, const struct loop_addr *source, const struct loop
     memcpy(out + HEAD_BYTES, from, host_bytes);
     memcpy(out + HEAD_BYTES + host_bytes, to, host_bytes);
     uint8_t *ports = out + HEAD_BYTES + 2 * host_bytes;
-    write_two(ports, (unsigned)loop_addr_port(source));
-    write_two(ports + 2, (unsigned)loop_addr_port(destination));
-    write_two(out + 14, (unsigned)(2 * host_bytes + 4));
+    fr_be_put(ports, (uint64_t)loop_addr_port(source), 2);
+    fr_be_put(ports + 2, (uint64_t)loop_addr_port(destination), 2);
+    fr_be_put(out + 14, 2 * host_bytes + 4, 2);
     return HEAD_BYTES + 2 * host_bytes + 4;
 }
