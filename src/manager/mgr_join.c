@@ -11,7 +11,8 @@
  * in its folder, and its key is in memory for as long as a signature takes.
  *
  * May touch:  base, admin, pki; files (the authority's folder).
- * Threads:    the manager's loop: one signature and three small files a call.
+ * Threads:    the manager's loop: a few signatures made or checked and a few small files a call. A
+ *             renewal also reads the list of those revoked, whole: at most TLS_PEM_BYTES_MAX.
  * Limits:     MGR_GUESSES_MAX tokens or bodies that were none, of one network in
  *             MGR_GUESS_PERIOD_US; then 429 without a look at the authority.
  * Trusts:     nothing but a token that is there, or a certificate that the handshake found good.

@@ -114,7 +114,7 @@ FR_MUST_USE enum fr_err pki_revoke(struct pki *pki, const struct pki_revocation 
 FR_MUST_USE enum fr_err pki_crl_renew(struct pki *pki, int64_t now_s, unsigned days,
                                       struct pki_crl *out, char **out_why);
 /* Whether who shows the certificate with that number may have it renewed. FR_ERR_REFUSED: it was
- * revoked. Any other error: whether it was cannot be told. */
+ * revoked, or that is no such number. Any other error: whether it was cannot be told. */
 FR_MUST_USE enum fr_err pki_renewable(struct pki *pki, const char *serial, char **out_why);
 extern const char pki_reasons[]; /* all of them, in words */
 

@@ -178,6 +178,17 @@ pki__crl_read(struct pki *pki, X509_CRL **out, char **out_why)
     return err;
 }
 
+/* NULL: it is no serial number. */
+static ASN1_INTEGER *
+integer_of(const char *serial)
+{
+    BIGNUM *number = NULL;
+    bool good = pki__is_serial(fr_view_of(serial)) && BN_hex2bn(&number, serial) > 0;
+    ASN1_INTEGER *integer = good ? BN_to_ASN1_INTEGER(number, NULL) : NULL;
+    BN_free(number);
+    return integer;
+}
+
 static uint64_t
 number_of(const X509_CRL *crl)
 {
@@ -207,10 +218,8 @@ add_entry(X509_CRL *crl, const char *serial, int64_t now_s, int reason)
 {
     X509_REVOKED *entry = X509_REVOKED_new();
     ASN1_TIME *when = ASN1_TIME_set(NULL, (time_t)now_s);
-    BIGNUM *number = NULL;
     ASN1_ENUMERATED *code = ASN1_ENUMERATED_new();
-    ASN1_INTEGER *integer =
-        BN_hex2bn(&number, serial) > 0 ? BN_to_ASN1_INTEGER(number, NULL) : NULL;
+    ASN1_INTEGER *integer = integer_of(serial);
     bool ok = entry && when && integer && code &&
               X509_REVOKED_set_serialNumber(entry, integer) == 1 &&
               X509_REVOKED_set_revocationDate(entry, when) == 1;
@@ -223,7 +232,6 @@ add_entry(X509_CRL *crl, const char *serial, int64_t now_s, int reason)
     ASN1_INTEGER_free(integer);
     ASN1_ENUMERATED_free(code);
     ASN1_TIME_free(when);
-    BN_free(number);
     return ok;
 }
 
@@ -378,16 +386,19 @@ enum fr_err
 pki_renewable(struct pki *pki, const char *serial, char **out_why)
 {
     X509_CRL *crl = NULL;
+    X509_REVOKED *entry = NULL;
+    ASN1_INTEGER *integer = integer_of(serial);
+    const char *wrong = NULL;
     enum fr_err err = pki__crl_read(pki, &crl, out_why);
-    STACK_OF(X509_REVOKED) *entries = crl ? X509_CRL_get_REVOKED(crl) : NULL;
-    for (int i = 0; err == FR_OK && i < sk_X509_REVOKED_num(entries); i++) {
-        char one[PKI_SERIAL_BYTES];
-        pki__serial(X509_REVOKED_get0_serialNumber(sk_X509_REVOKED_value(entries, i)), one);
-        if (strcmp(one, serial) != 0)
-            continue;
-        *out_why = fr_xstrdup("the certificate was revoked, and is not renewed");
+    if (!integer)
+        wrong = "the certificate has no serial number of at most 20 bytes, and is not renewed";
+    else if (crl && X509_CRL_get0_by_serial(crl, &entry, integer) != 0)
+        wrong = "the certificate was revoked, and is not renewed";
+    if (err == FR_OK && wrong) {
+        *out_why = fr_xstrdup(wrong);
         err = FR_ERR_REFUSED;
     }
+    ASN1_INTEGER_free(integer);
     X509_CRL_free(crl);
     return err;
 }

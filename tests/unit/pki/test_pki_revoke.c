@@ -222,6 +222,65 @@ test_reasons_and_ends(void **state)
     fr_free(path);
 }
 
+static void
+assert_not_renewable(struct bed *bed, const char *serial, enum fr_err err, const char *words)
+{
+    char *why = NULL;
+    assert_int_equal(pki_renewable(bed->pki, serial, &why), err);
+    assert_non_null(strstr(why, words));
+    fr_free(why);
+}
+
+/* Of those revoked none, wherever in the list; and none of which the list cannot tell. */
+static void
+test_who_is_renewed(void **state)
+{
+    struct bed *bed = *state;
+    char *why = NULL, *path = crl_path(bed);
+    for (int i = 0; i < 4; i++)
+        issue(bed, "edge", NOW_S + i);
+    struct seen seen = list(bed, "edge");
+    assert_int_equal(pki_renewable(bed->pki, seen.rows[0].serial, &why), FR_OK); /* no list yet */
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(shut_out(bed, seen.rows[i].serial, NOW_S).added, 1);
+    for (int i = 0; i < 3; i++)
+        assert_not_renewable(bed, seen.rows[i].serial, FR_ERR_REFUSED, "was revoked");
+    assert_int_equal(pki_renewable(bed->pki, seen.rows[3].serial, &why), FR_OK);
+    assert_null(why);
+    assert_not_renewable(bed, "", FR_ERR_REFUSED, "no serial number");
+    assert_int_equal(fr_file_replace(path, FR_VIEW("nonsense"), 0644, NULL), FR_OK);
+    assert_not_renewable(bed, seen.rows[3].serial, FR_ERR_CONFIG, "not a list of this authority");
+    fr_free(path);
+}
+
+/* As many as there may be are a list that can be read; one more leaves it as it is. */
+static void
+test_a_list_has_a_limit(void **state)
+{
+    struct bed *bed = *state;
+    const struct pki_revocation all = {.name = "edge", .reason = "key-compromise"};
+    const struct pki_revocation one = {.name = "other"};
+    struct pki_crl crl;
+    char command[128], *why = NULL, *folder = fr_xprintf("%s/signed/edge", bed->folder);
+    issue(bed, "edge", NOW_S);
+    issue(bed, "other", NOW_S);
+    for (unsigned i = 1; i < PKI_REVOKED_MAX; i++) { /* what is not read counts by its number */
+        char *path = fr_xprintf("%s/%040x.pem", folder, i);
+        path[strlen(folder) + 1] = '7'; /* all its 20 bytes */
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        assert_true(fd >= 0 && close(fd) == 0);
+        fr_free(path);
+    }
+    assert_int_equal(pki_revoke(bed->pki, &all, NOW_S, 5, &crl, &why), FR_OK);
+    assert_int_equal(crl.revoked, PKI_REVOKED_MAX);
+    (void)snprintf(command, sizeof(command), "rm -r %s", folder); /* the list is its own record */
+    assert_int_equal(system(command), 0);
+    assert_refused(bed, &one, NOW_S, FR_ERR_FULL, "as many certificates as it may (8192)");
+    assert_int_equal(list(bed, "other").revoked, 0);
+    assert_int_equal(list(bed, "edge").revoked, 1);
+    fr_free(folder);
+}
+
 /* Certificates here last a day: one stays for one list behind its end, and leaves the next. */
 static void
 test_what_has_ended_leaves_the_list(void **state)
@@ -320,6 +379,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_what_is_not_on_record, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_lists_of_others_stay, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_reasons_and_ends, bed_open, bed_close),
+        cmocka_unit_test_setup_teardown(test_who_is_renewed, bed_open, bed_close),
+        cmocka_unit_test_setup_teardown(test_a_list_has_a_limit, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_what_has_ended_leaves_the_list, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_a_name_has_a_limit, bed_open, bed_close),
         cmocka_unit_test_setup_teardown(test_several_at_a_time, bed_open, bed_close),
