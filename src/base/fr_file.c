@@ -89,29 +89,32 @@ write_all(int fd, struct fr_view content)
     return 0;
 }
 
-/* Negative: there is none, see errno. */
-static int
-open_folder_of(const char *path)
+static char *
+folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL   ? fr_xstrdup(".")
-                   : slash == path ? fr_xstrdup("/")
-                                   : fr_xstrndup(path, (size_t)(slash - path));
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int error = errno;
-    fr_free(folder);
-    errno = error;
-    return fd;
+    return slash == NULL   ? fr_xstrdup(".")
+           : slash == path ? fr_xstrdup("/")
+                           : fr_xstrndup(path, (size_t)(slash - path));
+}
+
+static int
+open_folder(const char *folder, int *out_fd)
+{
+    *out_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *out_fd < 0 ? errno : 0;
 }
 
 /* A rename is durable only once the folder that holds the name is on disk. */
 static int
 sync_folder_of(const char *path)
 {
-    int error = 0;
-    int fd = open_folder_of(path);
-    if (fd < 0)
-        return errno;
+    char *folder = folder_of(path);
+    int fd = -1;
+    int error = open_folder(folder, &fd);
+    fr_free(folder);
+    if (error != 0)
+        return error;
     if (fsync(fd) != 0)
         error = errno;
     (void)close(fd); /* read-only */
@@ -122,11 +125,12 @@ sync_folder_of(const char *path)
  * it, so the wait has an end. Where the file system has no such locks (folders of NFS) one goes on
  * without. */
 static int
-lock_folder_of(const char *path, int *out_fd)
+lock_folder(const char *folder, int *out_fd)
 {
-    int fd = open_folder_of(path);
-    if (fd < 0)
-        return errno;
+    int fd = -1;
+    int error = open_folder(folder, &fd);
+    if (error != 0)
+        return error;
     for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited_ms += LOCK_TRY_MS) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             break;
@@ -140,10 +144,19 @@ lock_folder_of(const char *path, int *out_fd)
     return 0;
 }
 
-enum fr_err
-fr_file_lock_folder_of(const char *path, int *out_fd, int *out_errno)
+static int
+lock_folder_of(const char *path, int *out_fd)
 {
-    int error = lock_folder_of(path, out_fd);
+    char *folder = folder_of(path);
+    int error = lock_folder(folder, out_fd);
+    fr_free(folder);
+    return error;
+}
+
+enum fr_err
+fr_file_lock_folder(const char *folder, int *out_fd, int *out_errno)
+{
+    int error = lock_folder(folder, out_fd);
     return error ? fail(error, out_errno) : FR_OK;
 }
 

@@ -14,10 +14,10 @@ FR_MUST_USE enum fr_err fr_file_read(const char *path, struct fr_buf *buf, int *
 /* What writers of one folder wait for each other; then FR_ERR_IO and EBUSY. */
 #define FR_FILE_LOCK_MS 5000
 
-/* For who reads a file of a folder, and replaces it by what it read; `path` is of a file in it.
- * Writers (below) take it themselves, so that one is not written to by who holds it: a folder
- * beside serves. Free by close(*out_fd). */
-FR_MUST_USE enum fr_err fr_file_lock_folder_of(const char *path, int *out_fd, int *out_errno);
+/* For who reads a file, and replaces it by what it read. Writers (below) take the lock of their
+ * folder themselves, so that who holds it cannot write there: a folder beside serves. Free by
+ * close(*out_fd). */
+FR_MUST_USE enum fr_err fr_file_lock_folder(const char *folder, int *out_fd, int *out_errno);
 
 /* Atomic and durable: temporary file beside it, fsync, rename, fsync of the folder. The old file
  * stays whole on every failure. Nothing that has the temporary name already is written to. */

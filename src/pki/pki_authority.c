@@ -4,7 +4,6 @@
  */
 #include "pki/pki_priv.h"
 
-#include "base/fr_file.h"
 #include "base/fr_time.h"
 #include "tls/tls_pem.h"
 
@@ -90,17 +89,15 @@ pki_init(const char *folder, const char *name, int64_t now_s, unsigned days, cha
     char *key_path = pki__path(folder, "ca", ".key");
     EVP_PKEY *key = NULL;
     X509 *certificate = NULL;
-    int error = 0;
     enum fr_err err = FR_OK;
     if (access(key_path, F_OK) == 0 || access(pem_path, F_OK) == 0) {
         *out_why = fr_xprintf("%s has an authority already: it stays", folder);
         err = FR_ERR_EXISTS;
-    } else if (fr_file_make_folder(folder, &error) != FR_OK) {
-        *out_why = fr_xprintf("%s: %s", folder, strerror(error));
-        err = FR_ERR_IO;
-    } else if (!(key = tls_pem_key_new())) {
-        err = pki__bad(out_why, "key");
+    } else {
+        err = pki__folder_make(folder, out_why);
     }
+    if (err == FR_OK && !(key = tls_pem_key_new()))
+        err = pki__bad(out_why, "key");
     if (err == FR_OK) {
         const struct pki__order order = {
             .issuer_key = key, .subject_key = key, .terms = &terms, .now_s = now_s};

@@ -79,57 +79,75 @@ pki__names_in(const char *folder, const char *suffix, bool (*fits)(struct fr_vie
     return names;
 }
 
+static X509 *
+read_if_there(const char *folder, const char *name)
+{
+    char *path = pki__path(folder, name, ".pem"), *why = NULL;
+    X509 *certificate = NULL;
+    if (tls_pem_certificate_read(path, &certificate, &why) != FR_OK)
+        fr_free(why);
+    fr_free(path);
+    return certificate;
+}
+
 /* ---- writing -------------------------------------------------------------------------------- */
+
+enum fr_err
+pki__folder_make(const char *folder, char **out_why)
+{
+    int error = 0;
+    enum fr_err err = fr_file_make_folder(folder, &error);
+    if (err != FR_OK)
+        *out_why = fr_xprintf("%s: %s", folder, strerror(error));
+    return err;
+}
 
 static enum fr_err
 write_copy(const char *folder, const char *name, X509 *certificate, char **out_why)
 {
     struct fr_buf text;
-    int error = 0;
     char *path = pki__path(folder, name, ".pem");
     fr_buf_init(&text, PKI_PEM_BYTES_MAX);
-    enum fr_err err = fr_file_make_folder(folder, &error);
-    if (err == FR_OK)
+    enum fr_err err = pki__folder_make(folder, out_why);
+    if (err == FR_OK) {
         err = tls_pem_certificate_put(certificate, &text);
-    if (err != FR_OK)
-        *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
-    else
-        err = tls_pem_write(path, fr_buf_view(&text), out_why);
+        if (err == FR_OK)
+            err = tls_pem_write(path, fr_buf_view(&text), 0600, out_why);
+        else
+            *out_why = fr_xprintf("%s: %s", path, fr_err_words(err));
+    }
     fr_buf_fini(&text);
     fr_free(path);
     return err;
 }
 
-/* Removes those that have ended; returns how many are left. What cannot be read is left. */
+/* What cannot be read has not. */
+static bool
+has_ended(const char *folder, const char *serial, int64_t now_s)
+{
+    X509 *certificate = read_if_there(folder, serial);
+    bool ended = certificate && tls_pem_time_s(X509_get0_notAfter(certificate)) < now_s;
+    X509_free(certificate);
+    return ended;
+}
+
+/* How many there are, without those that have ended where that is as many as there may be. */
 static size_t
 sweep(const char *folder, int64_t now_s)
 {
-    size_t count = 0, left = 0;
+    size_t count = 0;
     char **serials = pki__names_in(folder, ".pem", pki__is_serial, &count);
+    size_t left = count;
     for (size_t i = 0; i < count; i++) {
-        char *path = pki__path(folder, serials[i], ".pem"), *why = NULL;
-        X509 *certificate = NULL;
-        bool ended = tls_pem_certificate_read(path, &certificate, &why) == FR_OK &&
-                     tls_pem_time_s(X509_get0_notAfter(certificate)) < now_s;
-        left += !(ended && unlink(path) == 0);
-        X509_free(certificate);
-        fr_free(why);
-        fr_free(path);
+        if (count >= PKI_SIGNED_MAX && has_ended(folder, serials[i], now_s)) {
+            char *path = pki__path(folder, serials[i], ".pem");
+            left -= unlink(path) == 0;
+            fr_free(path);
+        }
         fr_free(serials[i]);
     }
     fr_free(serials);
     return left;
-}
-
-static size_t
-count_in(const char *folder)
-{
-    size_t count = 0;
-    char **serials = pki__names_in(folder, ".pem", pki__is_serial, &count);
-    for (size_t i = 0; i < count; i++)
-        fr_free(serials[i]);
-    fr_free(serials);
-    return count;
 }
 
 enum fr_err
@@ -139,7 +157,7 @@ pki__record(struct pki *pki, const char *name, X509 *certificate, int64_t now_s,
     char *folder = fr_xprintf("%s/signed/%s", pki->folder, name);
     enum fr_err err = FR_OK;
     pki__serial(X509_get0_serialNumber(certificate), serial);
-    if (count_in(folder) >= PKI_SIGNED_MAX && sweep(folder, now_s) >= PKI_SIGNED_MAX) {
+    if (sweep(folder, now_s) >= PKI_SIGNED_MAX) {
         *out_why = fr_xprintf("%s has as many certificates that have not ended as it may (%d)",
                               name, PKI_SIGNED_MAX);
         err = FR_ERR_FULL;
@@ -161,15 +179,12 @@ pki__record_newest(struct pki *pki, const char *name, X509 *certificate, char **
 
 /* ---- finding -------------------------------------------------------------------------------- */
 
-static X509 *
-read_if_there(const char *folder, const char *name)
+X509 *
+pki__newest(struct pki *pki, const char *name)
 {
-    char *path = pki__path(folder, name, ".pem"), *why = NULL;
-    X509 *certificate = NULL;
-    if (tls_pem_certificate_read(path, &certificate, &why) != FR_OK)
-        certificate = NULL;
-    fr_free(why);
-    fr_free(path);
+    char *folder = pki__path(pki->folder, "issued", "");
+    X509 *certificate = read_if_there(folder, name);
+    fr_free(folder);
     return certificate;
 }
 
@@ -281,7 +296,7 @@ add_all_of(struct listing *listing, struct pki *pki, const char *name)
     char *issued = pki__path(pki->folder, "issued", "");
     char *key = pki__path(pki->folder, name, ".key");
     char *folder = fr_xprintf("%s/signed/%s", pki->folder, name);
-    X509 *newest = read_if_there(issued, name);
+    X509 *newest = pki__newest(pki, name);
     char serial[PKI_SERIAL_BYTES] = "";
     bool has_key = access(key, F_OK) == 0, recorded = false;
     size_t count = 0;

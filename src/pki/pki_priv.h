@@ -26,6 +26,7 @@ bool pki__fingerprint(X509 *certificate, char out[PKI_FINGERPRINT_BYTES]);
 
 /* pki_issued.c: what was signed. Of a record before what it is of is given away. */
 char *pki__path(const char *folder, const char *name, const char *suffix);
+FR_MUST_USE enum fr_err pki__folder_make(const char *folder, char **out_why);
 FR_MUST_USE enum fr_err pki__record(struct pki *pki, const char *name, X509 *certificate,
                                     int64_t now_s, char **out_why);
 FR_MUST_USE enum fr_err pki__record_newest(struct pki *pki, const char *name, X509 *certificate,
@@ -36,8 +37,9 @@ bool pki__is_hex(struct fr_view text);
 char **pki__names_in(const char *folder, const char *suffix, bool (*fits)(struct fr_view name),
                      size_t *out_count);
 bool pki__is_serial(struct fr_view text);
-/* NULL: no certificate with that number is on record. */
+/* NULL: no certificate with that number is on record; none was signed for that name. */
 X509 *pki__find(struct pki *pki, const char *serial);
+X509 *pki__newest(struct pki *pki, const char *name);
 
 /* pki_revoke.c. *out NULL: there is no list yet. */
 FR_MUST_USE enum fr_err pki__crl_read(struct pki *pki, X509_CRL **out, char **out_why);

@@ -59,9 +59,6 @@ struct serials {
 static void
 add_serial(struct serials *serials, const char *serial)
 {
-    for (size_t i = 0; i < serials->count; i++)
-        if (strcmp(serials->all[i], serial) == 0)
-            return;
     fr_xgrow((void **)&serials->all, &serials->capacity, serials->count + 1, sizeof(*serials->all));
     (void)fr_view_copy(fr_view_of(serial), serials->all[serials->count++], PKI_SERIAL_BYTES);
 }
@@ -71,6 +68,9 @@ add_certificate(struct serials *serials, const X509 *certificate)
 {
     char serial[PKI_SERIAL_BYTES];
     pki__serial(X509_get0_serialNumber(certificate), serial);
+    for (size_t i = 0; i < serials->count; i++)
+        if (strcmp(serials->all[i], serial) == 0)
+            return;
     if (serial[0])
         add_serial(serials, serial);
 }
@@ -80,20 +80,17 @@ static void
 of_name(struct pki *pki, const char *name, struct serials *out)
 {
     size_t count = 0;
-    char *folder = fr_xprintf("%s/signed/%s", pki->folder, name), *why = NULL;
-    char *newest = fr_xprintf("%s/issued/%s.pem", pki->folder, name);
+    char *folder = fr_xprintf("%s/signed/%s", pki->folder, name);
     char **serials = pki__names_in(folder, ".pem", pki__is_serial, &count);
-    X509 *certificate = NULL;
+    X509 *newest = pki__newest(pki, name);
     for (size_t i = 0; i < count; i++) {
         add_serial(out, serials[i]);
         fr_free(serials[i]);
     }
-    if (tls_pem_certificate_read(newest, &certificate, &why) == FR_OK)
-        add_certificate(out, certificate); /* of before there was a record */
-    X509_free(certificate);
-    fr_free(why);
+    if (newest)
+        add_certificate(out, newest); /* of before there was a record */
+    X509_free(newest);
     fr_free(serials);
-    fr_free(newest);
     fr_free(folder);
 }
 
@@ -288,14 +285,13 @@ write_crl(struct pki *pki, X509_CRL *crl, char **out_why)
 {
     BIO *bio = BIO_new(BIO_s_mem());
     char *path = pki__path(pki->folder, "crl", ".pem"), *data = NULL;
-    int error = 0;
-    enum fr_err err = FR_ERR_NOMEM;
+    enum fr_err err;
     if (bio && PEM_write_bio_X509_CRL(bio, crl) == 1) {
         long len = BIO_get_mem_data(bio, &data);
-        err = fr_file_replace(path, fr_view_make(data, (size_t)len), 0644, &error);
+        err = tls_pem_write(path, fr_view_make(data, (size_t)len), 0644, out_why);
+    } else {
+        err = pki__bad(out_why, path);
     }
-    if (err != FR_OK)
-        *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
     fr_free(path);
     BIO_free(bio);
     return err;
@@ -337,18 +333,16 @@ make_list_alone(struct pki *pki, struct serials *serials, int reason, int64_t no
                 struct pki_crl *out, char **out_why)
 {
     char *folder = pki__path(pki->folder, "signed", "");
-    char *inside = pki__path(folder, ".", "");
     int lock = -1, error = 0;
-    enum fr_err err = fr_file_make_folder(folder, &error);
-    if (err == FR_OK)
-        err = fr_file_lock_folder_of(inside, &lock, &error);
-    if (err != FR_OK) {
+    enum fr_err err = pki__folder_make(folder, out_why);
+    if (err == FR_OK && fr_file_lock_folder(folder, &lock, &error) != FR_OK) {
         *out_why = fr_xprintf("%s: %s", folder, strerror(error));
-    } else {
+        err = FR_ERR_IO;
+    }
+    if (err == FR_OK) {
         err = make_list(pki, serials, reason, now_s, days, out, out_why);
         (void)close(lock); /* read-only */
     }
-    fr_free(inside);
     fr_free(folder);
     return err;
 }

@@ -13,7 +13,6 @@
 #include "base/fr_file.h"
 #include "tls/tls_pem.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
@@ -66,24 +65,22 @@ read_token(const char *path, char out_name[PKI_NAME_BYTES], int64_t *out_ends_s,
 static size_t
 sweep(const char *folder, int64_t now_s)
 {
-    size_t left = 0;
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+    size_t left = 0, count = 0;
+    char **hashes = pki__names_in(folder, "", pki__is_hex, &count);
+    for (size_t i = 0; i < count; i++) {
         char name[PKI_NAME_BYTES];
         int64_t ends_s = 0;
         int error = 0;
-        if (!pki__is_hex(fr_view_of(entry->d_name)))
-            continue;
-        char *path = fr_xprintf("%s/%s", folder, entry->d_name);
+        char *path = pki__path(folder, hashes[i], "");
         enum fr_err err = read_token(path, name, &ends_s, &error);
         if (err == FR_ERR_REFUSED || (err == FR_OK && ends_s <= now_s))
             (void)unlink(path); /* next time, if not now */
         else
             left++;
         fr_free(path);
+        fr_free(hashes[i]);
     }
-    if (dir)
-        (void)closedir(dir);
+    fr_free(hashes);
     return left;
 }
 
@@ -93,7 +90,6 @@ pki_token_make(struct pki *pki, const char *name, int64_t now_s, int64_t ends_s,
 {
     unsigned char bytes[SECRET_BYTES];
     char secret[2 * SECRET_BYTES + 1], hash[PKI_FINGERPRINT_BYTES], text[FILE_BYTES_MAX];
-    int error = 0;
     if (!pki_name_valid(fr_view_of(name))) {
         *out_why = fr_xprintf("\"%.100s\" is not a name: letters, digits, '.', '_' and '-'", name);
         return FR_ERR_SYNTAX;
@@ -107,16 +103,14 @@ pki_token_make(struct pki *pki, const char *name, int64_t now_s, int64_t ends_s,
     char *folder = fr_xprintf("%s/tokens", pki->folder);
     char *path = fr_xprintf("%s/%s", folder, hash);
     int len = snprintf(text, sizeof(text), "%s\n%" PRId64 "\n", name, ends_s);
-    enum fr_err err = fr_file_make_folder(folder, &error);
-    if (err != FR_OK) {
-        *out_why = fr_xprintf("%s: %s", folder, strerror(error));
-    } else if (sweep(folder, now_s) >= PKI_TOKENS_MAX) {
+    enum fr_err err = pki__folder_make(folder, out_why);
+    if (err == FR_OK && sweep(folder, now_s) >= PKI_TOKENS_MAX) {
         *out_why =
             fr_xprintf("%s holds as many unused tokens as it may (%d)", folder, PKI_TOKENS_MAX);
         err = FR_ERR_FULL;
-    } else {
-        err = tls_pem_write(path, fr_view_make(text, (size_t)len), out_why);
     }
+    if (err == FR_OK)
+        err = tls_pem_write(path, fr_view_make(text, (size_t)len), 0600, out_why);
     if (err == FR_OK)
         (void)snprintf(out, PKI_TOKEN_BYTES, "fj1.%s.%s.%s", secret, pki->fingerprint, name);
     OPENSSL_cleanse(secret, sizeof(secret));

@@ -35,6 +35,14 @@ tls_pem_time_s(const ASN1_TIME *time)
     return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
+static enum fr_err
+say(enum fr_err err, int error, const char *path, char **out_why)
+{
+    if (err != FR_OK)
+        *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
+    return err;
+}
+
 /* ---- reading -------------------------------------------------------------------------------- */
 
 void
@@ -51,9 +59,8 @@ tls_pem_read(const char *path, struct fr_buf *out, char **out_why)
     int error = 0;
     fr_buf_init(out, TLS_PEM_BYTES_MAX);
     enum fr_err err = fr_file_read(path, out, &error);
-    if (err == FR_OK)
+    if (say(err, error, path, out_why) == FR_OK)
         return FR_OK;
-    *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
     tls_pem_wipe(out);
     if (error == ENOENT)
         return FR_ERR_NOT_FOUND;
@@ -254,19 +261,11 @@ tls_pem_serial(const ASN1_INTEGER *serial, char *out, size_t out_bytes)
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-static enum fr_err
-say(enum fr_err err, int error, const char *path, char **out_why)
-{
-    if (err != FR_OK)
-        *out_why = fr_xprintf("%s: %s", path, error ? strerror(error) : fr_err_words(err));
-    return err;
-}
-
 enum fr_err
-tls_pem_write(const char *path, struct fr_view text, char **out_why)
+tls_pem_write(const char *path, struct fr_view text, unsigned mode, char **out_why)
 {
     int error = 0;
-    return say(fr_file_replace(path, text, 0600, &error), error, path, out_why);
+    return say(fr_file_replace(path, text, mode, &error), error, path, out_why);
 }
 
 /* The text of a key, in memory that OpenSSL wipes when the BIO is freed. NULL: out of memory. */
@@ -292,7 +291,7 @@ tls_pem_key_write(const char *path, EVP_PKEY *key, char **out_why)
     BIO *bio = key_text(key, &text);
     if (!bio)
         return say(FR_ERR_NOMEM, 0, path, out_why);
-    enum fr_err err = tls_pem_write(path, text, out_why);
+    enum fr_err err = tls_pem_write(path, text, 0600, out_why);
     BIO_free(bio);
     return err;
 }

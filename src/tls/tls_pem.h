@@ -4,7 +4,7 @@
  * control stream's (pki), and those that are only read (tls).
  *
  * May touch:  base, OpenSSL 3, files. Blocks: boot, control and threads that may.
- * Files:      0600, each replaced whole, a key and its certificate as a pair (fr_file.h). A key is
+ * Files:      each replaced whole, a key (0600) and its certificate as a pair (fr_file.h). A key is
  *             nowhere but in its file and, for a moment, in memory that is wiped.
  * Limits:     TLS_PEM_BYTES_MAX a file.
  * Trusts:     nothing that it reads.
@@ -31,7 +31,8 @@ void tls_pem_wipe(struct fr_buf *text); /* and fr_buf_fini: there may be a key i
 FR_MUST_USE enum fr_err tls_pem_key_read(const char *path, EVP_PKEY **out, char **out_why);
 /* The first certificate of a file. */
 FR_MUST_USE enum fr_err tls_pem_certificate_read(const char *path, X509 **out, char **out_why);
-FR_MUST_USE enum fr_err tls_pem_write(const char *path, struct fr_view text, char **out_why);
+FR_MUST_USE enum fr_err tls_pem_write(const char *path, struct fr_view text, unsigned mode,
+                                      char **out_why);
 FR_MUST_USE enum fr_err tls_pem_key_write(const char *path, EVP_PKEY *key, char **out_why);
 /* A key, and its certificate with what is to stand behind it: both, or neither. */
 struct tls_pem_pair {

@@ -140,10 +140,10 @@ a_pair_is_made_whole(void **state)
     write_new_pair(&bed);
     assert_int_equal(tls_pem_key_write(bed.key, key, &why), FR_OK);
     assert_fails(&bed, FR_ERR_CONFIG, "is not that of the certificate");
-    assert_int_equal(tls_pem_write(bed.waiting, fr_buf_view(&stray), &why), FR_OK);
+    assert_int_equal(tls_pem_write(bed.waiting, fr_buf_view(&stray), 0600, &why), FR_OK);
     assert_fails(&bed, FR_ERR_CONFIG, "is not that of the certificate");
     assert_int_equal(access(bed.waiting, F_OK), 0);
-    assert_int_equal(tls_pem_write(bed.waiting, fr_buf_view(&chain), &why), FR_OK);
+    assert_int_equal(tls_pem_write(bed.waiting, fr_buf_view(&chain), 0600, &why), FR_OK);
     assert_good(&bed, key);
     assert_int_equal(access(bed.waiting, F_OK), -1);
     assert_good(&bed, key);
