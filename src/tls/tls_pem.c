@@ -265,7 +265,8 @@ enum fr_err
 tls_pem_write(const char *path, struct fr_view text, unsigned mode, char **out_why)
 {
     int error = 0;
-    return say(fr_file_replace(path, text, mode, &error), error, path, out_why);
+    enum fr_err err = fr_file_replace(path, text, mode, &error);
+    return say(err, error, path, out_why); /* by then it is known */
 }
 
 /* The text of a key, in memory that OpenSSL wipes when the BIO is freed. NULL: out of memory. */

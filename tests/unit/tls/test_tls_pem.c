@@ -126,6 +126,31 @@ errors_say_what_is_known(void **state)
     bed_close(&bed);
 }
 
+/* Why, and not only that: the compiler chose whether `error` was read before it was set. */
+static void
+writing_says_why(void **state)
+{
+    struct bed bed;
+    EVP_PKEY *key = tls_pem_key_new();
+    char *why = NULL;
+    (void)state;
+    bed_open(&bed);
+    char *path = fr_xprintf("%s/none/a.pem", bed.folder);
+    const struct tls_pem_pair paths = {.certificate = path, .key = path};
+    assert_int_equal(tls_pem_write(path, FR_VIEW("text"), 0600, &why), FR_ERR_IO);
+    assert_non_null(strstr(why, "/none/a.pem: No such file"));
+    fr_free(why);
+    assert_int_equal(tls_pem_key_write(path, key, &why), FR_ERR_IO);
+    assert_non_null(strstr(why, "/none/a.pem: No such file"));
+    fr_free(why);
+    assert_int_equal(tls_pem_pair_write(&paths, key, FR_VIEW("text"), &why), FR_ERR_IO);
+    assert_non_null(strstr(why, "/none/a.pem: No such file"));
+    fr_free(why);
+    fr_free(path);
+    EVP_PKEY_free(key);
+    bed_close(&bed);
+}
+
 /* The key is new and its certificate waits: it is moved into its place. One that waits for another
  * key is of nobody, and stays where it is. */
 static void
@@ -219,6 +244,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_say_what_is_known),
+        cmocka_unit_test(writing_says_why),
         cmocka_unit_test(a_pair_is_made_whole),
         cmocka_unit_test(names_are_text),
     };
