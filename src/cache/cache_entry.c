@@ -45,13 +45,6 @@ field_stays(const struct cache__entry_plan *plan, const struct http_field *field
     return !field->hop && !cache__control_withholds(plan->said, field->name);
 }
 
-/* As it came: see http_field_is_never_indexed. */
-static struct fr_view
-colon_of(const struct http_field *field)
-{
-    return http_field_is_never_indexed(field) ? FR_VIEW(":") : FR_VIEW(": ");
-}
-
 static size_t
 head_bytes(const struct cache__entry_plan *plan)
 {
@@ -60,7 +53,7 @@ head_bytes(const struct cache__entry_plan *plan)
     for (size_t i = 0; i < response->field_count; i++) {
         const struct http_field *field = &response->fields[i];
         if (field_stays(plan, field))
-            bytes += field->name.len + colon_of(field).len + field->value.len + 2;
+            bytes += field->name.len + http_field_colon(field).len + field->value.len + 2;
     }
     if (!http_head_find(response, HTTP_FIELD_DATE))
         bytes += 6 + HTTP_DATE_BYTES - 1 + 2;
@@ -95,7 +88,7 @@ head_write(struct cache_entry *entry, char *at, const struct cache__entry_plan *
         if (!field_stays(plan, field))
             continue;
         at = put(at, field->name);
-        at = put(at, colon_of(field));
+        at = put(at, http_field_colon(field));
         if (field->known == HTTP_FIELD_ETAG && entry->etag_at == 0 && field->value.len > 0)
             entry->etag_at = (uint16_t)(at - start);
         at = put(at, field->value);

@@ -117,7 +117,7 @@ cache__merge(const struct cache_entry *entry, const struct http_head *response,
         if (!field_updates(entry, response, field))
             continue;
         at = put(at, field->name);
-        at = put(at, http_field_is_never_indexed(field) ? FR_VIEW(":") : FR_VIEW(": "));
+        at = put(at, http_field_colon(field));
         at = put(at, field->value);
         at = put(at, FR_VIEW("\r\n"));
     }

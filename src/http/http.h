@@ -59,11 +59,21 @@ struct http_field {
 
 /* Its line has no blank behind the colon. To HTTP/1.1 that is nothing; where a head came over
  * HTTP/2 or goes on over it, it says that the field must stay out of every table of HPACK on its
- * way (RFC 7541 section 6.2.3). Who writes a field that came writes it as it came. */
+ * way (RFC 7541 section 6.2.3). Who writes a field that came writes it as it came: http_colon. */
 static inline bool
 http_field_is_never_indexed(const struct http_field *field)
 {
     return field->value.ptr == field->name.ptr + field->name.len + 1;
+}
+static inline struct fr_view
+http_colon(bool never_indexed)
+{
+    return never_indexed ? FR_VIEW(":") : FR_VIEW(": ");
+}
+static inline struct fr_view
+http_field_colon(const struct http_field *field)
+{
+    return http_colon(http_field_is_never_indexed(field));
 }
 
 /* The ones with rules of their own; OTHER is forwarded as it is. */

@@ -23,8 +23,6 @@
 
 #include "base/fr_put.h"
 
-#define FIELD_COLON(never_indexed) ((never_indexed) ? FR_VIEW(":") : FR_VIEW(": "))
-
 enum seen {
     SEEN_METHOD = 1,
     SEEN_SCHEME = 2,
@@ -262,7 +260,7 @@ put_request_line(struct http2_writer *writer)
     at = FR_PUT(at, " HTTP/1.1\r\n");
     if (writer->seen & SEEN_AUTHORITY) {
         at = FR_PUT(at, "Host");
-        at = fr_put(at, FIELD_COLON(writer->authority_never_indexed));
+        at = fr_put(at, http_colon(writer->authority_never_indexed));
         at = fr_put(at, part_view(writer, writer->authority));
         at = FR_PUT(at, "\r\n");
     }
@@ -327,7 +325,7 @@ put_field(struct http2_writer *writer, struct fr_view name, struct fr_view value
     if (verdict != HTTP2_FINE)
         return verdict;
     char *at = fr_put(out->data + out->len, name);
-    at = fr_put(at, FIELD_COLON(writer->never_indexed));
+    at = fr_put(at, http_colon(writer->never_indexed));
     at = fr_put(at, value);
     at = FR_PUT(at, "\r\n");
     out->len = (size_t)(at - out->data);
@@ -357,7 +355,7 @@ cookie_field(struct http2_writer *writer, struct fr_view value)
     struct fr_view views[] = {FR_VIEW("; "), value};
     if (writer->cookie.len == 0) {
         enum http2_verdict verdict = put_field(writer, FR_VIEW("cookie"), value);
-        size_t len = sizeof("cookie") - 1 + FIELD_COLON(writer->never_indexed).len + value.len;
+        size_t len = sizeof("cookie") - 1 + http_colon(writer->never_indexed).len + value.len;
         writer->cookie_never_indexed = writer->never_indexed;
         if (verdict == HTTP2_FINE)
             writer->cookie = (struct http2_part){out->len - 2 - len, len};

@@ -47,7 +47,7 @@ static void
 pass_field(struct writer *w, const struct http_field *field)
 {
     put(w, field->name);
-    put(w, http_field_is_never_indexed(field) ? FR_VIEW(":") : FR_VIEW(": "));
+    put(w, http_field_colon(field));
     put(w, field->value);
     PUT(w, "\r\n");
 }

@@ -107,7 +107,7 @@ char *
 proxy_sticky_put_cookie(const struct proxy_exchange *x, const struct http_field *field, char *at)
 {
     struct fr_view name = fr_view_of(settings_of(x)->cookie);
-    struct fr_view colon = http_field_is_never_indexed(field) ? FR_VIEW(":") : FR_VIEW(": ");
+    struct fr_view colon = http_field_colon(field);
     struct fr_view rest = field->value, piece;
     bool any = false;
     while (fr_view_split(&rest, ';', &piece)) {
