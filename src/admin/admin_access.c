@@ -12,6 +12,8 @@
  */
 #include "admin/admin_priv.h"
 
+#include "base/fr_put.h"
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -28,8 +30,7 @@ hash_token(struct fr_view token, char out[2 * DIGEST_BYTES + 1])
     if (EVP_Digest(token.ptr, token.len, digest, &len, EVP_sha256(), NULL) != 1 ||
         len != DIGEST_BYTES)
         return false;
-    for (size_t i = 0; i < DIGEST_BYTES; i++)
-        (void)snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    *fr_put_hex(out, digest, len) = '\0';
     return true;
 }
 

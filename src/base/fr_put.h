@@ -75,6 +75,18 @@ fr_put_lower(char *at, struct fr_view view)
     return at + view.len;
 }
 
+/* Two digits an octet, lower case. */
+static inline char *
+fr_put_hex(char *at, const void *bytes, size_t count)
+{
+    const unsigned char *from = bytes;
+    for (size_t i = 0; i < count; i++) {
+        *at++ = "0123456789abcdef"[from[i] >> 4];
+        *at++ = "0123456789abcdef"[from[i] & 15];
+    }
+    return at;
+}
+
 /* Sixteen digits, lower case. */
 static inline char *
 fr_put_hex64(char *at, uint64_t number)

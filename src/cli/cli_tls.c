@@ -11,6 +11,7 @@
 #include "cli/cli_tls.h"
 
 #include "base/fr_mem.h"
+#include "base/fr_put.h"
 #include "base/fr_view.h"
 
 #include <arpa/inet.h>
@@ -72,11 +73,10 @@ is_pinned(X509 *certificate, const char *fingerprint)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int len = 0;
-    char text[2 * EVP_MAX_MD_SIZE + 1] = "";
+    char text[2 * EVP_MAX_MD_SIZE + 1];
     if (X509_digest(certificate, EVP_sha256(), digest, &len) != 1)
         return false;
-    for (unsigned i = 0; i < len; i++)
-        (void)snprintf(text + 2 * (size_t)i, 3, "%02x", digest[i]);
+    *fr_put_hex(text, digest, len) = '\0';
     return strcmp(text, fingerprint) == 0;
 }
 

@@ -11,6 +11,7 @@
 #include "edge/edge_priv.h"
 
 #include "base/fr_file.h"
+#include "base/fr_put.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -45,17 +46,14 @@ parse_file(struct fr_view text, struct cluster_sticky_keys *out)
 static enum fr_err
 make_file(const char *path, struct cluster_sticky_keys *out, int *out_errno)
 {
-    char text[CONFIG_STICKY_KEY_BYTES * 2 + 2];
+    char text[CONFIG_STICKY_KEY_BYTES * 2 + 1];
     if (getrandom(out->keys[0], CONFIG_STICKY_KEY_BYTES, 0) != CONFIG_STICKY_KEY_BYTES) {
         *out_errno = errno;
         return FR_ERR_IO;
     }
-    for (size_t i = 0; i < CONFIG_STICKY_KEY_BYTES; i++)
-        (void)snprintf(text + 2 * i, 3, "%02x", out->keys[0][i]);
-    text[CONFIG_STICKY_KEY_BYTES * 2] = '\n';
+    *fr_put_hex(text, out->keys[0], CONFIG_STICKY_KEY_BYTES) = '\n';
     out->count = 1;
-    return fr_file_replace(path, fr_view_make(text, CONFIG_STICKY_KEY_BYTES * 2 + 1), 0600,
-                           out_errno);
+    return fr_file_replace(path, fr_view_make(text, sizeof(text)), 0600, out_errno);
 }
 
 static enum fr_err

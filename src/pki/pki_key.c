@@ -4,6 +4,7 @@
  */
 #include "pki/pki_priv.h"
 
+#include "base/fr_put.h"
 #include "tls/tls_pem.h"
 
 #include <openssl/bio.h>
@@ -11,7 +12,6 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
-#include <stdio.h>
 #include <string.h>
 
 enum fr_err
@@ -24,13 +24,6 @@ pki__bad(char **out_why, const char *what)
     return FR_ERR_CONFIG;
 }
 
-void
-pki__hex(const unsigned char *bytes, size_t count, char *out)
-{
-    for (size_t i = 0; i < count; i++)
-        (void)snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-}
-
 bool
 pki__sha256(const void *bytes, size_t count, char out[PKI_FINGERPRINT_BYTES])
 {
@@ -38,7 +31,7 @@ pki__sha256(const void *bytes, size_t count, char out[PKI_FINGERPRINT_BYTES])
     unsigned int len = 0;
     if (EVP_Digest(bytes, count, digest, &len, EVP_sha256(), NULL) != 1 || len != 32)
         return false;
-    pki__hex(digest, len, out);
+    *fr_put_hex(out, digest, len) = '\0';
     return true;
 }
 
@@ -49,7 +42,7 @@ pki__fingerprint(X509 *certificate, char out[PKI_FINGERPRINT_BYTES])
     unsigned int len = 0;
     if (X509_digest(certificate, EVP_sha256(), digest, &len) != 1 || len != 32)
         return false;
-    pki__hex(digest, len, out);
+    *fr_put_hex(out, digest, len) = '\0';
     return true;
 }
 
@@ -59,7 +52,7 @@ pki_secret_make(char out_text[65], char out_hash[PKI_FINGERPRINT_BYTES])
     unsigned char bytes[32];
     if (RAND_priv_bytes(bytes, sizeof(bytes)) != 1)
         return FR_ERR_SYSTEM;
-    pki__hex(bytes, sizeof(bytes), out_text);
+    *fr_put_hex(out_text, bytes, sizeof(bytes)) = '\0';
     OPENSSL_cleanse(bytes, sizeof(bytes));
     return pki__sha256(out_text, 64, out_hash) ? FR_OK : FR_ERR_NOMEM;
 }

@@ -20,7 +20,6 @@ struct pki {
 
 /* pki_key.c. *out_why says what OpenSSL minds. */
 enum fr_err pki__bad(char **out_why, const char *what);
-void pki__hex(const unsigned char *bytes, size_t count, char *out); /* 2 * count and a NUL */
 bool pki__sha256(const void *bytes, size_t count, char out[PKI_FINGERPRINT_BYTES]);
 bool pki__fingerprint(X509 *certificate, char out[PKI_FINGERPRINT_BYTES]);
 

@@ -11,6 +11,7 @@
 #include "pki/pki_priv.h"
 
 #include "base/fr_file.h"
+#include "base/fr_put.h"
 #include "tls/tls_pem.h"
 
 #include <errno.h>
@@ -96,7 +97,7 @@ pki_token_make(struct pki *pki, const char *name, int64_t now_s, int64_t ends_s,
     }
     if (RAND_priv_bytes(bytes, sizeof(bytes)) != 1)
         return pki__bad(out_why, "random numbers");
-    pki__hex(bytes, sizeof(bytes), secret);
+    *fr_put_hex(secret, bytes, sizeof(bytes)) = '\0';
     OPENSSL_cleanse(bytes, sizeof(bytes));
     if (!pki__sha256(secret, strlen(secret), hash))
         return pki__bad(out_why, "hash");

@@ -5,6 +5,7 @@
 #include "tls/tls_pem.h"
 
 #include "base/fr_file.h"
+#include "base/fr_put.h"
 #include "tls/tls_priv.h"
 
 #include <arpa/inet.h>
@@ -252,11 +253,9 @@ tls_pem_names(const X509 *certificate, unsigned kinds, char *out, size_t out_byt
 void
 tls_pem_serial(const ASN1_INTEGER *serial, char *out, size_t out_bytes)
 {
-    const unsigned char *bytes = ASN1_STRING_get0_data(serial);
     size_t count = (size_t)ASN1_STRING_length(serial);
-    out[0] = '\0';
-    for (size_t i = 0; i < count && 2 * count < out_bytes; i++)
-        (void)snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    bool fits = 2 * count < out_bytes;
+    *fr_put_hex(out, ASN1_STRING_get0_data(serial), fits ? count : 0) = '\0';
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
  * Memory:     freed in close, which the loop calls once.
  * Cost:       a request and its answer: one recv, one send, as without TLS.
  */
+#include "base/fr_put.h"
 #include "tls/tls_pem.h"
 #include "tls/tls_priv.h"
 
@@ -409,8 +410,7 @@ tls_session_peer(const struct tls_session *session, char *subject, size_t subjec
     if (!peer || SSL_get_verify_result(session->ssl) != X509_V_OK ||
         X509_digest(peer, EVP_sha256(), digest, &len) != 1 || len != 32)
         return false;
-    for (unsigned int i = 0; i < len; i++)
-        (void)snprintf(fingerprint + 2 * (size_t)i, 3, "%02x", digest[i]);
+    *fr_put_hex(fingerprint, digest, len) = '\0';
     return print_subject(peer, subject, subject_bytes);
 }
 

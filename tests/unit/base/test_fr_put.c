@@ -26,6 +26,17 @@ put_is(uint64_t number)
 }
 
 static void
+octets(void **state)
+{
+    static const unsigned char bytes[] = {0x00, 0x0f, 0x9a, 0xf0, 0xff};
+    char hex[12] = "............";
+    (void)state;
+    assert_ptr_equal(fr_put_hex(hex, bytes, 0), hex);
+    assert_ptr_equal(fr_put_hex(hex, bytes, sizeof(bytes)), hex + 10);
+    assert_memory_equal(hex, "000f9af0ff..", 12);
+}
+
+static void
 numbers(void **state)
 {
     (void)state;
@@ -79,7 +90,7 @@ lower(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(numbers), cmocka_unit_test(texts),
-                                       cmocka_unit_test(lower)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(octets), cmocka_unit_test(numbers),
+                                       cmocka_unit_test(texts), cmocka_unit_test(lower)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
