@@ -37,10 +37,11 @@
 #define MOVE_MEMORY 0.0007
 #define RISING_FROM 1.7 /* times the usual short-term change */
 #define JUMPING_FROM 4.0
-#define HOLD_SPANS 1.5 /* of a start-up plus a drain */
-#define ROUND_UP 0.55  /* of a member: less is not worth one more */
-#define RISE_EXTRA 0.3 /* of a member more when growing anyway */
-#define BUSY_MAX 0.95  /* nothing is given back that would leave the rest busier */
+#define HOLD_SPANS 1.5   /* of a start-up plus a drain */
+#define ROUND_MAX 0.45   /* of a member that may lack: less is not worth one more ... */
+#define ROUND_SHARE 0.08 /* ... unless it is more than this of what is needed */
+#define RISE_EXTRA 0.3   /* of a member more when growing anyway */
+#define BUSY_MAX 0.95    /* nothing is given back that would leave the rest busier */
 
 static const char *const voice_words[POLICY__VOICES] = {
     "the last seconds",
@@ -240,13 +241,38 @@ size_margins(struct policy_forecast *self, enum policy__voice lead, enum policy_
     }
 }
 
+/* How long a release must have been right for. */
+static double
+hold_span_s(const struct policy_forecast *self, double drain_s)
+{
+    return (policy__member_startup_s(&self->member) + drain_s) * HOLD_SPANS;
+}
+
 struct need {
     double rise;   /* fewer than this is too few when a member asked for now would serve */
     double enough; /* more than this is not needed before one released now could be back */
 };
 
+/* What is left of a backlog by the time that a member asked for now would serve must be worked off
+ * too, and makes all late until it is. Capacity c more takes queue / c seconds, each of which costs
+ * rate x price, and is held for a while, which costs c x hold: the sum is least at a root. */
+static double
+members_against_backlog(const struct policy_forecast *self, const struct policy_traffic *traffic,
+                        uint32_t have)
+{
+    double capacity = policy__member_capacity(&self->member);
+    double rate = mean_rate(self, 0, 3);
+    double grows = (rate - have * capacity) * policy__member_startup_s(&self->member);
+    double queue = fmin(traffic->queue, traffic->queue + grows);
+
+    if (!(queue > 0))
+        return 0;
+    double more = sqrt(rate * self->price * queue / hold_span_s(self, traffic->drain_s));
+    return (rate + more) / capacity;
+}
+
 static struct need
-find_need(struct policy_forecast *self, const struct policy_traffic *traffic)
+find_need(struct policy_forecast *self, const struct policy_traffic *traffic, uint32_t have)
 {
     struct policy__said *said = &self->said[self->tick % POLICY__RING];
     struct policy__margin *far = self->far[self->mood];
@@ -260,11 +286,7 @@ find_need(struct policy_forecast *self, const struct policy_traffic *traffic)
         .rise = members_wanted(self, far, said->far, lead),
         .enough = members_wanted(self, peak, said->peak, peak_lead),
     };
-    if (traffic->queue > 0) { /* a backlog must be worked off too */
-        double span_s = policy__member_startup_s(&self->member) + 20;
-        double rate = mean_rate(self, 0, 3) + traffic->queue / span_s;
-        need.rise = fmax(need.rise, rate * 1.15 / policy__member_capacity(&self->member));
-    }
+    need.rise = fmax(need.rise, members_against_backlog(self, traffic, have));
     if (lead != POLICY__VOICES) {
         self->lead = lead;
         self->last.forecast = (double)said->far[lead];
@@ -278,8 +300,7 @@ find_need(struct policy_forecast *self, const struct policy_traffic *traffic)
 static double
 enough_for_long(struct policy_forecast *self, double enough, double drain_s)
 {
-    double span_s = (policy__member_startup_s(&self->member) + drain_s) * HOLD_SPANS;
-    double ticks = fmin(span_s / self->dt_s, POLICY__RING - 1);
+    double ticks = fmin(hold_span_s(self, drain_s) / self->dt_s, POLICY__RING - 1);
     double highest = enough;
 
     self->release[self->tick % POLICY__RING] = (float)enough;
@@ -316,7 +337,8 @@ desire(struct policy_forecast *self, const struct policy_settings *settings,
 {
     double drain_s = seen->traffic.drain_s;
     double capacity = policy__member_capacity(&self->member);
-    uint32_t rise = to_count(need->rise - (1 - ROUND_UP));
+    double lack = fmin(ROUND_MAX, ROUND_SHARE * need->rise);
+    uint32_t rise = to_count(need->rise - lack);
     double long_enough = enough_for_long(self, fmax(need->enough, need->rise), drain_s);
     /* A little slack: one member in fifty more or less is no reason to move. */
     uint32_t enough = to_count(long_enough - 0.5 + 0.02 * have);
@@ -332,7 +354,7 @@ desire(struct policy_forecast *self, const struct policy_settings *settings,
     enough += settings->spare;
     enough = enough > rise ? enough : rise;
     if (have < rise) {
-        uint32_t more = to_count(need->rise - (1 - ROUND_UP) + RISE_EXTRA) + settings->spare;
+        uint32_t more = to_count(need->rise - lack + RISE_EXTRA) + settings->spare;
         more = more > rise ? more : rise;
         return more < enough ? more : enough;
     }
@@ -398,7 +420,7 @@ take_tick(struct policy_forecast *self, const struct policy_settings *settings,
     self->last.capacity = policy__member_capacity(&self->member);
     uint32_t desired = have;
     if (self->last.capacity > 0) {
-        struct need need = find_need(self, traffic);
+        struct need need = find_need(self, traffic, have);
         desired = desire(self, settings, seen, have, &need);
     }
     self->tick++;

@@ -14,13 +14,13 @@
 #include <math.h>
 
 #define USEFUL_UTILIZATION 0.05
-#define WEIGHT_MAX 200.0      /* of what was seen of the capacity: older fades */
-#define CURVE_FADE 0.9995     /* per tick that teaches the same step */
-#define PRIOR_STEEP 22.0      /* late share before anything was seen: exp(-22 (1 - u)) */
-#define PRIOR_REQUESTS 500.0  /* what that guess is worth */
-#define SHIFT_REQUESTS 2000.0 /* a step seen so often corrects the guess for the others */
-#define SHIFT_MAX 3.0         /* in logarithms */
-#define OVERLOAD_COST 1.0     /* beyond 1 the backlog makes more late than the excess alone */
+#define WEIGHT_MAX 200.0     /* of what was seen of the capacity: older fades */
+#define CURVE_FADE 0.9995    /* per tick that teaches the same step */
+#define PRIOR_STEEP 22.0     /* late share before anything was seen: exp(-22 (1 - u)) */
+#define PRIOR_REQUESTS 500.0 /* what that guess is worth */
+#define SHIFT_LATE 5.0    /* late requests, seen and guessed, from which the guess is corrected */
+#define SHIFT_MAX 3.0     /* in logarithms */
+#define OVERLOAD_COST 1.0 /* beyond 1 the backlog makes more late than the excess alone */
 #define STARTUP_GUESS_S 60.0
 
 static double
@@ -37,13 +37,24 @@ policy__member_init(struct policy__member_model *model)
     policy__member_rebuild(model);
 }
 
+/* Requests/s that were finished; of those that came some were refused, and some wait. */
+static double
+served_of(const struct policy__member_model *model, const struct policy_traffic *traffic)
+{
+    if (traffic->served > 0)
+        return traffic->served;
+    double dropped = traffic->dropped > 0 ? traffic->dropped : 0;
+    double queued = traffic->queue > 0 ? traffic->queue : 0;
+    return traffic->rate - dropped - (queued - model->queue) / traffic->dt_s;
+}
+
 static void
 learn_capacity(struct policy__member_model *model, const struct policy_observation *seen,
                double utilization)
 {
     utilization = fmin(utilization, 1); /* more waits there, but no more is done */
     const struct policy_traffic *traffic = &seen->traffic;
-    double served = traffic->served > 0 ? traffic->served : traffic->rate;
+    double served = served_of(model, traffic);
     double capacity = served / (traffic->busy > 0 ? traffic->busy : utilization * seen->usable);
     if (!(capacity > 0) || !isfinite(capacity))
         return;
@@ -73,11 +84,16 @@ policy__member_learn(struct policy__member_model *model, const struct policy_obs
         model->startup_high_s = fmax(startup_s, faded);
     }
     /* What a member does whose number is missing, or a lie, is in the rate too. */
-    if (!(utilization > USEFUL_UTILIZATION) || !(traffic->rate > 0) || seen->usable == 0 ||
-        seen->stale > 0 || traffic->queue > 0)
-        return;
-    learn_capacity(model, seen, utilization);
-    if (!(utilization < 1) || !(traffic->slow >= 0) || traffic->slow > 1 || traffic->dropped > 0)
+    bool is_sound = utilization > USEFUL_UTILIZATION && traffic->rate > 0 && seen->usable > 0 &&
+                    seen->stale == 0;
+    if (is_sound)
+        learn_capacity(model, seen, utilization);
+    /* While a backlog is worked off requests are late, however busy members are. */
+    bool is_backlog = traffic->queue > 0 || traffic->dropped > 0 || utilization >= 1;
+    bool is_clear = !is_backlog && !model->is_backlog;
+    model->is_backlog = is_backlog;
+    model->queue = traffic->queue > 0 ? traffic->queue : 0;
+    if (!is_sound || !is_clear || !(traffic->slow >= 0) || traffic->slow > 1)
         return;
     size_t step = (size_t)(utilization * POLICY__CURVE_STEPS);
     double requests = traffic->rate * traffic->dt_s;
@@ -89,36 +105,39 @@ policy__member_learn(struct policy__member_model *model, const struct policy_obs
 static double
 prior_shift(const struct policy__member_model *model)
 {
-    double shift = 0;
-    double total = 0;
+    double seen = SHIFT_LATE;
+    double guessed = SHIFT_LATE;
+
     for (size_t i = POLICY__CURVE_STEPS / 2; i < POLICY__CURVE_STEPS; i++) {
-        if (!(model->requests[i] > SHIFT_REQUESTS) || !(model->bad[i] > 0))
-            continue;
-        double at = ((double)i + 0.5) / POLICY__CURVE_STEPS;
-        double weight = model->requests[i] * ((double)i + 1);
-        shift += weight * log(model->bad[i] / model->requests[i] / prior_slow(at));
-        total += weight;
+        seen += model->bad[i];
+        guessed += model->requests[i] * prior_slow(((double)i + 0.5) / POLICY__CURVE_STEPS);
     }
-    shift = total > 0 ? shift / total : 0;
-    return fmax(-SHIFT_MAX, fmin(SHIFT_MAX, shift));
+    return fmax(-SHIFT_MAX, fmin(SHIFT_MAX, log(seen / guessed)));
 }
 
-/* Never falls with utilization: more load on a member cannot make fewer requests late. */
+/* Never falls with utilization: more load on a member cannot make fewer requests late. So a step is
+ * no worse than all above it together, and no better than the one below. */
 void
 policy__member_rebuild(struct policy__member_model *model)
 {
     double step[POLICY__CURVE_STEPS + 1];
+    double bad = 0;
+    double requests = 0;
     double least = 1e-9;
     double factor = exp(prior_shift(model));
 
-    for (size_t i = 0; i < POLICY__CURVE_STEPS; i++) {
-        double guess = fmin(1, prior_slow(((double)i + 0.5) / POLICY__CURVE_STEPS) * factor);
-        double share =
-            (model->bad[i] + guess * PRIOR_REQUESTS) / (model->requests[i] + PRIOR_REQUESTS);
-        least = fmin(1, fmax(least, share));
-        step[i] = least;
-    }
     step[POLICY__CURVE_STEPS] = 1;
+    for (size_t i = POLICY__CURVE_STEPS; i-- > 0;) {
+        double guess = fmin(1, prior_slow(((double)i + 0.5) / POLICY__CURVE_STEPS) * factor);
+        bad += model->bad[i];
+        requests += model->requests[i];
+        double own =
+            (model->bad[i] + guess * PRIOR_REQUESTS) / (model->requests[i] + PRIOR_REQUESTS);
+        double above = (bad + guess * PRIOR_REQUESTS) / (requests + PRIOR_REQUESTS);
+        step[i] = fmin(1, fmin(own, above));
+    }
+    for (size_t i = 0; i < POLICY__CURVE_STEPS; i++)
+        step[i] = least = fmax(least, step[i]);
     for (size_t i = 0; i < POLICY__CURVE_FINE; i++) {
         double x = (double)i / POLICY__CURVE_FINE * POLICY__CURVE_STEPS - 0.5;
         size_t at = x > 0 ? (size_t)x : 0;

@@ -66,6 +66,8 @@ struct policy__season {
 /* What a member can do. */
 struct policy__member_model {
     double log_capacity, weight; /* weight 0: not known yet */
+    double queue;                /* requests that waited when the last tick ended */
+    bool is_backlog;             /* more had come in it than could be done */
     double bad[POLICY__CURVE_STEPS], requests[POLICY__CURVE_STEPS];
     float slow[POLICY__CURVE_FINE + 1]; /* share of late requests at a utilization */
     double startup_mean_s, startup_high_s;
