@@ -82,6 +82,63 @@ test_others_serve_too(void **state_)
     assert_float_equal(policy__member_capacity(&model), CAPACITY, 0.5);
 }
 
+/* 400 come, the queue grows by 80 a second: 320 are done. */
+static void
+test_what_waits_is_not_done(void **state_)
+{
+    struct policy__member_model model;
+    struct policy_observation seen = observed(400, 1, 0);
+    (void)state_;
+
+    policy__member_init(&model);
+    for (unsigned i = 0; i < 50; i++) {
+        seen.traffic.queue += 80 * seen.traffic.dt_s;
+        policy__member_learn(&model, &seen);
+    }
+    assert_float_equal(policy__member_capacity(&model), CAPACITY, 0.5);
+}
+
+/* Half busy, and everybody late, in ticks behind those in which more came than could be done. */
+static void
+test_an_old_backlog_is_nobodys_utilization(void **state_)
+{
+    struct policy__member_model model;
+    struct policy_observation full = observed(320, 1, 4);
+    struct policy_observation after = observed(160, 0.5, 2);
+    (void)state_;
+
+    policy__member_init(&model);
+    double before = policy__member_slow(&model, 0.5);
+    after.traffic.slow = 0.9;
+    for (unsigned i = 0; i < 100; i++) {
+        policy__member_learn(&model, &full);
+        policy__member_learn(&model, &after);
+    }
+    policy__member_rebuild(&model);
+    assert_float_equal(policy__member_slow(&model, 0.5), before, 1e-6);
+    policy__member_learn(&model, &after);
+    policy__member_rebuild(&model);
+    assert_true(policy__member_slow(&model, 0.5) > 100 * before);
+}
+
+/* Nobody was late at 90 %: nobody will be at 80 %, where nobody was yet. */
+static void
+test_a_curve_is_known_below_what_was_seen(void **state_)
+{
+    struct policy__member_model model;
+    struct policy_observation seen = observed(288, 0.9, 3.6);
+    (void)state_;
+
+    policy__member_init(&model);
+    double before = policy__member_slow(&model, 0.8);
+    seen.traffic.slow = 0;
+    for (unsigned i = 0; i < 100; i++)
+        policy__member_learn(&model, &seen);
+    policy__member_rebuild(&model);
+    assert_true(policy__member_slow(&model, 0.8) < before / 10);
+    assert_true(policy__member_slow(&model, 0.8) <= policy__member_slow(&model, 0.9));
+}
+
 int
 main(void)
 {
@@ -90,6 +147,9 @@ main(void)
         cmocka_unit_test(test_without_one_its_end_counts),
         cmocka_unit_test(test_more_than_full_is_full),
         cmocka_unit_test(test_others_serve_too),
+        cmocka_unit_test(test_what_waits_is_not_done),
+        cmocka_unit_test(test_an_old_backlog_is_nobodys_utilization),
+        cmocka_unit_test(test_a_curve_is_known_below_what_was_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
