@@ -69,7 +69,7 @@ test_more_than_all_can_do_is_a_reason(void **state)
     policy_lines_free(&lines);
 }
 
-/* One member does 100 requests/s, 400 come from the first tick on, and what cannot be done waits. */
+/* One member does 100 requests/s, 400 come from the first tick on; what cannot be done waits. */
 static void
 test_a_cluster_that_begins_overloaded_grows(void **state)
 {
