@@ -135,6 +135,16 @@ config__name_check(struct config__reader *reader, struct fr_view name,
     return false;
 }
 
+/* Who writes levels means them, and who writes a target; who writes neither has no wish but to be
+ * served well. docs/decisions/0021. */
+static enum config_scale_policy
+policy_meant(const struct config_node *node)
+{
+    if (config__given(node, "scale.upper") || config__given(node, "scale.lower"))
+        return CONFIG_POLICY_THRESHOLD;
+    return config__given(node, "scale.target") ? CONFIG_POLICY_TARGET : CONFIG_POLICY_FORECAST;
+}
+
 static void
 check_scale(struct config__reader *reader, const struct config_node *node,
             const struct config_cluster *cluster)
@@ -278,8 +288,11 @@ finish_cluster(struct config__reader *reader, const struct config_node *node,
     read_page(reader, node, cluster);
     config__members_finish(reader, cluster->name, true, config_node_get(node, "members"),
                            cluster->members, cluster->member_count);
-    if (cluster->scale.enabled)
+    if (cluster->scale.enabled) {
+        if (!config__given(node, "scale.policy"))
+            cluster->scale.policy = policy_meant(node);
         check_scale(reader, node, cluster);
+    }
     if (cluster->scale.enabled && cluster->member_count > cluster->scale.max) {
         const struct config_node *place = config__place(node, "scale.max");
         config_diag_warn(reader->diag, place->line, place->column,

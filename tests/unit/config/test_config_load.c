@@ -238,13 +238,51 @@ test_trust_and_log_by_default(void **state)
     }
 }
 
+/* Who decides where nobody is named: what else is written says what was meant. */
+static void
+test_policy_that_was_meant(void **state)
+{
+    static const struct {
+        const char *scale;
+        enum config_scale_policy policy;
+    } rows[] = {
+        {"from: p", CONFIG_POLICY_FORECAST},
+        {"from: p, min: 2, spare: 1", CONFIG_POLICY_FORECAST},
+        {"from: p, upper: 0.9", CONFIG_POLICY_THRESHOLD},
+        {"from: p, lower: { for: 1min }", CONFIG_POLICY_THRESHOLD},
+        {"from: p, lower: 0.2, target: 0.6", CONFIG_POLICY_THRESHOLD},
+        {"from: p, target: 0.6", CONFIG_POLICY_TARGET},
+        {"from: p, upper: 0.9, policy: forecast", CONFIG_POLICY_FORECAST},
+        {"from: p, target: 0.6, policy: threshold", CONFIG_POLICY_THRESHOLD},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[512];
+        struct config_diag diag;
+        (void)snprintf(text, sizeof(text),
+                       "listen: 127.0.0.1:8080\nroutes: [{ cluster: web }]\n"
+                       "clusters: { web: { scale: { %s } } }\n"
+                       "pools: { p: { provider: static, servers: [ '127.0.0.1:9' ] } }\n",
+                       rows[i].scale);
+        struct config *config = load(text, CONFIG_ROLE_RUN, &diag);
+        assert_int_equal(config->clusters[0]->scale.policy, rows[i].policy);
+        config_free(&config);
+        config_diag_fini(&diag);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_design_sample), cmocka_unit_test(test_three_lines),
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_bypass_lengths),
-        cmocka_unit_test(test_trust_and_log), cmocka_unit_test(test_trust_and_log_by_default),
+        cmocka_unit_test(test_design_sample),
+        cmocka_unit_test(test_policy_that_was_meant),
+        cmocka_unit_test(test_three_lines),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_bypass_lengths),
+        cmocka_unit_test(test_trust_and_log),
+        cmocka_unit_test(test_trust_and_log_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
