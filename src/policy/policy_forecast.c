@@ -296,12 +296,13 @@ find_need(struct policy_forecast *self, const struct policy_traffic *traffic, ui
     return need;
 }
 
-/* What was enough in each of the last ticks, for as long as a release must be right. */
+/* What was enough in each of the last ticks, for as long as a release must be right; before there
+ * was an opinion it was what there was. */
 static double
-enough_for_long(struct policy_forecast *self, double enough, double drain_s)
+enough_for_long(struct policy_forecast *self, double enough, double drain_s, uint32_t have)
 {
     double ticks = fmin(hold_span_s(self, drain_s) / self->dt_s, POLICY__RING - 1);
-    double highest = enough;
+    double highest = (double)self->tick < ticks ? fmax(enough, have) : enough;
 
     self->release[self->tick % POLICY__RING] = (float)enough;
     for (uint64_t i = 1; (double)i <= ticks && i <= self->tick; i++)
@@ -339,7 +340,7 @@ desire(struct policy_forecast *self, const struct policy_settings *settings,
     double capacity = policy__member_capacity(&self->member);
     double lack = fmin(ROUND_MAX, ROUND_SHARE * need->rise);
     uint32_t rise = to_count(need->rise - lack);
-    double long_enough = enough_for_long(self, fmax(need->enough, need->rise), drain_s);
+    double long_enough = enough_for_long(self, fmax(need->enough, need->rise), drain_s, have);
     /* A little slack: one member in fifty more or less is no reason to move. */
     uint32_t enough = to_count(long_enough - 0.5 + 0.02 * have);
     double busy = settings->upper >= 0 ? fmin(settings->upper, BUSY_MAX) : BUSY_MAX;
@@ -418,10 +419,13 @@ take_tick(struct policy_forecast *self, const struct policy_settings *settings,
     self->last.rate = traffic->rate;
     self->last.ahead_s = self->far_ticks * self->dt_s;
     self->last.capacity = policy__member_capacity(&self->member);
-    uint32_t desired = have;
+    uint32_t desired;
     if (self->last.capacity > 0) {
         struct need need = find_need(self, traffic, have);
         desired = desire(self, settings, seen, have, &need);
+    } else { /* what nobody comes for is not needed, whatever it can do */
+        double enough = traffic->rate > 0 || seen->stale > 0 ? have : 0;
+        desired = to_count(enough_for_long(self, enough, traffic->drain_s, have));
     }
     self->tick++;
     return is_regular || desired > have ? desired : have;

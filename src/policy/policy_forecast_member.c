@@ -13,7 +13,10 @@
 
 #include <math.h>
 
-#define USEFUL_UTILIZATION 0.05
+#define USEFUL_UTILIZATION 0.05 /* what is below says little; until something is known, a little   \
+                                 */
+#define LEAST_UTILIZATION 0.005
+#define LITTLE_WEIGHT 0.01
 #define WEIGHT_MAX 200.0     /* of what was seen of the capacity: older fades */
 #define CURVE_FADE 0.9995    /* per tick that teaches the same step */
 #define PRIOR_STEEP 22.0     /* late share before anything was seen: exp(-22 (1 - u)) */
@@ -84,8 +87,9 @@ policy__member_learn(struct policy__member_model *model, const struct policy_obs
         model->startup_high_s = fmax(startup_s, faded);
     }
     /* What a member does whose number is missing, or a lie, is in the rate too. */
-    bool is_sound = utilization > USEFUL_UTILIZATION && traffic->rate > 0 && seen->usable > 0 &&
-                    seen->stale == 0;
+    double useful = model->weight > LITTLE_WEIGHT ? USEFUL_UTILIZATION : LEAST_UTILIZATION;
+    bool is_sound =
+        utilization > useful && traffic->rate > 0 && seen->usable > 0 && seen->stale == 0;
     if (is_sound)
         learn_capacity(model, seen, utilization);
     /* While a backlog is worked off requests are late, however busy members are. */

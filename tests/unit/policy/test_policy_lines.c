@@ -90,6 +90,37 @@ test_a_cluster_that_begins_overloaded_grows(void **state)
     policy_lines_free(&lines);
 }
 
+/* Ten members and no request; then a few, which tell what a member does: the first opinion gives
+ * nothing back before it has lasted. Where nobody comes at all, all but the minimum go. */
+static void
+test_a_first_opinion_has_to_last(void **state)
+{
+    struct policy_lines *lines = policy_lines_new(POLICY_FORECAST);
+    long count = 0;
+    int t_s = 0;
+    (void)state;
+    (void)take(lines, HELLO, &count);
+    for (; t_s < 50; t_s += 5) {
+        (void)tick(lines, t_s, "0", "0", "10", &count);
+        assert_int_equal(count, 10);
+    }
+    for (; t_s < 70; t_s += 5) {
+        (void)tick(lines, t_s, "100", "0.1", "10", &count);
+        assert_int_equal(count, 10);
+    }
+    for (; t_s < 600; t_s += 5)
+        (void)tick(lines, t_s, "100", "0.1", "10", &count);
+    assert_in_range(count, 2, 4);
+    policy_lines_free(&lines);
+
+    lines = policy_lines_new(POLICY_FORECAST);
+    (void)take(lines, HELLO, &count);
+    for (t_s = 0; t_s < 600; t_s += 5)
+        (void)tick(lines, t_s, "0", "0", "10", &count);
+    assert_int_equal(count, 2);
+    policy_lines_free(&lines);
+}
+
 /* A third of a member may lack among thirty, not among one: it is late. */
 static void
 test_little_lacks_among_few(void **state)
@@ -163,6 +194,7 @@ main(void)
         cmocka_unit_test(test_more_than_all_can_do_is_a_reason),
         cmocka_unit_test(test_a_cluster_that_begins_overloaded_grows),
         cmocka_unit_test(test_little_lacks_among_few),
+        cmocka_unit_test(test_a_first_opinion_has_to_last),
         cmocka_unit_test(test_limits_of_the_hello_hold),
         cmocka_unit_test(test_nonsense_holds),
     };
