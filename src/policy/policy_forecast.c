@@ -400,34 +400,55 @@ follows(struct policy_forecast *self, const struct policy_observation *seen)
     return is_first || is_regular;
 }
 
+/* Nothing is known yet but that nobody comes: what was not needed for as long as a release must be
+ * right is not needed, whatever it can do. */
+static uint32_t
+desire_unknown(struct policy_forecast *self, const struct policy_observation *seen, uint32_t have)
+{
+    bool is_idle = !(seen->traffic.rate > 0) && seen->stale == 0;
+
+    self->idle_s = is_idle ? self->idle_s + self->dt_s : 0;
+    return self->idle_s > hold_span_s(self, seen->traffic.drain_s) ? 0 : have;
+}
+
+static uint32_t
+desire_known(struct policy_forecast *self, const struct policy_settings *settings,
+             const struct policy_observation *seen, uint32_t have)
+{
+    const struct policy_traffic *traffic = &seen->traffic;
+
+    self->rate[self->tick % POLICY__RING] = (float)traffic->rate;
+    learn_price(self, traffic, settings->late_max);
+    feel_mood(self);
+    learn_errors(self);
+    if (self->tick % CURVE_EVERY == 0)
+        policy__member_rebuild(&self->member);
+    struct need need = find_need(self, traffic, have);
+    uint32_t desired = desire(self, settings, seen, have, &need);
+    self->tick++;
+    return desired;
+}
+
+/* The tick in which a member became known has part of the load only: forecasts begin behind it, or
+ * the load's own beginning would be remembered as their greatest error. */
 static uint32_t
 take_tick(struct policy_forecast *self, const struct policy_settings *settings,
           const struct policy_observation *seen, uint32_t have)
 {
     const struct policy_traffic *traffic = &seen->traffic;
     bool is_regular = follows(self, seen);
+    bool is_known = policy__member_capacity(&self->member) > 0;
 
-    self->rate[self->tick % POLICY__RING] = (float)traffic->rate;
     policy__member_learn(&self->member, seen);
+    if (traffic->queue > 0) /* no time to lose */
+        is_known = policy__member_capacity(&self->member) > 0;
     look_ahead(self, traffic->drain_s);
-    learn_price(self, traffic, settings->late_max);
-    feel_mood(self);
-    learn_errors(self);
     policy__season_add(&self->season, traffic->rate, traffic->dt_s);
-    if (self->tick % CURVE_EVERY == 0)
-        policy__member_rebuild(&self->member);
+    uint32_t desired =
+        is_known ? desire_known(self, settings, seen, have) : desire_unknown(self, seen, have);
     self->last.rate = traffic->rate;
     self->last.ahead_s = self->far_ticks * self->dt_s;
-    self->last.capacity = policy__member_capacity(&self->member);
-    uint32_t desired;
-    if (self->last.capacity > 0) {
-        struct need need = find_need(self, traffic, have);
-        desired = desire(self, settings, seen, have, &need);
-    } else { /* what nobody comes for is not needed, whatever it can do */
-        double enough = traffic->rate > 0 || seen->stale > 0 ? have : 0;
-        desired = to_count(enough_for_long(self, enough, traffic->drain_s, have));
-    }
-    self->tick++;
+    self->last.capacity = is_known ? policy__member_capacity(&self->member) : 0;
     return is_regular || desired > have ? desired : have;
 }
 

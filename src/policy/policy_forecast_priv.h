@@ -85,9 +85,10 @@ struct policy__said {
 };
 
 struct policy_forecast {
-    uint64_t tick;
+    uint64_t tick; /* counted from when a member became known */
     int64_t last_us;
     double dt_s;
+    double idle_s; /* nobody has come for so long, before that */
     float rate[POLICY__RING];
     struct policy__season season;
     struct policy__member_model member;

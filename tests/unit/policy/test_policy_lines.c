@@ -121,6 +121,26 @@ test_a_first_opinion_has_to_last(void **state)
     policy_lines_free(&lines);
 }
 
+/* Six members, nobody, half a tick of load, then all of it, steadily: that it began is no error of
+ * the forecast, which would be remembered as the greatest of all. */
+static void
+test_a_load_that_begins_is_no_error(void **state)
+{
+    struct policy_lines *lines = policy_lines_new(POLICY_FORECAST);
+    long count = 0;
+    int t_s = 0;
+    (void)state;
+    (void)take(lines, HELLO, &count);
+    for (; t_s < 25; t_s += 5)
+        (void)tick(lines, t_s, "0", "0", "6", &count);
+    (void)tick(lines, t_s, "150", "0.3125", "6", &count);
+    for (t_s += 5; t_s < 300; t_s += 5) {
+        (void)tick(lines, t_s, "300", "0.625", "6", &count);
+        assert_in_range(count, 4, 7);
+    }
+    policy_lines_free(&lines);
+}
+
 /* A third of a member may lack among thirty, not among one: it is late. */
 static void
 test_little_lacks_among_few(void **state)
@@ -194,6 +214,7 @@ main(void)
         cmocka_unit_test(test_more_than_all_can_do_is_a_reason),
         cmocka_unit_test(test_a_cluster_that_begins_overloaded_grows),
         cmocka_unit_test(test_little_lacks_among_few),
+        cmocka_unit_test(test_a_load_that_begins_is_no_error),
         cmocka_unit_test(test_a_first_opinion_has_to_last),
         cmocka_unit_test(test_limits_of_the_hello_hold),
         cmocka_unit_test(test_nonsense_holds),
