@@ -157,7 +157,7 @@ arrive(struct world *w, int64_t now_us)
     };
     const struct cluster_endpoint *endpoint = cluster_balance_pick(w->view, &pick);
     fr_require(endpoint != NULL);
-    uint32_t i = (uint32_t)(endpoint - w->view->endpoints);
+    uint32_t i = endpoint->index;
     struct server *server = &w->servers[i];
     fr_require(server->count < LINE_MAX);
     request.before = cluster_prequal_in_flight(endpoint->member);
@@ -178,7 +178,7 @@ finish(struct world *w, const struct event *event)
 {
     const struct request *request = &event->request;
     struct cluster_judgement *judgements = w->judgements[request->worker];
-    const struct cluster_endpoint *endpoint = &w->view->endpoints[event->member];
+    const struct cluster_endpoint *endpoint = cluster_view_at(w->view, event->member);
     int64_t took_us = event->at_us - request->asked_us;
     cluster_member_leave(endpoint->member, request->worker, event->at_us);
     w->on_cluster[request->worker]--;

@@ -56,6 +56,8 @@ struct cast {
     struct cluster_endpoint *endpoints;
     struct cluster_judgement *judgements;
     struct cluster_view *view;
+    struct cluster_roster roster;
+    struct cluster_endpoint away; /* its member is one of those above */
     struct cluster_pick pick;
     struct fr_rand rand;
     uint32_t count;
@@ -106,14 +108,24 @@ do_pick(void *ctx, uint64_t times)
     }
 }
 
+/* One leaves, and then comes back. */
 static void
-do_view(void *ctx, uint64_t times)
+do_change_member(void *ctx, uint64_t times)
 {
     struct cast *cast = ctx;
     for (uint64_t i = 0; i < times; i++) {
-        struct cluster_view *view = cluster_view_new(0, cast->config, cast->endpoints, cast->count);
-        cluster_view_complete(view, NULL, NULL);
-        cluster_view_unref(&view);
+        struct cluster_roster *roster = &cast->roster;
+        if (roster->count < cast->count) {
+            cluster_roster_put(roster, roster->count, &cast->away);
+        } else {
+            uint32_t index = (uint32_t)(i * 7919 % cast->count);
+            cast->away = *cluster_roster_at(roster, index);
+            cluster_roster_remove(roster, index);
+        }
+        struct cluster_view *before = cast->view;
+        cast->view = cluster_view_of(0, cast->config, roster);
+        cluster_view_complete(cast->view, before, NULL);
+        cluster_view_unref(&before);
     }
 }
 
@@ -139,7 +151,11 @@ scale_members(void)
             cluster_view_unref(&cast.view);
         }
         cast.config->balance = CONFIG_BALANCE_P2C;
-        row("a change of members, p2c", count, cost_ns(do_view, &cast), &firsts[4]);
+        cast.view = cluster_view_new(0, cast.config, cast.endpoints, count);
+        cluster_roster_copy(&cast.view->roster, &cast.roster);
+        row("a change of members, p2c", count, cost_ns(do_change_member, &cast), &firsts[4]);
+        cluster_roster_fini(&cast.roster);
+        cluster_view_unref(&cast.view);
         cast_fini(&cast);
     }
 }

@@ -7,7 +7,7 @@
  * Threads:  an array belongs to one thread; nodes are counted atomically, so that copies may be
  *           read and dropped by others.
  * Memory:   process lifetime; fr_xalloc. Blocks of FR_PVEC_BLOCK items; where none was ever written
- *           there is no block.
+ *           there is no block, and the first one grows with its items (1, 2, 4, ...).
  * Cost:     reading: one hop up to 32 items, two to 1,024, three to 32,768.
  */
 #ifndef FR_PVEC_H
@@ -30,7 +30,8 @@ struct fr_pvec_ops { /* of items, which blocks hold; both must bear one of zeros
 
 struct fr_pvec_node { /* here only so that reading is inline */
     atomic_uint refs;
-    uint64_t data[]; /* FR_PVEC_BLOCK items, or pointers to nodes */
+    uint32_t places; /* FR_PVEC_BLOCK; fewer in a block that is the only one */
+    uint64_t data[]; /* items, or pointers to nodes */
 };
 
 struct fr_pvec {
@@ -44,9 +45,10 @@ void fr_pvec_init(struct fr_pvec *vec, const struct fr_pvec_ops *ops);
 void fr_pvec_copy(const struct fr_pvec *from, struct fr_pvec *out);
 void fr_pvec_fini(struct fr_pvec *vec);
 
-/* The item, good as long as the array is unchanged; NULL: nothing was written near there. */
+/* The block that an item is in, good as long as the array is unchanged; its place there is the
+ * index modulo FR_PVEC_BLOCK. NULL: nothing was written near there. */
 static inline const void *
-fr_pvec_at(const struct fr_pvec *vec, uint32_t index)
+fr_pvec_block(const struct fr_pvec *vec, uint32_t index)
 {
     const struct fr_pvec_node *node = vec->root;
     if (index >= vec->size)
@@ -54,8 +56,15 @@ fr_pvec_at(const struct fr_pvec *vec, uint32_t index)
     for (uint32_t shift = vec->shift; shift > 0 && node; shift -= FR_PVEC_BITS)
         node = (const struct fr_pvec_node *)(uintptr_t)
                    node->data[index >> shift & (FR_PVEC_BLOCK - 1)];
-    return node ? (const char *)node->data + (index & (FR_PVEC_BLOCK - 1)) * vec->ops->item_bytes
-                : NULL;
+    return node ? node->data : NULL;
+}
+
+/* The item. */
+static inline const void *
+fr_pvec_at(const struct fr_pvec *vec, uint32_t index)
+{
+    const char *block = fr_pvec_block(vec, index);
+    return block ? block + (index & (FR_PVEC_BLOCK - 1)) * vec->ops->item_bytes : NULL;
 }
 
 /* The item, to be changed, of zeros if it was never written. What is put there the array holds from

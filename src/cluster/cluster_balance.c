@@ -52,20 +52,21 @@ pick_large_round(const struct cluster__choice *choice)
     struct cluster_judgement *judgements = choice->pick->judgements;
     struct cluster_judgement *richest = NULL;
     const struct cluster_endpoint *chosen = NULL;
-    uint32_t *at = &judgements[view->endpoints[0].slot].rr_at;
-    for (uint32_t i = 0; i < view->endpoint_count; i++) {
-        if (*at >= view->endpoint_count)
+    uint32_t *at = &judgements[cluster_view_at(view, 0)->slot].rr_at;
+    for (uint32_t i = 0; i < view->roster.count; i++) {
+        if (*at >= view->roster.count)
             *at = 0;
-        const struct cluster_endpoint *endpoint = &view->endpoints[(*at)++];
+        const struct cluster_endpoint *endpoint = cluster_view_at(view, (*at)++);
         struct cluster_judgement *j = &judgements[endpoint->slot];
         uint32_t weight = cluster__choice_weight(choice, endpoint);
-        if (j->rr_current >= view->weight_max) /* left by a round over few, or by larger weights */
+        if (j->rr_current >=
+            view->roster.weight_max) /* left by a round over few, or by larger weights */
             j->rr_current = 0;
         if (weight == 0)
             continue;
         j->rr_current += weight;
-        if (j->rr_current >= view->weight_max) {
-            j->rr_current -= view->weight_max;
+        if (j->rr_current >= view->roster.weight_max) {
+            j->rr_current -= view->roster.weight_max;
             return endpoint;
         }
         if (!richest || j->rr_current > richest->rr_current) {
@@ -84,12 +85,12 @@ pick_large_round(const struct cluster__choice *choice)
 static const struct cluster_endpoint *
 pick_round_robin(const struct cluster__choice *choice)
 {
-    if (choice->view->endpoint_count > SCAN_MAX)
+    if (choice->view->roster.count > SCAN_MAX)
         return pick_large_round(choice);
     const struct cluster_endpoint *best = NULL;
     int64_t best_current = 0, sum = 0;
-    for (uint32_t i = 0; i < choice->view->endpoint_count; i++) {
-        const struct cluster_endpoint *endpoint = &choice->view->endpoints[i];
+    for (uint32_t i = 0; i < choice->view->roster.count; i++) {
+        const struct cluster_endpoint *endpoint = cluster_view_at(choice->view, i);
         uint32_t weight = cluster__choice_weight(choice, endpoint);
         if (weight == 0)
             continue;
@@ -111,8 +112,8 @@ pick_least_of_all(const struct cluster__choice *choice)
 {
     const struct cluster_endpoint *best = NULL;
     uint32_t best_weight = 0, ties = 0;
-    for (uint32_t i = 0; i < choice->view->endpoint_count; i++) {
-        const struct cluster_endpoint *endpoint = &choice->view->endpoints[i];
+    for (uint32_t i = 0; i < choice->view->roster.count; i++) {
+        const struct cluster_endpoint *endpoint = cluster_view_at(choice->view, i);
         uint32_t weight = cluster__choice_weight(choice, endpoint);
         if (weight == 0)
             continue;
@@ -138,8 +139,8 @@ sample_by_scan(const struct cluster__choice *choice, const struct cluster_endpoi
 {
     uint64_t sum = 0;
     const struct cluster_endpoint *chosen = NULL;
-    for (uint32_t i = 0; i < choice->view->endpoint_count; i++) {
-        const struct cluster_endpoint *endpoint = &choice->view->endpoints[i];
+    for (uint32_t i = 0; i < choice->view->roster.count; i++) {
+        const struct cluster_endpoint *endpoint = cluster_view_at(choice->view, i);
         uint32_t weight = endpoint == except ? 0 : cluster__choice_weight(choice, endpoint);
         if (weight == 0)
             continue;
@@ -156,11 +157,11 @@ cluster__sample(const struct cluster__choice *choice, const struct cluster_endpo
     const struct cluster_view *view = choice->view;
     for (int i = 0; i < SAMPLE_TRIES_MAX; i++) {
         const struct cluster_endpoint *endpoint =
-            &view->endpoints[fr_rand_below(choice->pick->rand, view->endpoint_count)];
+            cluster_view_at(view, fr_rand_below(choice->pick->rand, view->roster.count));
         if (endpoint == except)
             continue;
         uint32_t weight = cluster__choice_weight(choice, endpoint);
-        if (weight > 0 && fr_rand_below(choice->pick->rand, view->weight_max) < weight)
+        if (weight > 0 && fr_rand_below(choice->pick->rand, view->roster.weight_max) < weight)
             return endpoint;
     }
     return sample_by_scan(choice, except);
@@ -187,7 +188,7 @@ const struct cluster_endpoint *
 cluster__pick_p2c(const struct cluster__choice *choice)
 {
     const struct cluster_endpoint *a = cluster__sample(choice, NULL);
-    if (!a || choice->view->endpoint_count == 1)
+    if (!a || choice->view->roster.count == 1)
         return a;
     const struct cluster_endpoint *b = cluster__sample(choice, a);
     if (!b)
@@ -206,8 +207,8 @@ cluster__pick_p2c(const struct cluster__choice *choice)
 static const struct cluster_endpoint *
 pick_least_request(const struct cluster__choice *choice)
 {
-    return choice->view->endpoint_count > SCAN_MAX ? pick_least_of_some(choice)
-                                                   : pick_least_of_all(choice);
+    return choice->view->roster.count > SCAN_MAX ? pick_least_of_some(choice)
+                                                 : pick_least_of_all(choice);
 }
 
 static const struct balancer balancers[] = {
@@ -222,7 +223,7 @@ const struct cluster_endpoint *
 cluster_balance_pick(const struct cluster_view *view, const struct cluster_pick *pick)
 {
     fr_require((size_t)view->config->balance < sizeof(balancers) / sizeof(balancers[0]));
-    if (view->endpoint_count == 0 || view->weight_max == 0)
+    if (view->roster.count == 0 || view->roster.weight_max == 0)
         return NULL;
     const struct balancer *balancer = &balancers[view->config->balance];
     struct cluster__choice choice = {
@@ -252,9 +253,9 @@ may_eject(const struct cluster_view *view, const struct cluster_judgement *judge
           int64_t now_us)
 {
     uint32_t ejected = 0;
-    for (uint32_t i = 0; i < view->endpoint_count; i++)
-        ejected += cluster__is_ejected(&judgements[view->endpoints[i].slot], now_us);
-    return ejected + 1 <= view->config->ejection.max_share * view->endpoint_count;
+    for (uint32_t i = 0; i < view->roster.count; i++)
+        ejected += cluster__is_ejected(&judgements[cluster_view_at(view, i)->slot], now_us);
+    return ejected + 1 <= view->config->ejection.max_share * view->roster.count;
 }
 
 void

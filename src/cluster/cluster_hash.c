@@ -40,7 +40,8 @@ within_bound(const struct cluster__choice *choice, const struct cluster_endpoint
     double bound = choice->view->config->hash.bound;
     if (bound <= 0)
         return true;
-    double fair = (double)(choice->pick->in_flight + 1) * weight / (double)choice->view->weight_sum;
+    double fair =
+        (double)(choice->pick->in_flight + 1) * weight / (double)choice->view->roster.weight_sum;
     return (double)cluster__in_flight(choice, endpoint) + 1 <= ceil(bound * fair);
 }
 
@@ -60,7 +61,7 @@ cluster__pick_hash(const struct cluster__choice *choice)
     uint32_t point = cluster_ring_find(view->ring, choice->pick->key);
     for (int i = 0; i < HASH_POINTS_MAX; i++) {
         uint32_t index = cluster_ring_next(view->ring, &point);
-        const struct cluster_endpoint *endpoint = &view->endpoints[index];
+        const struct cluster_endpoint *endpoint = cluster_view_at(view, index);
         uint32_t weight = index == last ? 0 : cluster__choice_weight(choice, endpoint);
         last = index;
         if (weight > 0 && !ramp_takes(choice, endpoint, weight)) {

@@ -155,9 +155,9 @@ static const struct cluster_endpoint *
 endpoint_of(const struct cluster__choice *choice, const struct probe *probe)
 {
     const struct cluster_view *view = choice->view;
-    if (probe->index >= view->endpoint_count)
+    if (probe->index >= view->roster.count)
         return NULL;
-    const struct cluster_endpoint *endpoint = &view->endpoints[probe->index];
+    const struct cluster_endpoint *endpoint = cluster_view_at(view, probe->index);
     if (endpoint->slot != probe->slot || cluster__choice_weight(choice, endpoint) == 0)
         return NULL;
     return endpoint;
@@ -184,7 +184,7 @@ probe_add(struct cluster_prequal *self, const struct cluster__choice *choice,
     int64_t now_us = choice->pick->now_us;
     int64_t unseen_us = now_us - judgement->failing_at_us;
     struct probe probe = {
-        .index = (uint32_t)(endpoint - choice->view->endpoints),
+        .index = endpoint->index,
         .slot = endpoint->slot,
         .load = (double)in_flight * 100 / weight,
         .latency_us = latency_at(judgement, in_flight),
@@ -321,7 +321,7 @@ cluster__pick_prequal(const struct cluster__choice *choice)
     struct probe *used = &self->pool[best];
     /* It has one more now, which the probe does not know. */
     used->load += 100.0 / cluster__choice_weight(choice, picked);
-    if (++used->uses >= reuse_max(choice->view->endpoint_count))
+    if (++used->uses >= reuse_max(choice->view->roster.count))
         pool_remove(self, best);
     pool_thin(self);
     return picked;

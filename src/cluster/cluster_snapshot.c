@@ -4,7 +4,8 @@
  *
  * May touch:  base, config. Never: sockets, clocks.
  * Threads:    built on the control thread; read by workers; dropped anywhere (atomic counts).
- * Memory:     one allocation a view; of a snapshot what it does not share with the one before.
+ * Memory:     one allocation a view, and of its roster and a snapshot what they do not share with
+ *             the ones before.
  * Cost:       a snapshot: that of what changes (fr_pvec.h, fr_trie.h). Routing: see
  *             cluster_route.c.
  */
@@ -16,59 +17,67 @@
 #include <string.h>
 
 struct cluster_view *
-cluster_view_new(uint32_t slot, struct config_cluster *config,
-                 const struct cluster_endpoint *endpoints, uint32_t count)
+cluster_view_of(uint32_t slot, struct config_cluster *config, const struct cluster_roster *roster)
 {
     struct cluster_view *view = fr_xalloc(sizeof(*view));
     atomic_init(&view->refs, 1);
     view->slot = slot;
     view->config = config_cluster_ref(config);
-    view->endpoints = fr_xalloc((count ? count : 1) * sizeof(*endpoints));
-    view->endpoint_count = count;
-    view->slots = count ? endpoints[0].member->slots : NULL;
-    for (uint32_t i = 0; i < count; i++) {
-        view->endpoints[i] = endpoints[i];
-        view->endpoints[i].slot = endpoints[i].member->slot;
-        (void)cluster_member_ref(endpoints[i].member); /* the pointer is stored already */
-        if (endpoints[i].weight > view->weight_max)
-            view->weight_max = endpoints[i].weight;
-        if (endpoints[i].healthy)
-            view->weight_sum += endpoints[i].weight;
-    }
+    cluster_roster_copy(roster, &view->roster);
+    view->slots = roster->count ? cluster_roster_at(roster, 0)->member->slots : NULL;
+    return view;
+}
+
+struct cluster_view *
+cluster_view_new(uint32_t slot, struct config_cluster *config,
+                 const struct cluster_endpoint *endpoints, uint32_t count)
+{
+    struct cluster_roster roster;
+    cluster_roster_init(&roster);
+    for (uint32_t i = 0; i < count; i++)
+        cluster_roster_put(&roster, i, &endpoints[i]);
+    struct cluster_view *view = cluster_view_of(slot, config, &roster);
+    cluster_roster_fini(&roster);
     return view;
 }
 
 static void
-complete_ring(struct cluster_view *view, const struct cluster_view *before)
+complete_ring(struct cluster_view *view, const struct cluster_view *before,
+              const struct cluster_endpoint *endpoints)
 {
-    if (view->config->balance != CONFIG_BALANCE_HASH)
-        return;
-    bool fits = before && before->ring &&
-                cluster_ring_fits(before->ring, view->endpoints, view->endpoint_count);
-    view->ring = fits ? cluster_ring_ref(before->ring)
-                      : cluster_ring_new(view->endpoints, view->endpoint_count);
+    bool fits =
+        before && before->ring && cluster_ring_fits(before->ring, endpoints, view->roster.count);
+    view->ring =
+        fits ? cluster_ring_ref(before->ring) : cluster_ring_new(endpoints, view->roster.count);
 }
 
 static void
 complete_sticky(struct cluster_view *view, const struct cluster_view *before,
-                const struct cluster_sticky_keys *keys)
+                const struct cluster_sticky_keys *keys, const struct cluster_endpoint *endpoints)
 {
-    if (!view->config->sticky.cookie)
-        return;
-    bool fits = before && before->sticky &&
-                cluster_sticky_fits(before->sticky, keys, view->config, view->endpoints,
-                                    view->endpoint_count);
-    view->sticky =
-        fits ? cluster_sticky_ref(before->sticky)
-             : cluster_sticky_new(keys, view->config, view->endpoints, view->endpoint_count);
+    bool fits =
+        before && before->sticky &&
+        cluster_sticky_fits(before->sticky, keys, view->config, endpoints, view->roster.count);
+    view->sticky = fits ? cluster_sticky_ref(before->sticky)
+                        : cluster_sticky_new(keys, view->config, endpoints, view->roster.count);
 }
 
 void
 cluster_view_complete(struct cluster_view *view, const struct cluster_view *before,
                       const struct cluster_sticky_keys *keys)
 {
-    complete_ring(view, before);
-    complete_sticky(view, before, keys);
+    bool hashes = view->config->balance == CONFIG_BALANCE_HASH;
+    if (!hashes && !view->config->sticky.cookie)
+        return;
+    uint32_t count = view->roster.count;
+    struct cluster_endpoint *endpoints = fr_xalloc((count + 1) * sizeof(*endpoints));
+    for (uint32_t i = 0; i < count; i++)
+        endpoints[i] = *cluster_view_at(view, i);
+    if (hashes)
+        complete_ring(view, before, endpoints);
+    if (view->config->sticky.cookie)
+        complete_sticky(view, before, keys, endpoints);
+    fr_free(endpoints);
 }
 
 struct cluster_view *
@@ -85,11 +94,9 @@ cluster_view_unref(struct cluster_view **view)
     *view = NULL;
     if (!v || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) > 1)
         return;
-    for (uint32_t i = 0; i < v->endpoint_count; i++)
-        cluster_member_unref(&v->endpoints[i].member);
+    cluster_roster_fini(&v->roster);
     cluster_ring_unref(&v->ring);
     cluster_sticky_unref(&v->sticky);
-    fr_free(v->endpoints);
     config_cluster_unref(&v->config);
     fr_free(v);
 }

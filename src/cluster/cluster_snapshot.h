@@ -11,30 +11,18 @@
 #ifndef CLUSTER_SNAPSHOT_H
 #define CLUSTER_SNAPSHOT_H
 
-#include "base/fr_pvec.h"
 #include "base/fr_trie.h"
-#include "cluster/cluster_member.h"
 #include "cluster/cluster_ring.h"
+#include "cluster/cluster_roster.h"
 #include "cluster/cluster_sticky.h"
 #include "config/config.h"
-
-struct cluster_endpoint { /* a member as one cluster shows it */
-    struct cluster_member *member;
-    uint32_t weight;      /* 0: takes no new requests */
-    bool healthy;         /* by active checks */
-    int64_t ramp_from_us; /* monotonic start of its slow start; 0: none */
-    uint32_t slot;        /* the member's; a view fills it in */
-};
 
 struct cluster_view { /* immutable once published */
     atomic_uint refs;
     uint32_t slot; /* small index of the cluster, stable while it lives: workers' arrays use it */
     struct config_cluster *config;
-    struct cluster_endpoint *endpoints;
-    uint32_t endpoint_count;
+    struct cluster_roster roster;
     const struct cluster_slots *slots; /* of their members; NULL: there are none */
-    uint32_t weight_max;               /* of the endpoints */
-    uint64_t weight_sum;               /* of the healthy ones */
     struct cluster_ring *ring;         /* balance: hash; NULL: none */
     struct cluster_sticky *sticky;     /* sessions; NULL: none */
     unsigned rungs;                    /* set of enum config_rung in force */
@@ -72,9 +60,17 @@ struct cluster_snapshot {
     unsigned relief;      /* set of 1 << enum config_relief_step in force */
 };
 
-/* endpoints are copied; every member referenced. */
+/* Shares what is in the roster now. */
+struct cluster_view *cluster_view_of(uint32_t slot, struct config_cluster *config,
+                                     const struct cluster_roster *roster);
+/* With a roster of these. */
 struct cluster_view *cluster_view_new(uint32_t slot, struct config_cluster *config,
                                       const struct cluster_endpoint *endpoints, uint32_t count);
+static inline const struct cluster_endpoint *
+cluster_view_at(const struct cluster_view *view, uint32_t index)
+{
+    return cluster_roster_at(&view->roster, index);
+}
 /* Adds the tables that the cluster's settings ask for, before the view is published; those of
  * `before`, the cluster's view so far (NULL: none), are shared where they still fit. */
 void cluster_view_complete(struct cluster_view *view, const struct cluster_view *before,

@@ -82,7 +82,10 @@ weigh(struct edge_cluster *cluster, double mean, bool in_force)
                                             mean, cluster->upper)
                      : member->weight;
         member->ladder_weight = wanted == member->weight ? 0 : wanted;
-        changed |= wanted != now;
+        if (wanted == now)
+            continue;
+        edge_member_show(member);
+        changed = true;
     }
     return changed;
 }
@@ -147,10 +150,7 @@ edge_ladder_look(struct edge_cluster *cluster, int64_t now_us)
 void
 edge_ladder_apply(const struct edge_cluster *cluster, struct cluster_view *view)
 {
-    uint64_t healthy = 0;
-    for (uint32_t i = 0; i < view->endpoint_count; i++)
-        healthy += view->endpoints[i].healthy;
-    uint64_t places = healthy * cluster->ladder_places;
+    uint64_t places = (uint64_t)view->roster.healthy * cluster->ladder_places;
     view->rungs = cluster->ladder.rungs;
     view->queue_limit = places < UINT32_MAX ? (uint32_t)places : UINT32_MAX;
 }

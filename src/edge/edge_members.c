@@ -20,6 +20,8 @@ void
 edge_cluster_free(struct edge_cluster *cluster)
 {
     cluster_view_unref(&cluster->view);
+    cluster_roster_fini(&cluster->roster);
+    fr_free(cluster->placed);
     config_cluster_unref(&cluster->config);
     fr_free(cluster);
 }
@@ -28,7 +30,7 @@ void
 edge_cluster_remove(struct edge *edge, struct edge_cluster *cluster)
 {
     FR_LIST_EACH_SAFE(&cluster->members, node)
-        edge_member_leave(FR_CONTAINER(node, struct edge_member, link));
+    edge_member_leave(FR_CONTAINER(node, struct edge_member, link));
     (void)fr_map_remove(edge->clusters, fr_view_of(cluster->config->name));
     edge->cluster_slots[cluster->slot] = false;
     edge_publish_without(cluster);
@@ -39,7 +41,8 @@ edge_cluster_remove(struct edge *edge, struct edge_cluster *cluster)
 struct edge_member *
 edge_member_find(struct edge_cluster *cluster, struct fr_view id)
 {
-    FR_LIST_EACH(&cluster->members, node) {
+    FR_LIST_EACH(&cluster->members, node)
+    {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (fr_view_is(id, member->shared->id))
             return member;
@@ -60,12 +63,49 @@ member_find_any(struct edge *edge, struct fr_view id)
     return NULL;
 }
 
-static void
-changed(struct edge_member *member)
+/* ---- the roster --------------------------------------------------------------------------- */
+
+void
+edge_member_show(struct edge_member *member)
 {
+    const struct cluster_endpoint endpoint = {
+        .member = member->shared,
+        .weight = member->told_to_drain       ? 0
+                  : member->ladder_weight > 0 ? member->ladder_weight
+                                              : member->weight,
+        .healthy = member->healthy,
+        .ramp_from_us = member->ramp_from_us,
+    };
+    cluster_roster_put(&member->cluster->roster, member->place, &endpoint);
     member->cluster->dirty = true;
     edge_publish_soon(member->edge);
 }
+
+static void
+place(struct edge_member *member)
+{
+    struct edge_cluster *cluster = member->cluster;
+    void *placed = cluster->placed;
+    member->place = cluster->roster.count;
+    fr_xgrow(&placed, &cluster->placed_cap, member->place + 1u, sizeof(struct edge_member *));
+    cluster->placed = placed;
+    cluster->placed[member->place] = member;
+    edge_member_show(member);
+}
+
+static void
+displace(struct edge_member *member)
+{
+    struct edge_cluster *cluster = member->cluster;
+    cluster_roster_remove(&cluster->roster, member->place);
+    struct edge_member *last = cluster->placed[cluster->roster.count];
+    last->place = member->place;
+    cluster->placed[last->place] = last;
+    cluster->dirty = true;
+    edge_publish_soon(member->edge);
+}
+
+/* ---- checks ------------------------------------------------------------------------------- */
 
 /* Healthy is who passes its active checks and is not told down by its agent-check. */
 static void
@@ -80,7 +120,7 @@ settle_health(struct edge_member *member, const char *why)
            healthy ? "member healthy" : "member unhealthy, taken out of the choice",
            FR_S("cluster", member->cluster_name), FR_S("member", member->shared->id),
            FR_S("why", why));
-    changed(member);
+    edge_member_show(member);
     edge_report_soon(member->edge, true);
     if (!healthy && member->origin == EDGE_FROM_POOL)
         allocator_unhealthy(member->edge->allocator, fr_view_of(member->shared->id), why);
@@ -106,7 +146,7 @@ on_agent_check(void *ctx, double utilization, enum cluster_agent_state state)
     bool drain = state == CLUSTER_AGENT_DRAIN;
     if (state != CLUSTER_AGENT_NONE && drain != member->told_to_drain) {
         member->told_to_drain = drain;
-        changed(member);
+        edge_member_show(member);
     }
     if (state != CLUSTER_AGENT_NONE)
         member->told_down = state == CLUSTER_AGENT_DOWN;
@@ -160,6 +200,7 @@ restart_checks(struct edge_member *member)
         member->passes = true;
     if (member->cluster->config->utilization.agent_check == NULL)
         member->told_down = member->told_to_drain = false;
+    edge_member_show(member);
     settle_health(member, "its checks changed");
     start_checks(member, true);
 }
@@ -195,6 +236,7 @@ edge_cluster_put(struct edge *edge, struct config_cluster *config)
             cache_purge_owner(edge->cache, cluster->slot, &cluster->purged_before);
         cluster->upper = cluster->lower = -1;
         fr_list_init(&cluster->members);
+        cluster_roster_init(&cluster->roster);
         fr_map_put(edge->clusters, fr_view_of(config->name), cluster);
     }
     if (cluster->config != config) {
@@ -209,7 +251,7 @@ edge_cluster_put(struct edge *edge, struct config_cluster *config)
                    FR_S("cluster", config->name), FR_S("why", config->tls.why));
         cluster->dirty = true;
         FR_LIST_EACH(&cluster->members, node)
-            restart_checks(FR_CONTAINER(node, struct edge_member, link));
+        restart_checks(FR_CONTAINER(node, struct edge_member, link));
         if (config->scale.enabled) {
             cluster->upper = config->scale.upper.value;
             cluster->lower = config->scale.lower.value;
@@ -224,8 +266,8 @@ struct edge_member *
 edge_member_join(struct edge_cluster *cluster, const struct edge_member_init *init)
 {
     struct edge *edge = cluster->edge;
-    struct cluster_member *shared = cluster_member_new(edge->slots, init->id, init->pool,
-                                                       init->addr, edge->worker_count);
+    struct cluster_member *shared =
+        cluster_member_new(edge->slots, init->id, init->pool, init->addr, edge->worker_count);
     if (shared == NULL) {
         fr_log(FR_LOG_ERROR, "edge", "no room for another member",
                FR_S("cluster", cluster->config->name), FR_V("member", init->id));
@@ -246,9 +288,9 @@ edge_member_join(struct edge_cluster *cluster, const struct edge_member_init *in
     member->ramp_from_us = init->ramp ? loop_now_us(edge->loop) : 0;
     fr_list_push_back(&cluster->members, &member->link);
     cluster->member_count++;
+    place(member);
     /* A server that is new from a pool has passed this very check a moment ago. */
     start_checks(member, !(init->origin == EDGE_FROM_POOL && init->ramp));
-    changed(member);
     edge_report_soon(edge, true);
     return member;
 }
@@ -300,8 +342,8 @@ edge_member_watch_drained(struct edge_member *member)
     if (member->edge->proxy != NULL)
         proxy_watch_drained(member->edge->proxy, member->shared, on_drained, member);
     else
-        loop_timer_start(member->edge->loop, &member->drain_timer, 0,
-                         drained_without_a_data_plane, member);
+        loop_timer_start(member->edge->loop, &member->drain_timer, 0, drained_without_a_data_plane,
+                         member);
 }
 
 void
@@ -311,7 +353,7 @@ edge_member_leave(struct edge_member *member)
     struct edge *edge = member->edge;
     fr_list_remove(&member->link);
     cluster->member_count--;
-    changed(member);
+    displace(member);
     cluster_health_free(&member->health);
     cluster_agent_check_free(&member->agent);
     member->cluster = NULL;
@@ -328,7 +370,7 @@ edge_member_weight(struct edge_member *member, uint32_t weight)
     if (member->weight == weight)
         return;
     member->weight = weight;
-    changed(member);
+    edge_member_show(member);
     edge_report_soon(member->edge, false);
 }
 
@@ -370,8 +412,7 @@ on_leave(void *ctx, const struct allocator_server *server)
 {
     struct edge *edge = ctx;
     struct edge_cluster *cluster = edge_cluster_find(edge, fr_view_of(server->cluster));
-    struct edge_member *member =
-        cluster ? edge_member_find(cluster, fr_view_of(server->id)) : NULL;
+    struct edge_member *member = cluster ? edge_member_find(cluster, fr_view_of(server->id)) : NULL;
     if (member == NULL)
         return; /* it never joined: still starting, or its cluster is gone and it leaves already */
     fr_log(FR_LOG_INFO, "edge", "member leaves", FR_S("cluster", server->cluster),

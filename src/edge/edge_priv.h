@@ -51,6 +51,9 @@ struct edge_cluster {
     struct proxy_cluster_counters before; /* of the clusters that had the slot before */
     struct fr_list members;        /* of edge_member.link */
     size_t member_count;
+    struct cluster_roster roster;  /* as they are now, by edge_member.place */
+    struct edge_member **placed;
+    size_t placed_cap;
     struct cluster_view *view;     /* as published; NULL before */
     bool dirty;                    /* the view no longer shows what is */
     bool shown;                    /* the view is in the snapshot that is published */
@@ -74,6 +77,7 @@ struct edge_member {
     struct edge_cluster *cluster; /* NULL while leaving */
     char cluster_name[CONFIG_NAME_BYTES];
     struct cluster_member *shared;
+    uint32_t place; /* in its cluster's roster */
     enum edge_origin origin;
     uint32_t weight;        /* in force */
     uint32_t weight_normal; /* as configured, or as an operator said */
@@ -241,6 +245,8 @@ struct edge_member *edge_member_join(struct edge_cluster *cluster,
                                      const struct edge_member_init *init);
 /* Out of the cluster; freed once drained, which is told to whom it concerns. */
 void edge_member_leave(struct edge_member *member);
+/* What the next snapshot shows of it is what it is now. */
+void edge_member_show(struct edge_member *member);
 void edge_member_weight(struct edge_member *member, uint32_t weight);
 void edge_member_watch_drained(struct edge_member *member);
 void edge_member_free(struct edge_member *member);

@@ -49,30 +49,14 @@ edge_publish_soon(struct edge *edge)
 static void
 refresh_view(struct edge_cluster *cluster)
 {
-    struct cluster_endpoint *endpoints =
-        fr_xalloc((cluster->member_count + 1) * sizeof(*endpoints));
-    uint32_t count = 0;
-    FR_LIST_EACH(&cluster->members, node) {
-        const struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
-        endpoints[count++] = (struct cluster_endpoint){
-            .member = member->shared,
-            .weight = member->told_to_drain     ? 0
-                      : member->ladder_weight > 0 ? member->ladder_weight
-                                                  : member->weight,
-            .healthy = member->healthy,
-            .ramp_from_us = member->ramp_from_us,
-        };
-    }
-    fr_insist(count == cluster->member_count);
     struct cluster_view *before = cluster->view;
-    cluster->view = cluster_view_new(cluster->slot, cluster->config, endpoints, count);
+    fr_insist(cluster->roster.count == cluster->member_count);
+    cluster->view = cluster_view_of(cluster->slot, cluster->config, &cluster->roster);
     edge_ladder_apply(cluster, cluster->view);
     cluster->view->goal_us = cluster->goal_us;
-    cluster_view_complete(cluster->view, before,
-                          edge_sticky_of(cluster->edge, cluster->config));
+    cluster_view_complete(cluster->view, before, edge_sticky_of(cluster->edge, cluster->config));
     cluster_view_unref(&before);
     cluster->dirty = cluster->shown = false;
-    fr_free(endpoints);
 }
 
 /* Relief steps 1..n of the configured ladder are in force. */
@@ -236,7 +220,8 @@ edge_publish(void *ctx)
         edge->generation++;
         edge->gone_count = 0;
     }
-    FR_LIST_EACH_SAFE(&edge->leaving, node) {
+    FR_LIST_EACH_SAFE(&edge->leaving, node)
+    {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (!member->drain_watched)
             edge_member_watch_drained(member);

@@ -7,7 +7,8 @@
  * Threads:    the worker's own. Adopting happens in a message's callback, so between exchanges'
  *             steps, never inside one.
  * Memory:     control work on a worker, once a change: fr_xalloc.
- * Cost:       linear in the endpoints of the clusters that changed.
+ * Cost:       that of what changed: blocks of clusters, and of members, that two snapshots share
+ * are not looked at.
  */
 #include "proxy/proxy_park.h"
 #include "proxy/proxy_priv.h"
@@ -152,37 +153,40 @@ heed_checks(struct cluster_judgement *judgement, const struct cluster_endpoint *
     judgement->unhealthy = !endpoint->healthy;
 }
 
+/* Places of a cluster's roster before and after, in blocks that have changed. A view that is shown
+ * counts for each of its members. */
 static void
-show_members(struct proxy_worker *worker, const struct cluster_view *view)
+show_member(void *ctx, const struct cluster_endpoint *before, const struct cluster_endpoint *after)
 {
-    for (uint32_t i = 0; i < view->endpoint_count; i++) {
-        struct cluster_member *member = view->endpoints[i].member;
-        fr_require(worker->index < member->worker_count);
-        grow_slots(worker, member->slot);
-        struct proxy_pool *pool = worker->pools[member->slot];
-        if (!pool)
-            pool = pool_new(worker, member);
-        /* A pool holds its member, and a held member keeps its slot. */
-        fr_insist(pool->member == member);
-        pool->shown++;
-        heed_checks(&worker->judgements[member->slot], &view->endpoints[i]);
-    }
+    struct proxy_worker *worker = ctx;
+    if (!after)
+        return;
+    struct cluster_member *member = after->member;
+    fr_require(worker->index < member->worker_count);
+    grow_slots(worker, member->slot);
+    struct proxy_pool *pool = worker->pools[member->slot];
+    if (!pool)
+        pool = pool_new(worker, member);
+    /* A pool holds its member, and a held member keeps its slot. */
+    fr_insist(pool->member == member);
+    pool->shown += !before || before->member != member;
+    heed_checks(&worker->judgements[member->slot], after);
 }
 
 static void
-hide_members(struct proxy_worker *worker, const struct cluster_view *view)
+hide_member(void *ctx, const struct cluster_endpoint *before, const struct cluster_endpoint *after)
 {
-    for (uint32_t i = 0; i < view->endpoint_count; i++) {
-        uint32_t slot = view->endpoints[i].member->slot;
-        struct proxy_pool *pool = worker->pools[slot];
-        fr_insist(pool->shown > 0);
-        if (--pool->shown > 0)
-            continue;
-        proxy_probe_stop(pool);
-        proxy_pool_close_idle(pool);
-        if (worker->pools[slot])
-            proxy_pool_settle(pool);
-    }
+    struct proxy_worker *worker = ctx;
+    if (!before || (after && after->member == before->member))
+        return;
+    struct proxy_pool *pool = worker->pools[before->slot];
+    fr_insist(pool->shown > 0);
+    if (--pool->shown > 0)
+        return;
+    proxy_probe_stop(pool);
+    proxy_pool_close_idle(pool);
+    if (worker->pools[before->slot])
+        proxy_pool_settle(pool);
 }
 
 void
@@ -201,6 +205,12 @@ proxy_pool_settle(struct proxy_pool *pool)
 
 /* ---- snapshots ---------------------------------------------------------------------------- */
 
+static const struct cluster_roster *
+roster_of(const struct cluster_slot *slot)
+{
+    return slot && slot->view ? &slot->view->roster : NULL;
+}
+
 /* slots of a snapshot before and after, in blocks that have changed */
 static void
 adopt_new(void *ctx, uint32_t number, const void *before, const void *after)
@@ -212,19 +222,16 @@ adopt_new(void *ctx, uint32_t number, const void *before, const void *after)
         return;
     if (left)
         leave_cluster(worker, number);
-    if (came) {
+    if (came)
         take_cluster(worker, came);
-        show_members(worker, came);
-    }
+    cluster_roster_compare(roster_of(old), roster_of(new), show_member, worker);
 }
 
 static void
 adopt_loss(void *ctx, uint32_t number, const void *before, const void *after)
 {
-    const struct cluster_slot *old = before, *new = after;
     (void)number;
-    if (old && old->view && old->view != (new ? new->view : NULL))
-        hide_members(ctx, old->view);
+    cluster_roster_compare(roster_of(before), roster_of(after), hide_member, ctx);
 }
 
 void

@@ -71,9 +71,11 @@ proxy_sticky_choose(struct proxy_exchange *x, const struct cluster_pick *pick)
     if (!x->in_session || !view->sticky)
         return NULL;
     uint32_t index = cluster_sticky_find(view->sticky, x->session.member, &old);
-    if (index != UINT32_MAX && cluster_balance_session(view, pick, &view->endpoints[index])) {
+    const struct cluster_endpoint *endpoint =
+        index != UINT32_MAX ? cluster_view_at(view, index) : NULL;
+    if (endpoint && cluster_balance_session(view, pick, endpoint)) {
         PROXY_COUNT(x->worker, sessions_kept);
-        return &view->endpoints[index];
+        return endpoint;
     }
     PROXY_COUNT(x->worker, sessions_moved);
     return NULL;
@@ -142,7 +144,7 @@ proxy_sticky_due(struct proxy_exchange *x)
     bool old = false;
     if (!view->sticky || !x->endpoint)
         return false;
-    uint32_t index = (uint32_t)(x->endpoint - view->endpoints);
+    uint32_t index = x->endpoint->index;
     if (x->in_session && !is_due(x) &&
         cluster_sticky_find(view->sticky, x->session.member, &old) == index && !old)
         return false;

@@ -100,7 +100,7 @@ copies_keep_what_they_had(void **state)
 {
     (void)state;
     static struct model models[COPIES];
-    static const uint32_t reach[] = {1, 32, 33, 1024, 1025, ITEMS};
+    static const uint32_t reach[] = {1, 3, 9, 32, 33, 1024, 1025, ITEMS};
     int refs = 0;
     struct fr_rand rand;
     fr_rand_init(&rand, 11);
@@ -109,7 +109,7 @@ copies_keep_what_they_had(void **state)
     for (uint64_t step = 1; step <= STEPS; step++) {
         struct model *model = &models[fr_rand_below(&rand, COPIES)];
         const struct model *other = &models[fr_rand_below(&rand, COPIES)];
-        uint32_t index = fr_rand_below(&rand, reach[fr_rand_below(&rand, 6)]);
+        uint32_t index = fr_rand_below(&rand, reach[fr_rand_below(&rand, 8)]);
         uint32_t act = fr_rand_below(&rand, 60);
         if (act == 0 && model != other) {
             fr_pvec_fini(&model->vec);
@@ -164,6 +164,30 @@ a_change_touches_one_block(void **state)
     fr_pvec_fini(&copy);
 }
 
+/* An array of few items has no places for many. */
+static void
+the_first_block_grows_with_its_items(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[][2] = {{0, 1}, {1, 2}, {2, 4}, {5, 8}, {6, 8}, {20, 32}};
+    struct fr_pvec vec, copy;
+    int refs = 0;
+    fr_pvec_init(&vec, &ops);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        fr_pvec_copy(&vec, &copy);
+        put(&vec, sizes[i][0], &refs, sizes[i][0] + 1);
+        assert_int_equal(vec.size, sizes[i][1]);
+        assert_int_equal(vec.root->places, sizes[i][1]);
+        fr_pvec_fini(&copy);
+    }
+    put(&vec, 32, &refs, 33);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        assert_int_equal(number_at(&vec, sizes[i][0]), sizes[i][0] + 1);
+    assert_int_equal(refs, 7);
+    fr_pvec_fini(&vec);
+    assert_int_equal(refs, 0);
+}
+
 static void *
 reader_main(void *ctx)
 {
@@ -208,6 +232,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_keep_what_they_had),
         cmocka_unit_test(a_change_touches_one_block),
+        cmocka_unit_test(the_first_block_grows_with_its_items),
         cmocka_unit_test(copies_are_read_by_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,7 +50,7 @@ bench_pick(struct bench *b)
 {
     const struct cluster_endpoint *e = cluster_balance_pick(b->view, &b->pick);
     assert_non_null(e);
-    return (uint32_t)(e - b->view->endpoints);
+    return e->index;
 }
 
 static void
@@ -121,7 +121,7 @@ loads_in_flight_follow_weights(void **state)
         b.f.endpoints[2].weight = 150;
         bench_view(&b);
         for (uint32_t i = 0; i < 6000; i++)
-            cluster_member_enter(b.view->endpoints[bench_pick(&b)].member, 0, 0);
+            cluster_member_enter(cluster_view_at(b.view, bench_pick(&b))->member, 0, 0);
         for (uint32_t i = 0; i < 3; i++) {
             double n = (double)b.f.members[i]->stats[0].in_flight;
             double expected = 1000.0 * (i + 1);
@@ -200,13 +200,13 @@ slow_start_rises_from_a_tenth(void **state)
     b.f.config->slow_start_us = 10000000;
     b.f.endpoints[1].ramp_from_us = 1000000;
     bench_view(&b);
-    const struct cluster_endpoint *young = &b.view->endpoints[1];
+    const struct cluster_endpoint *young = cluster_view_at(b.view, 1);
     assert_int_equal(cluster_endpoint_weight(b.view, young, 0), 10); /* before its start */
     assert_int_equal(cluster_endpoint_weight(b.view, young, 1000000), 10);
     assert_int_equal(cluster_endpoint_weight(b.view, young, 6000000), 55);
     assert_int_equal(cluster_endpoint_weight(b.view, young, 10999999), 99);
     assert_int_equal(cluster_endpoint_weight(b.view, young, 11000000), 100);
-    assert_int_equal(cluster_endpoint_weight(b.view, &b.view->endpoints[0], 1000000), 100);
+    assert_int_equal(cluster_endpoint_weight(b.view, cluster_view_at(b.view, 0), 1000000), 100);
     b.pick.now_us = 1000000;
     bench_run(&b, PICKS);
     assert_share(&b, 1, 10.0 / 110, 0.005);
@@ -215,7 +215,7 @@ slow_start_rises_from_a_tenth(void **state)
     assert_share(&b, 1, 0.5, 0.005);
     b.f.endpoints[1].weight = 3; /* a ramp never rounds to nothing */
     bench_view(&b);
-    assert_int_equal(cluster_endpoint_weight(b.view, &b.view->endpoints[1], 1000000), 1);
+    assert_int_equal(cluster_endpoint_weight(b.view, cluster_view_at(b.view, 1), 1000000), 1);
     bench_fini(&b);
 }
 
@@ -282,7 +282,7 @@ failures_in_a_row_eject_longer_each_time(void **state)
     b.f.config->ejection =
         (struct config_ejection){.failures = 3, .time_us = 10000, .max_share = 0.5};
     bench_view(&b);
-    const struct cluster_endpoint *bad = &b.view->endpoints[0];
+    const struct cluster_endpoint *bad = cluster_view_at(b.view, 0);
     struct cluster_judgement *j = &b.judgements[bad->member->slot];
     assert_false(cluster_judge(b.view, bad, 0, b.judgements, 1000, true));
     assert_false(cluster_judge(b.view, bad, 0, b.judgements, 1000, true));
@@ -313,13 +313,13 @@ no_more_than_the_share_is_ejected(void **state)
     b.f.config->ejection =
         (struct config_ejection){.failures = 1, .time_us = 10000, .max_share = 0.5};
     bench_view(&b);
-    assert_true(cluster_judge(b.view, &b.view->endpoints[0], 0, b.judgements, 1, true));
-    assert_true(cluster_judge(b.view, &b.view->endpoints[1], 0, b.judgements, 1, true));
-    assert_false(cluster_judge(b.view, &b.view->endpoints[2], 0, b.judgements, 1, true));
+    assert_true(cluster_judge(b.view, cluster_view_at(b.view, 0), 0, b.judgements, 1, true));
+    assert_true(cluster_judge(b.view, cluster_view_at(b.view, 1), 0, b.judgements, 1, true));
+    assert_false(cluster_judge(b.view, cluster_view_at(b.view, 2), 0, b.judgements, 1, true));
     /* Once one is back, the next failure may take the place. */
-    assert_true(cluster_judge(b.view, &b.view->endpoints[2], 0, b.judgements, 10001, true));
+    assert_true(cluster_judge(b.view, cluster_view_at(b.view, 2), 0, b.judgements, 10001, true));
     b.f.config->ejection.failures = 0; /* off */
-    assert_false(cluster_judge(b.view, &b.view->endpoints[3], 0, b.judgements, 99999, true));
+    assert_false(cluster_judge(b.view, cluster_view_at(b.view, 3), 0, b.judgements, 99999, true));
     bench_fini(&b);
 }
 

@@ -55,7 +55,7 @@ pick_key(struct hash_bench *b, uint32_t n)
     b->pick.key = cluster_ring_mix(n);
     const struct cluster_endpoint *e = cluster_balance_pick(b->view, &b->pick);
     assert_non_null(e);
-    return (uint32_t)(e - b->view->endpoints);
+    return e->index;
 }
 
 static uint32_t homes[KEYS];

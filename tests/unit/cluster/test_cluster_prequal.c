@@ -56,7 +56,7 @@ pick(struct bed *b)
 {
     const struct cluster_endpoint *e = cluster_balance_pick(b->view, &b->pick);
     assert_non_null(e);
-    return (uint32_t)(e - b->view->endpoints);
+    return e->index;
 }
 
 /* Each takes a millisecond of the clock and is over at once. */

@@ -417,8 +417,8 @@ a_snapshot_keeps_what_it_shows(void **state)
         cluster_member_unref(&w.f.members[i]);
     cluster_snapshot_unref(&w.snapshot);
     assert_int_equal(second->generation, 7);
-    assert_string_equal(view_for(second, "/")->endpoints[1].member->id, "web-1");
-    assert_int_equal(view_for(second, "/")->weight_max, 100);
+    assert_string_equal(cluster_view_at(view_for(second, "/"), 1)->member->id, "web-1");
+    assert_int_equal(view_for(second, "/")->roster.weight_max, 100);
     cluster_snapshot_unref(&second);
     world_fini(&w); /* cluster_slots_free inside requires that all members are gone */
 }

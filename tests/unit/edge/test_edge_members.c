@@ -81,9 +81,9 @@ static const struct cluster_endpoint *
 endpoint(const struct bed *bed, const char *cluster, const char *id)
 {
     const struct cluster_view *view = edge_cluster_find(bed->edge, fr_view_of(cluster))->view;
-    for (uint32_t i = 0; i < view->endpoint_count; i++)
-        if (strcmp(view->endpoints[i].member->id, id) == 0)
-            return &view->endpoints[i];
+    for (uint32_t i = 0; i < view->roster.count; i++)
+        if (strcmp(cluster_view_at(view, i)->member->id, id) == 0)
+            return cluster_view_at(view, i);
     return NULL;
 }
 
@@ -247,8 +247,9 @@ checks_taken_away_take_their_verdict(void **state)
     open_with_agent(bed, &agent);
     const struct edge_member *member = bed_member(bed, "web", "web-1");
     bed_until(bed, !member->healthy);
-    bed_done(bed, NULL, "<cluster name='web'><members><item id='web-1' address='127.0.0.1:9'/>"
-                        "</members></cluster>");
+    bed_done(bed, NULL,
+             "<cluster name='web'><members><item id='web-1' address='127.0.0.1:9'/>"
+             "</members></cluster>");
     assert_ptr_equal(bed_member(bed, "web", "web-1"), member); /* the same one */
     assert_true(member->healthy);
     assert_false(member->told_down);

@@ -31,7 +31,7 @@ one_generation_a_turn(void **state)
     bed_until(bed, bed_result(bed, 110) != NULL);
     fr_buf_fini(&text);
     assert_int_equal(bed->edge->generation, before + 1);
-    assert_int_equal(view_of(bed, "far")->endpoint_count, 11);
+    assert_int_equal(view_of(bed, "far")->roster.count, 11);
     bed_close(bed);
 }
 

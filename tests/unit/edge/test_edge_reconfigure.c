@@ -125,9 +125,9 @@ static uint32_t
 weight_in_view(const struct bed *bed, const char *cluster, const char *id)
 {
     const struct cluster_view *view = edge_cluster_find(bed->edge, fr_view_of(cluster))->view;
-    for (uint32_t i = 0; i < view->endpoint_count; i++)
-        if (strcmp(view->endpoints[i].member->id, id) == 0)
-            return view->endpoints[i].weight;
+    for (uint32_t i = 0; i < view->roster.count; i++)
+        if (strcmp(cluster_view_at(view, i)->member->id, id) == 0)
+            return cluster_view_at(view, i)->weight;
     fail_msg("%s is not in the view of %s", id, cluster);
     return 0;
 }
@@ -209,10 +209,8 @@ move_keeps_minimum_and_maximum(void **state)
     char move[160];
     const struct edge_cluster *api = edge_cluster_find(bed->edge, FR_VIEW("api"));
     const struct edge_cluster *web = edge_cluster_find(bed->edge, FR_VIEW("web"));
-    const struct edge_member *of_api =
-        FR_CONTAINER(api->members.next, struct edge_member, link);
-    const struct edge_member *of_web =
-        FR_CONTAINER(web->members.next, struct edge_member, link);
+    const struct edge_member *of_api = FR_CONTAINER(api->members.next, struct edge_member, link);
+    const struct edge_member *of_web = FR_CONTAINER(web->members.next, struct edge_member, link);
     (void)snprintf(move, sizeof(move), "<move server='%s' to='web'/>", of_api->shared->id);
     /* A first member joins before the ledger has it as ready, and is spoken for until then. */
     bed_until(bed, strcmp(bed_ask(bed, "api", move)->code, "state") != 0);
@@ -267,7 +265,7 @@ levels_replace_what_was(void **state)
     const struct edge_cluster *api = edge_cluster_find(bed->edge, FR_VIEW("api"));
     const struct edge_cluster *web = edge_cluster_find(bed->edge, FR_VIEW("web"));
     assert_float_equal(api->upper, 0.80, 1e-9); /* the file's */
-    assert_true(web->upper < 0);                 /* it does not scale */
+    assert_true(web->upper < 0);                /* it does not scale */
     bed_done(bed, "web", "<levels upper='0.7' goal-us='250000'/>");
     assert_int_equal(web->goal_us, 250000);
     assert_int_equal(web->view->goal_us, 250000); /* what the workers count by */
@@ -394,8 +392,9 @@ pools_put_and_removed(void **state)
              "<pool name='spare' provider='static'><servers><item>127.0.0.1:30</item></servers>"
              "</pool>");
     assert_int_equal(available(bed, "spare"), 1);
-    bed_done(bed, NULL, "<cluster name='extra'><health type='none'/>"
-                        "<scale from='spare' min='0'/></cluster>");
+    bed_done(bed, NULL,
+             "<cluster name='extra'><health type='none'/>"
+             "<scale from='spare' min='0'/></cluster>");
     bed_refused(bed, NULL, "<remove-pool name='spare'/>", "state", ""); /* extra scales from it */
     bed_done(bed, "extra", "<allocate/>");
     assert_int_equal(available(bed, "spare"), 0);

@@ -163,11 +163,53 @@ clusters_come_move_and_go(void **state)
     town_fini(&town);
 }
 
+/* One cluster's members come, change places and go, one block of its roster shared all along. */
+static void
+members_come_move_and_go(void **state)
+{
+    struct town town;
+    struct cluster_roster roster;
+    struct cluster_member_stats sum;
+    (void)state;
+    town_start(&town);
+    cluster_roster_init(&roster);
+    struct cluster_endpoint a = {town.f.members[0], 100, true, 0, 0, 0};
+    struct cluster_endpoint b = {town.f.members[1], 100, true, 0, 0, 0};
+    const struct step {
+        const struct cluster_endpoint *put; /* NULL: the one there is removed */
+        uint32_t index;
+        const char *answers;
+    } steps[] = {
+        {&a, 0, "a"}, {&b, 1, NULL}, {NULL, 0, "b"}, {&a, 1, NULL}, {NULL, 1, "b"}, {&a, 0, "a"},
+    };
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        if (steps[i].put)
+            cluster_roster_put(&roster, steps[i].index, steps[i].put);
+        else
+            cluster_roster_remove(&roster, steps[i].index);
+        struct cluster_view *view = cluster_view_of(1, town.clusters[0], &roster);
+        publish(&town, (struct cluster_change){.views = &view,
+                                               .view_count = 1,
+                                               .added = town.routes,
+                                               .added_count = i == 0 ? 1 : 0});
+        cluster_view_unref(&view);
+        check(&town, "/0", steps[i].answers, 200);
+        check(&town, "/0", steps[i].answers, 200);
+        if (steps[i].answers) { /* nobody shows the other: its connections are not kept */
+            struct cluster_member *other = town.f.members[steps[i].answers[0] == 'a'];
+            fixture_until((cluster_member_sum(other, 0, &sum), sum.connections == 0));
+        }
+    }
+    cluster_roster_fini(&roster);
+    town_fini(&town);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clusters_come_move_and_go),
+        cmocka_unit_test(members_come_move_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
