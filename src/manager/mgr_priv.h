@@ -197,10 +197,12 @@ struct mgr_source {
     struct mgr_self self;
     struct mgr_view **views; /* in the order of the last report */
     size_t view_count, view_capacity;
+    struct fr_list pools; /* of mgr_pool.source_link */
     struct policy_relief_state relief;
 };
 
 struct mgr_pool { /* as the newest report of its source says */
+    struct fr_list source_link;
     char name[MGR_ID_BYTES];
     char source[MGR_ID_BYTES];
     uint64_t available, allocated; /* WIRE_NONE: not said */

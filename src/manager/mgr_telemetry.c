@@ -140,6 +140,7 @@ mgr_source_get(struct mgr *mgr, struct fr_view id, enum wire_role role)
         source->interval_us = mgr->stream.report_interval_us;
         source->self.cpu = source->self.utilization = (double)NAN;
         source->self.relief = WIRE_NONE;
+        fr_list_init(&source->pools);
         (void)fr_view_copy(id, source->id, sizeof(source->id)); /* a valid name fits */
         (void)fr_map_put(mgr->sources, id, source);             /* it was absent */
     }
@@ -194,19 +195,28 @@ host_forget(struct mgr_source *source)
         (void)fr_map_remove(mgr->hosts_by_address, address);
 }
 
-/* Those of the source that its report of this number did not name. */
-static void
-pools_forget(struct mgr *mgr, const struct mgr_source *source, uint64_t but_shown_in)
-{
-    size_t cursor = 0;
-    struct fr_view key;
-    void *value;
+#define POOL_KEY_BYTES (2 * MGR_ID_BYTES)
 
-    while (fr_map_next(mgr->pools, &cursor, &key, &value)) {
-        struct mgr_pool *pool = value;
-        if (strcmp(pool->source, source->id) != 0 || pool->shown_in == but_shown_in)
+/* Edges that share a configuration each have a pool of that name, and its servers to themselves. */
+static struct fr_view
+pool_key(char out[POOL_KEY_BYTES], const struct mgr_source *source, struct fr_view name)
+{
+    int len = snprintf(out, POOL_KEY_BYTES, "%s\n%.*s", source->id, FR_VIEW_ARG(name));
+    return fr_view_make(out, (size_t)len); /* two names fit */
+}
+
+/* Those that the source's report of this number did not name. */
+static void
+pools_forget(struct mgr_source *source, uint64_t but_shown_in)
+{
+    char key[POOL_KEY_BYTES];
+
+    FR_LIST_EACH_SAFE(&source->pools, node) {
+        struct mgr_pool *pool = FR_CONTAINER(node, struct mgr_pool, source_link);
+        if (pool->shown_in == but_shown_in)
             continue;
-        (void)fr_map_remove(mgr->pools, key); /* the entry just returned */
+        (void)fr_map_remove(source->mgr->pools, pool_key(key, source, fr_view_of(pool->name)));
+        fr_list_remove(&pool->source_link);
         fr_free(pool);
     }
 }
@@ -215,7 +225,7 @@ void
 mgr_source_drop(struct mgr *mgr, struct mgr_source *source)
 {
     fr_insist(source->session == NULL);
-    pools_forget(mgr, source, UINT64_MAX);
+    pools_forget(source, UINT64_MAX);
     while (source->view_count > 0)
         view_drop(source, source->view_count - 1);
     host_forget(source);
@@ -500,16 +510,6 @@ store_cluster(struct mgr_view *view, const struct wire_cluster *said, bool is_fu
     mgr_cluster_mark(view->cluster);
 }
 
-#define POOL_KEY_BYTES (2 * MGR_ID_BYTES)
-
-/* Edges that share a configuration each have a pool of that name, and its servers to themselves. */
-static struct fr_view
-pool_key(char out[POOL_KEY_BYTES], const struct mgr_source *source, struct fr_view name)
-{
-    int len = snprintf(out, POOL_KEY_BYTES, "%s\n%.*s", source->id, FR_VIEW_ARG(name));
-    return fr_view_make(out, (size_t)len); /* two names fit */
-}
-
 const struct mgr_pool *
 mgr_pool_find(const struct mgr_source *source, const char *name)
 {
@@ -532,6 +532,7 @@ store_pool(struct mgr_source *source, const struct wire_pool *said)
         pool = fr_xalloc(sizeof(*pool));
         (void)fr_view_copy(said->name, pool->name, sizeof(pool->name)); /* a valid name fits */
         (void)fr_map_put(mgr->pools, pool_key(key, source, said->name), pool); /* was absent */
+        fr_list_push_back(&source->pools, &pool->source_link);
     }
     (void)fr_view_copy(fr_view_of(source->id), pool->source, sizeof(pool->source)); /* fits */
     pool->available = said->available;
@@ -582,7 +583,7 @@ mgr_source_store(struct mgr *mgr, struct mgr_source *source, const struct wire_r
     for (size_t i = 0; i < report->pool_count; i++)
         store_pool(source, &report->pools[i]);
     if (report->full)
-        pools_forget(mgr, source, source->reports);
+        pools_forget(source, source->reports);
     if (source->role == WIRE_ROLE_AGENT)
         mark_hosted(mgr, source);
 }
