@@ -129,31 +129,55 @@ do_change_member(void *ctx, uint64_t times)
     }
 }
 
+/* Each has one to three requests in flight, or none again. */
 static void
-scale_members(void)
+occupy(struct cast *cast, bool busy)
+{
+    for (uint32_t i = 0; i < cast->count; i++)
+        for (uint32_t n = 0; n < 1 + i % 3; n++)
+            if (busy)
+                cluster_member_enter(cast->endpoints[i].member, 0, 1);
+            else
+                cluster_member_leave(cast->endpoints[i].member, 0, 1);
+}
+
+static void
+scale_picks(struct cast *cast, double firsts[])
 {
     static const struct {
         const char *name;
         enum config_balance balance;
-    } ways[] = {{"a pick, p2c", CONFIG_BALANCE_P2C},
-                {"a pick, hash", CONFIG_BALANCE_HASH},
-                {"a pick, least-request", CONFIG_BALANCE_LEAST_REQUEST},
-                {"a pick, round-robin", CONFIG_BALANCE_ROUND_ROBIN}};
-    double firsts[5] = {0};
+        bool busy;
+    } ways[] = {{"a pick, p2c", CONFIG_BALANCE_P2C, false},
+                {"a pick, hash", CONFIG_BALANCE_HASH, false},
+                {"a pick, least-request", CONFIG_BALANCE_LEAST_REQUEST, false},
+                {"a pick, least-request, all busy", CONFIG_BALANCE_LEAST_REQUEST, true},
+                {"a pick, round-robin", CONFIG_BALANCE_ROUND_ROBIN, false}};
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        cast->config->balance = ways[i].balance;
+        cast->view = cluster_view_new(0, cast->config, cast->endpoints, cast->count);
+        cluster_view_complete(cast->view, NULL, NULL);
+        if (ways[i].busy)
+            occupy(cast, true);
+        row(ways[i].name, cast->count, cost_ns(do_pick, cast), &firsts[i]);
+        if (ways[i].busy)
+            occupy(cast, false);
+        cluster_view_unref(&cast->view);
+    }
+}
+
+static void
+scale_members(void)
+{
+    double picks[5] = {0}, change = 0;
     for (uint32_t count = 2; count <= MEMBERS_MAX; count = count == 2 ? 100 : count * 10) {
         struct cast cast;
         cast_init(&cast, count);
-        for (size_t i = 0; i < 4; i++) {
-            cast.config->balance = ways[i].balance;
-            cast.view = cluster_view_new(0, cast.config, cast.endpoints, count);
-            cluster_view_complete(cast.view, NULL, NULL);
-            row(ways[i].name, count, cost_ns(do_pick, &cast), &firsts[i]);
-            cluster_view_unref(&cast.view);
-        }
+        scale_picks(&cast, picks);
         cast.config->balance = CONFIG_BALANCE_P2C;
         cast.view = cluster_view_new(0, cast.config, cast.endpoints, count);
         cluster_roster_copy(&cast.view->roster, &cast.roster);
-        row("a change of members, p2c", count, cost_ns(do_change_member, &cast), &firsts[4]);
+        row("a change of members, p2c", count, cost_ns(do_change_member, &cast), &change);
         cluster_roster_fini(&cast.roster);
         cluster_view_unref(&cast.view);
         cast_fini(&cast);

@@ -161,27 +161,44 @@ cluster__sample(const struct cluster__choice *choice, const struct cluster_endpo
         if (endpoint == except)
             continue;
         uint32_t weight = cluster__choice_weight(choice, endpoint);
-        if (weight > 0 && fr_rand_below(choice->pick->rand, view->roster.weight_max) < weight)
+        if (weight > 0 && (weight == view->roster.weight_max ||
+                           fr_rand_below(choice->pick->rand, view->roster.weight_max) < weight))
             return endpoint;
     }
     return sample_by_scan(choice, except);
 }
 
-/* With in-flight counts of many endpoints there is always one that has none, and a scan that finds
- * it costs more than it saves: the least loaded of some is as good. */
+struct candidate {
+    const struct cluster_endpoint *endpoint; /* NULL: none */
+    uint64_t in_flight;
+    uint32_t weight;
+};
+
+static struct candidate
+draw(const struct cluster__choice *choice, const struct cluster_endpoint *except)
+{
+    struct candidate drawn = {.endpoint = cluster__sample(choice, except)};
+    if (drawn.endpoint) {
+        drawn.in_flight = cluster__in_flight(choice, drawn.endpoint);
+        drawn.weight = cluster__choice_weight(choice, drawn.endpoint);
+    }
+    return drawn;
+}
+
+/* With in-flight counts of many endpoints there is nearly always one that has none, and a scan that
+ * finds it costs more than it saves: the least loaded of some is as good. None is less loaded than
+ * one that has nothing in flight, so that drawing ends with it. */
 static const struct cluster_endpoint *
 pick_least_of_some(const struct cluster__choice *choice)
 {
-    const struct cluster_endpoint *best = cluster__sample(choice, NULL);
-    for (int i = 1; best && i < LEAST_DRAWS; i++) {
-        const struct cluster_endpoint *other = cluster__sample(choice, best);
-        if (other && cluster__load_compare(cluster__in_flight(choice, other),
-                                           cluster__choice_weight(choice, other),
-                                           cluster__in_flight(choice, best),
-                                           cluster__choice_weight(choice, best)) < 0)
+    struct candidate best = draw(choice, NULL);
+    for (int i = 1; i < LEAST_DRAWS && best.in_flight > 0; i++) {
+        struct candidate other = draw(choice, best.endpoint);
+        if (other.endpoint &&
+            cluster__load_compare(other.in_flight, other.weight, best.in_flight, best.weight) < 0)
             best = other;
     }
-    return best;
+    return best.endpoint;
 }
 
 const struct cluster_endpoint *

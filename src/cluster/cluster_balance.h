@@ -6,7 +6,8 @@
  * Threads:    a worker's own state: judgements, and its cluster_load, whose marks a pick takes away
  *             once they are over. Reads nothing shared but the view.
  * Seam:       one operations struct a balancer and one line in the registry; nothing else to edit.
- * Cost:       p2c and hash constant; round-robin and least-request one pass over the endpoints.
+ * Cost:       constant, but for small clusters, where round-robin and least-request take one pass
+ *             over the endpoints.
  */
 #ifndef CLUSTER_BALANCE_H
 #define CLUSTER_BALANCE_H

@@ -386,6 +386,42 @@ least_request_among_many(void **state)
     bench_fini(&b);
 }
 
+/* One request ends at random and the next comes: among many that are all busy, too, nobody has much
+ * more than the others. The square of the distance from the mean tells it: drawn at random it would
+ * be 3, the better of two each time makes it 1.2, the best of sixteen 0.24. */
+static void
+busy_ones_among_many_stay_even(void **state)
+{
+    (void)state;
+    struct bench b;
+    static uint32_t at[3 * FIXTURE_MEMBERS]; /* whose each request is */
+    struct fr_rand rand;
+    fr_rand_init(&rand, SEED);
+    bench_init(&b, FIXTURE_MEMBERS, CONFIG_BALANCE_LEAST_REQUEST);
+    bench_view(&b);
+    uint64_t squares = 0, highest = 0;
+    const uint32_t steps = 40000, requests = 3 * FIXTURE_MEMBERS;
+    for (uint32_t step = 0; step < steps; step++) {
+        uint32_t n = step < requests ? step : fr_rand_below(&rand, requests);
+        if (step >= requests)
+            cluster_member_leave(b.f.members[at[n]], 0, 0);
+        at[n] = bench_pick(&b);
+        cluster_member_enter(b.f.members[at[n]], 0, 0);
+        for (uint32_t i = 0; step >= steps / 2 && i < FIXTURE_MEMBERS; i++) {
+            int64_t far = (int64_t)b.f.members[i]->stats[0].in_flight - 3;
+            squares += (uint64_t)(far * far);
+            highest = far > (int64_t)highest ? (uint64_t)far : highest;
+        }
+    }
+    double spread = (double)squares / (steps / 2 * FIXTURE_MEMBERS);
+    print_message("spread %.3f, at most %" PRIu64 " above the mean\n", spread, highest);
+    assert_true(spread < 0.3);
+    assert_true(highest <= 2);
+    for (uint32_t n = 0; n < requests; n++)
+        cluster_member_leave(b.f.members[at[n]], 0, 0);
+    bench_fini(&b);
+}
+
 int
 main(void)
 {
@@ -393,6 +429,7 @@ main(void)
         cmocka_unit_test(round_robin_is_exact_and_smooth),
         cmocka_unit_test(a_large_round_is_exact),
         cmocka_unit_test(least_request_among_many),
+        cmocka_unit_test(busy_ones_among_many_stay_even),
         cmocka_unit_test(equal_weights_share_equally),
         cmocka_unit_test(loads_in_flight_follow_weights),
         cmocka_unit_test(p2c_prefers_the_idler_of_two),
