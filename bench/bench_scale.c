@@ -3,7 +3,7 @@
  * bench_scale.c - how cost grows: of one request or one change, against the size of what it is
  * among. Prints a line for each: what, size, nanoseconds, and how much dearer than the smallest.
  *
- * usage: bench-scale [OBJECTS_MAX]
+ * usage: bench-scale [OBJECTS_MAX [members | routes | objects]]
  */
 #include "cache/cache_priv.h"
 #include "cluster/cluster_balance.h"
@@ -402,8 +402,12 @@ int
 main(int argc, char **argv)
 {
     unsigned long long most = argc > 1 ? strtoull(argv[1], NULL, 10) : OBJECTS_MAX;
-    scale_members();
-    scale_routes();
-    scale_objects(most);
+    const char *part = argc > 2 ? argv[2] : "";
+    if (!part[0] || strcmp(part, "members") == 0)
+        scale_members();
+    if (!part[0] || strcmp(part, "routes") == 0)
+        scale_routes();
+    if (!part[0] || strcmp(part, "objects") == 0)
+        scale_objects(most);
     return 0;
 }
