@@ -136,6 +136,7 @@ edge_new(struct loop *loop, struct config *config, enum wire_role role, struct c
     edge->worker_cpu_us = fr_xalloc(edge->worker_count * sizeof(*edge->worker_cpu_us));
     edge->worker_cpu_share = fr_xalloc(edge->worker_count * sizeof(*edge->worker_cpu_share));
     edge->clusters = fr_map_new();
+    edge->members = fr_map_new();
     edge->requests_by_id = fr_map_new();
     edge->slots = cluster_slots_new();
     fr_list_init(&edge->leaving);
@@ -342,6 +343,7 @@ edge_free(struct edge **out)
         edge_cluster_free(cluster);
     }
     fr_map_free(&edge->clusters, NULL);
+    fr_map_free(&edge->members, NULL);
     edge_requests_free(edge);
     edge_settings_free(edge);
     cache_store_free(&edge->cache);

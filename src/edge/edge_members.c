@@ -10,6 +10,8 @@
 
 #include "base/fr_check.h"
 
+#include <stdio.h>
+
 struct edge_cluster *
 edge_cluster_find(struct edge *edge, struct fr_view name)
 {
@@ -38,16 +40,23 @@ edge_cluster_remove(struct edge *edge, struct edge_cluster *cluster)
     edge_publish_soon(edge);
 }
 
+#define MEMBER_KEY_BYTES (2 * CONFIG_NAME_BYTES)
+
+static struct fr_view
+member_key(char out[MEMBER_KEY_BYTES], const struct edge_cluster *cluster, struct fr_view id)
+{
+    int len =
+        snprintf(out, MEMBER_KEY_BYTES, "%s\n%.*s", cluster->config->name, FR_VIEW_ARG(id));
+    return fr_view_make(out, len < MEMBER_KEY_BYTES ? (size_t)len : MEMBER_KEY_BYTES - 1);
+}
+
 struct edge_member *
 edge_member_find(struct edge_cluster *cluster, struct fr_view id)
 {
-    FR_LIST_EACH(&cluster->members, node)
-    {
-        struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
-        if (fr_view_is(id, member->shared->id))
-            return member;
-    }
-    return NULL;
+    char key[MEMBER_KEY_BYTES];
+    if (id.len >= CONFIG_NAME_BYTES) /* what a manager asks for may be; no member has such a name */
+        return NULL;
+    return fr_map_get(cluster->edge->members, member_key(key, cluster, id));
 }
 
 static struct edge_member *
@@ -288,6 +297,8 @@ edge_member_join(struct edge_cluster *cluster, const struct edge_member_init *in
     member->ramp_from_us = init->ramp ? loop_now_us(edge->loop) : 0;
     fr_list_push_back(&cluster->members, &member->link);
     cluster->member_count++;
+    char key[MEMBER_KEY_BYTES];
+    (void)fr_map_put(edge->members, member_key(key, cluster, init->id), member); /* it was absent */
     place(member);
     /* A server that is new from a pool has passed this very check a moment ago. */
     start_checks(member, !(init->origin == EDGE_FROM_POOL && init->ramp));
@@ -353,6 +364,8 @@ edge_member_leave(struct edge_member *member)
     struct edge *edge = member->edge;
     fr_list_remove(&member->link);
     cluster->member_count--;
+    char key[MEMBER_KEY_BYTES];
+    (void)fr_map_remove(edge->members, member_key(key, cluster, fr_view_of(member->shared->id)));
     displace(member);
     cluster_health_free(&member->health);
     cluster_agent_check_free(&member->agent);

@@ -167,6 +167,7 @@ struct edge {
     struct tls_identity identity, admin_identity; /* zeroed: no TLS */
     struct cluster_slots *slots;
     uint32_t worker_count;
+    struct fr_map *members; /* of clusters, by edge_members.c's key; none that leave */
     struct fr_map *clusters; /* name -> struct edge_cluster */
     uint32_t cluster_slot_next;
     bool cluster_slots[PROXY_CLUSTERS_MAX]; /* those in use */
