@@ -135,32 +135,40 @@ test_who_wants_none_remembers_no_giver(void **state)
 }
 
 /* A pool that was removed at run time is in no full report any more; a partial one says nothing of
- * what it does not name. */
+ * what it does not name, and no report of what another edge has. */
 static void
 test_a_removed_pool_is_forgotten(void **state)
 {
     struct harness harness;
-    struct peer edge;
+    struct peer edge, other;
     uint64_t reports;
     (void)state;
 
     harness_start(&harness, town);
     peer_connect(&harness, &edge, "edge", "edge-1", 0);
+    peer_connect(&harness, &other, "edge", "edge-2", 0);
+    reports = harness.mgr->counters.reports;
+    peer_say(&other, "<report seq=\"1\" at=\"2026-01-01T00:00:00Z\" full=\"true\">"
+                     "<pool name=\"barn\" available=\"1\"/></report>");
+    harness_wait_count(&harness, &harness.mgr->counters.reports, reports + 1);
     peer_say(&edge, "<report seq=\"1\" at=\"2026-01-01T00:00:00Z\" full=\"true\">"
                     "<pool name=\"rack\" available=\"2\"/><pool name=\"barn\" available=\"1\"/>"
                     "</report>");
     reports = harness.mgr->counters.reports;
     harness_wait_count(&harness, &harness.mgr->counters.reports, reports + 1);
-    assert_int_equal(fr_map_count(harness.mgr->pools), 2);
+    assert_int_equal(fr_map_count(harness.mgr->pools), 3);
     peer_say(&edge, "<report seq=\"2\" at=\"2026-01-01T00:00:01Z\">"
                     "<pool name=\"rack\" available=\"1\"/></report>");
     harness_wait_count(&harness, &harness.mgr->counters.reports, reports + 2);
-    assert_int_equal(fr_map_count(harness.mgr->pools), 2);
+    assert_int_equal(fr_map_count(harness.mgr->pools), 3);
     peer_say(&edge, "<report seq=\"3\" at=\"2026-01-01T00:00:02Z\" full=\"true\">"
                     "<pool name=\"rack\" available=\"1\"/></report>");
     harness_wait_count(&harness, &harness.mgr->counters.reports, reports + 3);
-    assert_int_equal(fr_map_count(harness.mgr->pools), 1);
+    assert_int_equal(fr_map_count(harness.mgr->pools), 2);
+    assert_non_null(mgr_pool_find(mgr_source_find(harness.mgr, FR_VIEW("edge-2")), "barn"));
+    assert_null(mgr_pool_find(mgr_source_find(harness.mgr, FR_VIEW("edge-1")), "barn"));
     peer_close(&edge);
+    peer_close(&other);
     harness_stop(&harness);
 }
 
