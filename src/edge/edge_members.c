@@ -23,7 +23,6 @@ edge_cluster_free(struct edge_cluster *cluster)
 {
     cluster_view_unref(&cluster->view);
     cluster_roster_fini(&cluster->roster);
-    fr_free(cluster->placed);
     config_cluster_unref(&cluster->config);
     fr_free(cluster);
 }
@@ -90,26 +89,17 @@ edge_member_show(struct edge_member *member)
     edge_publish_soon(member->edge);
 }
 
-static void
-place(struct edge_member *member)
-{
-    struct edge_cluster *cluster = member->cluster;
-    void *placed = cluster->placed;
-    member->place = cluster->roster.count;
-    fr_xgrow(&placed, &cluster->placed_cap, member->place + 1u, sizeof(struct edge_member *));
-    cluster->placed = placed;
-    cluster->placed[member->place] = member;
-    edge_member_show(member);
-}
-
+/* The last of the roster takes its place there. */
 static void
 displace(struct edge_member *member)
 {
     struct edge_cluster *cluster = member->cluster;
-    cluster_roster_remove(&cluster->roster, member->place);
-    struct edge_member *last = cluster->placed[cluster->roster.count];
-    last->place = member->place;
-    cluster->placed[last->place] = last;
+    struct cluster_roster *roster = &cluster->roster;
+    const struct cluster_member *last = cluster_roster_at(roster, roster->count - 1)->member;
+    struct edge_member *moved = edge_member_find(cluster, fr_view_of(last->id));
+    fr_insist(moved != NULL && moved->shared == last);
+    moved->place = member->place;
+    cluster_roster_remove(roster, member->place);
     cluster->dirty = true;
     edge_publish_soon(member->edge);
 }
@@ -299,7 +289,8 @@ edge_member_join(struct edge_cluster *cluster, const struct edge_member_init *in
     cluster->member_count++;
     char key[MEMBER_KEY_BYTES];
     (void)fr_map_put(edge->members, member_key(key, cluster, init->id), member); /* it was absent */
-    place(member);
+    member->place = cluster->roster.count;
+    edge_member_show(member);
     /* A server that is new from a pool has passed this very check a moment ago. */
     start_checks(member, !(init->origin == EDGE_FROM_POOL && init->ramp));
     edge_report_soon(edge, true);
@@ -364,9 +355,9 @@ edge_member_leave(struct edge_member *member)
     struct edge *edge = member->edge;
     fr_list_remove(&member->link);
     cluster->member_count--;
+    displace(member);
     char key[MEMBER_KEY_BYTES];
     (void)fr_map_remove(edge->members, member_key(key, cluster, fr_view_of(member->shared->id)));
-    displace(member);
     cluster_health_free(&member->health);
     cluster_agent_check_free(&member->agent);
     member->cluster = NULL;

@@ -52,8 +52,6 @@ struct edge_cluster {
     struct fr_list members;        /* of edge_member.link */
     size_t member_count;
     struct cluster_roster roster;  /* as they are now, by edge_member.place */
-    struct edge_member **placed;
-    size_t placed_cap;
     struct cluster_view *view;     /* as published; NULL before */
     bool dirty;                    /* the view no longer shows what is */
     bool shown;                    /* the view is in the snapshot that is published */
