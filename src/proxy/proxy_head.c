@@ -5,7 +5,8 @@
  * May touch:  base, http, cluster (addresses).
  * Memory:     written into a buffer of the exchange that is reserved once, for the most needed.
  * Trusts:     the parser: names are tokens, values hold no line end, so copying them is safe.
- * Cost:       one pass over the fields, one copy.
+ * Cost:       one pass over the fields, one copy of all lines that go on as they came and stand
+ *             behind each other.
  * Follows:    RFC 9110 sections 6.6.1, 7.6, 7.7 and 7.8; RFC 9112 sections 3.2 and 6.
  */
 #include "proxy/proxy_priv.h"
@@ -34,22 +35,52 @@ put_number(struct writer *w, uint64_t number)
 }
 
 static void
-put_field(struct writer *w, struct fr_view name, struct fr_view value)
+put_value(struct writer *w, struct fr_view value)
 {
-    put(w, name);
-    PUT(w, ": ");
     put(w, value);
     PUT(w, "\r\n");
 }
 
-/* One that came, as it came: see http_field_is_never_indexed. */
+#define PUT_FIELD(w, name, value) (PUT((w), name ": "), put_value((w), (value)))
+
+/* Lines that came behind each other and go on unchanged; put before anything else is. */
+struct lines {
+    const char *from, *end;
+};
+
 static void
-pass_field(struct writer *w, const struct http_field *field)
+put_lines_so_far(struct writer *w, struct lines *lines)
 {
-    put(w, field->name);
-    put(w, http_field_colon(field));
-    put(w, field->value);
-    PUT(w, "\r\n");
+    put(w, fr_view_make(lines->from, (size_t)(lines->end - lines->from)));
+    lines->from = lines->end = NULL;
+}
+
+/* Written anew it would be the same: no more blanks than the one behind the colon. */
+static bool
+line_is_plain(const struct http_field *field)
+{
+    const char *colon = field->name.ptr + field->name.len;
+    return field->value.ptr[field->value.len] == '\r' &&
+           (field->value.ptr == colon + 1 || (field->value.ptr == colon + 2 && colon[1] == ' '));
+}
+
+/* One that came, as it came: see http_field_is_never_indexed. */
+static inline void
+pass_field(struct writer *w, struct lines *lines, const struct http_field *field)
+{
+    if (!line_is_plain(field)) {
+        put_lines_so_far(w, lines);
+        put(w, field->name);
+        put(w, http_field_colon(field));
+        put(w, field->value);
+        PUT(w, "\r\n");
+        return;
+    }
+    if (field->name.ptr != lines->end) {
+        put_lines_so_far(w, lines);
+        lines->from = field->name.ptr;
+    }
+    lines->end = field->value.ptr + field->value.len + 2;
 }
 
 static enum fr_err
@@ -74,23 +105,16 @@ writer_end(struct writer *w)
 
 #define VIA_HTTP2 (-1)
 
-static void
-put_version(struct writer *w, int version_minor)
-{
-    PUT(w, "1.");
-    put_number(w, (uint64_t)version_minor);
-    PUT(w, " ");
-}
-
 /* RFC 9110 section 7.6.3: the version that the message came in. */
 static void
 put_via(struct writer *w, const struct proxy_exchange *x, int version_minor)
 {
-    PUT(w, "Via: ");
     if (version_minor == VIA_HTTP2)
-        PUT(w, "2 ");
+        PUT(w, "Via: 2 ");
+    else if (version_minor == 0)
+        PUT(w, "Via: 1.0 ");
     else
-        put_version(w, version_minor);
+        PUT(w, "Via: 1.1 ");
     put(w, x->worker->via);
     PUT(w, "\r\n");
 }
@@ -197,10 +221,10 @@ put_claims(struct writer *w, const struct proxy_exchange *x, const struct http_h
     struct fr_view host = trust->host.len ? trust->host : request->host;
     if (wanted & CONFIG_FORWARDED_X) {
         if (trust->chain_len > 0)
-            put_field(w, FR_VIEW("X-Forwarded-For"), fr_view_make(trust->chain, trust->chain_len));
-        put_field(w, FR_VIEW("X-Forwarded-Proto"), x->https ? FR_VIEW("https") : FR_VIEW("http"));
+            PUT_FIELD(w, "X-Forwarded-For", fr_view_make(trust->chain, trust->chain_len));
+        PUT_FIELD(w, "X-Forwarded-Proto", x->https ? FR_VIEW("https") : FR_VIEW("http"));
         if (host.len)
-            put_field(w, FR_VIEW("X-Forwarded-Host"), host);
+            PUT_FIELD(w, "X-Forwarded-Host", host);
     }
     if ((wanted & CONFIG_FORWARDED_RFC7239) || trust->kept_count > 0)
         put_forwarded(w, x, request);
@@ -222,7 +246,7 @@ put_rest(struct writer *w, const struct proxy_exchange *x)
     w->at = fr_put_u64(w->at, first);
     PUT(w, "-\r\n");
     if (etag.len)
-        put_field(w, FR_VIEW("If-Range"), etag);
+        PUT_FIELD(w, "If-Range", etag);
 }
 
 /* What is stored is asked about (RFC 9111 section 4.3.1). */
@@ -235,9 +259,9 @@ put_conditions(struct writer *w, const struct proxy_exchange *x)
         return;
     cache_entry_validators(x->stale, &validators);
     if (validators.etag.len)
-        put_field(w, FR_VIEW("If-None-Match"), validators.etag);
+        PUT_FIELD(w, "If-None-Match", validators.etag);
     if (validators.modified.len)
-        put_field(w, FR_VIEW("If-Modified-Since"), validators.modified);
+        PUT_FIELD(w, "If-Modified-Since", validators.modified);
 }
 
 static size_t
@@ -255,9 +279,9 @@ static void
 put_names(struct writer *w, const struct proxy_exchange *x)
 {
     if (x->request_id_len > 0)
-        put_field(w, FR_VIEW("X-Request-Id"), fr_view_make(x->request_id, x->request_id_len));
+        PUT_FIELD(w, "X-Request-Id", fr_view_make(x->request_id, x->request_id_len));
     if (x->trace_made)
-        put_field(w, FR_VIEW("traceparent"), fr_view_of(x->traceparent));
+        PUT_FIELD(w, "traceparent", fr_view_make(x->traceparent, HTTP_TRACEPARENT_BYTES));
 }
 
 /* What put_claims and put_names may need. */
@@ -293,8 +317,10 @@ static void
 put_lines(struct writer *w, const struct http_head *head, enum http_known id)
 {
     const struct http_field *field = http_head_find(head, id);
+    struct lines lines = {NULL, NULL};
     for (; field; field = http_head_next(head, field))
-        pass_field(w, field);
+        pass_field(w, &lines, field);
+    put_lines_so_far(w, &lines);
 }
 
 /* Connection is our own word to the member, never the client's. */
@@ -303,7 +329,7 @@ put_request_connection(struct writer *w, const struct proxy_exchange *x,
                        const struct http_head *request)
 {
     if (x->upgrade_len > 0) { /* RFC 9110 section 7.8 */
-        put_field(w, FR_VIEW("Upgrade"), fr_view_make(x->upgrade, x->upgrade_len));
+        PUT_FIELD(w, "Upgrade", fr_view_make(x->upgrade, x->upgrade_len));
         PUT(w, "Connection: upgrade\r\n");
     }
     if (request->te_trailers) /* RFC 9110 section 10.1.4 */
@@ -368,6 +394,25 @@ put_host(struct writer *w, const struct proxy_exchange *x, const struct http_hea
     PUT(w, "\r\n");
 }
 
+static void
+put_request_fields(struct writer *w, const struct proxy_exchange *x,
+                   const struct http_head *request)
+{
+    struct lines lines = {NULL, NULL};
+    for (size_t i = 0; i < request->field_count; i++) {
+        const struct http_field *field = &request->fields[i];
+        if (proxy_cached_replaces(x, field))
+            continue;
+        if (field->known == HTTP_FIELD_COOKIE && proxy_sticky_hides(x)) {
+            put_lines_so_far(w, &lines);
+            w->at = proxy_sticky_put_cookie(x, field, w->at);
+        } else if (!field->hop && !request_field_is_ours(x, field)) {
+            pass_field(w, &lines, field);
+        }
+    }
+    put_lines_so_far(w, &lines);
+}
+
 enum fr_err
 proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
                    const struct cluster_member *member)
@@ -392,15 +437,7 @@ proxy_head_request(struct proxy_exchange *x, const struct http_head *request,
     /* Host stands first (RFC 9110 section 7.2). A 1.0 client may have sent none; a 1.1 message
      * needs one, and the member's own address is the one that is true. */
     put_host(&w, x, request, member);
-    for (size_t i = 0; i < request->field_count; i++) {
-        const struct http_field *field = &request->fields[i];
-        if (proxy_cached_replaces(x, field))
-            continue;
-        if (field->known == HTTP_FIELD_COOKIE && proxy_sticky_hides(x))
-            w.at = proxy_sticky_put_cookie(x, field, w.at);
-        else if (!field->hop && !request_field_is_ours(x, field))
-            pass_field(&w, field);
-    }
+    put_request_fields(&w, x, request);
     put_claims(&w, x, request);
     put_names(&w, x);
     put_conditions(&w, x);
@@ -460,13 +497,19 @@ proxy_head_put_id(const struct proxy_exchange *x, struct fr_buf *out)
     return fr_buf_append(out, line, (size_t)(at - line));
 }
 
+/* HTTP/2 has no reasons, and there may be none in HTTP/1.1. */
 static void
-put_status_line(struct writer *w, const struct http_head *response)
+put_status_line(struct writer *w, struct lines *lines, const struct http_head *response)
 {
+    static const char shape[] = "HTTP/1.1 ddd ";
+    const char *line = response->reason.ptr - (sizeof(shape) - 1);
+    if (response->reason.len > 0 && memcmp(line, shape, 9) == 0) {
+        *lines = (struct lines){line, response->reason.ptr + response->reason.len + 2};
+        return;
+    }
     PUT(w, "HTTP/1.1 ");
     put_number(w, (uint64_t)response->status);
     PUT(w, " ");
-    /* HTTP/2 has no reasons. */
     put(w, response->reason.len ? response->reason : fr_view_of(http_reason(response->status)));
     PUT(w, "\r\n");
 }
@@ -517,13 +560,16 @@ put_response_framing(struct writer *w, const struct proxy_exchange *x,
 }
 
 static void
-put_response_fields(struct writer *w, const struct http_head *response)
+put_response_lines(struct writer *w, const struct http_head *response)
 {
+    struct lines lines = {NULL, NULL};
+    put_status_line(w, &lines, response);
     for (size_t i = 0; i < response->field_count; i++) {
         const struct http_field *field = &response->fields[i];
         if (!field->hop && field->known != HTTP_FIELD_CONTENT_LENGTH)
-            pass_field(w, field);
+            pass_field(w, &lines, field);
     }
+    put_lines_so_far(w, &lines);
 }
 
 static size_t
@@ -559,7 +605,7 @@ put_upgrade(struct writer *w, const struct http_head *response)
         return;
     PUT(w, "Connection: upgrade\r\n");
     for (; field; field = http_head_next(response, field))
-        put_field(w, FR_VIEW("Upgrade"), field->value);
+        PUT_FIELD(w, "Upgrade", field->value);
 }
 
 enum fr_err
@@ -570,18 +616,17 @@ proxy_head_response(struct proxy_exchange *x, const struct http_head *response)
     enum fr_err err = writer_begin(&w, &x->down_head, bytes_max);
     if (err)
         return err;
-    put_status_line(&w, response);
-    put_response_fields(&w, response);
+    put_response_lines(&w, response);
     if (!http_head_find(response, HTTP_FIELD_DATE)) /* RFC 9110 section 6.6.1 */
-        put_field(&w, FR_VIEW("Date"), proxy_worker_date(x->worker));
+        PUT_FIELD(&w, "Date", proxy_worker_date(x->worker));
     put_via(&w, x, x->up && x->up->lane ? VIA_HTTP2 : response->version_minor);
     struct fr_view cache_status = proxy_cached_status(x);
     if (cache_status.len > 0)
-        put_field(&w, FR_VIEW("Cache-Status"), cache_status);
+        PUT_FIELD(&w, "Cache-Status", cache_status);
     if (x->gives_session)
         put_session(&w, x);
     if (tells_id(x))
-        put_field(&w, FR_VIEW("X-Request-Id"), fr_view_make(x->request_id, x->request_id_len));
+        PUT_FIELD(&w, "X-Request-Id", fr_view_make(x->request_id, x->request_id_len));
     put_response_framing(&w, x, response);
     if (response->status == 426) /* RFC 9110 section 15.5.22 */
         put_upgrade(&w, response);
@@ -598,8 +643,7 @@ proxy_head_1xx(struct proxy_exchange *x, const struct http_head *response)
     enum fr_err err = writer_begin(&w, &x->down_head, response_bytes_max(x, response));
     if (err)
         return err;
-    put_status_line(&w, response);
-    put_response_fields(&w, response);
+    put_response_lines(&w, response);
     if (response->status == 101)
         put_upgrade(&w, response);
     PUT(&w, "\r\n");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_proxy_relay.c - large bodies under back-pressure, bodies that break off, interim and early
- * responses.
+ * responses, lines of heads.
  */
 #include "proxy_fixture.h"
 
@@ -504,6 +504,55 @@ a_reset_that_a_send_saw_is_no_end_of_a_body(void **state)
     world_fini(&w);
 }
 
+/* ---- lines of heads -------------------------------------------------------------------------- */
+
+struct lines_case {
+    const char *sent, *gotten; /* up to what is the edge's own */
+};
+
+static void
+send_lines(struct origin *origin, int fd)
+{
+    const struct lines_case *lines = origin->ctx;
+    char head[4096];
+    if (read_head(fd, head, sizeof(head)) && sock_text(fd, lines->sent))
+        (void)sock_text(fd, "Content-Length: 2\r\n\r\nok");
+}
+
+/* They are copied in one piece where nothing of them changes. */
+static void
+lines_go_on_without_what_is_too_much_in_them(void **state)
+{
+    static const struct lines_case cases[] = {
+        {"HTTP/1.1 200 All Fine\r\nA: 1\r\nB:2\r\nC:\r\n",
+         "HTTP/1.1 200 All Fine\r\nA: 1\r\nB:2\r\nC:\r\nDate: "},
+        {"HTTP/1.1 200 OK\r\nA: \t1 \r\nB: 2\r\nC:\t3\r\nD: 4\t\r\nE: 5\r\n",
+         "HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\nDate: "},
+        {"HTTP/1.1 200 OK\r\nConnection: X, Y\r\nA: 1\r\nX: 2\r\nB: 3\r\nC: 4\r\nY:5\r\n",
+         "HTTP/1.1 200 OK\r\nA: 1\r\nB: 3\r\nC: 4\r\nDate: "},
+        {"HTTP/1.0 200 Old\r\nA: 1\r\n", "HTTP/1.1 200 Old\r\nA: 1\r\nDate: "},
+        {"HTTP/1.7 200 New\r\nA: 1\r\n", "HTTP/1.1 200 New\r\nA: 1\r\nDate: "},
+        {"HTTP/1.1 200 \r\nA: 1\r\n", "HTTP/1.1 200 OK\r\nA: 1\r\nDate: "},
+        {"HTTP/1.1 200\r\nA: 1\r\n", "HTTP/1.1 200 OK\r\nA: 1\r\nDate: "},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct world w;
+        struct lines_case lines = cases[i];
+        world_start(&w, send_lines, &lines);
+        int fd = sock_connect(&w.f.bound);
+        assert_true(sock_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        struct answer answer;
+        answer_read(fd, "GET", &answer);
+        assert_true(answer.whole);
+        answer.head[strlen(lines.gotten)] = '\0';
+        assert_string_equal(answer.head, lines.gotten);
+        answer_free(&answer);
+        close(fd);
+        world_fini(&w);
+    }
+}
+
 int
 main(void)
 {
@@ -518,6 +567,7 @@ main(void)
         cmocka_unit_test(too_many_interim_responses_are_502),
         cmocka_unit_test(a_client_that_leaves_lets_the_member_go),
         cmocka_unit_test(a_reset_that_a_send_saw_is_no_end_of_a_body),
+        cmocka_unit_test(lines_go_on_without_what_is_too_much_in_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
