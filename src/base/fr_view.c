@@ -5,7 +5,7 @@
  * May touch:  nothing but the bytes.
  * Trusts:     nothing: numbers are checked digit by digit.
  */
-#include "base/fr_view.h"
+#include "base/fr_put.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -39,8 +39,16 @@ fr_view_istarts(struct fr_view a, struct fr_view prefix)
 {
     if (a.len < prefix.len)
         return false;
-    for (size_t i = 0; i < prefix.len; i++)
-        if (ascii_lower(a.ptr[i]) != ascii_lower(prefix.ptr[i]))
+    size_t i = 0;
+    for (; prefix.len - i >= 8; i += 8) {
+        uint64_t x, y;
+        memcpy(&x, a.ptr + i, 8);
+        memcpy(&y, prefix.ptr + i, 8);
+        if (x != y && fr_lower8(x) != fr_lower8(y))
+            return false;
+    }
+    for (; i < prefix.len; i++)
+        if (a.ptr[i] != prefix.ptr[i] && ascii_lower(a.ptr[i]) != ascii_lower(prefix.ptr[i]))
             return false;
     return true;
 }

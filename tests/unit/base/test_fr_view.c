@@ -69,6 +69,33 @@ view_names(void **state)
         assert_false(fr_view_is_name(fr_view_of(others[i])));
 }
 
+/* Every two octets, at places that are compared together with others and at those that are not. */
+static void
+view_cases(void **state)
+{
+    char a[19], b[19];
+    (void)state;
+    memset(a, 'x', sizeof(a));
+    memset(b, 'X', sizeof(b));
+    for (size_t at = 0; at < sizeof(a); at++) {
+        for (int c = 0; c < 256; c++) {
+            for (int d = 0; d < 256; d++) {
+                bool letters = (c | 32) >= 'a' && (c | 32) <= 'z' && c < 128;
+                bool same = c == d || (letters && (c ^ 32) == d);
+                a[at] = (char)c;
+                b[at] = (char)d;
+                struct fr_view one = fr_view_make(a, sizeof(a)), other = {b, sizeof(b)};
+                assert_int_equal(fr_view_ieq(one, other), same);
+                assert_int_equal(fr_view_istarts(one, fr_view_make(b, at + 1)), same);
+                assert_true(fr_view_istarts(one, fr_view_make(b, at)));
+            }
+        }
+        a[at] = 'x';
+        b[at] = 'X';
+    }
+    assert_false(fr_view_ieq(fr_view_make(a, 8), fr_view_make(b, 9)));
+}
+
 int
 main(void)
 {
@@ -76,6 +103,7 @@ main(void)
         cmocka_unit_test(view_numbers),
         cmocka_unit_test(view_text),
         cmocka_unit_test(view_names),
+        cmocka_unit_test(view_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
