@@ -87,24 +87,23 @@ fr_put_hex(char *at, const void *bytes, size_t count)
     return at;
 }
 
-/* Sixteen digits, lower case. */
+typedef uint8_t fr_octets16 __attribute__((vector_size(16)));
+typedef uint64_t fr_words2 __attribute__((vector_size(16)));
+
+/* Sixteen digits, lower case: one nibble an octet, all made digits at once. */
 static inline char *
 fr_put_hex64(char *at, uint64_t number)
 {
-    /* Eight nibbles a word, one in each octet, all made digits at once. */
-    for (int shift = 32; shift >= 0; shift -= 32, at += 8) {
-        uint64_t x = number >> shift & 0xffffffffu;
-        x = (x | x << 16) & 0x0000ffff0000ffffu;
-        x = (x | x << 8) & 0x00ff00ff00ff00ffu;
-        x = (x | x << 4) & 0x0f0f0f0f0f0f0f0fu;
-        uint64_t letters = (x + 0x0606060606060606u) >> 4 & 0x0101010101010101u;
-        x += 0x3030303030303030u + letters * ('a' - '9' - 1);
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-        x = __builtin_bswap64(x);
+    number = __builtin_bswap64(number);
 #endif
-        memcpy(at, &x, 8);
-    }
-    return at;
+    fr_octets16 octets = (fr_octets16)(fr_words2){number, 0};
+    fr_octets16 high = octets >> 4, low = octets & 15;
+    fr_octets16 digits =
+        __builtin_shufflevector(high, low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    digits += '0' + ((fr_octets16)(digits > 9) & ('a' - '9' - 1));
+    memcpy(at, &digits, sizeof(digits));
+    return at + sizeof(digits);
 }
 
 #endif
