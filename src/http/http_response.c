@@ -9,28 +9,48 @@
  */
 #include "http/http_scan.h"
 
+#include <assert.h> /* static_assert */
+
 static const char status_line_words[] = "not a status line";
 
-/* "HTTP/1.d ddd" */
+#define STATUS_BYTES 12 /* of "HTTP/1.d ddd" */
+
+/* Which octet is none of a status line, if the rest of it has come. */
+static enum http_step
+status_bad(const struct http__reader *reader, struct http_err *out_err)
+{
+    static const char shape[] = "HTTP/1.d ddd";
+    static_assert(sizeof(shape) - 1 == STATUS_BYTES, "all of it");
+    const char *at = reader->at;
+    for (size_t i = 0; i < STATUS_BYTES && at < reader->end; i++, at++) {
+        bool fits = shape[i] == 'd' ? http__is(*at, HTTP__DIGIT) : *at == shape[i];
+        if (!fits)
+            return http__bad(reader->start, at, 502, status_line_words, out_err);
+    }
+    return http__ran_out(reader, out_err);
+}
+
+static bool
+is_status(const char *at)
+{
+    return memcmp(at, "HTTP/1.", 7) == 0 && http__is(at[7], HTTP__DIGIT) && at[8] == ' ' &&
+           http__is(at[9], HTTP__DIGIT) && http__is(at[10], HTTP__DIGIT) &&
+           http__is(at[11], HTTP__DIGIT);
+}
+
 static enum http_step
 status_read(struct http__reader *reader, struct http_head *head, struct http_err *out_err)
 {
-    static const char shape[] = "HTTP/1.d ddd";
     const char *at = reader->at;
-    for (size_t i = 0; i < sizeof(shape) - 1; i++) {
-        if (at + i == reader->end)
-            return http__ran_out(reader, out_err);
-        bool fits = shape[i] == 'd' ? http__is(at[i], HTTP__DIGIT) : at[i] == shape[i];
-        if (!fits)
-            return http__bad(reader->start, at + i, 502, status_line_words, out_err);
-    }
+    if (reader->end - at < STATUS_BYTES || !is_status(at))
+        return status_bad(reader, out_err);
     /* RFC 9110 section 2.5: a later minor version is read as the last that is known. */
     head->version_minor = at[7] == '0' ? 0 : 1;
     head->status = (at[9] - '0') * 100 + (at[10] - '0') * 10 + (at[11] - '0');
     /* RFC 9110 section 15: statuses are 100 to 599. */
     if (head->status < 100 || head->status > 599)
         return http__bad(reader->start, at, 502, "an unknown status", out_err);
-    reader->at = at + sizeof(shape) - 1;
+    reader->at = at + STATUS_BYTES;
     return HTTP_DONE;
 }
 
