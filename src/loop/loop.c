@@ -161,9 +161,13 @@ run_ready(struct loop *loop)
     for (int i = 0; i < LOOP_READY_PASSES_MAX && !fr_list_empty(&loop->ready); i++) {
         struct fr_list *link;
         loop__list_move(&loop->pass, &loop->ready);
+        if (++loop->passes == 0)
+            loop->passes = 1;
+        loop->pass_serial = loop->passes;
         while ((link = fr_list_pop_front(&loop->pass)))
             loop__sock_step(FR_CONTAINER(link, struct loop_sock, ready_link));
     }
+    loop->pass_serial = 0;
 }
 
 static void

@@ -155,6 +155,7 @@ struct loop_sock {
     uint64_t sent_bytes; /* taken by the kernel, ever */
     struct loop_buf *held; /* sent by its owner, and not yet by us: loop_send_more */
     uint32_t held_at;      /* up to here it is out */
+    uint32_t next_in;      /* the pass in which it went before its turn; 0: in none */
     struct fr_list held_link;
     struct fr_list ready_link;
     struct fr_list wait_link;

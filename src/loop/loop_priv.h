@@ -82,6 +82,8 @@ struct loop {
     int64_t wall_us;
     struct fr_list ready;   /* sockets with something to complete or to try */
     struct fr_list pass;    /* the part of ready that is being worked off */
+    uint32_t pass_serial;   /* which part that is; 0: none is */
+    uint32_t passes;        /* the last one's serial */
     struct fr_list closed;  /* sockets whose close callback is due */
     struct fr_list held;    /* sockets that hold what is sent, by held_link */
     struct fr_list tasks;
@@ -151,6 +153,20 @@ loop__sock_enqueue(struct loop_sock *sock)
 {
     if (fr_list_empty(&sock->ready_link))
         fr_list_push_back(&sock->loop->ready, &sock->ready_link);
+}
+/* Its turn comes next, while what it is about is near; but once in a pass, so that whoever asks for
+ * more each time does not keep the others waiting. */
+static inline void
+loop__sock_enqueue_next(struct loop_sock *sock)
+{
+    struct loop *loop = sock->loop;
+    bool went = loop->pass_serial == 0 || sock->next_in == loop->pass_serial;
+    if (went || !fr_list_empty(&sock->ready_link)) {
+        loop__sock_enqueue(sock);
+        return;
+    }
+    sock->next_in = loop->pass_serial;
+    fr_list_push_front(&loop->pass, &sock->ready_link);
 }
 /* From now on the kernel tells what happens to it, beginning with what has happened. 0, or -errno:
  * then it cannot be waited for. */

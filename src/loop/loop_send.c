@@ -2,9 +2,10 @@
 /*
  * loop_send.c - stream sockets: sending, at once or together with what is sent next.
  *
- * Shape:      a send is tried as it is asked for, and completes from the ready queue. One that may
- *             wait is copied and completes likewise; it goes out in front of the next one, or at
- *             the end of the turn in which nothing came behind it.
+ * Shape:      a send is tried as it is asked for, and completes from the ready queue: next where
+ *             the kernel took all of it, while what it is about is in the processor's caches. One
+ *             that may wait is copied and completes likewise, in its turn; it goes out in front of
+ *             the next one, or at the end of the turn in which nothing came behind it.
  * Memory:     a receive buffer while something is held.
  * Limits:     what is held fits into that buffer; LOOP_SEND_TRIES_MAX calls in a row.
  * Cost:       one sendmsg for all that is held and the send behind it.
@@ -265,7 +266,9 @@ loop_send_file(struct loop_sock *sock, const struct iovec *parts, int count,
     sock->send_file_bytes = file->bytes;
     sock->flags |= SOCK_SENDING;
     loop__sock_try_send(sock);
-    if (sock->flags & (SOCK_DONE | SOCK_WRITABLE))
+    if (sock->flags & SOCK_DONE)
+        loop__sock_enqueue_next(sock);
+    else if (sock->flags & SOCK_WRITABLE)
         loop__sock_enqueue(sock);
 }
 
