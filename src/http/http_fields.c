@@ -97,20 +97,40 @@ http__head_reset(struct http_head *head)
     memset(head->first_known, 0, sizeof(head->first_known));
 }
 
-/* name is a token, so that setting bit 5 folds case and nothing else: no tchar but a letter
- * becomes a letter, and none but '-' itself becomes '-'. */
+/* Octets of a token against those of a name in lower case: setting bit 5 folds case and nothing
+ * else, since no tchar but a letter becomes a letter, and none but '-' itself becomes '-'. */
+static inline bool
+eight_are(const char *name, const char *want)
+{
+    uint64_t x, y;
+    memcpy(&x, name, 8);
+    memcpy(&y, want, 8);
+    return (x | 0x2020202020202020u) == y;
+}
+
+static inline bool
+four_are(const char *name, const char *want)
+{
+    uint32_t x, y;
+    memcpy(&x, name, 4);
+    memcpy(&y, want, 4);
+    return (x | 0x20202020u) == y;
+}
+
+/* Of the known one's length. The last step takes some octets once more. */
 static inline bool
 name_is(const char *name, enum http_known known)
 {
     struct fr_view want = known_names[known];
     size_t i = 0;
-    for (; want.len - i >= 8; i += 8) {
-        uint64_t x, y;
-        memcpy(&x, name + i, 8);
-        memcpy(&y, want.ptr + i, 8);
-        if ((x | 0x2020202020202020u) != y)
-            return false;
+    if (want.len >= 8) {
+        for (; want.len - i > 8; i += 8)
+            if (!eight_are(name + i, want.ptr + i))
+                return false;
+        return eight_are(name + want.len - 8, want.ptr + want.len - 8);
     }
+    if (want.len >= 4)
+        return four_are(name, want.ptr) && four_are(name + want.len - 4, want.ptr + want.len - 4);
     for (; i < want.len; i++)
         if ((name[i] | 0x20) != want.ptr[i])
             return false;
@@ -291,6 +311,10 @@ field_read(struct http__reader *reader, struct http_field *out, struct http_err 
     while (value_end > value && http__is_blank(value_end[-1]))
         value_end--;
     out->value = fr_view_make(value, (size_t)(value_end - value));
+    if (end - at >= 2 && memcmp(at, "\r\n", 2) == 0) { /* nearly always */
+        reader->at = at + 2;
+        return HTTP_DONE;
+    }
     reader->at = at;
     return line_end_read(reader, out_err);
 }
