@@ -49,6 +49,8 @@ enum http_known {
 #undef HTTP_KNOWN_ROW
     HTTP_KNOWN_COUNT
 };
+/* Sets of them: HTTP_SET(RANGE) | HTTP_SET(IF_RANGE). */
+#define HTTP_SET(symbol) ((uint64_t)1 << HTTP_FIELD_##symbol)
 
 struct http_field {
     struct fr_view name;  /* as received */
@@ -124,9 +126,11 @@ struct http_head {
     enum http_framing framing; /* of a response: what the head says, see http_response_framing */
     uint64_t content_length;   /* HTTP_BODY_LENGTH */
     size_t head_bytes;         /* of the input, the empty line included */
-    struct http_field fields[HTTP_FIELDS_MAX];
+    uint64_t known_set;        /* those that are there */
     size_t field_count;
-    uint16_t first_known[HTTP_KNOWN_COUNT]; /* index + 1 of its first field; 0 = absent */
+    /* What the two above tell to be good is; the rest is of heads before. */
+    uint16_t first_known[HTTP_KNOWN_COUNT]; /* index of its first field */
+    struct http_field fields[HTTP_FIELDS_MAX];
 };
 
 /* Parses a head from the start of `in`, all bytes received so far. scanned (in/out, start with 0)
@@ -144,7 +148,19 @@ FR_MUST_USE enum http_step http_response_parse(struct fr_view in, const struct h
 enum http_framing http_response_framing(const struct http_head *response,
                                         enum http_method request_method);
 
-const struct http_field *http_head_find(const struct http_head *head, enum http_known known);
+/* Whether any of a set is there. */
+static inline bool
+http_head_has(const struct http_head *head, uint64_t set)
+{
+    return (head->known_set & set) != 0;
+}
+/* The first one; NULL: there is none. */
+static inline const struct http_field *
+http_head_find(const struct http_head *head, enum http_known known)
+{
+    return http_head_has(head, (uint64_t)1 << known) ? &head->fields[head->first_known[known]]
+                                                      : NULL;
+}
 /* Next field of the same name behind `after`; NULL at the end. */
 const struct http_field *http_head_next(const struct http_head *head,
                                         const struct http_field *after);

@@ -11,6 +11,10 @@
  */
 #include "http/http_scan.h"
 
+#include <assert.h>
+
+static_assert(HTTP_KNOWN_COUNT <= 64, "sets of them are bits of one number");
+
 const struct http_limits http_limits_default = {
     .head_bytes_max = 32 * 1024,
     .request_line_bytes_max = 8 * 1024,
@@ -91,10 +95,8 @@ http__worth_parsing(struct fr_view in, const struct http_limits *limits, size_t 
 void
 http__head_reset(struct http_head *head)
 {
-    /* Everything but the field array, which field_count bounds: ten kilobytes a request saved. */
-    memset(head, 0, offsetof(struct http_head, fields));
-    head->field_count = 0;
-    memset(head->first_known, 0, sizeof(head->first_known));
+    /* Not the arrays, which field_count and known_set bound: ten kilobytes a request saved. */
+    memset(head, 0, offsetof(struct http_head, first_known));
 }
 
 /* Octets of a token against those of a name in lower case: setting bit 5 folds case and nothing
@@ -343,16 +345,11 @@ http__fields_read(struct http__reader *reader, size_t field_count_max, struct ht
         field->known = known_of_token(field->name.ptr, field->name.len);
         field->hop = false;
         head->field_count++;
-        if (field->known && head->first_known[field->known] == 0)
-            head->first_known[field->known] = (uint16_t)head->field_count;
+        if (field->known == HTTP_UNKNOWN || http_head_has(head, (uint64_t)1 << field->known))
+            continue;
+        head->known_set |= (uint64_t)1 << field->known;
+        head->first_known[field->known] = (uint16_t)(head->field_count - 1);
     }
-}
-
-const struct http_field *
-http_head_find(const struct http_head *head, enum http_known known)
-{
-    uint16_t index = head->first_known[known];
-    return index ? &head->fields[index - 1] : NULL;
 }
 
 const struct http_field *
@@ -387,30 +384,18 @@ http_head_find_name(const struct http_head *head, struct fr_view name)
  * trailers are dropped here and must not be announced; Proxy-Authenticate, Proxy-Authorization and
  * Proxy-Authentication-Info, because they are between a client and a forward proxy (section 11.7),
  * which no member may play, and must not be stored (RFC 9111 section 3.1). */
-static const enum http_known always_hop[] = {
-    HTTP_FIELD_CONNECTION,
-    HTTP_FIELD_KEEP_ALIVE,
-    HTTP_FIELD_PROXY_CONNECTION,
-    HTTP_FIELD_TE,
-    HTTP_FIELD_TRAILER,
-    HTTP_FIELD_TRANSFER_ENCODING,
-    HTTP_FIELD_UPGRADE,
-    HTTP_FIELD_PROXY_AUTHENTICATE,
-    HTTP_FIELD_PROXY_AUTHORIZATION,
-    HTTP_FIELD_PROXY_AUTHENTICATION_INFO,
-};
+static const uint64_t always_hop = HTTP_SET(CONNECTION) | HTTP_SET(KEEP_ALIVE) |
+                                   HTTP_SET(PROXY_CONNECTION) | HTTP_SET(TE) | HTTP_SET(TRAILER) |
+                                   HTTP_SET(TRANSFER_ENCODING) | HTTP_SET(UPGRADE) |
+                                   HTTP_SET(PROXY_AUTHENTICATE) | HTTP_SET(PROXY_AUTHORIZATION) |
+                                   HTTP_SET(PROXY_AUTHENTICATION_INFO);
 
 static void
 hop_mark_always(struct http_head *head)
 {
-    for (size_t i = 0; i < sizeof(always_hop) / sizeof(always_hop[0]); i++) {
-        enum http_known known = always_hop[i];
-        if (head->first_known[known] == 0)
-            continue;
-        for (size_t at = head->first_known[known] - 1u; at < head->field_count; at++)
-            if (head->fields[at].known == known)
-                head->fields[at].hop = true;
-    }
+    for (size_t i = 0; http_head_has(head, always_hop) && i < head->field_count; i++)
+        if (always_hop >> head->fields[i].known & 1)
+            head->fields[i].hop = true;
 }
 
 /* Fields with rules of their own (framing, routing, validation, caching, credentials) are meant for

@@ -93,9 +93,9 @@ length_read(struct fr_view value, uint64_t *out)
 static const char *
 lengths_read(struct http_head *head, bool repeat, const char **out_at)
 {
-    uint16_t first = head->first_known[HTTP_FIELD_CONTENT_LENGTH];
+    size_t first = head->first_known[HTTP_FIELD_CONTENT_LENGTH]; /* there is one */
     uint64_t length = 0;
-    for (size_t i = first ? first - 1u : head->field_count; i < head->field_count; i++) {
+    for (size_t i = first; i < head->field_count; i++) {
         struct http_field *field = &head->fields[i];
         if (field->known != HTTP_FIELD_CONTENT_LENGTH)
             continue;
@@ -103,7 +103,7 @@ lengths_read(struct http_head *head, bool repeat, const char **out_at)
         uint64_t n;
         if (!length_read(field->value, &n))
             return "Content-Length is not a number";
-        if (i == first - 1u) {
+        if (i == first) {
             length = n;
             continue;
         }
@@ -120,7 +120,7 @@ const char *
 http__framing_of_request(struct http_head *head, int *out_status, const char **out_at)
 {
     const struct http_field *coding = http_head_find(head, HTTP_FIELD_TRANSFER_ENCODING);
-    bool has_length = head->first_known[HTTP_FIELD_CONTENT_LENGTH] != 0;
+    bool has_length = http_head_has(head, HTTP_SET(CONTENT_LENGTH));
     head->framing = HTTP_BODY_NONE;
     head->content_length = 0;
     *out_status = 400;
@@ -152,7 +152,7 @@ const char *
 http__framing_of_response(struct http_head *head, const char **out_at)
 {
     const struct http_field *coding = http_head_find(head, HTTP_FIELD_TRANSFER_ENCODING);
-    bool has_length = head->first_known[HTTP_FIELD_CONTENT_LENGTH] != 0;
+    bool has_length = http_head_has(head, HTTP_SET(CONTENT_LENGTH));
     head->framing = HTTP_BODY_TO_CLOSE;
     head->content_length = 0;
     if (!coding)

@@ -24,13 +24,14 @@ method_of(struct fr_view text)
         struct fr_view name;
         enum http_method method;
     } methods[] = {
-        {{"GET", 3}, HTTP_GET},         {{"HEAD", 4}, HTTP_HEAD},
-        {{"POST", 4}, HTTP_POST},       {{"PUT", 3}, HTTP_PUT},
-        {{"DELETE", 6}, HTTP_DELETE},   {{"CONNECT", 7}, HTTP_CONNECT},
-        {{"OPTIONS", 7}, HTTP_OPTIONS}, {{"TRACE", 5}, HTTP_TRACE},
-        {{"PATCH", 5}, HTTP_PATCH},
+        {{"HEAD", 4}, HTTP_HEAD},       {{"POST", 4}, HTTP_POST},
+        {{"PUT", 3}, HTTP_PUT},         {{"DELETE", 6}, HTTP_DELETE},
+        {{"CONNECT", 7}, HTTP_CONNECT}, {{"OPTIONS", 7}, HTTP_OPTIONS},
+        {{"TRACE", 5}, HTTP_TRACE},     {{"PATCH", 5}, HTTP_PATCH},
     };
     /* Case counts: "get" is another method (RFC 9110 section 9.1). */
+    if (fr_view_eq(text, FR_VIEW("GET"))) /* nearly always; compared without a call */
+        return HTTP_GET;
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
         if (fr_view_eq(text, methods[i].name))
             return methods[i].method;
@@ -72,8 +73,14 @@ part_read(struct http__reader *reader, enum http__class class, const char *words
 static enum http_step
 version_read(struct http__reader *reader, int *out_minor, struct http_err *out_err)
 {
-    static const char shape[] = "HTTP/d.d\r\n";
+    static const char shape[] = "HTTP/d.d\r\n", usual[] = "HTTP/1.1\r\n";
     const char *at = reader->at;
+    if ((size_t)(reader->end - at) >= sizeof(usual) - 1 &&
+        memcmp(at, usual, sizeof(usual) - 1) == 0) { /* two comparisons */
+        *out_minor = 1;
+        reader->at = at + sizeof(usual) - 1;
+        return HTTP_DONE;
+    }
     for (size_t i = 0; i < sizeof(shape) - 1; i++) {
         if (at + i == reader->end)
             return http__ran_out(reader, out_err);
