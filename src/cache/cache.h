@@ -95,8 +95,8 @@ extern const struct cache_policy cache_policy_default;
 /* What is looked up: the request and the host it is for. */
 struct cache_request {
     const struct http_head *head;
-    struct fr_view scheme;       /* "http" */
-    struct fr_view host;         /* normalised, port kept */
+    struct fr_view scheme;       /* "http", in lower case */
+    struct fr_view host;         /* in lower case, port kept */
     int64_t now_us;              /* cache_clock_us, as all times here */
     int64_t ahead_us;            /* ... so far ahead of the clock of the day, which dates are by */
     struct cache_reader *reader; /* who holds what is found; NULL: a counted reference */

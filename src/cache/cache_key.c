@@ -237,12 +237,12 @@ cache__key_make(const struct fr_hash_key *hash_key, const struct cache_request *
     struct filler f = {out->text, 0, sizeof(out->text), true};
     /* HEAD has the key of GET. No separator can stand in the part before it: a scheme has no ':',
      * a host no '/' and no '*', and a path starts with '/'. */
-    put_lower(&f, request->scheme);
+    put(&f, request->scheme);
     put(&f, FR_VIEW("://"));
     if (policy->key_any_host)
         put(&f, FR_VIEW(CACHE__KEY_ANY_HOST));
     else
-        put_lower(&f, request->host);
+        put(&f, request->host);
     put(&f, request->head->path);
     put_query(&f, request->head, policy->key_query);
     out->url_len = f.len;

@@ -248,5 +248,7 @@ bool http_host_normalise(struct fr_view authority, char *out, size_t out_bytes, 
 /* The same of the authority of a head, which was checked when the head was parsed. False: there is
  * none, or it does not fit. */
 bool http_head_host(const struct http_head *head, char *out, size_t out_bytes, size_t *out_len);
+/* ... or only how much of such an authority it is. */
+size_t http_host_bytes(struct fr_view authority);
 
 #endif

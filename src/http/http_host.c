@@ -122,12 +122,16 @@ http_is_authority(struct fr_view text)
     return host_bytes(text) > 0;
 }
 
+/* Without a trailing dot: "example.com." is the same name, fully qualified. */
+static size_t
+undotted(struct fr_view authority, size_t len)
+{
+    return len > 1 && authority.ptr[len - 1] == '.' ? len - 1 : len;
+}
+
 static bool
 put_host(struct fr_view authority, size_t len, char *out, size_t out_bytes, size_t *out_len)
 {
-    /* "example.com." is the same name, fully qualified. */
-    if (len > 1 && authority.ptr[len - 1] == '.')
-        len--;
     if (len > out_bytes)
         return false;
     (void)fr_put_lower(out, fr_view_make(authority.ptr, len));
@@ -138,20 +142,25 @@ put_host(struct fr_view authority, size_t len, char *out, size_t out_bytes, size
 bool
 http_host_normalise(struct fr_view authority, char *out, size_t out_bytes, size_t *out_len)
 {
-    size_t len = host_bytes(authority);
+    size_t len = undotted(authority, host_bytes(authority));
     return len > 0 && put_host(authority, len, out, out_bytes, out_len);
+}
+
+size_t
+http_host_bytes(struct fr_view authority)
+{
+    /* Only a port has a colon before digits that end it: a literal ends in its bracket. */
+    size_t len = authority.len;
+    while (len > 0 && http__is(authority.ptr[len - 1], HTTP__DIGIT))
+        len--;
+    len = len > 0 && authority.ptr[len - 1] == ':' ? len - 1 : authority.len;
+    fr_slow_check(len == host_bytes(authority));
+    return undotted(authority, len);
 }
 
 bool
 http_head_host(const struct http_head *head, char *out, size_t out_bytes, size_t *out_len)
 {
-    struct fr_view host = head->host;
-    if (host.len == 0)
-        return false;
-    /* Only a literal has colons of its own, and it ends before the port's. */
-    const char *from = host.ptr[0] == '[' ? memchr(host.ptr, ']', host.len) : host.ptr;
-    const char *colon = from ? memchr(from, ':', host.len - (size_t)(from - host.ptr)) : NULL;
-    size_t len = colon ? (size_t)(colon - host.ptr) : host.len;
-    fr_slow_check(len == host_bytes(host));
-    return put_host(host, len, out, out_bytes, out_len);
+    return head->host.len > 0 &&
+           put_host(head->host, http_host_bytes(head->host), out, out_bytes, out_len);
 }

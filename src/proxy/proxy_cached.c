@@ -41,17 +41,6 @@ proxy_cached_request(const struct proxy_exchange *x, const struct http_head *req
     };
 }
 
-/* Lower case, the port kept: two ports are two origins (RFC 9110 section 4.3.1). */
-static bool
-take_host(struct proxy_exchange *x, struct fr_view host)
-{
-    if (host.len > sizeof(x->host))
-        return false;
-    (void)fr_put_lower(x->host, host);
-    x->host_len = host.len;
-    return true;
-}
-
 /* Members see a host that a trusted proxy names, and may write it into their answers. */
 static bool
 add_claimed_host(struct proxy_exchange *x)
@@ -62,7 +51,7 @@ add_claimed_host(struct proxy_exchange *x)
     if (claimed.len + 1 > sizeof(x->host) - x->host_len)
         return false;
     x->host[x->host_len] = ' '; /* stands in no host */
-    memcpy(x->host + x->host_len + 1, claimed.ptr, claimed.len);
+    (void)fr_put_lower(x->host + x->host_len + 1, claimed);
     x->host_len += claimed.len + 1;
     return true;
 }
@@ -297,7 +286,7 @@ proxy_cached_look_up(struct proxy_exchange *x, const struct http_head *request, 
     x->cached = x->forwarded = true;
     x->disk_waited = false;
     x->forward = CACHE_FORWARD_BYPASS;
-    if (!take_policy(x, &route->caching) || !take_host(x, request->host) || !add_claimed_host(x) ||
+    if (!take_policy(x, &route->caching) || !add_claimed_host(x) ||
         (passes_by(request, &route->caching) && http_method_safe(request->method))) {
         proxy_note_cache(x, PROXY_LOG_CACHE_BYPASS);
         PROXY_COUNT(worker, cache_bypasses);

@@ -12,6 +12,8 @@
 #include "proxy/proxy_h2.h"
 #include "proxy/proxy_park.h"
 
+#include "base/fr_put.h"
+
 #include <errno.h>
 
 #define GATHERED_BYTES_MAX 4096 /* of an answer that is copied to go out with the next */
@@ -512,10 +514,9 @@ answer_cached(struct proxy_exchange *x, const struct http_head *request, struct 
 {
     const struct cluster_snapshot *snapshot = x->worker->snapshot;
     unsigned relief = snapshot->relief;
-    bool shed =
-        ((relief & (1u << CONFIG_STEP_SHED)) ||
-         (cluster_snapshot_view(snapshot, route->cluster)->rungs & CONFIG_RUNG_SHED)) &&
-        route->config->priority == CONFIG_PRIORITY_LOW;
+    bool shed = ((relief & (1u << CONFIG_STEP_SHED)) ||
+                 (cluster_snapshot_view(snapshot, route->cluster)->rungs & CONFIG_RUNG_SHED)) &&
+                route->config->priority == CONFIG_PRIORITY_LOW;
     struct proxy_exchange *fetch =
         x->refresh && !shed ? proxy_cached_refresh(x, request, raw) : NULL;
     if (fetch)
@@ -523,19 +524,28 @@ answer_cached(struct proxy_exchange *x, const struct http_head *request, struct 
     proxy_cached_answer(x, request);
 }
 
+/* Lower case, the port kept: two ports are two origins (RFC 9110 section 4.3.1). */
+static bool
+take_host(struct proxy_exchange *x, struct fr_view authority)
+{
+    if (authority.len > sizeof(x->host))
+        return false;
+    (void)fr_put_lower(x->host, authority);
+    x->host_len = authority.len;
+    return true;
+}
+
 static void
 exchange_route(struct proxy_exchange *x, const struct http_head *request, struct fr_view raw)
 {
     struct proxy_worker *worker = x->worker;
-    char host[sizeof(x->host)];
-    size_t host_len = 0;
-    if (request->host.len && !http_head_host(request, host, sizeof(host), &host_len)) {
+    if (!take_host(x, request->host)) {
         struct proxy_answer answer = {.status = 400, .words = "the host is not usable"};
         proxy_local_answer(x, &answer);
         return;
     }
     struct cluster_request wanted = {
-        .host = fr_view_make(host, host_len),
+        .host = fr_view_make(x->host, http_host_bytes(request->host)),
         .path = request->path,
         .method = request->method_text,
         .field = find_field,

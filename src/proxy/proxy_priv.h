@@ -412,7 +412,7 @@ struct proxy_exchange {
     char request_id[HTTP_REQUEST_ID_BYTES_MAX];
     char traceparent[HTTP_TRACEPARENT_BYTES + 1]; /* the client's first bytes, or ours */
     char session_text[CLUSTER_STICKY_TEXT_BYTES]; /* of the new cookie */
-    char host[256];
+    char host[256]; /* authority of the request, in lower case, and what is claimed behind it */
     char key_headers[256]; /* of the policy */
 };
 

@@ -215,3 +215,11 @@ def test_the_names_that_pass_the_cache_by_stand_between_commas(box, name, passes
     for _ in range(2):
         assert http1.fetch(edge.address, "/c", fields=[(name, "1")]).status == 200
     assert member.count() == (2 if passes else 1)
+
+
+def test_the_case_of_a_host_makes_no_difference(box):
+    edge, member = cached(box, [("Cache-Control", "max-age=60")])
+    assert stored(edge, host="Some.Example:81")
+    for host in ("some.example:81", "SOME.EXAMPLE:81"):
+        assert http1.fetch(edge.address, "/c", host=host).get("Age")
+    assert member.count() == 1
