@@ -28,13 +28,12 @@ fr_put(char *at, struct fr_view view)
 static inline char *
 fr_put_u64(char *at, uint64_t number)
 {
-    char digits[FR_PUT_U64_BYTES];
-    size_t from = sizeof(digits);
-    do {
-        digits[--from] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number);
-    return fr_put(at, (struct fr_view){digits + from, sizeof(digits) - from});
+    size_t count = 1;
+    for (uint64_t limit = 10; number >= limit && count < FR_PUT_U64_BYTES; limit *= 10)
+        count++; /* the last limit wraps, which no one looks at */
+    for (size_t i = count; i-- > 0; number /= 10)
+        at[i] = (char)('0' + number % 10);
+    return at + count;
 }
 
 /* Eight octets; letters of ASCII in lower case, what is not ASCII as it is. */

@@ -59,7 +59,7 @@ put_signed(char *at, int64_t number)
 }
 
 static char *
-put_status(const struct proxy_exchange *x, char *at)
+put_status(const struct proxy_exchange *x, int64_t now_us, char *at)
 {
     at = FR_PUT(at, CACHE_NAME);
     if (x->forwarded)
@@ -67,7 +67,7 @@ put_status(const struct proxy_exchange *x, char *at)
     if (!x->entry) /* neither a hit nor forwarded: 504 */
         return FR_PUT(at, "; detail=only-if-cached");
     at = FR_PUT(at, "; hit; ttl=");
-    at = put_signed(at, cache_entry_left_s(x->entry, proxy_cache_now_us(x->worker)));
+    at = put_signed(at, cache_entry_left_s(x->entry, now_us));
     if (x->laddered && x->refreshed)
         return FR_PUT(at, "; detail=ladder-refresh");
     if (x->laddered)
@@ -83,7 +83,7 @@ proxy_cached_status(const struct proxy_exchange *x)
     char *out = x->worker->cache_status;
     static_assert(sizeof(x->worker->cache_status) >= CACHE_STATUS_BYTES, "room for all of it");
     if (x->cached)
-        return fr_view_make(out, (size_t)(put_status(x, out) - out));
+        return fr_view_make(out, (size_t)(put_status(x, proxy_cache_now_us(x->worker), out) - out));
     return x->worker->cache ? FR_VIEW(CACHE_NAME "; fwd=bypass") : (struct fr_view){NULL, 0};
 }
 
@@ -148,13 +148,19 @@ print_range(const struct cache_selection *what, struct fr_buf *out)
                          what->range_first, last, what->total);
 }
 
-/* The lines that the entry does not hold, because they differ from answer to answer. */
+/* The lines that the entry does not hold, because they differ from answer to answer, to the end of
+ * the head. What is rare is printed; all else goes into room that is reserved at once. */
 static enum fr_err
 print_own_fields(const struct proxy_exchange *x, const struct cache_selection *what,
                  struct fr_buf *out)
 {
-    int64_t age_s = cache_entry_age_s(x->entry, proxy_cache_now_us(x->worker));
-    enum fr_err err = fr_buf_reserve(out, OWN_FIELDS_BYTES + x->worker->via.len);
+    int64_t now_us = proxy_cache_now_us(x->worker);
+    int64_t age_s = cache_entry_age_s(x->entry, now_us);
+    enum fr_err err = what->status == 206 || what->status == 416 ? print_range(what, out) : FR_OK;
+    if (!err)
+        err = proxy_head_put_id(x, out);
+    if (!err)
+        err = fr_buf_reserve(out, OWN_FIELDS_BYTES + x->worker->via.len);
     if (err)
         return err;
     char *at = out->data + out->len;
@@ -164,23 +170,18 @@ print_own_fields(const struct proxy_exchange *x, const struct cache_selection *w
     at = fr_put(at, x->worker->via);
     at = FR_PUT(at, "\r\nCache-Status: ");
     if (x->cached)
-        at = put_status(x, at);
+        at = put_status(x, now_us, at);
     at = FR_PUT(at, "\r\n");
     if (what->status != 304 && what->status != 416 && what->status != 204) {
         at = FR_PUT(at, "Content-Length: ");
         at = fr_put_u64(at, what->bytes);
         at = FR_PUT(at, "\r\n");
     }
+    at = fr_put(at, proxy_head_connection(x));
+    at = FR_PUT(at, "\r\n");
+    *at = '\0';
     out->len = (size_t)(at - out->data);
-    if (what->status == 206 || what->status == 416)
-        err = print_range(what, out);
-    if (!err)
-        err = proxy_head_put_id(x, out);
-    if (!err)
-        err = fr_buf_append_view(out, proxy_head_connection(x));
-    if (!err)
-        err = fr_buf_append_view(out, FR_VIEW("\r\n"));
-    return err;
+    return FR_OK;
 }
 
 enum fr_err
@@ -306,7 +307,7 @@ proxy_cached_put_head(struct proxy_exchange *x, const struct cache_selection *wh
         print_own_fields(x, what, &x->down_head) != FR_OK)
         return false;
     iov[(*count)++] = (struct iovec){x->down_head.data, x->down_head.len};
-    for (int i = 0; i < *count; i++)
+    for (int i = 0; x->note && i < *count; i++)
         head_bytes += iov[i].iov_len;
     proxy_note_head(x, head_bytes, true);
     return true;
