@@ -132,6 +132,8 @@ void
 cache__control_read(const struct http_head *head, struct cache__control *out)
 {
     control_clear(out);
+    if (!http_head_has(head, HTTP_SET(CACHE_CONTROL) | HTTP_SET(PRAGMA)))
+        return;
     const struct http_field *field = http_head_find(head, HTTP_FIELD_CACHE_CONTROL);
     if (!field) {
         out->no_cache = pragma_no_cache(head);

@@ -251,8 +251,7 @@ cache__bypasses(const struct http_head *request, const struct cache__control *co
     if (request->framing != HTTP_BODY_NONE || request->upgrade || control->no_store)
         return true;
     /* If-Match and If-Unmodified-Since are the member's to judge (section 4.3.2). */
-    return http_head_find(request, HTTP_FIELD_IF_MATCH) != NULL ||
-           http_head_find(request, HTTP_FIELD_IF_UNMODIFIED_SINCE) != NULL;
+    return http_head_has(request, HTTP_SET(IF_MATCH) | HTTP_SET(IF_UNMODIFIED_SINCE));
 }
 
 /* Sections 5.2.1.1, 5.2.1.3 and 5.2.1.4: what a request says against what is stored. */

@@ -229,6 +229,10 @@ bool
 cache_entry_select(const struct cache_entry *entry, const struct http_head *request, int64_t now_us,
                    struct cache_selection *out)
 {
+    const uint64_t selecting =
+        HTTP_SET(IF_NONE_MATCH) | HTTP_SET(IF_MODIFIED_SINCE) | HTTP_SET(RANGE);
+    if (!http_head_has(request, selecting)) /* as most: it asks for what there is */
+        return !entry->has_part_of && select_whole(entry, out);
     if (cache_entry_not_modified(entry, request)) {
         *out = (struct cache_selection){.status = 304};
         return true;
