@@ -366,6 +366,7 @@ process(struct proxy_client *client)
     struct proxy_worker *worker = client->worker;
     struct fr_view raw;
     struct http_err err;
+    proxy_exchange_await(worker);
     enum http_step step = proxy_input_head(&client->in, &client->partial, http_request_parse,
                                            &worker->http_limits, &worker->request_head, &raw, &err);
     if (step != HTTP_MORE || client->partial.buf.len > 0)

@@ -581,14 +581,14 @@ void proxy_client_linger(struct proxy_client *client);
 bool proxy_client_sending(const struct proxy_client *client);
 
 /* proxy_exchange.c */
+void proxy_exchange_await(struct proxy_worker *worker); /* bytes came: one may begin */
 /* A head was parsed into worker->request_head; raw is its bytes. */
 void proxy_exchange_begin(struct proxy_client *client, struct fr_view raw);
 /* What came is no request, or came too slowly: answers and closes. */
 void proxy_exchange_refuse(struct proxy_client *client, int status, const char *words);
 void proxy_exchange_half_closed(struct proxy_exchange *x); /* its request is in, no more follows */
 void proxy_exchange_input(struct proxy_exchange *x, size_t bytes); /* more came from the client */
-/* The three ends. */
-void proxy_exchange_reply(struct proxy_exchange *x);
+void proxy_exchange_reply(struct proxy_exchange *x); /* the first of the three ends */
 void proxy_exchange_fail(struct proxy_exchange *x, int status, const char *words);
 void proxy_exchange_drop(struct proxy_exchange *x);
 /* Sends to the client; `after` runs when the kernel took all of it, unless the client is gone. */
