@@ -10,7 +10,7 @@ all: build/build.ninja
 	@ninja -C build
 
 build/build.ninja: | deps-build
-	meson setup build --buildtype=debugoptimized -Dtests=false -Db_lto=true
+	meson setup build --buildtype=debugoptimized -Doptimization=3 -Dtests=false -Db_lto=true
 
 build-test/build.ninja: | deps-test
 	meson setup build-test -Db_sanitize=address,undefined -Dfault_points=true \
