@@ -10,7 +10,8 @@
  *             stream, requests_per_connection, the least rate of reading (proxy_pace.c), and those
  *             of http2_limits.c.
  * When full:  GOAWAY, then the connection lingers and is closed.
- * Cost:       one send for all frames of a loop's turn, up to the room's size.
+ * Cost:       one send for the answers to what one receive brought, up to the room's size: requests
+ *             are answered before another connection is read, while their memory is in the cache.
  * Follows:    RFC 9113 sections 3.3, 3.4, 6.8 and 9.1.
  */
 #include "proxy/proxy_h2.h"
@@ -358,7 +359,7 @@ proxy_h2_timer(struct proxy_client *client)
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
-/* Once in a turn: what streams have to be told, then what there is to send. */
+/* Behind each receive and each send: what streams have to be told, then what there is to send. */
 static void
 run(void *ctx)
 {
@@ -430,5 +431,5 @@ proxy_h2_received(struct proxy_client *client, struct loop_buf *buf, int status)
                           loop_now_us(client->worker->loop));
     loop_buf_give_back(buf);
     proxy_client_want(client);
-    proxy_h2_wake(h2);
+    run(h2);
 }
