@@ -92,9 +92,9 @@ fr_view_u64(struct fr_view a, uint64_t *out)
         if (a.ptr[i] < '0' || a.ptr[i] > '9')
             return false;
         uint64_t digit = (uint64_t)(a.ptr[i] - '0');
-        if (value > (UINT64_MAX - digit) / 10)
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, digit, &value))
             return false;
-        value = value * 10 + digit;
     }
     *out = value;
     return true;

@@ -24,7 +24,8 @@
 struct hpack_field {
     struct fr_view name, value;
     bool never_indexed; /* section 6.2.3: nobody on its way may put it into a table */
-    uint32_t index;     /* where it is in the table; 0: nowhere */
+    uint32_t index;     /* where it is in the table, decoded; 0: nowhere */
+    uint32_t entry;     /* to encode: hpack_find_line's; 0: it is to be looked for */
 };
 
 /* ---- tables ---------------------------------------------------------------------------------- */
@@ -109,6 +110,9 @@ struct hpack_encoder {
         uint32_t hash;
         uint32_t entry; /* one more than what `added` was as it entered; 0: it did not */
     } slots[HPACK_SLOTS];
+    /* Entries in the order in which heads have them: what came first the last time, what came
+     * behind each, and the last one of the block under way. */
+    uint32_t first, last, next[HPACK_ENTRIES_MAX];
     uint32_t size_least, size_asked; /* what the peer allowed since the last block */
     bool resized;
 };
@@ -130,5 +134,10 @@ hpack_field_bytes_max(size_t name_len, size_t value_len)
  * means a longer block, never a wrong one. */
 char *hpack_put_begin(struct hpack_encoder *encoder, char *at);
 char *hpack_put_field(struct hpack_encoder *encoder, char *at, const struct hpack_field *field);
+/* Whether the text begins with a field of the table as HTTP/1.1 prints it ("Name: value", CRLF),
+ * looked for where it is likely: behind *after, which moves on; 0 is the front of a head. Returns
+ * how long the line is, or 0. *out is good for the next block. */
+size_t hpack_find_line(const struct hpack_encoder *encoder, struct fr_view text, uint32_t *after,
+                       struct hpack_field *out);
 
 #endif

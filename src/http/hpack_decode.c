@@ -160,7 +160,7 @@ hpack_decode(struct hpack_decoder *decoder, struct hpack_block *block, struct hp
             return HPACK_BAD;
         step = literal_read(decoder, block, number, out);
         out->never_indexed = (kind & 0xf0) == 0x10;
-        out->index = 0;
+        out->index = out->entry = 0;
         return step == HPACK_FIELD && enters ? enter(decoder, out) : step;
     }
     return HPACK_END;

@@ -5,7 +5,8 @@
  * May touch:  base.
  * Limits:     the table's size is the lesser of the peer's and ours; names above NAME_BYTES_MAX
  *             enter no table.
- * Cost:       a hash and a comparison for a field that is in the table.
+ * Cost:       a comparison, eight octets a step, for a field that is in the table and comes behind
+ *             the one that it came behind before; a hash more for others.
  * Follows:    RFC 7541 sections 4.2, 5 and 6.
  *
  * What enters the table is told by its second time: a field whose hash was seen lately is likely to
@@ -74,6 +75,7 @@ put_text(char *at, struct fr_view text)
 char *
 hpack_put_begin(struct hpack_encoder *encoder, char *at)
 {
+    encoder->last = 0;
     if (!encoder->resized)
         return at;
     encoder->resized = false;
@@ -87,9 +89,13 @@ hpack_put_begin(struct hpack_encoder *encoder, char *at)
 
 /* ---- what was sent before -------------------------------------------------------------------- */
 
+/* What the cases of a letter differ in. Of the other octets of a token it tells only ^ and ~ apart,
+ * so that names with one of these enter no table: tells_case. */
+#define CASES 0x2020202020202020u
+
 /* Of a text its length and both ends, which is where texts differ. */
 static inline uint64_t
-sample(struct fr_view text)
+sample(struct fr_view text, uint64_t either)
 {
     const uint64_t odd = 0x9e3779b97f4a7c15u; /* 2^64 divided by the golden ratio */
     uint64_t front = 0, back = 0;
@@ -103,30 +109,112 @@ sample(struct fr_view text)
         front = (uint8_t)text.ptr[0];
         back = (uint64_t)(uint8_t)text.ptr[text.len / 2] << 8 | (uint8_t)text.ptr[text.len - 1];
     }
-    return (front * odd ^ (back + text.len)) * odd;
+    return ((front | either) * odd ^ ((back | either) + text.len)) * odd;
 }
 
 static uint32_t
 hash_of(const struct hpack_field *field)
 {
-    uint64_t name = sample(field->name), hash = name ^ (name >> 29) ^ sample(field->value);
+    uint64_t name = sample(field->name, CASES);
+    uint64_t hash = name ^ (name >> 29) ^ sample(field->value, 0);
     return (uint32_t)(hash ^ hash >> 32);
 }
 
-/* Its index in the whole table; 0: it is there no more. */
-static size_t
-index_of(const struct hpack_encoder *encoder, uint32_t entry, const struct hpack_field *field)
+static inline bool
+some_same(const char *entry, const char *text, size_t bytes, uint64_t either)
+{
+    uint64_t x = 0, y = 0;
+    memcpy(&x, entry, bytes);
+    memcpy(&y, text, bytes);
+    return ((x ^ y) & ~either) == 0;
+}
+
+/* Whether an entry's octets are the text's, but for the bits of `either`. */
+static inline __attribute__((always_inline)) bool
+is_same(const char *entry, struct fr_view text, uint64_t either)
+{
+    size_t i = 0;
+    if (text.len >= 8) {
+        for (; text.len - i > 8; i += 8)
+            if (!some_same(entry + i, text.ptr + i, 8, either))
+                return false;
+        return some_same(entry + text.len - 8, text.ptr + text.len - 8, 8, either);
+    }
+    if (text.len >= 4)
+        return some_same(entry, text.ptr, 4, either) &&
+               some_same(entry + text.len - 4, text.ptr + text.len - 4, 4, either);
+    for (; i < text.len; i++)
+        if (!some_same(entry + i, text.ptr + i, 1, either))
+            return false;
+    return true;
+}
+
+/* NULL: it is there no more. */
+static const struct hpack_place *
+place_of(const struct hpack_encoder *encoder, uint32_t entry)
 {
     const struct hpack_table *table = &encoder->table;
-    uint32_t age = table->added - entry;
-    if (entry == 0 || age >= table->count)
+    bool there = entry != 0 && table->added - entry < table->count;
+    return there ? &table->places[(entry - 1) % HPACK_ENTRIES_MAX] : NULL;
+}
+
+static bool
+is_entry(const struct hpack_encoder *encoder, uint32_t entry, const struct hpack_field *field)
+{
+    const struct hpack_place *place = place_of(encoder, entry);
+    if (!place || place->name_len != field->name.len || place->value_len != field->value.len)
+        return false;
+    const char *text = encoder->table.arena + place->at;
+    return is_same(text, field->name, CASES) && is_same(text + place->name_len, field->value, 0);
+}
+
+static void
+note_entry(struct hpack_encoder *encoder, uint32_t entry)
+{
+    uint32_t last = encoder->last;
+    *(last ? &encoder->next[(last - 1) % HPACK_ENTRIES_MAX] : &encoder->first) = entry;
+    encoder->last = entry;
+}
+
+static char *
+put_entry(struct hpack_encoder *encoder, char *at, uint32_t entry)
+{
+    note_entry(encoder, entry);
+    return put_number(at, INDEXED, 7, HPACK_STATIC_COUNT + 1 + encoder->table.added - entry);
+}
+
+static size_t
+line_bytes(const struct hpack_encoder *encoder, uint32_t entry, struct fr_view text,
+           struct hpack_field *out)
+{
+    const struct hpack_place *place = place_of(encoder, entry);
+    if (!place || text.len < (size_t)place->name_len + place->value_len + 4)
         return 0;
-    const struct hpack_place *place = &table->places[(entry - 1) % HPACK_ENTRIES_MAX];
-    const char *text = table->arena + place->at;
-    bool same = place->name_len == field->name.len && place->value_len == field->value.len &&
-                memcmp(text, field->name.ptr, field->name.len) == 0 &&
-                memcmp(text + place->name_len, field->value.ptr, field->value.len) == 0;
-    return same ? HPACK_STATIC_COUNT + 1 + (size_t)age : 0;
+    struct fr_view name = fr_view_make(text.ptr, place->name_len);
+    struct fr_view value = fr_view_make(text.ptr + name.len + 2, place->value_len);
+    const char *known = encoder->table.arena + place->at;
+    if (!is_same(known, name, CASES) || memcmp(text.ptr + name.len, ": ", 2) != 0 ||
+        !is_same(known + name.len, value, 0) || memcmp(value.ptr + value.len, "\r\n", 2) != 0)
+        return 0;
+    *out = (struct hpack_field){.name = name, .value = value, .entry = entry};
+    return name.len + value.len + 4;
+}
+
+/* One is looked past: where two kinds of heads take turns that is where they differ. */
+size_t
+hpack_find_line(const struct hpack_encoder *encoder, struct fr_view text, uint32_t *after,
+                struct hpack_field *out)
+{
+    uint32_t entry = *after;
+    for (int i = 0; i < 2; i++) {
+        entry = entry ? encoder->next[(entry - 1) % HPACK_ENTRIES_MAX] : encoder->first;
+        size_t bytes = line_bytes(encoder, entry, text, out);
+        if (bytes > 0) {
+            *after = entry;
+            return bytes;
+        }
+    }
+    return 0;
 }
 
 /* The static table has whole fields only of some statuses, so far as responses go. */
@@ -142,16 +230,6 @@ static_status(const struct hpack_field *field)
     return 0;
 }
 
-static char *
-put_literal(char *at, unsigned kind, unsigned bits, const struct hpack_field *field)
-{
-    size_t index = hpack_static_name(field->name);
-    at = put_number(at, kind, bits, index);
-    if (index == 0)
-        at = put_text(at, field->name);
-    return put_text(at, field->value);
-}
-
 /* Where a field of this hash was noted, or else will be: in the place of the older one of two. */
 static struct hpack_slot *
 slot_of(struct hpack_encoder *encoder, uint32_t hash)
@@ -165,40 +243,66 @@ slot_of(struct hpack_encoder *encoder, uint32_t hash)
 }
 
 static char *
-put_lowered(struct hpack_encoder *encoder, char *at, const struct hpack_field *field)
+put_literal(char *at, unsigned kind, unsigned bits, struct fr_view name, struct fr_view value)
 {
-    size_t index = 0;
-    if (field->never_indexed)
-        return put_literal(at, NEVER_INDEXED, 4, field);
-    if (field->name.len > 0 && field->name.ptr[0] == ':' && (index = static_status(field)))
-        return put_number(at, INDEXED, 7, index);
-    uint32_t hash = hash_of(field);
-    struct hpack_slot *slot = slot_of(encoder, hash);
-    if (slot->hash == hash && (index = index_of(encoder, slot->entry, field)))
-        return put_number(at, INDEXED, 7, index);
+    size_t index = hpack_static_name(name);
+    at = put_number(at, kind, bits, index);
+    if (index == 0)
+        at = put_text(at, name);
+    return put_text(at, value);
+}
+
+static bool
+tells_case(struct fr_view name)
+{
+    return !memchr(name.ptr, '^', name.len) && !memchr(name.ptr, '~', name.len);
+}
+
+/* In full; where it was seen before, it enters the table. slot: NULL where it must not. */
+static char *
+put_whole(struct hpack_encoder *encoder, char *at, const struct hpack_field *field,
+          struct hpack_slot *slot, uint32_t hash)
+{
+    char low[NAME_BYTES_MAX];
+    struct fr_view name = fr_view_make(low, field->name.len), value = field->value;
+    (void)fr_put_lower(low, field->name);
+    if (!slot)
+        return put_literal(at, NEVER_INDEXED, 4, name, value);
     if (slot->hash == hash && encoder->table.size_max >= HPACK_TABLE_BYTES / 8 &&
-        field->value.len < HPACK_TABLE_BYTES / 4 &&
-        hpack_table_add(&encoder->table, field->name, field->value)) {
+        value.len < HPACK_TABLE_BYTES / 4 && tells_case(name) &&
+        hpack_table_add(&encoder->table, name, value)) {
         slot->entry = encoder->table.added;
-        return put_literal(at, ENTERS, 6, field);
+        note_entry(encoder, slot->entry);
+        return put_literal(at, ENTERS, 6, name, value);
     }
     *slot = (struct hpack_slot){.hash = hash};
-    return put_literal(at, PLAIN, 4, field);
+    return put_literal(at, PLAIN, 4, name, value);
+}
+
+static char *
+put_long(char *at, const struct hpack_field *field)
+{
+    at = put_number(at, field->never_indexed ? NEVER_INDEXED : PLAIN, 4, 0);
+    at = put_number(at, 0, 7, field->name.len);
+    at = fr_put_lower(at, field->name);
+    return put_text(at, field->value);
 }
 
 char *
 hpack_put_field(struct hpack_encoder *encoder, char *at, const struct hpack_field *field)
 {
-    char low[NAME_BYTES_MAX];
-    if (field->name.len <= sizeof(low)) {
-        (void)fr_put_lower(low, field->name);
-        return put_lowered(encoder, at,
-                           &(struct hpack_field){.name = fr_view_make(low, field->name.len),
-                                                 .value = field->value,
-                                                 .never_indexed = field->never_indexed});
-    }
-    at = put_number(at, field->never_indexed ? NEVER_INDEXED : PLAIN, 4, 0);
-    at = put_number(at, 0, 7, field->name.len);
-    at = fr_put_lower(at, field->name);
-    return put_text(at, field->value);
+    size_t index;
+    if (place_of(encoder, field->entry)) /* of its own block something may have pushed it out */
+        return put_entry(encoder, at, field->entry);
+    if (field->name.len > NAME_BYTES_MAX)
+        return put_long(at, field);
+    if (field->never_indexed)
+        return put_whole(encoder, at, field, NULL, 0);
+    if (field->name.len > 0 && field->name.ptr[0] == ':' && (index = static_status(field)))
+        return put_number(at, INDEXED, 7, index);
+    uint32_t hash = hash_of(field);
+    struct hpack_slot *slot = slot_of(encoder, hash);
+    if (slot->hash == hash && is_entry(encoder, slot->entry, field))
+        return put_entry(encoder, at, slot->entry);
+    return put_whole(encoder, at, field, slot, hash);
 }

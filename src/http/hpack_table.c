@@ -21,8 +21,14 @@
 
 #define ARENA_BYTES_FIRST 1024
 
-#define TEXT(literal) {literal, sizeof(literal) - 1}
-#define ROW(name, value) {TEXT(name), TEXT(value)}
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        literal, sizeof(literal) - 1                                                               \
+    }
+#define ROW(name, value)                                                                           \
+    {                                                                                              \
+        TEXT(name), TEXT(value)                                                                    \
+    }
 static const struct {
     struct fr_view name, value;
 } statics[HPACK_STATIC_COUNT] = {
@@ -157,6 +163,7 @@ hpack_table_get(const struct hpack_table *table, size_t index, struct hpack_fiel
 {
     out->never_indexed = false;
     out->index = (uint32_t)index;
+    out->entry = 0;
     if (index - 1 < HPACK_STATIC_COUNT) { /* 0 is none: it wraps */
         out->name = statics[index - 1].name;
         out->value = statics[index - 1].value;

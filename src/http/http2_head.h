@@ -76,15 +76,19 @@ FR_MUST_USE enum http2_verdict http2_writer_end(struct http2_writer *writer, boo
 #define HTTP2_SPLIT_MAX (HTTP_FIELDS_MAX + 16)
 
 struct http2_split {
-    struct fr_view scheme; /* set by its owner, for requests */
-    int status;            /* of a response */
+    /* its owner's, after _begin */
+    struct fr_view scheme;               /* for requests */
+    const struct hpack_encoder *encoder; /* that takes the fields; NULL: not known yet */
+    /* results */
+    int status; /* of a response */
     size_t count;
     bool has_length; /* content-length */
     uint64_t length;
     struct hpack_field fields[HTTP2_SPLIT_MAX];
     /* own */
     enum http2_kind kind;
-    bool started; /* behind the first line */
+    bool started;   /* behind the first line */
+    uint32_t entry; /* of the encoder, the last that was found */
     struct fr_view upgrade;
 };
 

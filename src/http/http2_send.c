@@ -156,6 +156,7 @@ put_head(struct http2_stream *stream, const struct http2_split *split, bool end)
 {
     struct http2_session *session = stream->session;
     size_t bytes = HPACK_BEGIN_BYTES_MAX;
+    fr_require(!split->encoder || split->encoder == &session->encoder);
     for (size_t i = 0; i < split->count; i++)
         bytes += hpack_field_bytes_max(split->fields[i].name.len, split->fields[i].value.len);
     bytes += HTTP2_FRAME_HEAD_BYTES * (1 + bytes / HTTP2_FRAME_BYTES_MAX);
@@ -232,6 +233,14 @@ put_end(struct http2_stream *stream)
 }
 
 /* ---- what streams are given ------------------------------------------------------------------ */
+
+void
+http2_stream_split(struct http2_stream *stream, struct http2_split *split)
+{
+    http2_split_begin(split, HTTP2_RESPONSE);
+    if (stream->session)
+        split->encoder = &stream->session->encoder;
+}
 
 bool
 http2_stream_head(struct http2_stream *stream, const struct http2_split *head, bool end)

@@ -138,6 +138,8 @@ void http2_session_end(struct http2_session *session, uint32_t code);
 /* Bytes of its body were taken: the client may send as many more. Of a stream that is closed they
  * still count for the connection. */
 void http2_stream_consume(struct http2_session *session, struct http2_stream *stream, size_t bytes);
+/* Begins to split the text of a head for this stream. */
+void http2_stream_split(struct http2_stream *stream, struct http2_split *split);
 /* An interim head, or the final one; end: nothing follows. False: no memory; reset it. */
 FR_MUST_USE bool http2_stream_head(struct http2_stream *stream, const struct http2_split *head,
                                    bool end);

@@ -210,9 +210,11 @@ known_thirteen(const char *name)
 
 /* Length first, then at most one comparison. A test walks http_known.def, so that a row that is
  * missing here cannot stay unnoticed. */
-static enum http_known
-known_of_token(const char *name, size_t len)
+enum http_known
+http__known_of_token(struct fr_view text)
 {
+    const char *name = text.ptr;
+    size_t len = text.len;
     if (len <= 10)
         return known_short(name, len);
     char first = (char)(name[0] | 0x20);
@@ -252,7 +254,7 @@ known_of_token(const char *name, size_t len)
 enum http_known
 http_known_of(struct fr_view name)
 {
-    return http_is_token(name) ? known_of_token(name.ptr, name.len) : HTTP_UNKNOWN;
+    return http_is_token(name) ? http__known_of_token(name) : HTTP_UNKNOWN;
 }
 
 /* What is wrong with a line whose name ends where no colon is. */
@@ -342,7 +344,7 @@ http__fields_read(struct http__reader *reader, size_t field_count_max, struct ht
         enum http_step step = field_read(reader, field, out_err);
         if (step != HTTP_DONE)
             return step;
-        field->known = known_of_token(field->name.ptr, field->name.len);
+        field->known = http__known_of_token(field->name);
         field->hop = false;
         head->field_count++;
         if (field->known == HTTP_UNKNOWN || http_head_has(head, (uint64_t)1 << field->known))

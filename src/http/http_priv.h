@@ -52,6 +52,9 @@ enum http_step http__ran_out(const struct http__reader *reader, struct http_err 
 struct http__reader http__reader_of(struct fr_view in, const struct http_limits *limits,
                                     int limit_status);
 
+/* The number of a name that is a token: http_known_of, which makes sure of that first. */
+enum http_known http__known_of_token(struct fr_view name);
+
 /* Resets what a parse must not inherit from the one before; the fields stay as they are. */
 void http__head_reset(struct http_head *head);
 

@@ -73,17 +73,24 @@ http__is_common(__m128i x, enum http__class class)
     return _mm_setzero_si128();
 }
 
-/* The first `mark`; NULL: there is none. */
+/* The first `mark` of the text at or behind `at`; NULL: there is none. */
 static inline const char *
-http__find(const char *at, const char *end, char mark)
+http__find(struct fr_view text, const char *at, char mark)
 {
+    const char *end = text.ptr + text.len;
+    const __m128i marks = _mm_set1_epi8(mark);
+    if (text.len < 16)
+        return http__find_plain(at, end, mark);
     for (; end - at >= 16; at += 16) {
         __m128i x = _mm_loadu_si128((const __m128i *)(const void *)at);
-        int found = _mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8(mark)));
+        int found = _mm_movemask_epi8(_mm_cmpeq_epi8(x, marks));
         if (found)
             return at + __builtin_ctz((unsigned)found);
     }
-    return http__find_plain(at, end, mark);
+    /* The last sixteen: those in front of `at` do not count. */
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(end - 16));
+    int found = _mm_movemask_epi8(_mm_cmpeq_epi8(x, marks)) >> (16 - (end - at));
+    return found ? at + __builtin_ctz((unsigned)found) : NULL;
 }
 
 /* The end of the run of `class` that begins at `at`. */
@@ -108,9 +115,9 @@ http__run(const char *at, const char *end, enum http__class class)
 #else
 
 static inline const char *
-http__find(const char *at, const char *end, char mark)
+http__find(struct fr_view text, const char *at, char mark)
 {
-    return http__find_plain(at, end, mark);
+    return http__find_plain(at, text.ptr + text.len, mark);
 }
 
 static inline const char *

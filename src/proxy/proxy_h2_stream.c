@@ -521,7 +521,7 @@ send_head(struct proxy_stream *stream, struct iovec *iov, int count, int *out_fi
     struct http2_split *split = stream->client.worker->split;
     enum http_step step = HTTP_MORE;
     int i = 0;
-    http2_split_begin(split, HTTP2_RESPONSE);
+    http2_stream_split(&stream->http2, split);
     for (; i < count && step == HTTP_MORE; i++) {
         size_t used;
         struct fr_view part = fr_view_make(iov[i].iov_base, iov[i].iov_len);

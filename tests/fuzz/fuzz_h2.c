@@ -76,7 +76,7 @@ answer(struct one *one)
     size_t used;
     if (one->http2.answered || one->http2.reset)
         return;
-    http2_split_begin(split, HTTP2_RESPONSE);
+    http2_stream_split(&one->http2, split);
     fr_insist(http2_split_read(split, head, &used) == HTTP_DONE && used == head.len);
     if (!http2_stream_head(&one->http2, split, alone)) {
         http2_stream_reset(&one->http2, HTTP2_INTERNAL_ERROR);

@@ -66,10 +66,32 @@ rare_octets(void **state)
     assert_ptr_equal(run_of(text, text, HTTP__TEXT), text);
 }
 
+/* The mark at every place of texts of every length, in front of where the search begins too. */
+static void
+marks(void **state)
+{
+    (void)state;
+    for (size_t len = 1; len <= TEXT_BYTES; len++) {
+        char *text = test_malloc(len);
+        memset(text, 'x', len);
+        for (size_t mark = 0; mark <= len; mark++) {
+            if (mark < len)
+                text[mark] = ':';
+            for (size_t from = 0; from <= len; from++) {
+                const char *found = http__find(fr_view_make(text, len), text + from, ':');
+                assert_ptr_equal(found, http__find_plain(text + from, text + len, ':'));
+            }
+            if (mark < len)
+                text[mark] = 'x';
+        }
+        test_free(text);
+    }
+}
+
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_octet),
-                                       cmocka_unit_test(rare_octets)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_octet), cmocka_unit_test(rare_octets),
+                                       cmocka_unit_test(marks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
