@@ -48,10 +48,15 @@ verdict_of(struct http2_writer *writer, enum fr_err err)
     return err == FR_ERR_NOMEM ? HTTP2_NO_MEMORY : HTTP2_TOO_LARGE;
 }
 
-static enum http2_verdict
+static inline enum http2_verdict
 put(struct http2_writer *writer, struct fr_view view)
 {
-    return verdict_of(writer, fr_buf_append_view(writer->out, view));
+    struct fr_buf *out = writer->out;
+    enum fr_err err = fr_buf_reserve(out, view.len);
+    if (err != FR_OK)
+        return verdict_of(writer, err);
+    out->len = (size_t)(fr_put(out->data + out->len, view) - out->data);
+    return HTTP2_FINE;
 }
 
 /* All of them, or the first verdict that is not fine. */
@@ -154,66 +159,80 @@ struct pseudo {
 };
 
 #define PART(member) offsetof(struct http2_writer, member)
+enum { METHOD, SCHEME, AUTHORITY, PATH, PROTOCOL, STATUS };
 static const struct pseudo pseudos[] = {
-    {{":method", sizeof(":method") - 1},
-     HTTP2_REQUEST,
-     SEEN_METHOD,
-     http_is_token,
-     PART(method),
-     ":method is no token"},
-    {{":scheme", sizeof(":scheme") - 1},
-     HTTP2_REQUEST,
-     SEEN_SCHEME,
-     is_scheme,
-     PART(scheme),
-     ":scheme is not served"},
-    {{":authority", sizeof(":authority") - 1},
-     HTTP2_REQUEST,
-     SEEN_AUTHORITY,
-     http_is_authority,
-     PART(authority),
-     ":authority is no host"},
-    {{":path", sizeof(":path") - 1},
-     HTTP2_REQUEST,
-     SEEN_PATH,
-     is_path,
-     PART(path),
-     ":path is none"},
-    {{":protocol", sizeof(":protocol") - 1},
-     HTTP2_REQUEST,
-     SEEN_PROTOCOL,
-     http_is_token,
-     PART(protocol),
-     ":protocol is no token"},
-    {{":status", sizeof(":status") - 1},
-     HTTP2_RESPONSE,
-     SEEN_STATUS,
-     is_status,
-     PART(method),
-     ":status is none"},
+    [METHOD] = {{":method", sizeof(":method") - 1},
+                HTTP2_REQUEST,
+                SEEN_METHOD,
+                http_is_token,
+                PART(method),
+                ":method is no token"},
+    [SCHEME] = {{":scheme", sizeof(":scheme") - 1},
+                HTTP2_REQUEST,
+                SEEN_SCHEME,
+                is_scheme,
+                PART(scheme),
+                ":scheme is not served"},
+    [AUTHORITY] = {{":authority", sizeof(":authority") - 1},
+                   HTTP2_REQUEST,
+                   SEEN_AUTHORITY,
+                   http_is_authority,
+                   PART(authority),
+                   ":authority is no host"},
+    [PATH] = {{":path", sizeof(":path") - 1},
+              HTTP2_REQUEST,
+              SEEN_PATH,
+              is_path,
+              PART(path),
+              ":path is none"},
+    [PROTOCOL] = {{":protocol", sizeof(":protocol") - 1},
+                  HTTP2_REQUEST,
+                  SEEN_PROTOCOL,
+                  http_is_token,
+                  PART(protocol),
+                  ":protocol is no token"},
+    [STATUS] = {{":status", sizeof(":status") - 1},
+                HTTP2_RESPONSE,
+                SEEN_STATUS,
+                is_status,
+                PART(method),
+                ":status is none"},
 };
+
+/* The one that the name can be, by its length and a letter. */
+static const struct pseudo *
+pseudo_of(struct fr_view name)
+{
+    switch (name.len) {
+    case sizeof(":path") - 1:
+        return &pseudos[PATH];
+    case sizeof(":method") - 1: /* :scheme, :status */
+        return &pseudos[name.ptr[1] == 'm' ? METHOD : name.ptr[2] == 'c' ? SCHEME : STATUS];
+    case sizeof(":protocol") - 1:
+        return &pseudos[PROTOCOL];
+    default:
+        return &pseudos[AUTHORITY];
+    }
+}
 
 static enum http2_verdict
 pseudo_field(struct http2_writer *writer, struct fr_view name, struct fr_view value, bool checked)
 {
     if (writer->regular) /* RFC 9113 section 8.3; of trailers too: section 8.1 */
         return malformed(writer, "a pseudo-field behind other fields");
-    for (size_t i = 0; i < sizeof(pseudos) / sizeof(pseudos[0]); i++) {
-        const struct pseudo *pseudo = &pseudos[i];
-        if (pseudo->kind != writer->kind || !fr_view_eq(name, pseudo->name))
-            continue;
-        if (writer->seen & pseudo->bit)
-            return malformed(writer, "a pseudo-field twice");
-        if (!checked && !pseudo->is_good(value))
-            return malformed(writer, pseudo->words);
-        writer->seen |= pseudo->bit;
-        if (pseudo->bit == SEEN_AUTHORITY)
-            writer->authority_never_indexed = writer->never_indexed;
-        struct http2_part *part = (struct http2_part *)((char *)writer + pseudo->part_offset);
-        *part = (struct http2_part){writer->out->len, value.len};
-        return put(writer, value);
-    }
-    return malformed(writer, "a pseudo-field that does not belong here");
+    const struct pseudo *pseudo = pseudo_of(name);
+    if (pseudo->kind != writer->kind || !fr_view_eq(name, pseudo->name))
+        return malformed(writer, "a pseudo-field that does not belong here");
+    if (writer->seen & pseudo->bit)
+        return malformed(writer, "a pseudo-field twice");
+    if (!checked && !pseudo->is_good(value))
+        return malformed(writer, pseudo->words);
+    writer->seen |= pseudo->bit;
+    if (pseudo->bit == SEEN_AUTHORITY)
+        writer->authority_never_indexed = writer->never_indexed;
+    struct http2_part *part = (struct http2_part *)((char *)writer + pseudo->part_offset);
+    *part = (struct http2_part){writer->out->len, value.len};
+    return put(writer, value);
 }
 
 /* RFC 9113 sections 8.3.1 and 8.5, RFC 8441 section 4: what a request must and may have. NULL: it
