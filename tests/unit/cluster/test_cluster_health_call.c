@@ -77,9 +77,11 @@ static const struct config_health settings_get = {
     .status_min = 200,
     .status_max = 299,
 };
-static const struct fr_view head = {"POST /grpc.health.v1.Health/Check HTTP/1.1\r\nHost: a\r\n"
-                                    "TE: trailers\r\n\r\n",
-                                    72};
+#define HEAD                                                                                       \
+    "POST /grpc.health.v1.Health/Check HTTP/1.1\r\nHost: a\r\n"                                    \
+    "TE: trailers\r\n\r\n"
+
+static const struct fr_view head = {HEAD, sizeof(HEAD) - 1};
 
 static bool
 has(const struct fr_buf *out, const void *bytes, size_t len)
