@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """elastic_model - the load of bench/elastic played by counting: single requests, a virtual clock.
 
-Ten minutes take two seconds. Requests wait in one line for a place at any member, which has SLOTS of
-them and works for SERVICE_S on each. A member that was asked for serves after the start-up; one
-that is given back finishes what it has and is paid for DRAIN_S more. Latency beyond that (the
+Ten minutes take two seconds. Requests wait in one line for a place at any member, which has so many
+slots and works for the service time on each. A member that was asked for serves after the start-up;
+one that is given back finishes what it has and is paid for DRAIN_S more. Latency beyond that (the
 network, the edge) is left out.
 """
 import heapq
@@ -18,7 +18,7 @@ PATIENCE_S = 10  # a request that waited so long is given up
 
 
 class HpaRule:
-    """Kubernetes' arithmetic: every 15 s, a tolerance of 10 %, down to the highest wish of 300 s."""
+    """Kubernetes' rule: every 15 s, a tolerance of 10 %, down to the highest wish of 300 s."""
     PERIOD_S, TARGET, TOLERANCE, DOWN_S = 15, 0.7, 0.1, 300
 
     def __init__(self, highest):
