@@ -7,6 +7,7 @@
 
 #include "policy/policy_lines.h"
 
+#define HELLO_ONE "{\"type\":\"hello\",\"version\":1,\"dt\":5.0,\"min\":1,\"max\":80}"
 #define HELLO "{\"type\":\"hello\",\"version\":1,\"dt\":5.0,\"min\":2,\"max\":80,\"drain\":30.0}"
 
 static enum policy_line
@@ -19,15 +20,22 @@ take(struct policy_lines *lines, const char *text, long *out_count)
 }
 
 static enum policy_line
+tick_of(struct policy_lines *lines, int t_s, const char *load, long *out_count)
+{
+    char text[256];
+    (void)snprintf(text, sizeof(text), "{\"type\":\"tick\",\"t\":%d,\"starting\":0,%s}", t_s, load);
+    return take(lines, text, out_count);
+}
+
+static enum policy_line
 tick(struct policy_lines *lines, int t_s, const char *rate, const char *util, const char *ready,
      long *out_count)
 {
-    char text[256];
-    (void)snprintf(text, sizeof(text),
-                   "{\"type\":\"tick\",\"t\":%d,\"rate\":%s,\"util\":%s,\"slow\":0.0,\"queue\":0,"
-                   "\"ready\":%s,\"starting\":0}",
-                   t_s, rate, util, ready);
-    return take(lines, text, out_count);
+    char load[192];
+    (void)snprintf(load, sizeof(load),
+                   "\"rate\":%s,\"util\":%s,\"slow\":0.0,\"queue\":0,\"ready\":%s", rate, util,
+                   ready);
+    return tick_of(lines, t_s, load, out_count);
 }
 
 static void
@@ -57,8 +65,7 @@ test_more_than_all_can_do_is_a_reason(void **state)
     long count;
     int t_s = 0;
     (void)state;
-    (void)take(lines, "{\"type\":\"hello\",\"version\":1,\"dt\":5.0,\"min\":1,\"max\":80}",
-               &count);
+    (void)take(lines, HELLO_ONE, &count);
     for (; t_s < 1000; t_s += 5) {
         assert_int_equal(tick(lines, t_s, "40", "0.5", "1", &count), POLICY_LINE_ANSWER);
         assert_int_equal(count, 1);
@@ -76,15 +83,12 @@ test_a_cluster_that_begins_overloaded_grows(void **state)
     struct policy_lines *lines = policy_lines_new(POLICY_FORECAST);
     long count = 0;
     (void)state;
-    (void)take(lines, "{\"type\":\"hello\",\"version\":1,\"dt\":5.0,\"min\":1,\"max\":80}",
-               &count);
+    (void)take(lines, HELLO_ONE, &count);
     for (int i = 1; i <= 3; i++) {
-        char text[256];
-        (void)snprintf(text, sizeof(text),
-                       "{\"type\":\"tick\",\"t\":%d,\"rate\":400,\"util\":1,\"slow\":1,"
-                       "\"queue\":%d,\"ready\":1,\"starting\":0}",
-                       5 * i, 1500 * i);
-        assert_int_equal(take(lines, text, &count), POLICY_LINE_ANSWER);
+        char load[128];
+        (void)snprintf(load, sizeof(load),
+                       "\"rate\":400,\"util\":1,\"slow\":1,\"queue\":%d,\"ready\":1", 1500 * i);
+        assert_int_equal(tick_of(lines, 5 * i, load, &count), POLICY_LINE_ANSWER);
     }
     assert_in_range(count, 4, 12);
     policy_lines_free(&lines);
@@ -148,16 +152,12 @@ test_little_lacks_among_few(void **state)
     struct policy_lines *lines = policy_lines_new(POLICY_FORECAST);
     long count = 0;
     (void)state;
-    (void)take(lines, "{\"type\":\"hello\",\"version\":1,\"dt\":5.0,\"min\":1,\"max\":80}",
-               &count);
-    for (int i = 0; i < 60; i++) {
-        char text[256];
-        (void)snprintf(text, sizeof(text),
-                       "{\"type\":\"tick\",\"t\":%d,\"rate\":85,\"util\":0.85,"
-                       "\"slow\":0.03,\"queue\":0,\"ready\":1,\"starting\":0}",
-                       5 * i);
-        assert_int_equal(take(lines, text, &count), POLICY_LINE_ANSWER);
-    }
+    (void)take(lines, HELLO_ONE, &count);
+    for (int i = 0; i < 60; i++)
+        assert_int_equal(tick_of(lines, 5 * i,
+                                 "\"rate\":85,\"util\":0.85,\"slow\":0.03,\"queue\":0,\"ready\":1",
+                                 &count),
+                         POLICY_LINE_ANSWER);
     assert_int_equal(count, 2);
     policy_lines_free(&lines);
 }
@@ -185,8 +185,8 @@ static void
 test_nonsense_holds(void **state)
 {
     static const char *const bad[][3] = {
-        {"null", "0.5", "20"},     {"-1", "0.5", "20"},  {"1e300", "0.5", "20"},
-        {"\"many\"", "0.5", "20"}, {"0", "null", "20"},  {"0", "-3", "20"},
+        {"null", "0.5", "20"},     {"-1", "0.5", "20"},   {"1e300", "0.5", "20"},
+        {"\"many\"", "0.5", "20"}, {"0", "null", "20"},   {"0", "-3", "20"},
         {"2000", "1.0", "-1"},     {"2000", "1", "1e99"}, {"2000", "1", "null"},
     };
     (void)state;
