@@ -403,12 +403,15 @@ follows(struct policy_forecast *self, const struct policy_observation *seen)
 /* Nothing is known yet but that nobody comes: what was not needed for as long as a release must be
  * right is not needed, whatever it can do. */
 static uint32_t
-desire_unknown(struct policy_forecast *self, const struct policy_observation *seen, uint32_t have)
+desire_unknown(struct policy_forecast *self, const struct policy_settings *settings,
+               const struct policy_observation *seen, uint32_t have)
 {
     bool is_idle = !(seen->traffic.rate > 0) && seen->stale == 0;
 
     self->idle_s = is_idle ? self->idle_s + self->dt_s : 0;
-    return self->idle_s > hold_span_s(self, seen->traffic.drain_s) ? 0 : have;
+    if (!(self->idle_s > hold_span_s(self, seen->traffic.drain_s)))
+        return have;
+    return settings->spare < have ? settings->spare : have;
 }
 
 static uint32_t
@@ -444,8 +447,8 @@ take_tick(struct policy_forecast *self, const struct policy_settings *settings,
         is_known = policy__member_capacity(&self->member) > 0;
     look_ahead(self, traffic->drain_s);
     policy__season_add(&self->season, traffic->rate, traffic->dt_s);
-    uint32_t desired =
-        is_known ? desire_known(self, settings, seen, have) : desire_unknown(self, seen, have);
+    uint32_t desired = is_known ? desire_known(self, settings, seen, have)
+                                : desire_unknown(self, settings, seen, have);
     self->last.rate = traffic->rate;
     self->last.ahead_s = self->far_ticks * self->dt_s;
     self->last.capacity = is_known ? policy__member_capacity(&self->member) : 0;

@@ -13,9 +13,8 @@
 
 #include <math.h>
 
-#define USEFUL_UTILIZATION 0.05 /* what is below says little; until something is known, a little   \
-                                 */
-#define LEAST_UTILIZATION 0.005
+#define USEFUL_UTILIZATION 0.05 /* what is below says little ... */
+#define LEAST_UTILIZATION 0.005 /* ... which is more than nothing, until so much is known: */
 #define LITTLE_WEIGHT 0.01
 #define WEIGHT_MAX 200.0     /* of what was seen of the capacity: older fades */
 #define CURVE_FADE 0.9995    /* per tick that teaches the same step */
@@ -40,7 +39,8 @@ policy__member_init(struct policy__member_model *model)
     policy__member_rebuild(model);
 }
 
-/* Requests/s that were finished; of those that came some were refused, and some wait. */
+/* Requests/s that were finished; of those that came some were refused, and some wait. What left a
+ * queue may have been finished or have given up: NaN then. */
 static double
 served_of(const struct policy__member_model *model, const struct policy_traffic *traffic)
 {
@@ -48,6 +48,8 @@ served_of(const struct policy__member_model *model, const struct policy_traffic 
         return traffic->served;
     double dropped = traffic->dropped > 0 ? traffic->dropped : 0;
     double queued = traffic->queue > 0 ? traffic->queue : 0;
+    if (queued < model->queue)
+        return (double)NAN;
     return traffic->rate - dropped - (queued - model->queue) / traffic->dt_s;
 }
 

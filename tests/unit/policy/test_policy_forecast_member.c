@@ -98,6 +98,23 @@ test_what_waits_is_not_done(void **state_)
     assert_float_equal(policy__member_capacity(&model), CAPACITY, 0.5);
 }
 
+/* A queue that is gone was not finished: its requests may have given up, or never have been. */
+static void
+test_what_leaves_a_queue_is_not_done(void **state_)
+{
+    struct policy__member_model model;
+    struct policy_observation seen = observed(MEMBERS * CAPACITY, 1, 0);
+    (void)state_;
+
+    policy__member_init(&model);
+    policy__member_learn(&model, &seen);
+    for (unsigned i = 0; i < 10; i++) {
+        seen.traffic.queue = i % 2 ? 0 : 1e9;
+        policy__member_learn(&model, &seen);
+    }
+    assert_float_equal(policy__member_capacity(&model), CAPACITY, 0.5);
+}
+
 /* Half busy, and everybody late, in ticks behind those in which more came than could be done. */
 static void
 test_an_old_backlog_is_nobodys_utilization(void **state_)
@@ -148,6 +165,7 @@ main(void)
         cmocka_unit_test(test_more_than_full_is_full),
         cmocka_unit_test(test_others_serve_too),
         cmocka_unit_test(test_what_waits_is_not_done),
+        cmocka_unit_test(test_what_leaves_a_queue_is_not_done),
         cmocka_unit_test(test_an_old_backlog_is_nobodys_utilization),
         cmocka_unit_test(test_a_curve_is_known_below_what_was_seen),
     };
