@@ -164,4 +164,6 @@ def play(times, seconds, engine, cluster, startup_s):
         known_s = startup_s if cluster.ready > before else known_s
         changes += cluster.change(engine.ask(cluster.shown(known_s)), startup_s)
         highest = max(highest, cluster.ready + len(cluster.starting))
+    for at_s in cluster.line[cluster.first:]:  # still waiting; what they have waited counts
+        cluster.count(cluster.now_s - at_s + cluster.service_s > cluster.goal_s)
     return highest, changes
