@@ -231,6 +231,7 @@ struct mgr_cluster {
     double answered, late; /* requests since then, and those that missed the goal */
     bool is_look_due;      /* a report came by the clock, not because of what it says */
     double busy;           /* summed over the looks since then; NaN: one saw not all members */
+    double busy_usable;    /* ... of those that count only */
     uint32_t looks;
     double startup_s;    /* the last server that was allocated took so long; 0: none yet */
     struct mgr_proposal { /* of mode supervised */

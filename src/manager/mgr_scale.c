@@ -49,7 +49,9 @@ mgr_scale_look(struct mgr_cluster *cluster, const struct policy_member *members,
          * there, and is not being done. */
         if (is_known)
             cluster->busy += fmin(members[i].utilization, 1);
-        else if (counts)
+        if (is_known && counts)
+            cluster->busy_usable += fmin(members[i].utilization, 1);
+        if (!is_known && counts)
             cluster->busy = (double)NAN;
     }
 }
@@ -137,7 +139,8 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
     count_view(FR_CONTAINER(node, struct mgr_view, cluster_link), now_us, &count);
     double late = cluster->answered > 0 ? cluster->late / cluster->answered : (double)NAN;
     double busy = cluster->looks > 0 ? cluster->busy / cluster->looks : (double)NAN;
-    cluster->answered = cluster->late = cluster->busy = 0;
+    double usable = cluster->looks > 0 ? cluster->busy_usable / cluster->looks : 0;
+    cluster->answered = cluster->late = cluster->busy = cluster->busy_usable = 0;
     cluster->looks = 0;
     if (is_first)
         return false; /* a rate needs two looks */
@@ -149,6 +152,7 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
         .rate = mgr_purge_foresee(cluster, count.came, now_us),
         .served = mgr_purge_foresee(cluster, count.served, now_us),
         .busy = busy > 0 ? busy : (double)NAN,
+        .busy_usable = usable,
         .slow = late,
         .dropped = 0,
         /* What is done within a second is how requests come, not a backlog. */

@@ -28,9 +28,9 @@ struct policy_member {
     bool allocated; /* from a pool: may be given back */
     int64_t age_us; /* since it became ready */
     /* for the choice of who leaves */
-    const char *pool; /* it came from; NULL or "": none */
-    uint32_t cost;    /* of that pool */
-    uint32_t rank;    /* of that pool among the cluster's, 0 the preferred one */
+    const char *pool;  /* it came from; NULL or "": none */
+    uint32_t cost;     /* of that pool */
+    uint32_t rank;     /* of that pool among the cluster's, 0 the preferred one */
     uint64_t sessions; /* sticky ones that would have to move */
 };
 
@@ -58,9 +58,9 @@ struct policy_settings {
     int64_t cooldown_up_us, cooldown_down_us;
     bool relieve_by_weight, allocate;
     bool single;          /* no pool: weights only */
-    bool demand; /* requests are parked: there is nobody to serve them */
-    int64_t idle_for_us; /* with min 0: no exchange is open since then; 0: not so, or not known */
-    int64_t idle_us;     /* ... after which it has no member any more */
+    bool demand;          /* requests are parked: there is nobody to serve them */
+    int64_t idle_for_us;  /* with min 0: no exchange is open since then; 0: not so, or not known */
+    int64_t idle_us;      /* ... after which it has no member any more */
     bool available_known; /* the pool's owner said how many servers it has left */
     uint64_t available;
     uint64_t reserved; /* of what the pool had left: kept for clusters of higher priority */
@@ -103,8 +103,8 @@ struct policy_state {
         bool has_grown; /* a member was started since the last release */
     } guard;
     struct policy_slo {
-        double factor; /* of the levels: what of them counts; 0: not begun, all of it */
-        double late;   /* share of the last tick that said one */
+        double factor;   /* of the levels: what of them counts; 0: not begun, all of it */
+        double late;     /* share of the last tick that said one */
         uint32_t misses; /* ticks in a row that missed the goal */
         bool is_known;
     } slo;
@@ -122,17 +122,18 @@ void policy_forecast_init(struct policy_forecast *self);
 
 /* What passed through the cluster in the tick that just ended. NaN: not known. */
 struct policy_traffic {
-    bool is_known;    /* false: counts and utilization only, between two ticks */
-    double dt_s;      /* how long the tick was */
-    double rate;      /* requests/s that came */
-    double served;    /* ... and that were finished; 0: as many */
-    double busy;      /* sum over the members that served, each 1 at most, as a mean over the tick;
-                       * 0: as at its end; NaN: no word on it. One moment says little of a tick */
-    double slow;      /* share of them outside the latency goal */
-    double dropped;   /* requests/s refused */
-    double queue;     /* requests waiting at its end */
-    double startup_s; /* of the latest member that became useful; 0: none yet */
-    double drain_s;   /* how long a released one is still paid for */
+    bool is_known; /* false: counts and utilization only, between two ticks */
+    double dt_s;   /* how long the tick was */
+    double rate;   /* requests/s that came */
+    double served; /* ... and that were finished; 0: as many */
+    double busy;   /* sum over the members that served, each 1 at most, as a mean over the tick;
+                    * 0: as at its end; NaN: no word on it. One moment says little of a tick */
+    double busy_usable; /* ... over the usable ones only; 0: over as many as busy */
+    double slow;        /* share of them outside the latency goal */
+    double dropped;     /* requests/s refused */
+    double queue;       /* requests waiting at its end */
+    double startup_s;   /* of the latest member that became useful; 0: none yet */
+    double drain_s;     /* how long a released one is still paid for */
 };
 
 /* What an engine sees. Usable: ready, healthy, not stale, with a number. */
@@ -143,8 +144,8 @@ struct policy_observation {
     uint32_t starting, draining;
     uint32_t stale; /* of the ready: without a usable number */
     uint32_t usable;
-    uint32_t removable; /* of the usable: came from a pool */
-    uint32_t pooled;    /* of the ready, with a number or without */
+    uint32_t removable;        /* of the usable: came from a pool */
+    uint32_t pooled;           /* of the ready, with a number or without */
     double sum, mean, highest; /* over the usable; mean and highest NaN if there are none */
     const struct policy_member *highest_member; /* NULL: not known one by one */
     struct policy_traffic traffic;
@@ -188,12 +189,12 @@ struct policy_decision {
     uint32_t ready, starting, draining, stale;
     double mean, highest; /* utilization over ready members with a number; NaN if none */
     char highest_id[POLICY_ID_BYTES];
-    double after;     /* mean after the removal that was considered; NaN if none */
-    uint32_t needed;  /* members that the load needs at the target level */
-    int64_t wait_us;  /* how long until a wait, cooldown or budget ends; 0: not known */
-    uint32_t desired; /* members, ready and starting, after this */
+    double after;              /* mean after the removal that was considered; NaN if none */
+    uint32_t needed;           /* members that the load needs at the target level */
+    int64_t wait_us;           /* how long until a wait, cooldown or budget ends; 0: not known */
+    uint32_t desired;          /* members, ready and starting, after this */
     double late, level_factor; /* with a goal: its misses, and what of the levels counts; 0: all */
-    uint32_t held_back; /* members more that the limit of changes a minute kept from it */
+    uint32_t held_back;        /* members more that the limit of changes a minute kept from it */
     /* of an engine that looks ahead; 0: it does not */
     double rate, forecast, margin; /* requests/s now, expected; capacity held for one expected */
     double ahead_s;                /* how far it looked: a start-up */
@@ -306,9 +307,8 @@ struct policy_ladder_state {
 /* One look. The first rung is for one hot member (highest), the others for a cluster that is hot as
  * a whole (mean). NaN climbs and leaves none. True when they changed. */
 #define POLICY_LADDER_BELOW 0.9 /* of the upper level: below it the way back begins */
-bool policy_ladder(const struct policy_ladder_settings *settings,
-                   struct policy_ladder_state *state, double highest, double mean,
-                   int64_t now_us);
+bool policy_ladder(const struct policy_ladder_settings *settings, struct policy_ladder_state *state,
+                   double highest, double mean, int64_t now_us);
 /* The next weight of a member while CONFIG_RUNG_WEIGHT is in force; `now` is the one in force, with
  * which the utilization was measured. */
 uint32_t policy_ladder_weight(uint32_t normal, uint32_t now, double utilization, double mean,

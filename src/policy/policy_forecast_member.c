@@ -75,8 +75,9 @@ void
 policy__member_learn(struct policy__member_model *model, const struct policy_observation *seen)
 {
     const struct policy_traffic *traffic = &seen->traffic;
-    double utilization =
-        traffic->busy == 0 ? seen->mean : traffic->busy / fmax(1, (double)seen->usable);
+    double busy =
+        traffic->busy_usable > 0 && traffic->busy > 0 ? traffic->busy_usable : traffic->busy;
+    double utilization = busy == 0 ? seen->mean : busy / fmax(1, (double)seen->usable);
 
     if (traffic->startup_s > 0 && isfinite(traffic->startup_s)) {
         double startup_s = fmin(traffic->startup_s, 86400);

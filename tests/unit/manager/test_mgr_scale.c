@@ -206,8 +206,10 @@ test_all_that_serve_are_looked_at(void **state)
                "<server id=\"web-3\" state=\"starting\"/>"
                "<server id=\"web-4\" state=\"draining\" utilization=\"0.25\"/></cluster></report>",
                rows[i].requests, rows[i].utilization, rows[i].in_flight);
-        if (i == 1)
+        if (i == 1) {
             assert_true(fabs(cluster->busy / cluster->looks - 1.75) < 1e-6);
+            assert_true(fabs(cluster->busy_usable / cluster->looks - 1) < 1e-6);
+        }
         cluster->tick_at_us = i ? 1 : 0;
         if (mgr_scale_traffic(cluster, loop_now_us(harness.loop) + FR_US_PER_S, &traffic))
             assert_true(fabs(traffic.queue - rows[i].late) < 1e-6);

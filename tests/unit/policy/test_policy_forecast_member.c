@@ -82,6 +82,27 @@ test_others_serve_too(void **state_)
     assert_float_equal(policy__member_capacity(&model), CAPACITY, 0.5);
 }
 
+/* Two that count at 0.5 and two that drain at 0.5: half busy is what late requests are told of, and
+ * it is not full. */
+static void
+test_who_drains_makes_nobody_busier(void **state_)
+{
+    struct policy__member_model model;
+    struct policy_observation seen = observed(2 * CAPACITY, 0.5, 2);
+    (void)state_;
+
+    seen.usable = seen.ready = 2;
+    seen.traffic.busy_usable = 1;
+    seen.traffic.slow = 0.9;
+    policy__member_init(&model);
+    double before = policy__member_slow(&model, 0.5);
+    for (unsigned i = 0; i < 50; i++)
+        policy__member_learn(&model, &seen);
+    policy__member_rebuild(&model);
+    assert_float_equal(policy__member_capacity(&model), CAPACITY, 0.5);
+    assert_true(policy__member_slow(&model, 0.5) > 100 * before);
+}
+
 /* 400 come, the queue grows by 80 a second: 320 are done. */
 static void
 test_what_waits_is_not_done(void **state_)
@@ -164,6 +185,7 @@ main(void)
         cmocka_unit_test(test_without_one_its_end_counts),
         cmocka_unit_test(test_more_than_full_is_full),
         cmocka_unit_test(test_others_serve_too),
+        cmocka_unit_test(test_who_drains_makes_nobody_busier),
         cmocka_unit_test(test_what_waits_is_not_done),
         cmocka_unit_test(test_what_leaves_a_queue_is_not_done),
         cmocka_unit_test(test_an_old_backlog_is_nobodys_utilization),
