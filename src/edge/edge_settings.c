@@ -89,27 +89,26 @@ is_wanted(const struct edge_wanted_list *list, const struct edge_member *member)
 
 static void
 sync_member(struct edge_cluster *cluster, const struct edge_wanted *wanted,
-            const struct cluster_ledger *ledger, struct fr_map *members)
+            const struct cluster_ledger *ledger)
 {
     uint32_t weight, normal;
     ledger_weight(ledger, wanted->from, &weight, &normal);
-    struct edge_member *member = fr_map_get(members, fr_view_of(wanted->id));
+    struct edge_member *member = edge_member_find(cluster, fr_view_of(wanted->id));
     if (member != NULL) {
         member->weight_normal = normal;
         edge_member_weight(member, weight);
         return;
     }
-    member = edge_member_join(cluster, &(struct edge_member_init){
-                                           .id = fr_view_of(wanted->id),
-                                           .addr = &wanted->addr,
-                                           .name = wanted->from->name,
-                                           .origin = EDGE_FROM_FILE,
-                                           .weight = weight,
-                                           .weight_normal = normal,
-                                           .ramp = cluster->edge->started,
-                                       });
-    if (member != NULL) /* else it is logged */
-        (void)fr_map_put(members, fr_view_of(wanted->id), member);
+    /* Where it cannot join, it is logged why. */
+    (void)edge_member_join(cluster, &(struct edge_member_init){
+                                        .id = fr_view_of(wanted->id),
+                                        .addr = &wanted->addr,
+                                        .name = wanted->from->name,
+                                        .origin = EDGE_FROM_FILE,
+                                        .weight = weight,
+                                        .weight_normal = normal,
+                                        .ramp = cluster->edge->started,
+                                    });
 }
 
 /* Members that the file (or a cluster introduced at run time) names. */
@@ -117,18 +116,15 @@ static void
 sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
 {
     struct edge_wanted_list wanted;
-    struct fr_map *members = fr_map_new(); /* by id: there may be thousands */
     edge_names_expand(cluster->edge, cluster->config, &wanted);
-    FR_LIST_EACH_SAFE(&cluster->members, node) {
+    FR_LIST_EACH_SAFE(&cluster->members, node)
+    {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (member->origin == EDGE_FROM_FILE && !is_wanted(&wanted, member))
             edge_member_leave(member);
-        else if (fr_map_get(members, fr_view_of(member->shared->id)) == NULL)
-            (void)fr_map_put(members, fr_view_of(member->shared->id), member);
     }
     for (size_t i = 0; i < wanted.count; i++)
-        sync_member(cluster, &wanted.items[i], ledger, members);
-    fr_map_free(&members, NULL);
+        sync_member(cluster, &wanted.items[i], ledger);
     edge_wanted_free(&wanted);
 }
 
