@@ -400,13 +400,15 @@ follows(struct policy_forecast *self, const struct policy_observation *seen)
     return is_first || is_regular;
 }
 
-/* Nothing is known yet but that nobody comes: what was not needed for as long as a release must be
- * right is not needed, whatever it can do. */
+/* Nothing is known yet but that nobody comes, and nobody is there: what was not needed for as long
+ * as a release must be right is not needed, whatever it can do. */
 static uint32_t
 desire_unknown(struct policy_forecast *self, const struct policy_settings *settings,
                const struct policy_observation *seen, uint32_t have)
 {
-    bool is_idle = !(seen->traffic.rate > 0) && seen->stale == 0;
+    const struct policy_traffic *traffic = &seen->traffic;
+    bool is_idle =
+        !(traffic->rate > 0) && !(traffic->queue > 0) && !(seen->sum > 0) && seen->stale == 0;
 
     self->idle_s = is_idle ? self->idle_s + self->dt_s : 0;
     if (!(self->idle_s > hold_span_s(self, seen->traffic.drain_s)))

@@ -123,6 +123,13 @@ test_a_first_opinion_has_to_last(void **state)
         (void)tick(lines, t_s, "0", "0", "10", &count);
     assert_int_equal(count, 2);
     policy_lines_free(&lines);
+
+    lines = policy_lines_new(POLICY_FORECAST); /* tunnels: nobody comes, and all are busy */
+    (void)take(lines, HELLO, &count);
+    for (t_s = 0; t_s < 600; t_s += 5)
+        (void)tick(lines, t_s, "0", "0.2", "10", &count);
+    assert_int_equal(count, 10);
+    policy_lines_free(&lines);
 }
 
 /* Six members, nobody, half a tick of load, then all of it, steadily: that it began is no error of
