@@ -94,9 +94,8 @@ def test_c24_under_utilized_deallocates(box):
     allocate_one(system, box)
     # A light load: far under the lower level, and never interrupted.
     member.delay = spare.delay = 0.0
-    mark = system.tap.mark()
     with Load(system.edge.address, 1, pause=0.02) as load:
-        request = system.tap.wait_request("deallocate", after=mark)
+        request = system.tap.wait_request("deallocate")
         result = system.tap.wait_result(request.get("id"))
         assert result.get("status") == "done", result
         served = spare.count()
