@@ -105,7 +105,7 @@ def test_bad_edits_are_refused_with_line_and_column(box, change, words):
         r"ledger\.yaml:\d+:\d+: [^\"]*", system.edge.process.log()))
     assert words in found.group(0) or words in system.edge.process.log()
     hold("the old content is in force", lambda: http1.fetch(system.edge.address).status == 200, 0.3)
-    assert system.origins() == {"base", system.first_name}
+    wait("requests on both still", lambda: system.origins() == {"base", system.first_name})
     # And it is still possible to go on: the next good edit counts.
     system.put(text.replace("weight: 100", "weight: 0"))
     wait("the good edit", lambda: system.origins() == {"base"})
