@@ -44,8 +44,7 @@ edge_cluster_remove(struct edge *edge, struct edge_cluster *cluster)
 static struct fr_view
 member_key(char out[MEMBER_KEY_BYTES], const struct edge_cluster *cluster, struct fr_view id)
 {
-    int len =
-        snprintf(out, MEMBER_KEY_BYTES, "%s\n%.*s", cluster->config->name, FR_VIEW_ARG(id));
+    int len = snprintf(out, MEMBER_KEY_BYTES, "%s\n%.*s", cluster->config->name, FR_VIEW_ARG(id));
     return fr_view_make(out, len < MEMBER_KEY_BYTES ? (size_t)len : MEMBER_KEY_BYTES - 1);
 }
 
@@ -336,16 +335,26 @@ drained_without_a_data_plane(void *ctx)
     on_drained(ctx, NULL);
 }
 
-/* After the snapshot without it was published. */
+static void
+on_drain_begins(void *ctx)
+{
+    struct edge_member *member = ctx;
+    loop_timer_start(member->edge->loop, &member->drain_timer, member->drain_us, on_drain_deadline,
+                     member);
+}
+
+/* After the snapshot without it was published. Its time begins with the next turn: a turn that
+ * reads a large configuration may last longer than that, and until its end requests come to the
+ * member. */
 void
 edge_member_watch_drained(struct edge_member *member)
 {
+    struct edge *edge = member->edge;
     member->drain_watched = true;
-    if (member->edge->proxy != NULL)
-        proxy_watch_drained(member->edge->proxy, member->shared, on_drained, member);
-    else
-        loop_timer_start(member->edge->loop, &member->drain_timer, 0, drained_without_a_data_plane,
-                         member);
+    loop_timer_start(edge->loop, &member->drain_timer, 0,
+                     edge->proxy != NULL ? on_drain_begins : drained_without_a_data_plane, member);
+    if (edge->proxy != NULL)
+        proxy_watch_drained(edge->proxy, member->shared, on_drained, member);
 }
 
 void
@@ -361,10 +370,8 @@ edge_member_leave(struct edge_member *member)
     cluster_health_free(&member->health);
     cluster_agent_check_free(&member->agent);
     member->cluster = NULL;
+    member->drain_us = cluster->config->drain_us;
     fr_list_push_back(&edge->leaving, &member->link);
-    if (edge->proxy != NULL)
-        loop_timer_start(edge->loop, &member->drain_timer, cluster->config->drain_us,
-                         on_drain_deadline, member);
     edge_report_soon(edge, true);
 }
 

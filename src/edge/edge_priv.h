@@ -101,6 +101,7 @@ struct edge_member {
     int64_t unhealthy_since_us;
     /* leaving */
     bool drain_watched;
+    int64_t drain_us; /* of its cluster, which may be gone */
     struct loop_timer drain_timer;
 };
 

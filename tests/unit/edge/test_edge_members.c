@@ -319,6 +319,37 @@ the_drain_deadline_cuts(void **state)
     bed_close(bed);
 }
 
+/* The turn that removes it may last longer than the drain, and until its end it is in the snapshot
+ * and given requests: they have the whole drain behind it. */
+static void
+the_drain_begins_when_the_snapshot_is_out(void **state)
+{
+    struct bed *bed = bed_new();
+    char address[32], got[512];
+    (void)state;
+    int listen_fd = bed_silent_server(address, sizeof(address));
+    open_with(bed, "members: [{ id: web-0, address: \"127.0.0.1:9\", weight: 0 }]",
+              "drain: 200ms, retry-budget: 0", "");
+    char join[128];
+    (void)snprintf(join, sizeof(join), "<join server='web-1' address='%s'/>", address);
+    bed_done(bed, "web", join);
+    int client = bed_client(bed, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    int server = bed_server_take(bed, listen_fd);
+    edge_member_leave(bed_member(bed, "web", "web-1"));
+    usleep(300000);
+    int64_t from_us = loop_clock_us(bed->loop);
+    ssize_t len = -1;
+    bed_until(bed, (len = recv(client, got, sizeof(got) - 1, MSG_DONTWAIT)) >= 0);
+    assert_true(loop_clock_us(bed->loop) - from_us >= 200 * FR_US_PER_MS);
+    assert_true(len > 0);
+    got[len] = '\0';
+    assert_non_null(strstr(got, "HTTP/1.1 50"));
+    close(client);
+    close(server);
+    close(listen_fd);
+    bed_close(bed);
+}
+
 /* One that comes back while it is still leaving is a new member; both are counted by themselves. */
 static void
 back_while_still_leaving(void **state)
@@ -368,6 +399,7 @@ main(void)
         cmocka_unit_test(checks_taken_away_take_their_verdict),
         cmocka_unit_test(a_member_leaves_when_nothing_is_on_it),
         cmocka_unit_test(the_drain_deadline_cuts),
+        cmocka_unit_test(the_drain_begins_when_the_snapshot_is_out),
         cmocka_unit_test(back_while_still_leaving),
         cmocka_unit_test(slow_start_for_the_added_only),
     };
