@@ -381,6 +381,8 @@ edge_member_weight(struct edge_member *member, uint32_t weight)
     if (member->weight == weight)
         return;
     member->weight = weight;
+    if (member->ladder_weight >= weight)
+        member->ladder_weight = 0; /* not until its next step: it is a part of this weight */
     edge_member_show(member);
     edge_report_soon(member->edge, false);
 }

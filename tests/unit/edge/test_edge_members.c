@@ -377,6 +377,24 @@ back_while_still_leaving(void **state)
     bed_close(bed);
 }
 
+/* What the manager says counts at once, also where the edge had lowered the weight by itself, less.
+ */
+static void
+a_weight_below_the_ladders_is_in_force_at_once(void **state)
+{
+    struct bed *bed = bed_open(BED_SETTINGS);
+    (void)state;
+    struct edge_member *member = bed_member(bed, "web", "web-1");
+    member->ladder_weight = 36;
+    edge_member_show(member);
+    bed_until(bed, endpoint(bed, "web", "web-1")->weight == 36);
+    bed_done(bed, "web", "<weight server='web-1' weight='40'/>");
+    assert_int_equal(endpoint(bed, "web", "web-1")->weight, 36);
+    bed_done(bed, "web", "<weight server='web-1' weight='21'/>");
+    assert_int_equal(endpoint(bed, "web", "web-1")->weight, 21);
+    bed_close(bed);
+}
+
 static void
 slow_start_for_the_added_only(void **state)
 {
@@ -401,6 +419,7 @@ main(void)
         cmocka_unit_test(the_drain_deadline_cuts),
         cmocka_unit_test(the_drain_begins_when_the_snapshot_is_out),
         cmocka_unit_test(back_while_still_leaving),
+        cmocka_unit_test(a_weight_below_the_ladders_is_in_force_at_once),
         cmocka_unit_test(slow_start_for_the_added_only),
     };
     fr_log_setup(FR_LOG_ERROR, FR_LOG_SHAPE_HUMAN);
