@@ -36,8 +36,8 @@ struct allocator_events {
     /* Its health check passed and the ledger says ready: put it into the cluster. */
     void (*join)(void *ctx, const struct allocator_server *server);
     /* Take it out of the cluster (after a restart possibly without a join before it); call
-     * allocator_drained once nothing is on it any more. The drain deadline is the allocator's own:
-     * after it the server is stopped anyway, unless a release is missing. */
+     * allocator_drained once nothing is on it any more, at the drain deadline because the rest was
+     * cut. Shortly behind it the server is stopped anyway, unless a release is missing. */
     void (*leave)(void *ctx, const struct allocator_server *server);
     void (*weight)(void *ctx, const struct allocator_server *server);
     /* Something to report or to show changed (states, pools). */

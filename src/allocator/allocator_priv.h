@@ -27,10 +27,12 @@
 #define ALLOCATOR_FILL_RETRY_US (5 * FR_US_PER_S) /* of a cluster below its minimum; doubles */
 #define ALLOCATOR_FILL_RETRY_MAX_US (60 * FR_US_PER_S)
 #define ALLOCATOR_POOL_REST_US (30 * FR_US_PER_S) /* of a pool whose server could not start */
-#define ALLOCATOR_RESCAN_US (2 * FR_US_PER_S) /* orphans are looked for once more after this */
-#define ALLOCATOR_RESTARTS_MAX 64              /* remembered of one server */
+#define ALLOCATOR_RESCAN_US (2 * FR_US_PER_S)     /* orphans are looked for once more after this */
+#define ALLOCATOR_RESTARTS_MAX 64                 /* remembered of one server */
 #define ALLOCATOR_WEIGHT_DEFAULT 100
 #define ALLOCATOR_DRAIN_DEFAULT_US (30 * FR_US_PER_S) /* of a cluster that is gone */
+/* Behind the drain: its owner cuts what is left and says so, before the server is stopped. */
+#define ALLOCATOR_CUT_US (FR_US_PER_S / 2)
 
 enum allocator_event {
     ALLOCATOR_ALLOCATE,
@@ -77,7 +79,7 @@ struct allocator__pool {
     struct provider *provider;
     uint64_t id_next;
     int64_t rests_until_us; /* a start failed: other pools come first until then */
-    bool retired; /* not in force any more: kept until its last server has gone back */
+    bool retired;           /* not in force any more: kept until its last server has gone back */
 };
 
 struct allocator__request;
@@ -96,9 +98,10 @@ struct allocator__server {
     struct loop_timer timer;            /* start timeout, or drain deadline */
     bool joined;                        /* the owner was told to show it */
     bool drained, released, deadline_passed;
-    bool replace;                       /* another one takes its place when it has gone */
-    char move_to[CONFIG_NAME_BYTES];    /* "" unless it drains to move */
-    char asked[CLUSTER_REQUEST_BYTES];  /* the manager's request that brought it; "" if it failed */
+    int64_t drain_us;                  /* of its cluster, which may be gone */
+    bool replace;                      /* another one takes its place when it has gone */
+    char move_to[CONFIG_NAME_BYTES];   /* "" unless it drains to move */
+    char asked[CLUSTER_REQUEST_BYTES]; /* the manager's request that brought it; "" if it failed */
     int64_t restarts_us[ALLOCATOR_RESTARTS_MAX];
     size_t restart_count;
     char why[ALLOCATOR_WHY_BYTES];
@@ -111,8 +114,8 @@ struct allocator__change {
     struct allocator__server *server;
     enum cluster_server_state from;
     enum allocator_action action;
-    bool refusable;    /* a request's: undone when the ledger can't be written */
-    bool needs_write;  /* the ledger does not say it yet */
+    bool refusable;   /* a request's: undone when the ledger can't be written */
+    bool needs_write; /* the ledger does not say it yet */
 };
 
 enum allocator__request_kind {
@@ -192,8 +195,7 @@ void allocator__server_free(struct allocator__server *server);
 struct allocator__server *allocator__server_find(struct allocator *allocator, struct fr_view id);
 void allocator__server_show(const struct allocator__server *server, struct allocator_server *out);
 /* Looks the event up in the table, changes the state and queues the action. False: no such row. */
-bool allocator__event(struct allocator__server *server, enum allocator_event event,
-                      bool refusable);
+bool allocator__event(struct allocator__server *server, enum allocator_event event, bool refusable);
 void allocator__act(struct allocator__server *server, enum allocator_action action);
 void allocator__undo(struct allocator__change *change);
 void allocator__drain_check(struct allocator__server *server);
@@ -267,8 +269,7 @@ void allocator__weights_tell(struct allocator *allocator, const struct cluster_l
                              const struct cluster_ledger *after);
 
 /* ---- allocator_reconcile.c ---- */
-FR_MUST_USE enum fr_err allocator__reconcile(struct allocator *allocator,
-                                             struct config_diag *diag);
+FR_MUST_USE enum fr_err allocator__reconcile(struct allocator *allocator, struct config_diag *diag);
 /* Clusters below their minimum, at the end of this turn's work. */
 void allocator__fill_later(struct allocator *allocator);
 void allocator__fill_failed(struct allocator *allocator);

@@ -389,18 +389,27 @@ server_leave(struct allocator__server *server)
 }
 
 static void
+on_drain_begins(void *ctx)
+{
+    struct allocator__server *server = ctx;
+    loop_timer_start(server->allocator->loop, &server->timer, server->drain_us + ALLOCATOR_CUT_US,
+                     on_drain_deadline, server);
+}
+
+static void
 act_leave(struct allocator__server *server)
 {
     struct allocator *allocator = server->allocator;
     const struct config_cluster *cluster =
         allocator__settings_cluster(&allocator->settings, server->provided.cluster);
-    int64_t drain_us = cluster ? cluster->drain_us : ALLOCATOR_DRAIN_DEFAULT_US;
+    server->drain_us = cluster ? cluster->drain_us : ALLOCATOR_DRAIN_DEFAULT_US;
     server->deadline_passed = false;
     server->drained = server->released = !server->joined; /* nothing is on what nobody saw */
     /* The owner may answer from inside the event: all is set before. */
     server_leave(server);
     if (server->state == CLUSTER_SERVER_DRAINING)
-        loop_timer_start(allocator->loop, &server->timer, drain_us, on_drain_deadline, server);
+        /* In the next turn, as its owner does: this one may have lasted longer than the drain. */
+        loop_timer_start(allocator->loop, &server->timer, 0, on_drain_begins, server);
     allocator__drain_check(server);
 }
 
