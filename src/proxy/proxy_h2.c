@@ -375,9 +375,11 @@ run(void *ctx)
     } else if (!h2->warned && client->worker->draining) {
         proxy_h2_drain(client);
     }
+    bool sending = loop_send_pending(&client->sock), wants = http2_session_wants(h2->session);
     bool gone = client->ended && http2_session_streams(h2->session) == 0;
-    if (!loop_send_pending(&client->sock) && (h2->broken || http2_session_over(h2->session) ||
-                                              (gone && !http2_session_wants(h2->session)))) {
+    if (fr_list_empty(&h2->due) && (sending || !wants))
+        loop_defer_cancel(&h2->task); /* all that it was asked for meanwhile is done */
+    if (!sending && (h2->broken || http2_session_over(h2->session) || (gone && !wants))) {
         close_down(h2);
         return;
     }
