@@ -36,11 +36,11 @@ struct hpack_table {
     uint32_t arena_bytes, end; /* end: where the newest text ends */
     uint32_t size, size_max;   /* as section 4.1 counts */
     uint32_t count;
-    uint64_t statics_checked; /* by bit */
-    uint32_t added;           /* ever; the newest is at (added - 1) % HPACK_ENTRIES_MAX */
+    uint32_t added; /* ever; the newest is at (added - 1) % HPACK_ENTRIES_MAX */
+    uint8_t static_marks[HPACK_STATIC_COUNT + 1];
     struct hpack_place {
         uint16_t at, name_len, value_len;
-        bool checked;
+        uint8_t mark;
     } places[HPACK_ENTRIES_MAX];
 };
 
@@ -53,9 +53,10 @@ bool hpack_table_get(const struct hpack_table *table, size_t index, struct hpack
  * be a view that _get gave. False: no memory, and nothing has changed. */
 FR_MUST_USE bool hpack_table_add(struct hpack_table *table, struct fr_view name,
                                  struct fr_view value);
-/* Whether whoever takes the fields has found this one good, which is for them to say. */
-bool hpack_table_checked(const struct hpack_table *table, uint32_t index);
-void hpack_table_check(struct hpack_table *table, uint32_t index);
+/* What whoever takes the fields has found this one to be, while it stays, which is for them
+ * to say; 0: nothing yet, or there is none. */
+uint8_t hpack_table_mark(const struct hpack_table *table, uint32_t index);
+void hpack_table_set_mark(struct hpack_table *table, uint32_t index, uint8_t mark);
 void hpack_table_resize(struct hpack_table *table, uint32_t size_max);
 /* The static index of a name in lower case; 0: none. */
 size_t hpack_static_name(struct fr_view name);

@@ -178,24 +178,22 @@ hpack_table_get(const struct hpack_table *table, size_t index, struct hpack_fiel
     return true;
 }
 
-bool
-hpack_table_checked(const struct hpack_table *table, uint32_t index)
+uint8_t
+hpack_table_mark(const struct hpack_table *table, uint32_t index)
 {
-    if (index == 0)
-        return false;
     if (index <= HPACK_STATIC_COUNT)
-        return table->statics_checked >> index & 1;
-    return place_of(table, index - 1 - HPACK_STATIC_COUNT)->checked;
+        return table->static_marks[index];
+    return place_of(table, index - 1 - HPACK_STATIC_COUNT)->mark;
 }
 
 void
-hpack_table_check(struct hpack_table *table, uint32_t index)
+hpack_table_set_mark(struct hpack_table *table, uint32_t index, uint8_t mark)
 {
     if (index > HPACK_STATIC_COUNT)
-        table->places[(table->added - (index - HPACK_STATIC_COUNT)) % HPACK_ENTRIES_MAX].checked =
-            true;
+        table->places[(table->added - (index - HPACK_STATIC_COUNT)) % HPACK_ENTRIES_MAX].mark =
+            mark;
     else if (index > 0)
-        table->statics_checked |= UINT64_C(1) << index;
+        table->static_marks[index] = mark;
 }
 
 /* ---- what comes and goes --------------------------------------------------------------------- */
@@ -290,7 +288,7 @@ hpack_table_add(struct hpack_table *table, struct fr_view name, struct fr_view v
         memcpy(table->arena + at + name.len, value.ptr, value.len);
     fr_free(old);
     table->places[table->added % HPACK_ENTRIES_MAX] =
-        (struct hpack_place){(uint16_t)at, (uint16_t)name.len, (uint16_t)value.len, false};
+        (struct hpack_place){(uint16_t)at, (uint16_t)name.len, (uint16_t)value.len, 0};
     table->added++;
     table->count++;
     table->size += (uint32_t)bytes + HPACK_ENTRY_BYTES;

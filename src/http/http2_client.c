@@ -141,7 +141,7 @@ on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *ctx
     if (!stream)
         return 0;
     http2_writer_begin(&client->writer, stream->head_came ? HTTP2_TRAILERS : HTTP2_RESPONSE,
-                       &client->text, client->limits->field_count_max);
+                       &client->text, NULL, client->limits->field_count_max);
     client->writer.answers_head = stream->head_only;
     return 0;
 }
@@ -154,12 +154,11 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *n
     struct http2_call *stream = stream_of(session, frame->hd.stream_id);
     if (!stream)
         return 0;
+    uint8_t found = 0;
     return verdict_fault(stream, http2_writer_field(&client->writer,
                                                     fr_view_make((const char *)name, name_len),
                                                     fr_view_make((const char *)value, value_len),
-                                                    flags & NGHTTP2_NV_FLAG_NO_INDEX
-                                                        ? HTTP2_FIELD_NEVER_INDEXED
-                                                        : 0));
+                                                    flags & NGHTTP2_NV_FLAG_NO_INDEX, &found));
 }
 
 /* libnghttp2 would leave the field out; whoever sends one means no good, or is broken. */

@@ -23,6 +23,8 @@
 
 #include "base/fr_put.h"
 
+#define LINE_MORE_BYTES (sizeof(": \r\n") - 1)
+
 enum seen {
     SEEN_METHOD = 1,
     SEEN_SCHEME = 2,
@@ -49,24 +51,19 @@ verdict_of(struct http2_writer *writer, enum fr_err err)
 }
 
 static inline enum http2_verdict
+reserve(struct http2_writer *writer, size_t bytes)
+{
+    enum fr_err err = fr_buf_reserve(writer->out, bytes);
+    return err == FR_OK ? HTTP2_FINE : verdict_of(writer, err);
+}
+
+static inline enum http2_verdict
 put(struct http2_writer *writer, struct fr_view view)
 {
     struct fr_buf *out = writer->out;
-    enum fr_err err = fr_buf_reserve(out, view.len);
-    if (err != FR_OK)
-        return verdict_of(writer, err);
-    out->len = (size_t)(fr_put(out->data + out->len, view) - out->data);
-    return HTTP2_FINE;
-}
-
-/* All of them, or the first verdict that is not fine. */
-static enum http2_verdict
-put_all(struct http2_writer *writer, const struct fr_view *views, size_t count)
-{
-    enum http2_verdict verdict = HTTP2_FINE;
-    for (size_t i = 0; i < count && verdict == HTTP2_FINE; i++)
-        if (views[i].len > 0)
-            verdict = put(writer, views[i]);
+    enum http2_verdict verdict = reserve(writer, view.len);
+    if (verdict == HTTP2_FINE)
+        out->len = (size_t)(fr_put(out->data + out->len, view) - out->data);
     return verdict;
 }
 
@@ -76,28 +73,74 @@ part_view(const struct http2_writer *writer, struct http2_part part)
     return part.len ? fr_view_make(writer->out->data + part.at, part.len) : (struct fr_view){0};
 }
 
-/* A part of the buffer may move while it is being appended to itself. */
-static enum http2_verdict
-put_part(struct http2_writer *writer, struct http2_part part)
+/* ---- lines ----------------------------------------------------------------------------------- */
+
+static inline enum http2_verdict
+note_line(struct http2_writer *writer, struct http2_line line)
 {
-    if (part.len == 0)
+    struct fr_buf *lines = writer->lines;
+    if (!lines)
         return HTTP2_FINE;
-    enum http2_verdict verdict = verdict_of(writer, fr_buf_reserve(writer->out, part.len));
-    return verdict == HTTP2_FINE ? put(writer, part_view(writer, part)) : verdict;
+    enum fr_err err = fr_buf_reserve(lines, sizeof(line));
+    if (err != FR_OK)
+        return verdict_of(writer, err);
+    memcpy(lines->data + lines->len, &line, sizeof(line));
+    lines->len += sizeof(line);
+    return HTTP2_FINE;
+}
+
+/* A part of the buffer can be the value once there is room for the line. */
+static enum http2_verdict
+put_line(struct http2_writer *writer, enum http_known known, struct fr_view name,
+         struct fr_view value, bool never_indexed)
+{
+    struct fr_buf *out = writer->out;
+    struct fr_view colon = http_colon(never_indexed);
+    enum http2_verdict verdict = reserve(writer, name.len + value.len + LINE_MORE_BYTES);
+    if (verdict == HTTP2_FINE)
+        verdict = note_line(writer, (struct http2_line){.at = (uint32_t)out->len,
+                                                        .name_len = (uint32_t)name.len,
+                                                        .value_len = (uint32_t)value.len,
+                                                        .known = (uint8_t)known,
+                                                        .colon_len = (uint8_t)colon.len});
+    if (verdict != HTTP2_FINE)
+        return verdict;
+    char *at = fr_put(out->data + out->len, name);
+    at = fr_put(at, colon);
+    at = fr_put(at, value);
+    at = FR_PUT(at, "\r\n");
+    out->len = (size_t)(at - out->data);
+    return HTTP2_FINE;
+}
+
+/* NULL: none is kept. */
+static struct http2_line *
+line_at(const struct http2_writer *writer, size_t nth)
+{
+    return writer->lines ? (struct http2_line *)(void *)writer->lines->data + nth : NULL;
+}
+
+static size_t
+line_count(const struct http2_writer *writer)
+{
+    return writer->lines ? writer->lines->len / sizeof(struct http2_line) : 0;
 }
 
 void
 http2_writer_begin(struct http2_writer *writer, enum http2_kind kind, struct fr_buf *out,
-                   size_t field_count_max)
+                   struct fr_buf *lines, size_t field_count_max)
 {
     *writer = (struct http2_writer){
         .kind = kind,
         .out = out,
+        .lines = lines,
         .field_count_max = field_count_max,
         .regular = kind == HTTP2_TRAILERS,
         .words = "",
     };
     fr_buf_clear(out);
+    if (lines)
+        fr_buf_clear(lines);
 }
 
 /* ---- what a field may be --------------------------------------------------------------------- */
@@ -216,17 +259,14 @@ pseudo_of(struct fr_view name)
 }
 
 static enum http2_verdict
-pseudo_field(struct http2_writer *writer, struct fr_view name, struct fr_view value, bool checked)
+pseudo_field(struct http2_writer *writer, const struct pseudo *pseudo, struct fr_view value)
 {
     if (writer->regular) /* RFC 9113 section 8.3; of trailers too: section 8.1 */
         return malformed(writer, "a pseudo-field behind other fields");
-    const struct pseudo *pseudo = pseudo_of(name);
-    if (pseudo->kind != writer->kind || !fr_view_eq(name, pseudo->name))
+    if (pseudo->kind != writer->kind)
         return malformed(writer, "a pseudo-field that does not belong here");
     if (writer->seen & pseudo->bit)
         return malformed(writer, "a pseudo-field twice");
-    if (!checked && !pseudo->is_good(value))
-        return malformed(writer, pseudo->words);
     writer->seen |= pseudo->bit;
     if (pseudo->bit == SEEN_AUTHORITY)
         writer->authority_never_indexed = writer->never_indexed;
@@ -257,7 +297,7 @@ request_lacks(const struct http2_writer *writer, bool connect)
     return NULL;
 }
 
-/* From the parts in front of it, which move with the buffer. */
+/* From the parts in front of it, which move with the buffer: room is made first. */
 static enum http2_verdict
 put_request_line(struct http2_writer *writer)
 {
@@ -267,24 +307,25 @@ put_request_line(struct http2_writer *writer)
     if ((writer->seen & SEEN_PATH) == 0)
         target = writer->authority; /* CONNECT */
     size_t bytes = sizeof(literals) + writer->method.len + target.len + writer->authority.len;
-    enum http2_verdict verdict = verdict_of(writer, fr_buf_reserve(out, bytes));
+    enum http2_verdict verdict = reserve(writer, bytes);
     if (verdict != HTTP2_FINE)
         return verdict;
     writer->start = out->len;
-    char *at = out->data + out->len;
     /* RFC 9113 has no Upgrade; HTTP/1.1 has no other way into a tunnel */
-    at = fr_put(at, writer->tunnel ? FR_VIEW("GET") : part_view(writer, writer->method));
+    struct fr_view method = writer->tunnel ? FR_VIEW("GET") : part_view(writer, writer->method);
+    verdict = note_line(writer, (struct http2_line){.at = (uint32_t)out->len,
+                                                    .name_len = (uint32_t)method.len,
+                                                    .value_len = (uint32_t)target.len});
+    char *at = out->data + out->len;
+    at = fr_put(at, method);
     at = FR_PUT(at, " ");
     at = fr_put(at, part_view(writer, target));
     at = FR_PUT(at, " HTTP/1.1\r\n");
-    if (writer->seen & SEEN_AUTHORITY) {
-        at = FR_PUT(at, "Host");
-        at = fr_put(at, http_colon(writer->authority_never_indexed));
-        at = fr_put(at, part_view(writer, writer->authority));
-        at = FR_PUT(at, "\r\n");
-    }
     out->len = (size_t)(at - out->data);
-    return HTTP2_FINE;
+    if (verdict == HTTP2_FINE && (writer->seen & SEEN_AUTHORITY))
+        verdict = put_line(writer, HTTP_FIELD_HOST, FR_VIEW("Host"),
+                           part_view(writer, writer->authority), writer->authority_never_indexed);
+    return verdict;
 }
 
 static enum http2_verdict
@@ -333,35 +374,37 @@ first_line(struct http2_writer *writer)
 /* ---- other fields ---------------------------------------------------------------------------- */
 
 static enum http2_verdict
-put_field(struct http2_writer *writer, struct fr_view name, struct fr_view value)
+put_field(struct http2_writer *writer, enum http_known known, struct fr_view name,
+          struct fr_view value)
 {
     if (++writer->field_count > writer->field_count_max) {
         writer->words = "too many fields";
         return HTTP2_TOO_LARGE;
     }
-    struct fr_buf *out = writer->out;
-    enum http2_verdict verdict = verdict_of(writer, fr_buf_reserve(out, name.len + value.len + 4));
-    if (verdict != HTTP2_FINE)
-        return verdict;
-    char *at = fr_put(out->data + out->len, name);
-    at = fr_put(at, http_colon(writer->never_indexed));
-    at = fr_put(at, value);
-    at = FR_PUT(at, "\r\n");
-    out->len = (size_t)(at - out->data);
-    return HTTP2_FINE;
+    return put_line(writer, known, name, value, writer->never_indexed);
 }
 
-/* One crumb that must never be indexed makes all of them so. What is behind moves, and nothing
- * there is known by its place. */
+/* What is behind the cookie moves, and nothing there is known by its place but lines. */
+static void
+move_behind_cookie(struct http2_writer *writer, size_t from, size_t to)
+{
+    struct fr_buf *out = writer->out;
+    memmove(out->data + to, out->data + from, out->len - from);
+    out->len = out->len + to - from;
+    for (size_t i = writer->cookie_line + 1; i < line_count(writer); i++)
+        line_at(writer, i)->at += (uint32_t)(to - from);
+}
+
+/* One crumb that must never be indexed makes all of them so. */
 static void
 cookie_never_indexed(struct http2_writer *writer)
 {
-    struct fr_buf *out = writer->out;
     size_t blank = writer->cookie.at + sizeof("cookie:") - 1;
     if (writer->cookie_never_indexed)
         return;
-    memmove(out->data + blank, out->data + blank + 1, out->len - blank - 1);
-    out->len--;
+    move_behind_cookie(writer, blank + 1, blank);
+    if (writer->lines)
+        line_at(writer, writer->cookie_line)->colon_len--;
     writer->cookie.len--;
     writer->cookie_never_indexed = true;
 }
@@ -371,31 +414,32 @@ static enum http2_verdict
 cookie_field(struct http2_writer *writer, struct fr_view value)
 {
     struct fr_buf *out = writer->out;
-    struct fr_view views[] = {FR_VIEW("; "), value};
     if (writer->cookie.len == 0) {
-        enum http2_verdict verdict = put_field(writer, FR_VIEW("cookie"), value);
-        size_t len = sizeof("cookie") - 1 + http_colon(writer->never_indexed).len + value.len;
+        size_t at = out->len, line = line_count(writer);
+        enum http2_verdict verdict = put_field(writer, HTTP_FIELD_COOKIE, FR_VIEW("cookie"), value);
         writer->cookie_never_indexed = writer->never_indexed;
-        if (verdict == HTTP2_FINE)
-            writer->cookie = (struct http2_part){out->len - 2 - len, len};
+        writer->cookie = (struct http2_part){at, out->len - at - 2};
+        writer->cookie_line = line;
         return verdict;
     }
     if (writer->never_indexed)
         cookie_never_indexed(writer);
-    size_t end = writer->cookie.at + writer->cookie.len;
-    size_t behind = out->len - end, more = value.len + 2;
-    if (behind > 2 && ++writer->field_count > writer->field_count_max) {
+    size_t end = writer->cookie.at + writer->cookie.len, more = value.len + 2;
+    if (out->len - end > 2 && ++writer->field_count > writer->field_count_max) {
         writer->words = "too many fields"; /* each of these costs a move of what is behind */
         return HTTP2_TOO_LARGE;
     }
-    enum http2_verdict verdict = put_all(writer, views, 2); /* makes room, wherever it is */
+    enum http2_verdict verdict = reserve(writer, more);
     if (verdict != HTTP2_FINE)
         return verdict;
-    memmove(out->data + end + more, out->data + end, behind);
-    memcpy(out->data + end, "; ", 2);
-    if (value.len > 0)
-        memcpy(out->data + end + 2, value.ptr, value.len);
+    move_behind_cookie(writer, end, end + more);
+    char *at = FR_PUT(out->data + end, "; ");
+    (void)fr_put(at, value);
     writer->cookie.len += more;
+    struct http2_line *line = line_at(writer, writer->cookie_line);
+    if (line) /* no value ends in a blank */
+        line->value_len = (uint32_t)(writer->cookie.len - line->name_len - line->colon_len -
+                                     (value.len == 0));
     return HTTP2_FINE;
 }
 
@@ -409,7 +453,7 @@ length_field(struct http2_writer *writer, struct fr_view value)
     if (!fr_view_u64(value, &writer->length))
         return malformed(writer, "content-length is no number");
     writer->has_length = true;
-    return put_field(writer, FR_VIEW("content-length"), value);
+    return put_field(writer, HTTP_FIELD_CONTENT_LENGTH, FR_VIEW("content-length"), value);
 }
 
 static enum http2_verdict
@@ -423,69 +467,109 @@ host_field(struct http2_writer *writer, struct fr_view value)
     if (!http_is_authority(value))
         return malformed(writer, "host is none");
     if (!(writer->seen & SEEN_AUTHORITY))
-        return put_field(writer, FR_VIEW("Host"), value);
+        return put_field(writer, HTTP_FIELD_HOST, FR_VIEW("Host"), value);
     if (!fr_view_ieq(value, part_view(writer, writer->authority))) /* RFC 9113 section 8.3.1 */
         return malformed(writer, "host is not :authority");
     return HTTP2_FINE;
 }
 
-/* RFC 9113 section 8.2.2: of this connection, and there is no such thing here. */
-static bool
-is_of_connection(struct fr_view name)
+static enum http2_verdict
+te_field(struct http2_writer *writer, struct fr_view value)
 {
-    switch (name.len) { /* it is in lower case */
-    case sizeof("upgrade") - 1:
-        return memcmp(name.ptr, "upgrade", name.len) == 0;
-    case sizeof("connection") - 1:
-        return memcmp(name.ptr, "connection", name.len) == 0 ||
-               memcmp(name.ptr, "keep-alive", name.len) == 0;
-    case sizeof("proxy-connection") - 1:
-        return memcmp(name.ptr, "proxy-connection", name.len) == 0;
-    case sizeof("transfer-encoding") - 1:
-        return memcmp(name.ptr, "transfer-encoding", name.len) == 0;
-    default:
-        return false;
-    }
+    if (writer->kind != HTTP2_REQUEST || !fr_view_ieq(value, FR_VIEW("trailers")))
+        return malformed(writer, "te is not trailers");
+    if (writer->has_te)
+        return HTTP2_FINE;
+    writer->has_te = true;
+    enum http2_verdict verdict =
+        put_line(writer, HTTP_FIELD_TE, FR_VIEW("te"), FR_VIEW("trailers"), false);
+    if (verdict != HTTP2_FINE)
+        return verdict;
+    return put_line(writer, HTTP_FIELD_CONNECTION, FR_VIEW("Connection"), FR_VIEW("TE"), false);
 }
 
-enum http2_verdict
-http2_writer_field(struct http2_writer *writer, struct fr_view name, struct fr_view value,
-                   unsigned marks)
+/* Names that no set has a number for, and that go no further. */
+static bool
+is_passed_over(const struct http2_writer *writer, struct fr_view name)
 {
-    bool checked = marks & HTTP2_FIELD_CHECKED;
-    writer->never_indexed = marks & HTTP2_FIELD_NEVER_INDEXED;
-    if (!checked && !is_value(value))
-        return malformed(writer, "a field's value has what it must not");
-    if (name.len > 0 && name.ptr[0] == ':')
-        return pseudo_field(writer, name, value, checked);
-    if (!checked && !is_name(name))
-        return malformed(writer, "a field's name has what it must not");
-    if (is_of_connection(name))
+    return fr_view_is(name, "http2-settings") || /* RFC 7540 section 3.2.1: of an Upgrade */
+           /* RFC 8441 section 5: not used; whoever asks a member has its own */
+           (writer->tunnel && fr_view_is(name, "sec-websocket-key"));
+}
+
+/* RFC 9113 section 8.2.2: of this connection, and there is no such thing here. */
+static const uint64_t of_connection = HTTP_SET(CONNECTION) | HTTP_SET(KEEP_ALIVE) |
+                                      HTTP_SET(PROXY_CONNECTION) | HTTP_SET(TRANSFER_ENCODING) |
+                                      HTTP_SET(UPGRADE);
+
+static enum http2_verdict
+other_field(struct http2_writer *writer, enum http_known known, struct fr_view name,
+            struct fr_view value)
+{
+    if (of_connection >> known & 1)
         return malformed(writer, "a field that is of one connection");
     enum http2_verdict verdict = first_line(writer);
     if (verdict != HTTP2_FINE)
         return verdict;
-    if (fr_view_is(name, "host"))
+    switch (known) {
+    case HTTP_FIELD_HOST:
         return host_field(writer, value);
-    if (fr_view_is(name, "content-length"))
+    case HTTP_FIELD_CONTENT_LENGTH:
         return length_field(writer, value);
-    if (fr_view_is(name, "cookie") && writer->kind == HTTP2_REQUEST)
-        return cookie_field(writer, value);
-    if (fr_view_is(name, "te")) {
-        if (writer->kind != HTTP2_REQUEST || !fr_view_ieq(value, FR_VIEW("trailers")))
-            return malformed(writer, "te is not trailers");
-        if (writer->has_te)
+    case HTTP_FIELD_TE:
+        return te_field(writer, value);
+    case HTTP_FIELD_COOKIE:
+        if (writer->kind == HTTP2_REQUEST)
+            return cookie_field(writer, value);
+        break;
+    case HTTP_FIELD_TRAILER:
+        writer->announces |= value.len > 0;
+        break;
+    case HTTP_UNKNOWN:
+        if (is_passed_over(writer, name))
             return HTTP2_FINE;
-        writer->has_te = true;
-        struct fr_view views[] = {FR_VIEW("te: trailers\r\nConnection: TE\r\n")};
-        return put_all(writer, views, 1);
+        break;
+    default:
+        break;
     }
-    if (fr_view_is(name, "http2-settings")) /* RFC 7540 section 3.2.1: of an Upgrade */
-        return HTTP2_FINE;
-    writer->announces |= fr_view_is(name, "trailer") && value.len > 0;
-    if (writer->tunnel && (fr_view_is(name, "sec-websocket-key")))
-        return HTTP2_FINE; /* RFC 8441 section 5: not used; whoever asks a member has its own */
-    return put_field(writer, name, value);
+    return put_field(writer, known, name, value);
+}
+
+/* ---- what a field is ------------------------------------------------------------------------- */
+
+#define FOUND_OTHER 1     /* and its number */
+#define FOUND_PSEUDO 0x80 /* and its place */
+
+/* NULL, or what is wrong with it, wherever it comes. */
+static const char *
+find(struct fr_view name, struct fr_view value, uint8_t *out)
+{
+    if (!is_value(value))
+        return "a field's value has what it must not";
+    if (name.len == 0 || name.ptr[0] != ':') {
+        if (!is_name(name))
+            return "a field's name has what it must not";
+        *out = (uint8_t)(FOUND_OTHER + http__known_of_token(name));
+        return NULL;
+    }
+    const struct pseudo *pseudo = pseudo_of(name);
+    if (!fr_view_eq(name, pseudo->name))
+        return "a pseudo-field that nobody knows";
+    *out = (uint8_t)(FOUND_PSEUDO + (pseudo - pseudos));
+    return pseudo->is_good(value) ? NULL : pseudo->words;
+}
+
+enum http2_verdict
+http2_writer_field(struct http2_writer *writer, struct fr_view name, struct fr_view value,
+                   bool never_indexed, uint8_t *found)
+{
+    const char *wrong = *found ? NULL : find(name, value, found);
+    if (wrong)
+        return malformed(writer, wrong);
+    writer->never_indexed = never_indexed;
+    if (*found >= FOUND_PSEUDO)
+        return pseudo_field(writer, &pseudos[*found - FOUND_PSEUDO], value);
+    return other_field(writer, (enum http_known)(*found - FOUND_OTHER), name, value);
 }
 
 struct fr_view
@@ -503,27 +587,53 @@ has_no_body(const struct http2_writer *writer)
 }
 
 /* What HTTP/1.1 must be told of the body, if the fields do not. */
-static struct fr_view
-framing_line(const struct http2_writer *writer, bool end_stream)
+static enum http2_verdict
+put_framing(struct http2_writer *writer, bool end_stream)
 {
     if (writer->has_length || writer->kind == HTTP2_TRAILERS || writer->tunnel)
-        return FR_VIEW("");
+        return HTTP2_FINE;
     if (writer->kind == HTTP2_RESPONSE && has_no_body(writer))
-        return FR_VIEW("");
+        return HTTP2_FINE;
     if (!end_stream)
-        return FR_VIEW("Transfer-Encoding: chunked\r\n");
+        return put_line(writer, HTTP_FIELD_TRANSFER_ENCODING, FR_VIEW("Transfer-Encoding"),
+                        FR_VIEW("chunked"), false);
     if (writer->kind == HTTP2_RESPONSE && !writer->answers_head)
-        return FR_VIEW("Content-Length: 0\r\n");
-    return FR_VIEW("");
+        return put_line(writer, HTTP_FIELD_CONTENT_LENGTH, FR_VIEW("Content-Length"), FR_VIEW("0"),
+                        false);
+    return HTTP2_FINE;
 }
 
 static enum http2_verdict
-upgrade_lines(struct http2_writer *writer)
+put_upgrade(struct http2_writer *writer)
 {
-    enum http2_verdict verdict = put(writer, FR_VIEW("Connection: upgrade\r\nUpgrade: "));
+    enum http2_verdict verdict =
+        put_line(writer, HTTP_FIELD_CONNECTION, FR_VIEW("Connection"), FR_VIEW("upgrade"), false);
     if (verdict == HTTP2_FINE)
-        verdict = put_part(writer, writer->protocol);
-    return verdict == HTTP2_FINE ? put(writer, FR_VIEW("\r\n")) : verdict;
+        verdict = reserve(writer, sizeof("Upgrade: \r\n") + writer->protocol.len);
+    if (verdict != HTTP2_FINE)
+        return verdict;
+    return put_line(writer, HTTP_FIELD_UPGRADE, FR_VIEW("Upgrade"),
+                    part_view(writer, writer->protocol), false);
+}
+
+/* The empty line. */
+static enum http2_verdict
+end(struct http2_writer *writer, struct fr_view *out_text)
+{
+    struct fr_buf *out = writer->out;
+    enum http2_verdict verdict = put(writer, FR_VIEW("\r\n"));
+    if (verdict == HTTP2_FINE)
+        *out_text = fr_view_make(out->data + writer->start, out->len - writer->start);
+    return verdict;
+}
+
+enum http2_verdict
+http2_writer_add(struct http2_writer *writer, struct fr_view name, struct fr_view value,
+                 struct fr_view *out_text)
+{
+    writer->out->len -= 2;
+    enum http2_verdict verdict = put_line(writer, http_known_of(name), name, value, false);
+    return verdict == HTTP2_FINE ? end(writer, out_text) : verdict;
 }
 
 enum http2_verdict
@@ -541,13 +651,6 @@ http2_writer_end(struct http2_writer *writer, bool end_stream, struct fr_view *o
         return malformed(writer, "content-length without a body");
     if (writer->kind == HTTP2_TRAILERS && !end_stream)
         return malformed(writer, "trailers that do not end the stream");
-    if (writer->tunnel)
-        verdict = upgrade_lines(writer);
-    struct fr_view views[] = {framing_line(writer, end_stream), FR_VIEW("\r\n")};
-    if (verdict == HTTP2_FINE)
-        verdict = put_all(writer, views, 2);
-    if (verdict == HTTP2_FINE)
-        *out_text =
-            fr_view_make(writer->out->data + writer->start, writer->out->len - writer->start);
-    return verdict;
+    verdict = writer->tunnel ? put_upgrade(writer) : put_framing(writer, end_stream);
+    return verdict == HTTP2_FINE ? end(writer, out_text) : verdict;
 }

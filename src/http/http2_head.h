@@ -30,6 +30,15 @@ struct http2_part { /* of the buffer */
     size_t at, len;
 };
 
+/* Where a line of a request's head is, so that nobody looks for it again. Of the first line the
+ * name is the method, and the value the target. */
+#define HTTP2_LINES_MAX (HTTP_FIELDS_MAX + 8) /* with the first, and those that are ours */
+struct http2_line {
+    uint32_t at; /* of the buffer: the name, which its colon follows, and a blank or none */
+    uint32_t name_len, value_len;
+    uint8_t known, colon_len;
+};
+
 struct http2_writer {
     /* its owner's, after _begin */
     bool answers_head; /* a response to HEAD: nothing is said of a body's length */
@@ -45,31 +54,41 @@ struct http2_writer {
     enum http2_kind kind;
     bool never_indexed; /* the field under way */
     bool authority_never_indexed, cookie_never_indexed;
-    struct fr_buf *out;
+    struct fr_buf *out, *lines;
     size_t field_count, field_count_max, start;
     unsigned seen; /* pseudo-fields, by bit */
     bool regular;  /* the pseudo-fields are over */
     bool has_host, has_te;
     struct http2_part method, scheme, authority, path, protocol, cookie;
+    size_t cookie_line; /* among the lines */
 };
 
-/* `out` is emptied; its ceiling bounds the text. */
+/* `out` is emptied; its ceiling bounds the text. lines: of a request, takes where they are, as
+ * http2_line; NULL: nobody asks. */
 void http2_writer_begin(struct http2_writer *writer, enum http2_kind kind, struct fr_buf *out,
-                        size_t field_count_max);
-enum http2_field_mark {
-    HTTP2_FIELD_NEVER_INDEXED = 1, /* it came so; the text keeps it: http_field_is_never_indexed */
-    HTTP2_FIELD_CHECKED = 2,       /* the same name and value were HTTP2_FINE before */
-};
-/* Once not HTTP2_FINE, nothing more may be given to it. */
+                        struct fr_buf *lines, size_t field_count_max);
+/* never_indexed: it came so; the text keeps it: http_field_is_never_indexed. *found: what it was
+ * found to be, which saves looking when the same name and value come again, of any head for which
+ * they were HTTP2_FINE; 0: it is to be looked for. Once not HTTP2_FINE, nothing more may be given
+ * to it. */
 FR_MUST_USE enum http2_verdict http2_writer_field(struct http2_writer *writer, struct fr_view name,
-                                                  struct fr_view value, unsigned marks);
+                                                  struct fr_view value, bool never_indexed,
+                                                  uint8_t *found);
 struct fr_view http2_writer_protocol(const struct http2_writer *writer); /* of a tunnel */
 /* end_stream: no body follows. A body whose length the fields do not tell is announced as chunked:
  * its owner puts it in chunks. *out_text: the whole head, or of trailers the section with its empty
- * line; in the buffer. A request is still to be parsed by http_request_parse, which knows the rest
- * of what a request can be refused for. */
+ * line; in the buffer. A request is still to be read by http2_lines_head, which knows the rest of
+ * what a request can be refused for. */
 FR_MUST_USE enum http2_verdict http2_writer_end(struct http2_writer *writer, bool end_stream,
                                                 struct fr_view *out_text);
+/* One line more of a head that has ended, its empty line moved behind it. */
+FR_MUST_USE enum http2_verdict http2_writer_add(struct http2_writer *writer, struct fr_view name,
+                                                struct fr_view value, struct fr_view *out_text);
+/* What http_request_parse makes of a request's text, and refuses it for, out of its lines: without
+ * reading it again. Where more than one limit is broken it may name another. */
+FR_MUST_USE enum http_step http2_lines_head(struct fr_view text, const struct fr_buf *lines,
+                                            const struct http_limits *limits, struct http_head *out,
+                                            struct http_err *out_err);
 
 /* ---- text to fields ------------------------------------------------------------------------ */
 

@@ -23,7 +23,7 @@ writer_begin(struct http2_session *session, struct http2_stream *stream, bool tr
 {
     struct fr_buf *out = trailers ? &stream->trailers : stream->head;
     http2_writer_begin(&stream->writer, trailers ? HTTP2_TRAILERS : HTTP2_REQUEST, out,
-                       session->limits.head.field_count_max);
+                       trailers ? NULL : stream->lines, session->limits.head.field_count_max);
     stream->verdict = HTTP2_FINE;
 }
 
@@ -58,16 +58,14 @@ owner_of(struct http2_session *session, int32_t id, bool ends_stream)
 static void
 field_write(struct http2_stream *stream, const struct hpack_field *field)
 {
-    unsigned marks = 0;
+    struct hpack_table *table = &stream->session->decoder.table;
+    uint8_t found = hpack_table_mark(table, field->index);
     if (stream->verdict != HTTP2_FINE)
         return;
-    if (field->never_indexed)
-        marks |= HTTP2_FIELD_NEVER_INDEXED;
-    if (hpack_table_checked(&stream->session->decoder.table, field->index))
-        marks |= HTTP2_FIELD_CHECKED;
-    stream->verdict = http2_writer_field(&stream->writer, field->name, field->value, marks);
+    stream->verdict = http2_writer_field(&stream->writer, field->name, field->value,
+                                         field->never_indexed, &found);
     if (stream->verdict == HTTP2_FINE)
-        hpack_table_check(&stream->session->decoder.table, field->index);
+        hpack_table_set_mark(table, field->index, found);
     if (!stream->begun && !stream->prioritised && field->name.len == 8 &&
         fr_view_is(field->name, "priority")) {
         struct http2__priority priority = http2__priority_read(field->value);

@@ -52,7 +52,8 @@ struct http2_stream { /* part of its owner's */
     int32_t id;
     struct http2_session *session; /* NULL: closed */
     /* the request */
-    struct fr_buf *head; /* its owner's; takes the head's text */
+    struct fr_buf *head;  /* its owner's; takes the head's text */
+    struct fr_buf *lines; /* likewise: where its lines are; NULL: nobody asks */
     struct fr_buf trailers;
     struct http2_writer writer;
     enum http2_verdict verdict;
@@ -90,7 +91,7 @@ struct http2_stream { /* part of its owner's */
 };
 
 struct http2_handlers {
-    /* A request begins: storage for it, its head set; NULL: it is refused. */
+    /* A request begins: storage for it, head and lines set; NULL: it is refused. */
     struct http2_stream *(*on_open)(void *ctx);
     /* Its head is whole; text is valid until the stream is closed. */
     void (*on_head)(void *ctx, struct http2_stream *stream, struct fr_view text, bool end_stream);

@@ -344,13 +344,7 @@ http__fields_read(struct http__reader *reader, size_t field_count_max, struct ht
         enum http_step step = field_read(reader, field, out_err);
         if (step != HTTP_DONE)
             return step;
-        field->known = http__known_of_token(field->name);
-        field->hop = false;
-        head->field_count++;
-        if (field->known == HTTP_UNKNOWN || http_head_has(head, (uint64_t)1 << field->known))
-            continue;
-        head->known_set |= (uint64_t)1 << field->known;
-        head->first_known[field->known] = (uint16_t)(head->field_count - 1);
+        http__field_note(head, http__known_of_token(field->name));
     }
 }
 

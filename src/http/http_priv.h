@@ -58,6 +58,19 @@ enum http_known http__known_of_token(struct fr_view name);
 /* Resets what a parse must not inherit from the one before; the fields stay as they are. */
 void http__head_reset(struct http_head *head);
 
+/* The next field of a head, numbered. Its place in the array has name and value. */
+static inline void
+http__field_note(struct http_head *head, enum http_known known)
+{
+    struct http_field *field = &head->fields[head->field_count++];
+    field->known = known;
+    field->hop = false;
+    if (known == HTTP_UNKNOWN || http_head_has(head, (uint64_t)1 << known))
+        return;
+    head->known_set |= (uint64_t)1 << known;
+    head->first_known[known] = (uint16_t)(head->field_count - 1);
+}
+
 /* Reads field lines up to and with the empty line. Sets fields, field_count, first_known. */
 enum http_step http__fields_read(struct http__reader *reader, size_t field_count_max,
                                  struct http_head *head, struct http_err *out_err);
@@ -73,6 +86,11 @@ void http__te_read(struct http_head *head);
  * *out_at points at the field. */
 const char *http__framing_of_request(struct http_head *head, int *out_status, const char **out_at);
 const char *http__framing_of_response(struct http_head *head, const char **out_at);
+
+/* What of a request can only be judged with the whole head at hand: fills in what the method, the
+ * target and the fields say. host_is_good: there is one Host, which is an authority. */
+enum http_step http__request_check(const char *start, struct http_head *head, bool host_is_good,
+                                   struct http_err *out_err);
 
 /* False while nothing since *scanned can have ended the head or broken a limit: the parse can wait.
  * Moves *scanned to the end of `in`. */

@@ -207,14 +207,14 @@ target_split(struct http_head *head, struct fr_view *out_authority)
 
 /* RFC 9112 section 3.2: exactly one valid Host in HTTP/1.1, at most one in HTTP/1.0. */
 static const char *
-host_read(struct http_head *head, struct fr_view authority, const char **out_at)
+host_read(struct http_head *head, struct fr_view authority, bool is_good, const char **out_at)
 {
     const struct http_field *host = http_head_find(head, HTTP_FIELD_HOST);
     if (host) {
         *out_at = host->name.ptr;
-        if (http_head_next(head, host))
+        if (!is_good && http_head_next(head, host))
             return "more than one Host";
-        if (!http_is_authority(host->value))
+        if (!is_good && !http_is_authority(host->value))
             return "an invalid Host";
         head->host = host->value;
     } else if (head->version_minor >= 1) {
@@ -243,9 +243,9 @@ expect_read(struct http_head *head)
     }
 }
 
-/* What can only be judged with the whole head at hand. */
-static enum http_step
-request_check(const char *start, struct http_head *head, struct http_err *out_err)
+enum http_step
+http__request_check(const char *start, struct http_head *head, bool host_is_good,
+                    struct http_err *out_err)
 {
     struct fr_view authority = {NULL, 0};
     const char *at = head->target.ptr;
@@ -255,7 +255,7 @@ request_check(const char *start, struct http_head *head, struct http_err *out_er
     if (!words)
         words = target_split(head, &authority);
     if (!words)
-        words = host_read(head, authority, &at);
+        words = host_read(head, authority, host_is_good, &at);
     if (!words && !http__connection_apply(head))
         words = "too many connection options";
     if (!words)
@@ -283,5 +283,5 @@ http_request_parse(struct fr_view in, const struct http_limits *limits, size_t *
     if (step != HTTP_DONE)
         return step;
     out->head_bytes = (size_t)(reader.at - in.ptr);
-    return request_check(in.ptr, out, out_err);
+    return http__request_check(in.ptr, out, false, out_err);
 }

@@ -43,7 +43,8 @@ struct proxy_h2 {
 struct proxy_stream {
     struct proxy_client client; /* first: see proxy_client_of */
     struct http2_stream http2;
-    struct fr_buf head; /* the request's, as text; kept with the free-listed struct */
+    /* The request's head, as text and by its lines; kept with the free-listed struct. */
+    struct fr_buf head, lines;
     struct proxy_h2 *h2;
     struct fr_list link, due_link;
     /* the request, until its exchange begins */

@@ -50,10 +50,12 @@ on_open(void *ctx)
     size_t offset = offsetof(struct proxy_stream, link);
     struct proxy_stream *stream = proxy_free_list_take(&worker->free_streams, offset);
     size_t head_bytes_max = 2 * worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES;
-    struct fr_buf head;
+    struct fr_buf head, lines;
     fr_buf_init(&head, head_bytes_max);
+    fr_buf_init(&lines, HTTP2_LINES_MAX * sizeof(struct http2_line));
     if (stream) {
         head = stream->head;
+        lines = stream->lines;
         memset(stream, 0, sizeof(*stream));
     } else {
         stream = fr_alloc(sizeof(*stream));
@@ -63,6 +65,7 @@ on_open(void *ctx)
         return NULL;
     }
     stream->head = head;
+    stream->lines = lines;
     stream->h2 = h2;
     stream->client.worker = worker;
     stream->client.magic = PROXY_CLIENT_MAGIC;
@@ -78,6 +81,7 @@ on_open(void *ctx)
     fr_list_init(&stream->due_link);
     fr_list_push_back(&h2->streams, &stream->link);
     stream->http2.head = &stream->head;
+    stream->http2.lines = &stream->lines;
     PROXY_COUNT(worker, h2_streams);
     return &stream->http2;
 }
@@ -134,6 +138,7 @@ stream_free(struct proxy_stream *stream)
     if (proxy_free_list_give(&worker->free_streams, &stream->link))
         return;
     fr_buf_fini(&stream->head);
+    fr_buf_fini(&stream->lines);
     fr_free(stream);
 }
 
@@ -171,21 +176,16 @@ show_head(struct proxy_stream *stream, size_t start)
 }
 
 /* RFC 6455 section 4.1: a member wants a key, and RFC 8441 section 5 has clients send none. What it
- * makes of it goes no further either. Before the empty line. */
+ * makes of it goes no further either. */
 static bool
-put_websocket_key(struct proxy_client *client, struct fr_view *text)
+put_websocket_key(struct proxy_client *client, struct http2_writer *writer, struct fr_view *text)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    struct fr_buf *buf = &proxy_stream_of(client)->head;
-    char key[] = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
-    size_t start = (size_t)(text->ptr - buf->data), first = sizeof("Sec-WebSocket-Key: ") - 1;
+    char key[] = "AAAAAAAAAAAAAAAAAAAAAA==";
     for (size_t i = 0; i < 21; i++) /* of the 22nd only two bits count: it stays A */
-        key[first + i] = digits[fr_rand_next(&client->worker->rand) & 63];
-    buf->len -= 2;
-    if (fr_buf_append(buf, key, sizeof(key) - 1) != FR_OK)
-        return false;
-    *text = fr_view_make(buf->data + start, buf->len - start);
-    return true;
+        key[i] = digits[fr_rand_next(&client->worker->rand) & 63];
+    return http2_writer_add(writer, FR_VIEW("Sec-WebSocket-Key"), fr_view_of(key), text) ==
+           HTTP2_FINE;
 }
 
 /* False: it was refused. */
@@ -197,7 +197,7 @@ begin_tunnel(struct proxy_client *client, struct http2_stream *http2, struct fr_
         proxy_exchange_refuse(client, 501, "no tunnels of this protocol here");
         return false;
     }
-    if (put_websocket_key(client, text))
+    if (put_websocket_key(client, &http2->writer, text))
         return true;
     PROXY_COUNT(client->worker, memory_refusals);
     proxy_exchange_refuse(client, 503, "out of memory");
@@ -212,10 +212,9 @@ begin(struct proxy_stream *stream)
     struct proxy_worker *worker = client->worker;
     struct fr_view text = stream->text;
     struct http_err err = {0};
-    size_t scanned = 0;
     stream->text = (struct fr_view){0};
     enum http_step step =
-        http_request_parse(text, &worker->http_limits, &scanned, &worker->request_head, &err);
+        http2_lines_head(text, &stream->lines, &worker->http_limits, &worker->request_head, &err);
     if (step != HTTP_DONE) {
         show_head(stream, stream->text_start);
         proxy_count_refusal(worker, err.limit);

@@ -104,6 +104,7 @@ proxy_worker_free(struct proxy_worker **worker)
         fr_free(item);
     while ((item = proxy_free_list_take(&w->free_streams, offsetof(struct proxy_stream, link)))) {
         fr_buf_fini(&((struct proxy_stream *)item)->head);
+        fr_buf_fini(&((struct proxy_stream *)item)->lines);
         fr_free(item);
     }
     while ((item = proxy_free_list_take(&w->free_rooms, 0)))

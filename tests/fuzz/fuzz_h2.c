@@ -5,13 +5,15 @@
  * Input:      an octet of flags: how it comes, when its owner answers, how much the client takes;
  *             the allocation that fails (0: none; times 4), then bytes: as they are, or behind a
  *             greeting, or as frames: type, flags, stream, length, payload.
- * Holds:      every head that comes out is one request to the parser of HTTP/1.1 and no more; every
- *             stream is opened and closed once; what was sent is taken, in order; a body is read no
- *             more once it was taken or its stream is closed, when it is freed.
+ * Holds:      every head that comes out is one request to the parser of HTTP/1.1 and no more, and
+ * is the same out of its lines; every stream is opened and closed once; what was sent is taken, in
+ * order; a body is read no more once it was taken or its stream is closed, when it is freed.
  */
 #include "base/fr_check.h"
 #include "base/fr_mem.h"
 #include "http/http2_session.h"
+
+#include "../unit/http/head_same.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,12 +30,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct owner {
     struct http2_session *session;
-    struct http_head parsed;
+    struct http_head parsed, built;
     struct http2_split split;
     unsigned flags;
     struct one {
         struct http2_stream http2;
-        struct fr_buf head;
+        struct fr_buf head, lines;
         bool open, told, ended;
         size_t held; /* of its body */
         char *body;  /* of the answer; NULL: it was taken, or there is none */
@@ -59,7 +61,9 @@ on_open(void *ctx)
         one->owner = owner;
         one->open = true;
         fr_buf_init(&one->head, 8192);
+        fr_buf_init(&one->lines, HTTP2_LINES_MAX * sizeof(struct http2_line));
         one->http2.head = &one->head;
+        one->http2.lines = &one->lines;
         return &one->http2;
     }
     return NULL;
@@ -100,7 +104,10 @@ on_head(void *ctx, struct http2_stream *http2, struct fr_view text, bool end_str
     enum http_step step =
         http_request_parse(text, &http_limits_default, &scanned, &owner->parsed, &err);
     fr_insist(step != HTTP_MORE);
+    fr_insist(step ==
+              http2_lines_head(text, &one->lines, &http_limits_default, &owner->built, &err));
     if (step == HTTP_DONE) {
+        fr_insist(!heads_differ(&owner->parsed, &owner->built));
         fr_insist(owner->parsed.head_bytes == text.len);
         fr_insist(!end_stream || owner->parsed.framing != HTTP_BODY_CHUNKED);
     }
@@ -152,6 +159,7 @@ on_closed(void *ctx, struct http2_stream *http2, uint32_t code)
     fr_insist(one->open && !http2->session);
     http2_stream_consume(owner->session, http2, one->held);
     fr_buf_fini(&one->head);
+    fr_buf_fini(&one->lines);
     fr_free(one->body);
     one->body = NULL;
     one->open = false;
@@ -246,6 +254,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!owner->streams[i].open)
             continue;
         fr_buf_fini(&owner->streams[i].head);
+        fr_buf_fini(&owner->streams[i].lines);
         fr_buf_fini(&owner->streams[i].http2.trailers);
         fr_free(owner->streams[i].body);
     }
