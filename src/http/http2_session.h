@@ -55,7 +55,6 @@ struct http2_stream { /* part of its owner's */
     struct fr_buf *head;  /* its owner's; takes the head's text */
     struct fr_buf *lines; /* likewise: where its lines are; NULL: nobody asks */
     struct fr_buf trailers;
-    struct http2_writer writer;
     enum http2_verdict verdict;
     bool begun;             /* its head was told */
     bool ended;             /* ... and its end */
@@ -64,7 +63,6 @@ struct http2_stream { /* part of its owner's */
     int32_t receive_window; /* what the client may still send */
     uint32_t consumed;      /* of what it sent, not yet given back */
     /* the response */
-    struct iovec parts[HTTP2_PARTS_MAX];
     int part_first, part_count;
     size_t left;             /* of the parts */
     struct fr_view trailing; /* a section, sent behind the last part */
@@ -88,10 +86,13 @@ struct http2_stream { /* part of its owner's */
     struct fr_list link;       /* of those that are ready, or closing */
     struct fr_list order_link; /* of all that are open, by id */
     struct http2_stream *next; /* in its slot */
+    /* Good as far as what is above tells: storage that is used again is cleared up to here. */
+    struct http2_writer writer;
+    struct iovec parts[HTTP2_PARTS_MAX];
 };
 
 struct http2_handlers {
-    /* A request begins: storage for it, head and lines set; NULL: it is refused. */
+    /* A request begins: storage for it, cleared, head and lines set; NULL: it is refused. */
     struct http2_stream *(*on_open)(void *ctx);
     /* Its head is whole; text is valid until the stream is closed. */
     void (*on_head)(void *ctx, struct http2_stream *stream, struct fr_view text, bool end_stream);

@@ -42,7 +42,6 @@ struct proxy_h2 {
 
 struct proxy_stream {
     struct proxy_client client; /* first: see proxy_client_of */
-    struct http2_stream http2;
     /* The request's head, as text and by its lines; kept with the free-listed struct. */
     struct fr_buf head, lines;
     struct proxy_h2 *h2;
@@ -70,6 +69,8 @@ struct proxy_stream {
     struct fr_buf down_trailers;
     struct loop_file_piece file;
     struct loop_buf *file_bufs[PROXY_H2_FILE_BUFS];
+    /* Its end is not cleared for the next request. */
+    struct http2_stream http2;
     char file_bit[PROXY_H2_FILE_BIT_BYTES]; /* for the client that allows nothing yet */
 };
 

@@ -19,6 +19,7 @@
 
 #include "base/fr_check.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -42,6 +43,19 @@ take_identity(struct proxy_client *client, const struct proxy_client *connection
     client->tls = connection->tls;
 }
 
+/* For the next request: its client's socket, which nobody opens, stays as it is, and so does what
+ * is good only as far as something else tells. */
+static void
+clear(struct proxy_stream *stream)
+{
+    size_t from = offsetof(struct proxy_stream, client.worker);
+    size_t to = offsetof(struct proxy_stream, http2.writer);
+    static_assert(offsetof(struct proxy_client, worker) ==
+                      offsetof(struct proxy_client, sock) + sizeof(struct loop_sock),
+                  "in front of it are the socket, and what is set");
+    memset((char *)stream + from, 0, to - from);
+}
+
 static struct http2_stream *
 on_open(void *ctx)
 {
@@ -56,7 +70,7 @@ on_open(void *ctx)
     if (stream) {
         head = stream->head;
         lines = stream->lines;
-        memset(stream, 0, sizeof(*stream));
+        clear(stream);
     } else {
         stream = fr_alloc(sizeof(*stream));
     }
@@ -212,6 +226,7 @@ begin(struct proxy_stream *stream)
     struct proxy_worker *worker = client->worker;
     struct fr_view text = stream->text;
     struct http_err err = {0};
+    proxy_exchange_await(worker);
     stream->text = (struct fr_view){0};
     enum http_step step =
         http2_lines_head(text, &stream->lines, &worker->http_limits, &worker->request_head, &err);
