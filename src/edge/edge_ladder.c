@@ -68,11 +68,10 @@ look(struct edge_cluster *cluster)
     return seen;
 }
 
-/* True: at least one member's share is to change. */
-static bool
+/* Each member's share as the rung wants it; in_force: it is climbed, else all have their own. */
+static void
 weigh(struct edge_cluster *cluster, double mean, bool in_force)
 {
-    bool changed = false;
     FR_LIST_EACH(&cluster->members, node)
     {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
@@ -82,12 +81,9 @@ weigh(struct edge_cluster *cluster, double mean, bool in_force)
                                             mean, cluster->upper)
                      : member->weight;
         member->ladder_weight = wanted == member->weight ? 0 : wanted;
-        if (wanted == now)
-            continue;
-        edge_member_show(member);
-        changed = true;
+        if (wanted != now)
+            edge_member_show(member);
     }
-    return changed;
 }
 
 /* What may be under way on one member: its limit, or as much as there was when the level was met.
@@ -136,15 +132,15 @@ edge_ladder_look(struct edge_cluster *cluster, int64_t now_us)
     if (changed && (now & ~before & CONFIG_RUNG_QUEUE))
         set_places(cluster, &seen);
     if (changed || ((now & CONFIG_RUNG_WEIGHT) && now_us >= cluster->ladder_weigh_at_us)) {
-        cluster->dirty |= weigh(cluster, seen.mean, now & CONFIG_RUNG_WEIGHT) || changed;
+        weigh(cluster, seen.mean, now & CONFIG_RUNG_WEIGHT);
         cluster->ladder_weigh_at_us = now_us + WEIGHTS_US;
     }
     if (changed) {
+        cluster->dirty = true;
+        edge_publish_soon(edge);
         tell(cluster, &seen, now > before);
         edge_report_soon(edge, false);
     }
-    if (cluster->dirty)
-        edge_publish_soon(edge);
 }
 
 void
