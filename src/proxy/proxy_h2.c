@@ -368,6 +368,10 @@ run(void *ctx)
     fr_insist(h2->magic == PROXY_H2_MAGIC);
     work_due(h2);
     send_what_is_due(h2);
+    if (http2_session_calm(h2->session) == HTTP2_CALM_UNREAD) {
+        proxy_client_abort(client); /* what is being sent may never be read, too */
+        return;
+    }
     if (!h2->warned &&
         http2_session_requests(h2->session) >= client->worker->limits.requests_per_connection) {
         PROXY_COUNT(client->worker, connections_used_up);

@@ -257,6 +257,29 @@ def test_a_body_that_drips(suite):
 
 # ---- memory ----
 
+def test_a_client_that_does_not_read(spare):
+    """Heads need no window: what it has asked for waits for it until there is too much, while
+    others have what they ask for."""
+    answer = Answer(200, "", [("X-Long", "y" * 30000), ("Cache-Control", "max-age=60")])
+    member = spare.origin("m", answer=lambda request: answer if request.path == "/long" else
+                          Answer(200, "ok"))
+    edge = Edge(spare, {"web": cluster([member], health=None)}, workers=1,
+                cache={"memory": "64MiB"}, limits={"http2-streams": 4000, "body-timeout": "1min"})
+    other, deaf = Connection(edge.address), Connection(edge.address)
+    assert other.ask("/long").status == 200  # it is stored
+    step, number = numbered(lambda n: headers(get("/long"), n)), 3
+    for _ in range(40):
+        if metric(edge, "h2_calmed_unread"):
+            break
+        deaf.send(b"".join(step() for _ in range(100)))
+        assert other.ask("/", number).body == b"ok"
+        number += 2
+    wait("the counter", lambda: metric(edge, "h2_calmed_unread") == 1)
+    assert deaf.read(lambda: deaf.eof) and deaf.goaway is None, "it was told"
+    assert other.ask("/", number).body == b"ok" and other.goaway is None
+    assert metric(edge, "h2_calmed_heads") == metric(edge, "h2_calmed_frames") == 0
+
+
 MEGABYTE = bytes(range(256)) * 4096
 
 
