@@ -134,11 +134,11 @@ pick_least_of_all(const struct cluster__choice *choice)
 }
 
 /* One endpoint with a chance in proportion to its weight in force, by a pass over all of them. */
-static const struct cluster_endpoint *
+static struct cluster__drawn
 sample_by_scan(const struct cluster__choice *choice, const struct cluster_endpoint *except)
 {
     uint64_t sum = 0;
-    const struct cluster_endpoint *chosen = NULL;
+    struct cluster__drawn chosen = {NULL, 0};
     for (uint32_t i = 0; i < choice->view->roster.count; i++) {
         const struct cluster_endpoint *endpoint = cluster_view_at(choice->view, i);
         uint32_t weight = endpoint == except ? 0 : cluster__choice_weight(choice, endpoint);
@@ -146,12 +146,12 @@ sample_by_scan(const struct cluster__choice *choice, const struct cluster_endpoi
             continue;
         sum += weight;
         if (fr_rand_unit(choice->pick->rand) * (double)sum < weight)
-            chosen = endpoint;
+            chosen = (struct cluster__drawn){endpoint, weight};
     }
     return chosen;
 }
 
-const struct cluster_endpoint *
+struct cluster__drawn
 cluster__sample(const struct cluster__choice *choice, const struct cluster_endpoint *except)
 {
     const struct cluster_view *view = choice->view;
@@ -163,26 +163,9 @@ cluster__sample(const struct cluster__choice *choice, const struct cluster_endpo
         uint32_t weight = cluster__choice_weight(choice, endpoint);
         if (weight > 0 && (weight == view->roster.weight_max ||
                            fr_rand_below(choice->pick->rand, view->roster.weight_max) < weight))
-            return endpoint;
+            return (struct cluster__drawn){endpoint, weight};
     }
     return sample_by_scan(choice, except);
-}
-
-struct candidate {
-    const struct cluster_endpoint *endpoint; /* NULL: none */
-    uint64_t in_flight;
-    uint32_t weight;
-};
-
-static struct candidate
-draw(const struct cluster__choice *choice, const struct cluster_endpoint *except)
-{
-    struct candidate drawn = {.endpoint = cluster__sample(choice, except)};
-    if (drawn.endpoint) {
-        drawn.in_flight = cluster__in_flight(choice, drawn.endpoint);
-        drawn.weight = cluster__choice_weight(choice, drawn.endpoint);
-    }
-    return drawn;
 }
 
 /* With in-flight counts of many endpoints there is nearly always one that has none, and a scan that
@@ -191,12 +174,17 @@ draw(const struct cluster__choice *choice, const struct cluster_endpoint *except
 static const struct cluster_endpoint *
 pick_least_of_some(const struct cluster__choice *choice)
 {
-    struct candidate best = draw(choice, NULL);
-    for (int i = 1; i < LEAST_DRAWS && best.in_flight > 0; i++) {
-        struct candidate other = draw(choice, best.endpoint);
-        if (other.endpoint &&
-            cluster__load_compare(other.in_flight, other.weight, best.in_flight, best.weight) < 0)
+    struct cluster__drawn best = cluster__sample(choice, NULL);
+    uint64_t least = best.endpoint ? cluster__in_flight(choice, best.endpoint) : 0;
+    for (int i = 1; i < LEAST_DRAWS && least > 0; i++) {
+        struct cluster__drawn other = cluster__sample(choice, best.endpoint);
+        if (!other.endpoint)
+            break;
+        uint64_t in_flight = cluster__in_flight(choice, other.endpoint);
+        if (cluster__load_compare(in_flight, other.weight, least, best.weight) < 0) {
             best = other;
+            least = in_flight;
+        }
     }
     return best.endpoint;
 }
@@ -204,21 +192,19 @@ pick_least_of_some(const struct cluster__choice *choice)
 const struct cluster_endpoint *
 cluster__pick_p2c(const struct cluster__choice *choice)
 {
-    const struct cluster_endpoint *a = cluster__sample(choice, NULL);
-    if (!a || choice->view->roster.count == 1)
-        return a;
-    const struct cluster_endpoint *b = cluster__sample(choice, a);
-    if (!b)
-        return a;
+    struct cluster__drawn a = cluster__sample(choice, NULL);
+    uint64_t of_a = a.endpoint ? cluster__in_flight(choice, a.endpoint) : 0;
+    if (of_a == 0 || choice->view->roster.count == 1)
+        return a.endpoint;
     /* The first was drawn in proportion to the weights. It keeps the request if it is idle, or no
      * worse with it than the second would be: without the one in hand, a member of a tenth of the
      * weight would be better than any other that has a single request, and get a third of all. */
-    uint64_t of_a = cluster__in_flight(choice, a), of_b = cluster__in_flight(choice, b);
-    if (of_a == 0)
-        return a;
-    int order = cluster__load_compare(of_a + 1, cluster__choice_weight(choice, a), of_b + 1,
-                                      cluster__choice_weight(choice, b));
-    return order <= 0 ? a : b;
+    struct cluster__drawn b = cluster__sample(choice, a.endpoint);
+    if (!b.endpoint)
+        return a.endpoint;
+    uint64_t of_b = cluster__in_flight(choice, b.endpoint);
+    int order = cluster__load_compare(of_a + 1, a.weight, of_b + 1, b.weight);
+    return order <= 0 ? a.endpoint : b.endpoint;
 }
 
 static const struct cluster_endpoint *

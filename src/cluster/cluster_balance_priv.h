@@ -71,9 +71,14 @@ cluster__load_compare(uint64_t a, uint32_t weight_a, uint64_t b, uint32_t weight
     return left < right ? -1 : left > right;
 }
 
+struct cluster__drawn {
+    const struct cluster_endpoint *endpoint; /* NULL: none can take part */
+    uint32_t weight;                         /* it takes part with */
+};
+
 /* One endpoint with a chance in proportion to its weight; `except` NULL: any. */
-const struct cluster_endpoint *cluster__sample(const struct cluster__choice *choice,
-                                               const struct cluster_endpoint *except);
+struct cluster__drawn cluster__sample(const struct cluster__choice *choice,
+                                      const struct cluster_endpoint *except);
 const struct cluster_endpoint *cluster__pick_prequal(const struct cluster__choice *choice);
 const struct cluster_endpoint *cluster__pick_p2c(const struct cluster__choice *choice);
 const struct cluster_endpoint *cluster__pick_hash(const struct cluster__choice *choice);

@@ -175,18 +175,18 @@ static const struct cluster_endpoint *
 probe_add(struct cluster_prequal *self, const struct cluster__choice *choice,
           const struct cluster_endpoint *except)
 {
-    const struct cluster_endpoint *endpoint = cluster__sample(choice, except);
+    struct cluster__drawn drawn = cluster__sample(choice, except);
+    const struct cluster_endpoint *endpoint = drawn.endpoint;
     if (!endpoint)
         return NULL;
     const struct cluster_judgement *judgement = &choice->pick->judgements[endpoint->slot];
     uint32_t in_flight = cluster_prequal_in_flight(endpoint->member);
-    uint32_t weight = cluster__choice_weight(choice, endpoint);
     int64_t now_us = choice->pick->now_us;
     int64_t unseen_us = now_us - judgement->failing_at_us;
     struct probe probe = {
         .index = endpoint->index,
         .slot = endpoint->slot,
-        .load = (double)in_flight * 100 / weight,
+        .load = (double)in_flight * 100 / drawn.weight,
         .latency_us = latency_at(judgement, in_flight),
         .failing = faded(judgement, now_us),
         .at_us = now_us,
