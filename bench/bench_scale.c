@@ -108,6 +108,8 @@ do_pick(void *ctx, uint64_t times)
     }
 }
 
+static const struct cluster_sticky_keys sticky_keys = {.count = 1};
+
 /* One leaves, and then comes back. */
 static void
 do_change_member(void *ctx, uint64_t times)
@@ -124,7 +126,7 @@ do_change_member(void *ctx, uint64_t times)
         }
         struct cluster_view *before = cast->view;
         cast->view = cluster_view_of(0, cast->config, roster);
-        cluster_view_complete(cast->view, before, NULL);
+        cluster_view_complete(cast->view, before, &sticky_keys);
         cluster_view_unref(&before);
     }
 }
@@ -166,20 +168,35 @@ scale_picks(struct cast *cast, double firsts[])
     }
 }
 
+/* Of a cluster with that balancer, with sessions or without. */
+static void
+scale_change(struct cast *cast, const char *name, enum config_balance balance, bool sticky,
+             double *first)
+{
+    cast->config->balance = balance;
+    if (sticky)
+        cast->config->sticky.cookie = fr_xstrdup("SRV");
+    cast->view = cluster_view_new(0, cast->config, cast->endpoints, cast->count);
+    cluster_view_complete(cast->view, NULL, &sticky_keys);
+    cluster_roster_copy(&cast->view->roster, &cast->roster);
+    row(name, cast->count, cost_ns(do_change_member, cast), first);
+    cluster_roster_fini(&cast->roster);
+    cluster_view_unref(&cast->view);
+    fr_free(cast->config->sticky.cookie);
+    cast->config->sticky.cookie = NULL;
+}
+
 static void
 scale_members(void)
 {
-    double picks[5] = {0}, change = 0;
+    double picks[5] = {0}, changes[3] = {0};
     for (uint32_t count = 2; count <= MEMBERS_MAX; count = count == 2 ? 100 : count * 10) {
         struct cast cast;
         cast_init(&cast, count);
         scale_picks(&cast, picks);
-        cast.config->balance = CONFIG_BALANCE_P2C;
-        cast.view = cluster_view_new(0, cast.config, cast.endpoints, count);
-        cluster_roster_copy(&cast.view->roster, &cast.roster);
-        row("a change of members, p2c", count, cost_ns(do_change_member, &cast), &change);
-        cluster_roster_fini(&cast.roster);
-        cluster_view_unref(&cast.view);
+        scale_change(&cast, "a change of members, p2c", CONFIG_BALANCE_P2C, false, &changes[0]);
+        scale_change(&cast, "a change of members, hash", CONFIG_BALANCE_HASH, false, &changes[1]);
+        scale_change(&cast, "a change of members, sticky", CONFIG_BALANCE_P2C, true, &changes[2]);
         cast_fini(&cast);
     }
 }

@@ -58,7 +58,7 @@ cluster__pick_hash(const struct cluster__choice *choice)
         tell_way(choice, CLUSTER_PICK_KEYLESS);
         return cluster__pick_p2c(choice);
     }
-    uint32_t point = cluster_ring_find(view->ring, choice->pick->key);
+    struct cluster_ring_point point = cluster_ring_find(view->ring, choice->pick->key);
     for (int i = 0; i < HASH_POINTS_MAX; i++) {
         uint32_t index = cluster_ring_next(view->ring, &point);
         const struct cluster_endpoint *endpoint = cluster_view_at(view, index);

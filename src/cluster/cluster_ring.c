@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cluster_ring.c - builds the circle of points and finds in it.
+ * cluster_ring.c - builds the circle of points, changes it, and finds in it.
  *
- *     starts   [ 0 | 2 | 2 | 5 | ... ]   by the top bits of a hash: the first point that is not
- *                    |                   below them
- *     points   [ p0 | p1 | p2 | ... ]    sorted; 48 bits of position over 16 bits of rank
- *                         |
- *     members  [ 3 | 0 | 1 | 2 ]         rank (place in the order of ids) -> index of the endpoint
+ *     arcs    [ a0 | a1 | a2 | ... ]     by the top bits of a hash; NULL: it has no points
+ *                     |
+ *     points  [ p0 | p1 | p2 | ... ]     sorted; 48 bits of position over 16 bits of index in the
+ *                                        roster. Where positions are the same, by the order of ids.
+ *
+ * Arcs are counted and immutable: a ring shares with the one before those that no point has come to
+ * or gone from. Points are spread evenly, so where one is in its arc is guessed from its position.
  *
  * May touch:  base. Never: sockets, clocks.
  * Follows:    Karger and others, "Consistent Hashing and Random Trees" (1997), with points in
@@ -17,35 +19,40 @@
 #include "base/fr_check.h"
 #include "base/fr_hash.h"
 #include "base/fr_mem.h"
-#include "cluster/cluster_snapshot.h"
+#include "cluster/cluster_roster.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define POINTS_PER_WEIGHT 8 /* 800 for the usual weight of 100: shares spread by about 4 % */
 #define WEIGHT_FEW 64       /* when the greatest weight is below this, all get more points */
-/* Past so many points the index has a place for eight of them each, so that it stays in the nearer
- * caches: eight points are next to one another, and one more place in an index is not. */
-#define START_BITS_NEAR 17
-#define POINTS_A_START_BITS 3
-#define RANK_BITS 16
+#define ARC_POINTS 256      /* about as many when a ring is built, and down to half of it */
+#define ARC_POINTS_MAX (4 * ARC_POINTS) /* past it, or below the least, a ring is built anew */
+#define ARC_POINTS_MIN (ARC_POINTS / 8)
+#define INDEX_BITS 16
 #define RADIX_BITS 8
 #define RADIX_SIZE (1 << RADIX_BITS)
 
-struct ring_member {
-    const struct cluster_member *member; /* held by the views that show the ring */
-    uint32_t weight;
+struct arc {
+    atomic_uint refs;
+    uint32_t count;
+    uint64_t points[];
+};
+
+/* How many points a weight stands for. Point number n of a member is always at the same place, so
+ * that more points only add to those there were; and the scale follows the greatest weight by
+ * doublings, so that a member that joins or leaves seldom changes it. */
+struct scale {
+    uint32_t left, right; /* shifts */
 };
 
 struct cluster_ring {
     atomic_uint refs;
+    struct scale scale;
     uint32_t point_count;
-    uint32_t start_bits;
-    uint32_t endpoint_count;
-    uint64_t *points;
-    uint32_t *starts;
-    uint32_t *members;
-    struct ring_member *built_from;
+    uint64_t finer_count; /* of points, were there twice as many: else the scale is another one */
+    uint32_t arc_bits;
+    struct arc *arcs[];
 };
 
 /* "freshet consist." as two numbers: any constant would do, but every edge has to have the same. */
@@ -66,14 +73,7 @@ cluster_ring_mix(uint64_t value)
     return value ^ (value >> 31);
 }
 
-/* ---- building ------------------------------------------------------------------------------- */
-
-/* How many points a weight stands for. Point number n of a member is always at the same place, so
- * that more points only add to those there were; and the scale follows the greatest weight by
- * doublings, so that a member that joins or leaves seldom changes it. */
-struct scale {
-    uint32_t left, right; /* shifts */
-};
+/* ---- how many points ------------------------------------------------------------------------ */
 
 static uint64_t
 points_of(uint32_t weight, struct scale scale)
@@ -84,69 +84,110 @@ points_of(uint32_t weight, struct scale scale)
     return points ? points : 1;
 }
 
+static struct scale
+finer_than(struct scale scale)
+{
+    return (struct scale){scale.left, scale.right > 0 ? scale.right - 1 : 0};
+}
+
 static uint64_t
-points_of_all(const struct cluster_endpoint *endpoints, uint32_t count, struct scale scale)
+points_of_all(const struct cluster_roster *roster, struct scale scale)
 {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < count; i++)
-        sum += points_of(endpoints[i].weight, scale);
+    for (uint32_t i = 0; i < roster->count; i++)
+        sum += points_of(cluster_roster_at(roster, i)->weight, scale);
     return sum;
 }
 
-static struct scale
-choose_scale(const struct cluster_endpoint *endpoints, uint32_t count)
+static uint32_t
+left_of(uint32_t weight_max)
 {
-    struct scale scale = {0, 0};
-    uint32_t weight_max = 0;
-    for (uint32_t i = 0; i < count; i++)
-        if (endpoints[i].weight > weight_max)
-            weight_max = endpoints[i].weight;
-    while (weight_max > 0 && (weight_max << scale.left) < WEIGHT_FEW)
-        scale.left++;
-    while (points_of_all(endpoints, count, scale) > CLUSTER_RING_POINTS_MAX)
+    uint32_t left = 0;
+    while (weight_max > 0 && (weight_max << left) < WEIGHT_FEW)
+        left++;
+    return left;
+}
+
+static struct scale
+choose_scale(const struct cluster_roster *roster)
+{
+    struct scale scale = {left_of(roster->weight_max), 0};
+    while (points_of_all(roster, scale) > CLUSTER_RING_POINTS_MAX)
         scale.right++;
     return scale;
 }
 
-struct named { /* an endpoint on its way into the order of ids */
-    const char *id;
-    uint32_t index;
-};
-
-static int
-compare_names(const void *left, const void *right)
+/* It is the one that would be chosen. */
+static bool
+scale_fits(const struct cluster_ring *ring, const struct cluster_roster *roster)
 {
-    const struct named *a = left, *b = right;
-    return strcmp(a->id, b->id);
+    return ring->scale.left == left_of(roster->weight_max) &&
+           ring->point_count <= CLUSTER_RING_POINTS_MAX &&
+           (ring->scale.right == 0 || ring->finer_count > CLUSTER_RING_POINTS_MAX);
 }
 
+/* ---- points --------------------------------------------------------------------------------- */
+
+struct points {
+    uint64_t *at;
+    size_t count, capacity;
+};
+
+/* Of an endpoint, from number `first` up to `end`. */
 static void
-rank_members(struct cluster_ring *ring, const struct cluster_endpoint *endpoints, uint32_t count)
+add_points(struct points *points, const struct cluster_endpoint *endpoint, uint64_t first,
+           uint64_t end)
 {
-    struct named *names = fr_xalloc(count * sizeof(*names));
-    for (uint32_t i = 0; i < count; i++)
-        names[i] = (struct named){endpoints[i].member->id, i};
-    qsort(names, count, sizeof(*names), compare_names);
-    for (uint32_t i = 0; i < count; i++)
-        ring->members[i] = names[i].index;
-    fr_free(names);
+    const char *id = endpoint->member->id;
+    uint64_t base = cluster_ring_key(id, strlen(id));
+    if (first >= end)
+        return;
+    void *grown = points->at;
+    fr_xgrow(&grown, &points->capacity, points->count + (size_t)(end - first), sizeof(uint64_t));
+    points->at = grown;
+    for (uint64_t n = first; n < end; n++) {
+        uint64_t place = cluster_ring_mix(base + n * 0x9e3779b97f4a7c15ull);
+        points->at[points->count++] = (place >> INDEX_BITS << INDEX_BITS) | endpoint->index;
+    }
+}
+
+static uint64_t
+place_of(uint64_t point)
+{
+    return point >> INDEX_BITS;
+}
+
+static uint32_t
+index_of(uint64_t point)
+{
+    return (uint32_t)(point % (1u << INDEX_BITS));
+}
+
+/* Indexes are of this roster. */
+static bool
+stands_before(const struct cluster_roster *roster, uint64_t a, uint64_t b)
+{
+    if (place_of(a) != place_of(b))
+        return a < b;
+    return strcmp(cluster_roster_at(roster, index_of(a))->member->id,
+                  cluster_roster_at(roster, index_of(b))->member->id) < 0;
 }
 
 /* Least significant byte first: linear, and the same everywhere. */
 static void
-sort_points(uint64_t *points, uint32_t count)
+sort_points(const struct cluster_roster *roster, uint64_t *points, size_t count)
 {
     uint64_t *from = points, *to = fr_xalloc(count * sizeof(*to)), *spare = to;
     for (unsigned shift = 0; shift < 64; shift += RADIX_BITS) {
-        uint32_t at[RADIX_SIZE] = {0}, sum = 0;
-        for (uint32_t i = 0; i < count; i++)
+        size_t at[RADIX_SIZE] = {0}, sum = 0;
+        for (size_t i = 0; i < count; i++)
             at[(from[i] >> shift) % RADIX_SIZE]++;
         for (unsigned k = 0; k < RADIX_SIZE; k++) {
-            uint32_t here = at[k];
+            size_t here = at[k];
             at[k] = sum;
             sum += here;
         }
-        for (uint32_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++)
             to[at[(from[i] >> shift) % RADIX_SIZE]++] = from[i];
         uint64_t *swap = from;
         from = to;
@@ -154,67 +195,179 @@ sort_points(uint64_t *points, uint32_t count)
     }
     fr_insist(from == points); /* an even number of passes */
     fr_free(spare);
-}
-
-static void
-place_points(struct cluster_ring *ring, const struct cluster_endpoint *endpoints,
-             struct scale scale)
-{
-    uint32_t at = 0;
-    for (uint32_t rank = 0; rank < ring->endpoint_count; rank++) {
-        const struct cluster_endpoint *endpoint = &endpoints[ring->members[rank]];
-        const char *id = endpoint->member->id;
-        uint64_t base = cluster_ring_key(id, strlen(id));
-        uint64_t count = points_of(endpoint->weight, scale);
-        for (uint64_t n = 0; n < count; n++) {
-            uint64_t place = cluster_ring_mix(base + n * 0x9e3779b97f4a7c15ull);
-            ring->points[at++] = (place >> RANK_BITS << RANK_BITS) | rank;
+    for (size_t i = 1; i < count; i++)
+        for (size_t k = i; k > 0 && place_of(points[k]) == place_of(points[k - 1]) &&
+                           stands_before(roster, points[k], points[k - 1]);
+             k--) {
+            uint64_t swap = points[k];
+            points[k] = points[k - 1];
+            points[k - 1] = swap;
         }
-    }
-    fr_insist(at == ring->point_count);
-    sort_points(ring->points, ring->point_count);
 }
 
+/* ---- arcs ----------------------------------------------------------------------------------- */
+
 static void
-index_points(struct cluster_ring *ring)
+arc_unref(struct arc *arc)
 {
-    uint32_t bits = 1;
-    while ((1u << bits) < ring->point_count)
-        bits++;
-    if (bits > START_BITS_NEAR)
-        bits -= POINTS_A_START_BITS;
-    ring->start_bits = bits;
-    ring->starts = fr_xalloc((size_t)(1u << bits) * sizeof(*ring->starts));
-    uint32_t point = 0;
-    for (uint64_t i = 0; i < 1u << bits; i++) {
-        while (point < ring->point_count && ring->points[point] >> (64 - bits) < i)
-            point++;
-        ring->starts[i] = point;
+    if (arc && atomic_fetch_sub_explicit(&arc->refs, 1, memory_order_acq_rel) == 1)
+        fr_free(arc);
+}
+
+static struct cluster_ring *
+ring_new(struct scale scale, uint32_t arc_bits)
+{
+    struct cluster_ring *ring =
+        fr_xalloc(sizeof(*ring) + ((size_t)1 << arc_bits) * sizeof(struct arc *));
+    atomic_init(&ring->refs, 1);
+    ring->scale = scale;
+    ring->arc_bits = arc_bits;
+    return ring;
+}
+
+/* How many points, sorted, are of that arc. */
+static size_t
+count_of_arc(const struct points *points, size_t from, uint64_t arc, uint32_t arc_bits)
+{
+    size_t end = from;
+    while (end < points->count && points->at[end] >> (64 - arc_bits) == arc)
+        end++;
+    return end - from;
+}
+
+static bool
+is_among(uint64_t point, const uint64_t *points, size_t count)
+{
+    for (size_t i = 0; i < count && place_of(points[i]) == place_of(point); i++)
+        if (points[i] == point)
+            return true;
+    return false;
+}
+
+/* What is left of an arc (NULL: nothing was) without some points and with some others. */
+static struct arc *
+arc_changed(const struct cluster_roster *roster, const struct arc *before, const uint64_t *gone,
+            size_t gone_count, const uint64_t *come, size_t come_count)
+{
+    size_t had = before ? before->count : 0;
+    if (had + come_count == gone_count)
+        return NULL;
+    struct arc *arc = fr_xalloc(sizeof(*arc) + (had + come_count - gone_count) * sizeof(uint64_t));
+    atomic_init(&arc->refs, 1);
+    for (size_t i = 0; i < had; i++) {
+        uint64_t point = before->points[i];
+        while (gone_count > 0 && place_of(*gone) < place_of(point)) {
+            gone++;
+            gone_count--;
+        }
+        if (is_among(point, gone, gone_count))
+            continue;
+        while (come_count > 0 && stands_before(roster, *come, point)) {
+            arc->points[arc->count++] = *come++;
+            come_count--;
+        }
+        arc->points[arc->count++] = point;
     }
+    while (come_count-- > 0)
+        arc->points[arc->count++] = *come++;
+    return arc;
+}
+
+/* The arcs of `ring` from those of `before` (NULL: it had none) and points sorted. */
+static void
+fill_arcs(struct cluster_ring *ring, const struct cluster_ring *before,
+          const struct cluster_roster *roster, const struct points *gone, const struct points *come)
+{
+    size_t gone_at = 0, come_at = 0;
+    for (uint64_t i = 0; i < (uint64_t)1 << ring->arc_bits; i++) {
+        struct arc *arc = before ? before->arcs[i] : NULL;
+        size_t gone_count = count_of_arc(gone, gone_at, i, ring->arc_bits);
+        size_t come_count = count_of_arc(come, come_at, i, ring->arc_bits);
+        if (gone_count + come_count > 0)
+            ring->arcs[i] = arc_changed(roster, arc, gone->at + gone_at, gone_count,
+                                        come->at + come_at, come_count);
+        else if ((ring->arcs[i] = arc) != NULL)
+            atomic_fetch_add_explicit(&arc->refs, 1, memory_order_relaxed);
+        gone_at += gone_count;
+        come_at += come_count;
+    }
+}
+
+/* ---- rings ---------------------------------------------------------------------------------- */
+
+struct cluster_ring *
+cluster_ring_new(const struct cluster_roster *roster)
+{
+    if (roster->count == 0 || roster->count > CLUSTER_RING_MEMBERS_MAX || roster->weight_max == 0)
+        return NULL;
+    struct scale scale = choose_scale(roster);
+    struct points none = {0}, all = {0};
+    uint32_t arc_bits = 1;
+    for (uint32_t i = 0; i < roster->count; i++) {
+        const struct cluster_endpoint *endpoint = cluster_roster_at(roster, i);
+        add_points(&all, endpoint, 0, points_of(endpoint->weight, scale));
+    }
+    while (all.count >> arc_bits > ARC_POINTS)
+        arc_bits++;
+    struct cluster_ring *ring = ring_new(scale, arc_bits);
+    ring->point_count = (uint32_t)all.count;
+    ring->finer_count = points_of_all(roster, finer_than(scale));
+    sort_points(roster, all.at, all.count);
+    fill_arcs(ring, NULL, roster, &none, &all);
+    fr_free(all.at);
+    return ring;
+}
+
+struct changes {
+    const struct cluster_ring *ring;
+    struct points gone, come;
+    uint64_t finer_gone, finer_come;
+};
+
+static void
+on_change(void *ctx, const struct cluster_endpoint *before, const struct cluster_endpoint *after)
+{
+    struct changes *changes = ctx;
+    struct scale scale = changes->ring->scale, finer = finer_than(scale);
+    bool stays = before && after && before->member == after->member;
+    uint64_t had = before ? points_of(before->weight, scale) : 0;
+    uint64_t has = after ? points_of(after->weight, scale) : 0;
+    if (stays && before->weight == after->weight)
+        return;
+    changes->finer_gone += before ? points_of(before->weight, finer) : 0;
+    changes->finer_come += after ? points_of(after->weight, finer) : 0;
+    if (before)
+        add_points(&changes->gone, before, stays ? has : 0, had);
+    if (after)
+        add_points(&changes->come, after, stays ? had : 0, has);
 }
 
 struct cluster_ring *
-cluster_ring_new(const struct cluster_endpoint *endpoints, uint32_t count)
+cluster_ring_after(struct cluster_ring *ring, const struct cluster_roster *before,
+                   const struct cluster_roster *after)
 {
-    if (count == 0 || count > CLUSTER_RING_MEMBERS_MAX)
-        return NULL;
-    struct scale scale = choose_scale(endpoints, count);
-    uint64_t points = points_of_all(endpoints, count, scale);
-    if (points == 0)
-        return NULL;
-    struct cluster_ring *ring = fr_xalloc(sizeof(*ring));
-    atomic_init(&ring->refs, 1);
-    ring->endpoint_count = count;
-    ring->point_count = (uint32_t)points;
-    ring->points = fr_xalloc((size_t)points * sizeof(*ring->points));
-    ring->members = fr_xalloc(count * sizeof(*ring->members));
-    ring->built_from = fr_xalloc(count * sizeof(*ring->built_from));
-    for (uint32_t i = 0; i < count; i++)
-        ring->built_from[i] = (struct ring_member){endpoints[i].member, endpoints[i].weight};
-    rank_members(ring, endpoints, count);
-    place_points(ring, endpoints, scale);
-    index_points(ring);
-    return ring;
+    struct changes changes = {.ring = ring};
+    cluster_roster_compare(before, after, on_change, &changes);
+    struct points *gone = &changes.gone, *come = &changes.come;
+    struct cluster_ring *next = ring_new(ring->scale, ring->arc_bits);
+    next->point_count = ring->point_count + (uint32_t)come->count - (uint32_t)gone->count;
+    next->finer_count = ring->finer_count + changes.finer_come - changes.finer_gone;
+    uint32_t each = next->point_count >> next->arc_bits;
+    bool built_well = each <= ARC_POINTS_MAX && (each >= ARC_POINTS_MIN || next->arc_bits == 1);
+    if (!scale_fits(next, after) || !built_well || next->point_count == 0) {
+        cluster_ring_unref(&next); /* it has no arcs yet */
+        next = cluster_ring_new(after);
+    } else if (gone->count + come->count == 0 && next->finer_count == ring->finer_count) {
+        cluster_ring_unref(&next);
+        next = cluster_ring_ref(ring);
+    } else {
+        sort_points(before, gone->at, gone->count);
+        sort_points(after, come->at, come->count);
+        fill_arcs(next, ring, after, gone, come);
+    }
+    fr_free(gone->at);
+    fr_free(come->at);
+    return next;
 }
 
 struct cluster_ring *
@@ -231,43 +384,48 @@ cluster_ring_unref(struct cluster_ring **ring)
     *ring = NULL;
     if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) > 1)
         return;
-    fr_free(r->points);
-    fr_free(r->starts);
-    fr_free(r->members);
-    fr_free(r->built_from);
+    for (size_t i = 0; i < (size_t)1 << r->arc_bits; i++)
+        arc_unref(r->arcs[i]);
     fr_free(r);
-}
-
-bool
-cluster_ring_fits(const struct cluster_ring *ring, const struct cluster_endpoint *endpoints,
-                  uint32_t count)
-{
-    if (ring->endpoint_count != count)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (ring->built_from[i].member != endpoints[i].member ||
-            ring->built_from[i].weight != endpoints[i].weight)
-            return false;
-    return true;
 }
 
 /* ---- finding -------------------------------------------------------------------------------- */
 
-uint32_t
+/* The first point of the arc, or of the next one around the circle that has any. */
+static struct cluster_ring_point
+first_from(const struct cluster_ring *ring, uint32_t arc)
+{
+    uint32_t mask = (1u << ring->arc_bits) - 1;
+    arc &= mask;
+    while (!ring->arcs[arc]) /* some arc has points */
+        arc = (arc + 1) & mask;
+    return (struct cluster_ring_point){arc, 0};
+}
+
+struct cluster_ring_point
 cluster_ring_find(const struct cluster_ring *ring, uint64_t key)
 {
-    uint32_t point = ring->starts[key >> (64 - ring->start_bits)];
-    while (point < ring->point_count && ring->points[point] < key)
-        point++;
-    return point < ring->point_count ? point : 0;
+    uint32_t number = (uint32_t)(key >> (64 - ring->arc_bits));
+    const struct arc *arc = ring->arcs[number];
+    if (!arc)
+        return first_from(ring, number);
+    uint64_t part = (key << ring->arc_bits) >> 32; /* of the arc that is in front of the key */
+    uint32_t at = (uint32_t)((part * arc->count) >> 32);
+    while (at > 0 && arc->points[at - 1] >= key)
+        at--;
+    while (at < arc->count && arc->points[at] < key)
+        at++;
+    return at < arc->count ? (struct cluster_ring_point){number, at} : first_from(ring, number + 1);
 }
 
 uint32_t
-cluster_ring_next(const struct cluster_ring *ring, uint32_t *point)
+cluster_ring_next(const struct cluster_ring *ring, struct cluster_ring_point *point)
 {
-    uint32_t rank = (uint32_t)(ring->points[*point] % (1u << RANK_BITS));
-    *point = *point + 1 < ring->point_count ? *point + 1 : 0;
-    return ring->members[rank];
+    const struct arc *arc = ring->arcs[point->arc];
+    uint32_t index = index_of(arc->points[point->at]);
+    if (++point->at == arc->count)
+        *point = first_from(ring, point->arc + 1);
+    return index;
 }
 
 uint32_t

@@ -41,43 +41,20 @@ cluster_view_new(uint32_t slot, struct config_cluster *config,
     return view;
 }
 
-static void
-complete_ring(struct cluster_view *view, const struct cluster_view *before,
-              const struct cluster_endpoint *endpoints)
-{
-    bool fits =
-        before && before->ring && cluster_ring_fits(before->ring, endpoints, view->roster.count);
-    view->ring =
-        fits ? cluster_ring_ref(before->ring) : cluster_ring_new(endpoints, view->roster.count);
-}
-
-static void
-complete_sticky(struct cluster_view *view, const struct cluster_view *before,
-                const struct cluster_sticky_keys *keys, const struct cluster_endpoint *endpoints)
-{
-    bool fits =
-        before && before->sticky &&
-        cluster_sticky_fits(before->sticky, keys, view->config, endpoints, view->roster.count);
-    view->sticky = fits ? cluster_sticky_ref(before->sticky)
-                        : cluster_sticky_new(keys, view->config, endpoints, view->roster.count);
-}
-
 void
 cluster_view_complete(struct cluster_view *view, const struct cluster_view *before,
                       const struct cluster_sticky_keys *keys)
 {
-    bool hashes = view->config->balance == CONFIG_BALANCE_HASH;
-    if (!hashes && !view->config->sticky.cookie)
-        return;
-    uint32_t count = view->roster.count;
-    struct cluster_endpoint *endpoints = fr_xalloc((count + 1) * sizeof(*endpoints));
-    for (uint32_t i = 0; i < count; i++)
-        endpoints[i] = *cluster_view_at(view, i);
-    if (hashes)
-        complete_ring(view, before, endpoints);
+    const struct cluster_roster *roster = &view->roster;
+    if (view->config->balance == CONFIG_BALANCE_HASH)
+        view->ring = before && before->ring
+                         ? cluster_ring_after(before->ring, &before->roster, roster)
+                         : cluster_ring_new(roster);
     if (view->config->sticky.cookie)
-        complete_sticky(view, before, keys, endpoints);
-    fr_free(endpoints);
+        view->sticky =
+            before && before->sticky
+                ? cluster_sticky_after(before->sticky, keys, view->config, &before->roster, roster)
+                : cluster_sticky_new(keys, view->config, roster);
 }
 
 struct cluster_view *

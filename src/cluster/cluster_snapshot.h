@@ -71,8 +71,8 @@ cluster_view_at(const struct cluster_view *view, uint32_t index)
 {
     return cluster_roster_at(&view->roster, index);
 }
-/* Adds the tables that the cluster's settings ask for, before the view is published; those of
- * `before`, the cluster's view so far (NULL: none), are shared where they still fit. */
+/* Adds the tables that the cluster's settings ask for, before the view is published; they
+ * share what is the same with those of `before`, the cluster's view so far (NULL: none). */
 void cluster_view_complete(struct cluster_view *view, const struct cluster_view *before,
                            const struct cluster_sticky_keys *keys);
 struct cluster_view *cluster_view_ref(struct cluster_view *view);

@@ -2,6 +2,10 @@
 /*
  * cluster_sticky.c - the table of a cluster's sessions: names of its members, and signatures.
  *
+ * Names by index and indexes by name are in an array and a trie that share with the table before
+ * what is the same, so that a change of members costs what it changes; what depends on settings and
+ * keys alone is shared whole.
+ *
  * May touch:  base, config, OpenSSL. Never: sockets, clocks, logs.
  */
 #include "cluster/cluster_sticky.h"
@@ -9,7 +13,9 @@
 #include "base/fr_be.h"
 #include "base/fr_check.h"
 #include "base/fr_mem.h"
-#include "cluster/cluster_snapshot.h"
+#include "base/fr_pvec.h"
+#include "base/fr_trie.h"
+#include "cluster/cluster_roster.h"
 
 #include <assert.h> /* static_assert */
 #include <openssl/crypto.h>
@@ -29,23 +35,36 @@
 static_assert(COOKIE_BYTES % 3 == 0, "base64 without padding");
 static_assert(COOKIE_BYTES / 3 * 4 == CLUSTER_STICKY_TEXT_BYTES, "length of the text");
 
+#define KEYS_MAX 2
+
 struct named_member { /* by one key */
     uint64_t name;
     unsigned char signature[SIGNATURE_BYTES]; /* of its cookie that does not expire */
 };
 
-struct cluster_sticky {
+struct names { /* of one member */
+    struct named_member by_key[KEYS_MAX];
+};
+
+struct settings { /* immutable, counted */
     atomic_uint refs;
     struct cluster_sticky_keys keys;
     const struct config_cluster *config; /* held by the views that show the table */
-    uint32_t count;
-    const struct cluster_member **members; /* likewise */
-    EVP_MAC_CTX *signers[2];               /* keyed, the cluster's name taken in; copied for use */
-    struct named_member *named;            /* keys.count for each member, the current key's first */
-    uint32_t *slots;                       /* by name: index in named + 1; 0: free */
-    uint32_t slot_mask;
+    EVP_MAC_CTX *signers[KEYS_MAX];      /* keyed, the cluster's name taken in; copied for use */
+    EVP_MAC_CTX *namers[KEYS_MAX];       /* likewise */
     struct fr_buf head, tail;
 };
+
+struct cluster_sticky {
+    atomic_uint refs;
+    uint32_t count;
+    struct settings *settings;
+    struct fr_pvec named;  /* of struct names, by index */
+    struct fr_trie places; /* by name: index times the number of keys, plus the key's, plus 1 */
+};
+
+static const struct fr_pvec_ops named_ops = {sizeof(struct names), NULL, NULL};
+static const struct fr_trie_ops place_ops = {NULL, NULL};
 
 /* ---- HMAC ----------------------------------------------------------------------------------- */
 
@@ -131,55 +150,74 @@ put_signed(unsigned char out[SIGNED_BYTES], int64_t expires_s, uint64_t name)
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
-static bool
-name_members(struct cluster_sticky *sticky, EVP_MAC *mac, const char *cluster)
+static struct fr_view
+key_of(const uint64_t *name)
 {
-    for (uint32_t k = 0; k < sticky->keys.count; k++) {
-        const unsigned char *key = sticky->keys.keys[k];
-        sticky->signers[k] = hmac_begin(mac, key, "freshet sticky cookie", cluster);
-        EVP_MAC_CTX *namer = hmac_begin(mac, key, "freshet sticky member", cluster);
-        bool good = sticky->signers[k] && namer;
-        for (uint32_t i = 0; i < sticky->count && good; i++) {
-            struct named_member *named = &sticky->named[i * sticky->keys.count + k];
-            unsigned char out[HMAC_BYTES], text[SIGNED_BYTES];
-            const char *id = sticky->members[i]->id;
-            good = hmac_of(namer, id, strlen(id), out);
-            if (!good)
-                break;
-            named->name = fr_be_get(out, MEMBER_BYTES);
-            put_signed(text, 0, named->name);
-            good = hmac_of(sticky->signers[k], text, sizeof(text), out);
-            if (good)
-                memcpy(named->signature, out, SIGNATURE_BYTES);
-        }
-        EVP_MAC_CTX_free(namer);
-        if (!good)
-            return false;
-    }
+    return fr_view_make((const char *)name, sizeof(*name));
+}
+
+/* Its place; SIZE_MAX: nobody's. */
+static size_t
+find_name(const struct cluster_sticky *sticky, uint64_t name)
+{
+    return (uintptr_t)fr_trie_get(&sticky->places, key_of(&name)) - 1; /* 0 wraps */
+}
+
+static const struct named_member *
+named_at(const struct cluster_sticky *sticky, size_t place)
+{
+    uint32_t keys = sticky->settings->keys.count;
+    const struct names *names = fr_pvec_at(&sticky->named, (uint32_t)(place / keys));
+    return &names->by_key[place % keys];
+}
+
+static bool
+name_member(const struct settings *settings, uint32_t key, const char *id, struct named_member *out)
+{
+    unsigned char hmac[HMAC_BYTES], text[SIGNED_BYTES];
+    if (!hmac_of(settings->namers[key], id, strlen(id), hmac))
+        return false;
+    out->name = fr_be_get(hmac, MEMBER_BYTES);
+    put_signed(text, 0, out->name);
+    if (!hmac_of(settings->signers[key], text, sizeof(text), hmac))
+        return false;
+    memcpy(out->signature, hmac, SIGNATURE_BYTES);
     return true;
 }
 
+/* Names that lead to that index do so no more. */
 static void
-index_names(struct cluster_sticky *sticky)
+forget(struct cluster_sticky *sticky, uint32_t index)
 {
-    uint32_t names = sticky->count * sticky->keys.count, size = 4;
-    while (size < 2 * names)
-        size *= 2;
-    sticky->slots = fr_xalloc(size * sizeof(*sticky->slots));
-    sticky->slot_mask = size - 1;
-    for (uint32_t i = 0; i < names; i++) {
-        uint32_t slot = (uint32_t)sticky->named[i].name & sticky->slot_mask;
-        while (sticky->slots[slot])
-            slot = (slot + 1) & sticky->slot_mask;
-        sticky->slots[slot] = i + 1;
+    uint32_t keys = sticky->settings->keys.count;
+    for (uint32_t k = 0; k < keys; k++) {
+        size_t place = (size_t)index * keys + k;
+        uint64_t name = named_at(sticky, place)->name;
+        if (find_name(sticky, name) == place) /* else its member has moved already */
+            (void)fr_trie_remove(&sticky->places, key_of(&name));
     }
+}
+
+static bool
+take_in(struct cluster_sticky *sticky, uint32_t index, const char *id)
+{
+    uint32_t keys = sticky->settings->keys.count;
+    struct names *names = fr_pvec_own(&sticky->named, index);
+    for (uint32_t k = 0; k < keys; k++) {
+        struct named_member *named = &names->by_key[k];
+        if (!name_member(sticky->settings, k, id, named))
+            return false;
+        fr_trie_take_put(&sticky->places, key_of(&named->name),
+                         (void *)((uintptr_t)index * keys + k + 1)); /* never followed */
+    }
+    return true;
 }
 
 /* RFC 6265 section 4.1. Scripts have no business with it (HttpOnly); and a response that gives one
  * client its session must not be given to others by a cache on the way (RFC 9111 section 5.2.2.7).
  */
 static bool
-print_lines(struct cluster_sticky *sticky, const struct config_sticky *settings)
+print_lines(struct settings *out, const struct config_sticky *settings)
 {
     static const char *const same_site[] = {[CONFIG_SAME_SITE_OFF] = "",
                                             [CONFIG_SAME_SITE_LAX] = "; SameSite=Lax",
@@ -189,38 +227,129 @@ print_lines(struct cluster_sticky *sticky, const struct config_sticky *settings)
     if (settings->for_us > 0)
         (void)snprintf(age, sizeof(age), "; Max-Age=%lld",
                        (long long)((settings->for_us + 999999) / 1000000));
-    fr_buf_init(&sticky->head, LINE_BYTES_MAX);
-    fr_buf_init(&sticky->tail, LINE_BYTES_MAX);
-    return !fr_buf_printf(&sticky->head, "Set-Cookie: %s=", settings->cookie) &&
-           !fr_buf_printf(&sticky->tail, "; Path=%s%s; HttpOnly%s%s\r\nCache-Control: private\r\n",
+    return !fr_buf_printf(&out->head, "Set-Cookie: %s=", settings->cookie) &&
+           !fr_buf_printf(&out->tail, "; Path=%s%s; HttpOnly%s%s\r\nCache-Control: private\r\n",
                           settings->path, age, settings->secure ? "; Secure" : "",
                           same_site[settings->same_site]);
 }
 
-struct cluster_sticky *
-cluster_sticky_new(const struct cluster_sticky_keys *keys, const struct config_cluster *config,
-                   const struct cluster_endpoint *endpoints, uint32_t count)
+static void
+settings_unref(struct settings *settings)
 {
-    if (keys->count == 0)
-        return NULL;
-    struct cluster_sticky *sticky = fr_xalloc(sizeof(*sticky));
-    atomic_init(&sticky->refs, 1);
-    sticky->keys = *keys;
-    sticky->config = config;
-    sticky->count = count;
-    sticky->members = fr_xalloc((count + 1) * sizeof(const struct cluster_member *));
-    sticky->named = fr_xalloc((count * keys->count + 1) * sizeof(*sticky->named));
-    for (uint32_t i = 0; i < count; i++)
-        sticky->members[i] = endpoints[i].member;
+    if (!settings || atomic_fetch_sub_explicit(&settings->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    for (size_t k = 0; k < KEYS_MAX; k++) {
+        EVP_MAC_CTX_free(settings->signers[k]);
+        EVP_MAC_CTX_free(settings->namers[k]);
+    }
+    OPENSSL_cleanse(&settings->keys, sizeof(settings->keys));
+    fr_buf_fini(&settings->head);
+    fr_buf_fini(&settings->tail);
+    fr_free(settings);
+}
+
+/* NULL: OpenSSL has no memory. */
+static struct settings *
+settings_new(const struct cluster_sticky_keys *keys, const struct config_cluster *config)
+{
+    struct settings *settings = fr_xalloc(sizeof(*settings));
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    bool good =
-        mac && name_members(sticky, mac, config->name) && print_lines(sticky, &config->sticky);
+    atomic_init(&settings->refs, 1);
+    settings->keys = *keys;
+    settings->config = config;
+    fr_buf_init(&settings->head, LINE_BYTES_MAX);
+    fr_buf_init(&settings->tail, LINE_BYTES_MAX);
+    bool good = mac && print_lines(settings, &config->sticky);
+    for (uint32_t k = 0; k < keys->count && good; k++) {
+        const unsigned char *key = keys->keys[k];
+        settings->signers[k] = hmac_begin(mac, key, "freshet sticky cookie", config->name);
+        settings->namers[k] = hmac_begin(mac, key, "freshet sticky member", config->name);
+        good = settings->signers[k] && settings->namers[k];
+    }
     EVP_MAC_free(mac);
     if (good)
-        index_names(sticky);
-    else
+        return settings;
+    settings_unref(settings);
+    return NULL;
+}
+
+static bool
+settings_fit(const struct settings *settings, const struct cluster_sticky_keys *keys,
+             const struct config_cluster *config)
+{
+    return settings->config == config && settings->keys.count == keys->count &&
+           CRYPTO_memcmp(settings->keys.keys, keys->keys, keys->count * sizeof(keys->keys[0])) == 0;
+}
+
+/* ---- changes -------------------------------------------------------------------------------- */
+
+struct change {
+    struct cluster_sticky *before; /* NULL: from nothing */
+    struct cluster_sticky *sticky; /* NULL: nothing has changed yet */
+    bool failed;
+};
+
+static struct cluster_sticky *
+copy_of(const struct cluster_sticky *from)
+{
+    struct cluster_sticky *sticky = fr_xalloc(sizeof(*sticky));
+    atomic_init(&sticky->refs, 1);
+    sticky->settings = from->settings;
+    atomic_fetch_add_explicit(&sticky->settings->refs, 1, memory_order_relaxed);
+    fr_pvec_copy(&from->named, &sticky->named);
+    fr_trie_copy(&from->places, &sticky->places);
+    return sticky;
+}
+
+static void
+on_change(void *ctx, const struct cluster_endpoint *before, const struct cluster_endpoint *after)
+{
+    struct change *change = ctx;
+    if (change->failed || (before && after && before->member == after->member))
+        return;
+    if (!change->sticky)
+        change->sticky = copy_of(change->before);
+    if (before)
+        forget(change->sticky, before->index);
+    if (after)
+        change->failed = !take_in(change->sticky, after->index, after->member->id);
+}
+
+struct cluster_sticky *
+cluster_sticky_new(const struct cluster_sticky_keys *keys, const struct config_cluster *config,
+                   const struct cluster_roster *roster)
+{
+    struct settings *settings = keys->count > 0 ? settings_new(keys, config) : NULL;
+    if (!settings)
+        return NULL;
+    struct cluster_sticky *sticky = fr_xalloc(sizeof(*sticky));
+    struct change change = {NULL, sticky, false};
+    atomic_init(&sticky->refs, 1);
+    sticky->settings = settings;
+    sticky->count = roster->count;
+    fr_pvec_init(&sticky->named, &named_ops);
+    fr_trie_init(&sticky->places, &place_ops);
+    cluster_roster_compare(NULL, roster, on_change, &change);
+    if (change.failed)
         cluster_sticky_unref(&sticky);
     return sticky;
+}
+
+struct cluster_sticky *
+cluster_sticky_after(struct cluster_sticky *sticky, const struct cluster_sticky_keys *keys,
+                     const struct config_cluster *config, const struct cluster_roster *before,
+                     const struct cluster_roster *after)
+{
+    struct change change = {sticky, NULL, false};
+    if (!settings_fit(sticky->settings, keys, config))
+        return cluster_sticky_new(keys, config, after);
+    cluster_roster_compare(before, after, on_change, &change);
+    if (!change.sticky)
+        return cluster_sticky_ref(sticky);
+    change.sticky->count = after->count;
+    if (change.failed)
+        cluster_sticky_unref(&change.sticky);
+    return change.sticky;
 }
 
 struct cluster_sticky *
@@ -237,54 +366,25 @@ cluster_sticky_unref(struct cluster_sticky **sticky)
     *sticky = NULL;
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) > 1)
         return;
-    for (size_t k = 0; k < 2; k++)
-        EVP_MAC_CTX_free(s->signers[k]);
-    OPENSSL_cleanse(&s->keys, sizeof(s->keys));
-    fr_buf_fini(&s->head);
-    fr_buf_fini(&s->tail);
-    fr_free(s->members);
-    fr_free(s->named);
-    fr_free(s->slots);
+    settings_unref(s->settings);
+    fr_pvec_fini(&s->named);
+    fr_trie_fini(&s->places);
     fr_free(s);
-}
-
-bool
-cluster_sticky_fits(const struct cluster_sticky *sticky, const struct cluster_sticky_keys *keys,
-                    const struct config_cluster *config, const struct cluster_endpoint *endpoints,
-                    uint32_t count)
-{
-    if (sticky->config != config || sticky->count != count || sticky->keys.count != keys->count ||
-        CRYPTO_memcmp(sticky->keys.keys, keys->keys, keys->count * sizeof(keys->keys[0])) != 0)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (sticky->members[i] != endpoints[i].member)
-            return false;
-    return true;
 }
 
 /* ---- cookies -------------------------------------------------------------------------------- */
 
-/* Index in named; UINT32_MAX: nobody's. */
-static uint32_t
-find_name(const struct cluster_sticky *sticky, uint64_t name)
-{
-    uint32_t slot = (uint32_t)name & sticky->slot_mask;
-    for (; sticky->slots[slot]; slot = (slot + 1) & sticky->slot_mask)
-        if (sticky->named[sticky->slots[slot] - 1].name == name)
-            return sticky->slots[slot] - 1;
-    return UINT32_MAX;
-}
-
 static bool
 signature_is_good(const struct cluster_sticky *sticky, const unsigned char cookie[COOKIE_BYTES],
-                  uint32_t named, bool expires)
+                  size_t place, bool expires)
 {
+    const struct settings *settings = sticky->settings;
     const unsigned char *signature = cookie + SIGNED_BYTES;
-    if (named != UINT32_MAX && !expires)
-        return CRYPTO_memcmp(signature, sticky->named[named].signature, SIGNATURE_BYTES) == 0;
-    for (uint32_t k = 0; k < sticky->keys.count; k++) {
+    if (place != SIZE_MAX && !expires)
+        return CRYPTO_memcmp(signature, named_at(sticky, place)->signature, SIGNATURE_BYTES) == 0;
+    for (uint32_t k = 0; k < settings->keys.count; k++) {
         unsigned char out[HMAC_BYTES];
-        if (hmac_of(sticky->signers[k], cookie, SIGNED_BYTES, out) &&
+        if (hmac_of(settings->signers[k], cookie, SIGNED_BYTES, out) &&
             CRYPTO_memcmp(signature, out, SIGNATURE_BYTES) == 0)
             return true;
     }
@@ -311,11 +411,12 @@ cluster_sticky_read(const struct cluster_sticky *sticky, struct fr_view text, in
 uint32_t
 cluster_sticky_find(const struct cluster_sticky *sticky, uint64_t member, bool *out_old)
 {
-    uint32_t named = find_name(sticky, member);
-    if (named == UINT32_MAX)
+    size_t place = find_name(sticky, member);
+    uint32_t keys = sticky->settings->keys.count;
+    if (place == SIZE_MAX)
         return UINT32_MAX;
-    *out_old = named % sticky->keys.count != 0;
-    return named / sticky->keys.count;
+    *out_old = place % keys != 0;
+    return (uint32_t)(place / keys);
 }
 
 bool
@@ -325,11 +426,12 @@ cluster_sticky_write(const struct cluster_sticky *sticky, uint32_t index, int64_
     unsigned char cookie[COOKIE_BYTES], signature[HMAC_BYTES];
     fr_require(index < sticky->count);
     fr_require(expires_s >= 0);
-    const struct named_member *named = &sticky->named[index * sticky->keys.count];
+    const struct settings *settings = sticky->settings;
+    const struct named_member *named = named_at(sticky, (size_t)index * settings->keys.count);
     put_signed(cookie, expires_s, named->name);
     if (expires_s == 0)
         memcpy(signature, named->signature, SIGNATURE_BYTES);
-    else if (!hmac_of(sticky->signers[0], cookie, SIGNED_BYTES, signature))
+    else if (!hmac_of(settings->signers[0], cookie, SIGNED_BYTES, signature))
         return false;
     memcpy(cookie + SIGNED_BYTES, signature, SIGNATURE_BYTES);
     encode(cookie, out);
@@ -339,11 +441,11 @@ cluster_sticky_write(const struct cluster_sticky *sticky, uint32_t index, int64_
 struct fr_view
 cluster_sticky_line_head(const struct cluster_sticky *sticky)
 {
-    return fr_buf_view(&sticky->head);
+    return fr_buf_view(&sticky->settings->head);
 }
 
 struct fr_view
 cluster_sticky_line_tail(const struct cluster_sticky *sticky)
 {
-    return fr_buf_view(&sticky->tail);
+    return fr_buf_view(&sticky->settings->tail);
 }

@@ -14,7 +14,8 @@
  * Threads:    the table is built on the control thread and immutable once published; counted.
  * Memory:     about 100 bytes a member.
  * Cost:       reading a cookie that does not expire: no hashing. One that does, and writing such a
- *             one: one HMAC (OpenSSL allocates for it).
+ *             one: one HMAC (OpenSSL allocates for it). A change of members: two for each that
+ *             comes, by each key, and the nodes on the way to it (fr_pvec.h, fr_trie.h).
  * Trusts:     nothing of a cookie before its signature was compared, in constant time.
  * Follows:    RFC 2104, RFC 6265, RFC 4648 section 5.
  */
@@ -25,7 +26,7 @@
 #include "base/fr_view.h"
 #include "config/config.h"
 
-struct cluster_endpoint;
+struct cluster_roster;
 struct cluster_sticky;
 
 #define CLUSTER_STICKY_TEXT_BYTES 40 /* of a cookie's value, no NUL */
@@ -39,15 +40,16 @@ struct cluster_sticky_keys {
 /* NULL: no key, or OpenSSL has no memory; then the cluster has no sessions. */
 struct cluster_sticky *cluster_sticky_new(const struct cluster_sticky_keys *keys,
                                           const struct config_cluster *config,
-                                          const struct cluster_endpoint *endpoints, uint32_t count);
+                                          const struct cluster_roster *roster);
+/* That of `after`, or NULL likewise; before: what `sticky` is of. It is `sticky` itself, counted,
+ * where nothing has changed that it depends on; it shares what is the same with it where only
+ * members have. */
+struct cluster_sticky *
+cluster_sticky_after(struct cluster_sticky *sticky, const struct cluster_sticky_keys *keys,
+                     const struct config_cluster *config, const struct cluster_roster *before,
+                     const struct cluster_roster *after);
 struct cluster_sticky *cluster_sticky_ref(struct cluster_sticky *sticky);
 void cluster_sticky_unref(struct cluster_sticky **sticky); /* NULL is allowed; leaves NULL */
-/* Whether it was built from just these. They must still be held by who holds it. */
-bool cluster_sticky_fits(const struct cluster_sticky *sticky,
-                         const struct cluster_sticky_keys *keys,
-                         const struct config_cluster *config,
-                         const struct cluster_endpoint *endpoints, uint32_t count);
-
 enum cluster_sticky_verdict {
     CLUSTER_STICKY_GOOD,
     CLUSTER_STICKY_EXPIRED,

@@ -37,7 +37,9 @@ house_init(struct house *house)
         house->endpoints[i] = (struct cluster_endpoint){
             cluster_member_new(house->slots, fr_view_of(ids[i]), FR_VIEW(""), &addr, 1), 100, true,
             0};
-    house->sticky = cluster_sticky_new(&keys, house->config, house->endpoints, MEMBERS);
+    struct cluster_view *view = cluster_view_new(0, house->config, house->endpoints, MEMBERS);
+    house->sticky = cluster_sticky_new(&keys, house->config, &view->roster);
+    cluster_view_unref(&view);
     fr_insist(house->sticky != NULL);
 }
 

@@ -48,6 +48,16 @@ fixture_view(struct fixture *f)
     return cluster_view_new(0, f->config, f->endpoints, f->count);
 }
 
+/* Of just these; initialised here. */
+static inline void
+fixture_roster(struct cluster_roster *roster, const struct cluster_endpoint *endpoints,
+               uint32_t count)
+{
+    cluster_roster_init(roster);
+    for (uint32_t i = 0; i < count; i++)
+        cluster_roster_put(roster, i, &endpoints[i]);
+}
+
 static inline void
 fixture_fini(struct fixture *f)
 {

@@ -51,15 +51,25 @@ key_of(uint32_t number)
     return cluster_ring_key(text, (uint64_t)len);
 }
 
+static struct cluster_ring *
+ring_of(const struct cluster_endpoint *endpoints, uint32_t count)
+{
+    struct cluster_roster roster;
+    fixture_roster(&roster, endpoints, count);
+    struct cluster_ring *ring = cluster_ring_new(&roster);
+    cluster_roster_fini(&roster); /* a ring needs it no more */
+    return ring;
+}
+
 /* The member of every key. */
 static void
 owners(const struct cluster_endpoint *endpoints, uint32_t count,
        const struct cluster_member *out[KEYS])
 {
-    struct cluster_ring *ring = cluster_ring_new(endpoints, count);
+    struct cluster_ring *ring = ring_of(endpoints, count);
     assert_non_null(ring);
     for (uint32_t i = 0; i < KEYS; i++) {
-        uint32_t point = cluster_ring_find(ring, key_of(i));
+        struct cluster_ring_point point = cluster_ring_find(ring, key_of(i));
         out[i] = endpoints[cluster_ring_next(ring, &point)].member;
     }
     cluster_ring_unref(&ring);
@@ -199,10 +209,10 @@ the_table_is_a_constant(void **state)
     (void)state;
     struct ring_bench b;
     ring_bench_init(&b);
-    struct cluster_ring *ring = cluster_ring_new(b.endpoints, 7);
+    struct cluster_ring *ring = ring_of(b.endpoints, 7);
     uint64_t sum = 0;
     for (uint32_t i = 0; i < 1000; i++) {
-        uint32_t point = cluster_ring_find(ring, key_of(i));
+        struct cluster_ring_point point = cluster_ring_find(ring, key_of(i));
         sum = sum * 31 + cluster_ring_next(ring, &point);
     }
     print_message("%" PRIu64 "\n", sum);
@@ -217,16 +227,17 @@ every_point_is_found_and_the_circle_closes(void **state)
     (void)state;
     struct ring_bench b;
     ring_bench_init(&b);
-    struct cluster_ring *ring = cluster_ring_new(b.endpoints, 3);
+    struct cluster_ring *ring = ring_of(b.endpoints, 3);
     assert_int_equal(cluster_ring_points(ring), 2400);
-    uint32_t hits[3] = {0}, point = cluster_ring_find(ring, 0);
-    assert_int_equal(point, 0);
+    uint32_t hits[3] = {0};
+    struct cluster_ring_point first = cluster_ring_find(ring, 0), point = first;
     for (uint32_t i = 0; i < 2400; i++)
         hits[cluster_ring_next(ring, &point)]++;
-    assert_int_equal(point, 0); /* around */
+    assert_memory_equal(&point, &first, sizeof(point)); /* around */
     for (uint32_t i = 0; i < 3; i++)
         assert_int_equal(hits[i], 800);
-    assert_int_equal(cluster_ring_find(ring, UINT64_MAX), 0); /* behind the last is the first */
+    point = cluster_ring_find(ring, UINT64_MAX); /* behind the last is the first */
+    assert_memory_equal(&point, &first, sizeof(point));
     cluster_ring_unref(&ring);
     ring_bench_fini(&b);
 }
@@ -237,40 +248,119 @@ limits(void **state)
     (void)state;
     struct ring_bench b;
     ring_bench_init(&b);
-    assert_null(cluster_ring_new(b.endpoints, 0));
+    assert_null(ring_of(b.endpoints, 0));
     b.endpoints[0].weight = b.endpoints[1].weight = 0;
-    assert_null(cluster_ring_new(b.endpoints, 2));
-    assert_null(cluster_ring_new(b.endpoints, CLUSTER_RING_MEMBERS_MAX + 1));
+    assert_null(ring_of(b.endpoints, 2));
+    struct cluster_roster crowd = {.count = CLUSTER_RING_MEMBERS_MAX + 1, .weight_max = 1};
+    assert_null(cluster_ring_new(&crowd));
     for (uint32_t i = 0; i < MEMBERS; i++)
         b.endpoints[i].weight = 65535;
-    struct cluster_ring *ring = cluster_ring_new(b.endpoints, MEMBERS);
+    struct cluster_ring *ring = ring_of(b.endpoints, MEMBERS);
     assert_true(cluster_ring_points(ring) <= CLUSTER_RING_POINTS_MAX);
     assert_true(cluster_ring_points(ring) > CLUSTER_RING_POINTS_MAX / 2);
     cluster_ring_unref(&ring);
     ring_bench_fini(&b);
 }
 
+/* Its points around the circle, one after the other. */
+static uint64_t
+sum_of(const struct cluster_ring *ring)
+{
+    uint64_t sum = cluster_ring_points(ring);
+    struct cluster_ring_point point = cluster_ring_find(ring, 0);
+    for (uint32_t i = cluster_ring_points(ring); i > 0; i--)
+        sum = sum * 31 + cluster_ring_next(ring, &point);
+    return sum;
+}
+
+/* Of the members, some are in the roster: one joins, leaves, or has another weight. */
 static void
-fits_only_what_it_was_built_from(void **state)
+step(struct ring_bench *b, struct cluster_roster *roster, struct fr_rand *rand)
+{
+    static const uint32_t weights[] = {100, 100, 100, 100, 50, 1, 7, 0, 0, 3000, 65535};
+    struct cluster_endpoint *one = &b->endpoints[fr_rand_below(rand, MEMBERS)];
+    uint32_t index = 0, way = fr_rand_below(rand, 4);
+    while (index < roster->count && cluster_roster_at(roster, index)->member != one->member)
+        index++;
+    /* From few to many and back, so that rings are built anew as well. */
+    if (index == roster->count || way > 0)
+        one->weight = weights[fr_rand_below(rand, sizeof(weights) / sizeof(weights[0]))];
+    one->healthy = fr_rand_below(rand, 2);
+    if (index < roster->count && way == 0)
+        cluster_roster_remove(roster, index);
+    else
+        cluster_roster_put(roster, index, one);
+}
+
+static void
+changes_are_as_if_built_anew(void **state)
 {
     (void)state;
     struct ring_bench b;
+    struct cluster_roster roster, last;
+    struct fr_rand rand;
+    uint32_t none = 0, same = 0;
     ring_bench_init(&b);
-    struct cluster_ring *ring = cluster_ring_new(b.endpoints, 3);
-    assert_true(cluster_ring_fits(ring, b.endpoints, 3));
+    fr_rand_init(&rand, SEED);
+    print_message("seed %d\n", SEED);
+    fixture_roster(&roster, b.endpoints, 3);
+    struct cluster_ring *ring = cluster_ring_new(&roster);
+    uint64_t sum = sum_of(ring);
+    for (uint32_t i = 0; i < 120; i++) {
+        cluster_roster_copy(&roster, &last);
+        step(&b, &roster, &rand);
+        struct cluster_ring *next = cluster_ring_after(ring, &last, &roster);
+        struct cluster_ring *anew = cluster_ring_new(&roster);
+        assert_int_equal(next == NULL, anew == NULL);
+        assert_true(sum_of(ring) == sum); /* who reads it does not see the change */
+        if (next)
+            assert_true((sum = sum_of(next)) == sum_of(anew));
+        same += next == ring;
+        none += next == NULL;
+        cluster_ring_unref(&anew);
+        cluster_ring_unref(&ring);
+        cluster_roster_fini(&last);
+        while (!next) {
+            step(&b, &roster, &rand);
+            next = cluster_ring_new(&roster);
+            sum = next ? sum_of(next) : 0;
+        }
+        ring = next;
+    }
+    print_message("%u of the changes left the ring as it was, %u left none\n", same, none);
+    assert_true(same > 0);
+    cluster_ring_unref(&ring);
+    cluster_roster_fini(&roster);
+    ring_bench_fini(&b);
+}
+
+static void
+what_is_not_of_members_or_weights_changes_nothing(void **state)
+{
+    (void)state;
+    struct ring_bench b;
+    struct cluster_roster before_it, roster;
+    ring_bench_init(&b);
+    fixture_roster(&roster, b.endpoints, 3);
+    cluster_roster_copy(&roster, &before_it);
+    struct cluster_ring *ring = cluster_ring_new(&roster);
     b.endpoints[1].healthy = false; /* picking sees to that */
     b.endpoints[1].ramp_from_us = 5;
-    assert_true(cluster_ring_fits(ring, b.endpoints, 3));
-    assert_false(cluster_ring_fits(ring, b.endpoints, 2));
-    assert_false(cluster_ring_fits(ring, b.endpoints, 4));
-    assert_false(cluster_ring_fits(ring, b.endpoints + 1, 3));
+    cluster_roster_put(&roster, 1, &b.endpoints[1]);
+    struct cluster_ring *next = cluster_ring_after(ring, &before_it, &roster);
+    assert_ptr_equal(next, ring);
+    cluster_ring_unref(&next);
     b.endpoints[1].weight = 99;
-    assert_false(cluster_ring_fits(ring, b.endpoints, 3));
-    struct cluster_ring *again = cluster_ring_ref(ring);
+    cluster_roster_put(&roster, 1, &b.endpoints[1]);
+    next = cluster_ring_after(ring, &before_it, &roster);
+    assert_ptr_not_equal(next, ring);
+    assert_int_equal(cluster_ring_points(next), 2392);
     cluster_ring_unref(&ring);
-    assert_int_equal(cluster_ring_points(again), 2400);
-    cluster_ring_unref(&again);
-    cluster_ring_unref(&again); /* NULL is allowed */
+    assert_int_equal(cluster_ring_points(next), 2392); /* of its own, or counted */
+    cluster_ring_unref(&next);
+    cluster_ring_unref(&next); /* NULL is allowed */
+    cluster_roster_fini(&roster);
+    cluster_roster_fini(&before_it);
     ring_bench_fini(&b);
 }
 
@@ -286,7 +376,8 @@ main(void)
         cmocka_unit_test(the_table_is_a_constant),
         cmocka_unit_test(every_point_is_found_and_the_circle_closes),
         cmocka_unit_test(limits),
-        cmocka_unit_test(fits_only_what_it_was_built_from),
+        cmocka_unit_test(changes_are_as_if_built_anew),
+        cmocka_unit_test(what_is_not_of_members_or_weights_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

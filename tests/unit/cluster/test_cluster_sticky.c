@@ -5,6 +5,8 @@
 #include "cluster/cluster_sticky.h"
 #include "cluster_fixture.h"
 
+#include "base/fr_hash.h"
+
 #define NOW_S 1800000000
 #define EXPECTED_COOKIE "AQBrSdIAqpvQ0tS4H4dJqTl6LQAEGlaW8JGvLm_6"
 
@@ -21,9 +23,20 @@ key_fill(struct cluster_sticky_keys *keys, uint32_t index, unsigned char byte)
 }
 
 static struct cluster_sticky *
+table_of(const struct cluster_sticky_keys *keys, const struct config_cluster *config,
+         const struct fixture *f, uint32_t count)
+{
+    struct cluster_roster roster;
+    fixture_roster(&roster, f->endpoints, count);
+    struct cluster_sticky *sticky = cluster_sticky_new(keys, config, &roster);
+    cluster_roster_fini(&roster); /* a table needs it no more */
+    return sticky;
+}
+
+static struct cluster_sticky *
 table(const struct sticky_bench *b)
 {
-    return cluster_sticky_new(&b->keys, b->f.config, b->f.endpoints, b->f.count);
+    return table_of(&b->keys, b->f.config, &b->f, b->f.count);
 }
 
 static void
@@ -176,7 +189,7 @@ foreign_cookies_are_forgery(void **state)
     struct config_cluster *api = config_cluster_new(FR_VIEW("api"));
     api->sticky.cookie = fr_xstrdup("SRV");
     struct cluster_sticky *others[2];
-    others[0] = cluster_sticky_new(&b.keys, api, b.f.endpoints, 2);
+    others[0] = table_of(&b.keys, api, &b.f, 2);
     key_fill(&b.keys, 0, 2);
     others[1] = table(&b);
     for (size_t k = 0; k < 2; k++) {
@@ -204,11 +217,11 @@ a_member_that_is_gone_is_good_but_nobody(void **state)
     sticky_bench_init(&b, 3);
     struct fr_view cookie = write_cookie(b.sticky, 2, 0, text);
     cluster_sticky_unref(&b.sticky);
-    b.sticky = cluster_sticky_new(&b.keys, b.f.config, b.f.endpoints, 2);
+    b.sticky = table_of(&b.keys, b.f.config, &b.f, 2);
     assert_int_equal(cluster_sticky_read(b.sticky, cookie, NOW_S, &session), CLUSTER_STICKY_GOOD);
     assert_int_equal(cluster_sticky_find(b.sticky, session.member, &old), UINT32_MAX);
     cluster_sticky_unref(&b.sticky); /* and with nobody at all */
-    b.sticky = cluster_sticky_new(&b.keys, b.f.config, b.f.endpoints, 0);
+    b.sticky = table_of(&b.keys, b.f.config, &b.f, 0);
     assert_int_equal(cluster_sticky_read(b.sticky, cookie, NOW_S, &session), CLUSTER_STICKY_GOOD);
     assert_int_equal(cluster_sticky_find(b.sticky, session.member, &old), UINT32_MAX);
     sticky_bench_fini(&b);
@@ -228,14 +241,14 @@ keys_change_in_two_steps(void **state)
         struct cluster_sticky_keys keys = {.count = 2};
         key_fill(&keys, 0, 9);
         key_fill(&keys, 1, 1);
-        struct cluster_sticky *next = cluster_sticky_new(&keys, b.f.config, b.f.endpoints, 3);
+        struct cluster_sticky *next = table_of(&keys, b.f.config, &b.f, 3);
         assert_int_equal(cluster_sticky_read(next, cookie, NOW_S, &session), CLUSTER_STICKY_GOOD);
         assert_int_equal(cluster_sticky_find(next, session.member, &old), 1);
         assert_true(old);
         cookie = write_cookie(next, 1, expires_s, text);
         keys.count = 1;
         cluster_sticky_unref(&next);
-        next = cluster_sticky_new(&keys, b.f.config, b.f.endpoints, 3);
+        next = table_of(&keys, b.f.config, &b.f, 3);
         assert_int_equal(cluster_sticky_read(next, cookie, NOW_S, &session), CLUSTER_STICKY_GOOD);
         assert_int_equal(cluster_sticky_find(next, session.member, &old), 1);
         assert_false(old);
@@ -246,26 +259,105 @@ keys_change_in_two_steps(void **state)
     sticky_bench_fini(&b);
 }
 
+/* Whoever is in the roster has a cookie that finds it, the same as a table built anew would write;
+ * who is not is nobody. */
 static void
-fits_only_what_it_was_built_from(void **state)
+names_are_of(const struct sticky_bench *b, const struct cluster_sticky *sticky,
+             const struct cluster_roster *roster)
+{
+    struct cluster_sticky *anew = cluster_sticky_new(&b->keys, b->f.config, roster);
+    char text[CLUSTER_STICKY_TEXT_BYTES], wanted[CLUSTER_STICKY_TEXT_BYTES];
+    struct cluster_session session;
+    bool old;
+    for (uint32_t i = 0; i < b->f.count; i++) {
+        uint32_t at = 0;
+        (void)write_cookie(b->sticky, i, 0, wanted); /* the first table has them all */
+        struct fr_view cookie = fr_view_make(wanted, sizeof(wanted));
+        while (at < roster->count && cluster_roster_at(roster, at)->member != b->f.members[i])
+            at++;
+        assert_int_equal(cluster_sticky_read(sticky, cookie, NOW_S, &session), CLUSTER_STICKY_GOOD);
+        assert_int_equal(cluster_sticky_find(sticky, session.member, &old),
+                         at < roster->count ? at : UINT32_MAX);
+        if (at == roster->count)
+            continue;
+        (void)write_cookie(sticky, at, 0, text);
+        assert_memory_equal(text, wanted, sizeof(text));
+        (void)write_cookie(anew, at, 0, text);
+        assert_memory_equal(text, wanted, sizeof(text));
+    }
+    cluster_sticky_unref(&anew);
+}
+
+static void
+changes_are_as_if_built_anew(void **state)
 {
     (void)state;
     struct sticky_bench b;
+    struct cluster_roster roster, last;
+    struct fr_rand rand;
+    fr_rand_init(&rand, 20261130);
+    sticky_bench_init(&b, 70);
+    fixture_roster(&roster, b.f.endpoints, b.f.count);
+    struct cluster_sticky *sticky = cluster_sticky_ref(b.sticky);
+    for (uint32_t step = 0; step < 300; step++) {
+        const struct cluster_endpoint *one = &b.f.endpoints[fr_rand_below(&rand, b.f.count)];
+        uint32_t at = 0;
+        cluster_roster_copy(&roster, &last);
+        while (at < roster.count && cluster_roster_at(&roster, at)->member != one->member)
+            at++;
+        if (at < roster.count)
+            cluster_roster_remove(&roster, at);
+        else
+            cluster_roster_put(&roster, at, one);
+        struct cluster_sticky *next =
+            cluster_sticky_after(sticky, &b.keys, b.f.config, &last, &roster);
+        assert_ptr_not_equal(next, sticky);
+        names_are_of(&b, next, &roster);
+        if (step % 20 == 0)
+            names_are_of(&b, sticky, &last); /* who reads it does not see the change */
+        cluster_sticky_unref(&sticky);
+        cluster_roster_fini(&last);
+        sticky = next;
+    }
+    cluster_sticky_unref(&sticky);
+    cluster_roster_fini(&roster);
+    sticky_bench_fini(&b);
+}
+
+/* What the table does not depend on leaves it as it is; what it is built for makes another one. */
+static void
+is_shared_as_long_as_nothing_changes(void **state)
+{
+    (void)state;
+    struct sticky_bench b;
+    struct cluster_roster last, roster;
     sticky_bench_init(&b, 3);
-    struct cluster_sticky_keys keys = b.keys;
-    assert_true(cluster_sticky_fits(b.sticky, &keys, b.f.config, b.f.endpoints, 3));
+    struct cluster_sticky_keys keys[3] = {b.keys, b.keys, {.count = 0}};
+    fixture_roster(&roster, b.f.endpoints, 3);
+    cluster_roster_copy(&roster, &last);
     b.f.endpoints[0].weight = 0; /* names do not depend on it */
-    assert_true(cluster_sticky_fits(b.sticky, &keys, b.f.config, b.f.endpoints, 3));
-    assert_false(cluster_sticky_fits(b.sticky, &keys, b.f.config, b.f.endpoints, 2));
-    assert_false(cluster_sticky_fits(b.sticky, &keys, b.f.config, b.f.endpoints + 1, 3));
-    assert_false(cluster_sticky_fits(b.sticky, &keys, NULL, b.f.endpoints, 3));
-    keys.keys[0][31] ^= 1;
-    assert_false(cluster_sticky_fits(b.sticky, &keys, b.f.config, b.f.endpoints, 3));
-    keys = b.keys;
-    keys.count = 2;
-    assert_false(cluster_sticky_fits(b.sticky, &keys, b.f.config, b.f.endpoints, 3));
-    keys.count = 0;
-    assert_null(cluster_sticky_new(&keys, b.f.config, b.f.endpoints, 3));
+    cluster_roster_put(&roster, 0, &b.f.endpoints[0]);
+    struct cluster_sticky *next =
+        cluster_sticky_after(b.sticky, &b.keys, b.f.config, &last, &roster);
+    assert_ptr_equal(next, b.sticky);
+    cluster_sticky_unref(&next);
+    keys[0].keys[0][31] ^= 1;
+    keys[1].count = 2;
+    for (size_t i = 0; i < 2; i++) {
+        next = cluster_sticky_after(b.sticky, &keys[i], b.f.config, &last, &roster);
+        assert_ptr_not_equal(next, b.sticky);
+        assert_non_null(next);
+        cluster_sticky_unref(&next);
+    }
+    assert_null(cluster_sticky_after(b.sticky, &keys[2], b.f.config, &last, &roster));
+    struct config_cluster *api = config_cluster_new(FR_VIEW("api"));
+    api->sticky.cookie = fr_xstrdup("API");
+    next = cluster_sticky_after(b.sticky, &b.keys, api, &last, &roster);
+    assert_true(fr_view_is(cluster_sticky_line_head(next), "Set-Cookie: API="));
+    cluster_sticky_unref(&next);
+    config_cluster_unref(&api);
+    cluster_roster_fini(&roster);
+    cluster_roster_fini(&last);
     sticky_bench_fini(&b);
 }
 
@@ -305,7 +397,8 @@ main(void)
         cmocka_unit_test(foreign_cookies_are_forgery),
         cmocka_unit_test(a_member_that_is_gone_is_good_but_nobody),
         cmocka_unit_test(keys_change_in_two_steps),
-        cmocka_unit_test(fits_only_what_it_was_built_from),
+        cmocka_unit_test(changes_are_as_if_built_anew),
+        cmocka_unit_test(is_shared_as_long_as_nothing_changes),
         cmocka_unit_test(the_line_says_what_is_configured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
