@@ -4,11 +4,13 @@
  *
  *     arcs    [ a0 | a1 | a2 | ... ]     by the top bits of a hash; NULL: it has no points
  *                     |
+ *     starts  [ 0 | 1 | 1 | 3 | ... ]    by its next bits: the first point not below them
+ *                         |
  *     points  [ p0 | p1 | p2 | ... ]     sorted; 48 bits of position over 16 bits of index in the
  *                                        roster. Where positions are the same, by the order of ids.
  *
  * Arcs are counted and immutable: a ring shares with the one before those that no point has come to
- * or gone from. Points are spread evenly, so where one is in its arc is guessed from its position.
+ * or gone from.
  *
  * May touch:  base. Never: sockets, clocks.
  * Follows:    Karger and others, "Consistent Hashing and Random Trees" (1997), with points in
@@ -36,6 +38,8 @@
 struct arc {
     atomic_uint refs;
     uint32_t count;
+    uint32_t start_bits;
+    uint32_t *starts; /* behind the points, by the next bits: the first that is not below them */
     uint64_t points[];
 };
 
@@ -244,6 +248,41 @@ is_among(uint64_t point, const uint64_t *points, size_t count)
     return false;
 }
 
+static struct arc *
+arc_new(size_t count)
+{
+    uint32_t bits = 0;
+    while (((size_t)1 << bits) < count)
+        bits++;
+    struct arc *arc =
+        fr_xalloc(sizeof(*arc) + count * sizeof(uint64_t) + ((size_t)1 << bits) * sizeof(uint32_t));
+    atomic_init(&arc->refs, 1);
+    arc->start_bits = bits;
+    arc->starts = (uint32_t *)(void *)(arc->points + count);
+    return arc;
+}
+
+/* Which of its starts a hash belongs to. */
+static uint32_t
+start_of(const struct arc *arc, uint32_t arc_bits, uint64_t hash)
+{
+    return arc->start_bits ? (uint32_t)((hash << arc_bits) >> (64 - arc->start_bits)) : 0;
+}
+
+/* Counted, and then added up: no branch depends on where the points are. */
+static void
+index_arc(struct arc *arc, uint32_t arc_bits)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < arc->count; i++)
+        arc->starts[start_of(arc, arc_bits, arc->points[i])]++;
+    for (uint32_t i = 0; i < 1u << arc->start_bits; i++) {
+        uint32_t here = arc->starts[i];
+        arc->starts[i] = sum;
+        sum += here;
+    }
+}
+
 /* What is left of an arc (NULL: nothing was) without some points and with some others. */
 static struct arc *
 arc_changed(const struct cluster_roster *roster, const struct arc *before, const uint64_t *gone,
@@ -252,8 +291,7 @@ arc_changed(const struct cluster_roster *roster, const struct arc *before, const
     size_t had = before ? before->count : 0;
     if (had + come_count == gone_count)
         return NULL;
-    struct arc *arc = fr_xalloc(sizeof(*arc) + (had + come_count - gone_count) * sizeof(uint64_t));
-    atomic_init(&arc->refs, 1);
+    struct arc *arc = arc_new(had + come_count - gone_count);
     for (size_t i = 0; i < had; i++) {
         uint64_t point = before->points[i];
         while (gone_count > 0 && place_of(*gone) < place_of(point)) {
@@ -283,11 +321,15 @@ fill_arcs(struct cluster_ring *ring, const struct cluster_ring *before,
         struct arc *arc = before ? before->arcs[i] : NULL;
         size_t gone_count = count_of_arc(gone, gone_at, i, ring->arc_bits);
         size_t come_count = count_of_arc(come, come_at, i, ring->arc_bits);
-        if (gone_count + come_count > 0)
-            ring->arcs[i] = arc_changed(roster, arc, gone->at + gone_at, gone_count,
-                                        come->at + come_at, come_count);
-        else if ((ring->arcs[i] = arc) != NULL)
+        if (gone_count + come_count > 0) {
+            arc = arc_changed(roster, arc, gone->at + gone_at, gone_count, come->at + come_at,
+                              come_count);
+            if (arc)
+                index_arc(arc, ring->arc_bits);
+        } else if (arc) {
             atomic_fetch_add_explicit(&arc->refs, 1, memory_order_relaxed);
+        }
+        ring->arcs[i] = arc;
         gone_at += gone_count;
         come_at += come_count;
     }
@@ -409,10 +451,7 @@ cluster_ring_find(const struct cluster_ring *ring, uint64_t key)
     const struct arc *arc = ring->arcs[number];
     if (!arc)
         return first_from(ring, number);
-    uint64_t part = (key << ring->arc_bits) >> 32; /* of the arc that is in front of the key */
-    uint32_t at = (uint32_t)((part * arc->count) >> 32);
-    while (at > 0 && arc->points[at - 1] >= key)
-        at--;
+    uint32_t at = arc->starts[start_of(arc, ring->arc_bits, key)];
     while (at < arc->count && arc->points[at] < key)
         at++;
     return at < arc->count ? (struct cluster_ring_point){number, at} : first_from(ring, number + 1);

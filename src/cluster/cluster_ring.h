@@ -6,11 +6,11 @@
  *             or the machine: every edge that knows the same members has the same one. When a
  *             member joins, keys move only to it; when one leaves, only its own keys move.
  * Threads:    built on the control thread; immutable once published; counted.
- * Memory:     8 bytes a point, CLUSTER_RING_POINTS_MAX points at most.
- * Cost:       finding reads about three lines: where an arc is, and where in it. Building is linear
- *             in the points. A change of members or weights looks at what is different of the two
- *             rosters, copies the arcs to which points come or from which they go, a few hundred
- *             points each, and counts the others once more.
+ * Memory:     12 to 16 bytes a point, CLUSTER_RING_POINTS_MAX points at most.
+ * Cost:       finding reads three lines: where an arc is, where in it, and a point or two.
+ *             Building is linear in the points. A change of members or weights looks at what is
+ *             different of the two rosters, copies the arcs to which points come or from which they
+ *             go, a few hundred points each, and counts the others once more.
  */
 #ifndef CLUSTER_RING_H
 #define CLUSTER_RING_H
