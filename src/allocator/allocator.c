@@ -184,10 +184,10 @@ bool
 allocator_server_at(const struct allocator *allocator, size_t index, struct allocator_server *out)
 {
     FR_LIST_EACH(&allocator->servers, node)
-    if (index-- == 0) {
-        allocator__server_show(FR_CONTAINER(node, struct allocator__server, link), out);
-        return true;
-    }
+        if (index-- == 0) {
+            allocator__server_show(FR_CONTAINER(node, struct allocator__server, link), out);
+            return true;
+        }
     return false;
 }
 
@@ -196,15 +196,14 @@ allocator_pool_count(const struct allocator *allocator)
 {
     size_t count = 0;
     FR_LIST_EACH(&allocator->pools, node)
-    count++;
+        count++;
     return count;
 }
 
 bool
 allocator_pool_at(const struct allocator *allocator, size_t index, struct allocator_pool *out)
 {
-    FR_LIST_EACH(&allocator->pools, node)
-    {
+    FR_LIST_EACH(&allocator->pools, node) {
         const struct allocator__pool *pool = FR_CONTAINER(node, struct allocator__pool, link);
         if (index-- != 0)
             continue;

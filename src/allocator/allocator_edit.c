@@ -290,8 +290,7 @@ static void
 apply_servers(struct edit *edit)
 {
     struct allocator *allocator = edit->allocator;
-    FR_LIST_EACH(&allocator->servers, node)
-    {
+    FR_LIST_EACH(&allocator->servers, node) {
         struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
         bool was_there = server->born && server->born <= edit->seen;
         if (was_there && !cluster_ledger_find(&edit->ledger, server->provided.id))

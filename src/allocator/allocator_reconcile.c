@@ -30,8 +30,7 @@ is_known(void *ctx, const char *id)
 static void
 orphans_stop(struct allocator *allocator)
 {
-    FR_LIST_EACH(&allocator->pools, node)
-    {
+    FR_LIST_EACH(&allocator->pools, node) {
         struct allocator__pool *pool = FR_CONTAINER(node, struct allocator__pool, link);
         size_t count = pool->ops->stop_orphans(pool->provider, is_known, allocator);
         if (count)
@@ -147,7 +146,7 @@ allocator__reconcile(struct allocator *allocator, struct config_diag *diag)
     if (err)
         return err;
     FR_LIST_EACH(&allocator->servers, node)
-    reconcile_server(FR_CONTAINER(node, struct allocator__server, link));
+        reconcile_server(FR_CONTAINER(node, struct allocator__server, link));
     orphans_stop(allocator);
     /* A crash can fall between fork and exec: such a child bears its marker a moment later. */
     loop_timer_start(allocator->loop, &allocator->rescan_timer, ALLOCATOR_RESCAN_US, on_rescan,

@@ -23,8 +23,7 @@ size_t
 allocator__cluster_size(const struct allocator *allocator, const struct config_cluster *cluster)
 {
     size_t count = cluster->member_count;
-    FR_LIST_EACH(&allocator->servers, node)
-    {
+    FR_LIST_EACH(&allocator->servers, node) {
         const struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
         if (server->state == CLUSTER_SERVER_STARTING || server->state == CLUSTER_SERVER_READY)
             count += strcmp(server->provided.cluster, cluster->name) == 0;
@@ -267,8 +266,7 @@ pool_choose(struct allocator *allocator, const struct config_cluster *cluster,
             const struct allocator_asked *asked)
 {
     struct fr_view wanted = asked->wanted;
-    FR_LIST_EACH(&allocator->pools, node)
-    {
+    FR_LIST_EACH(&allocator->pools, node) {
         struct allocator__pool *pool = FR_CONTAINER(node, struct allocator__pool, link);
         if (wanted.len && pool_has(allocator, pool, wanted))
             return pool;
@@ -629,8 +627,7 @@ void
 allocator_set_needs_release(struct allocator *allocator, bool needs_release)
 {
     allocator->needs_release = needs_release;
-    FR_LIST_EACH(&allocator->servers, node)
-    {
+    FR_LIST_EACH(&allocator->servers, node) {
         struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
         if (!server->joined)
             allocator__drain_check(server);

@@ -116,8 +116,7 @@ allocator__settings_make(const struct allocator__settings *file,
 struct allocator__pool *
 allocator__pool_find(struct allocator *allocator, const char *name)
 {
-    FR_LIST_EACH(&allocator->pools, node)
-    {
+    FR_LIST_EACH(&allocator->pools, node) {
         struct allocator__pool *pool = FR_CONTAINER(node, struct allocator__pool, link);
         if (strcmp(pool->name, name) == 0)
             return pool;
@@ -130,7 +129,7 @@ allocator__pool_servers(const struct allocator__pool *pool)
 {
     size_t count = 0;
     FR_LIST_EACH(&pool->allocator->servers, node)
-    count += FR_CONTAINER(node, struct allocator__server, link)->pool == pool;
+        count += FR_CONTAINER(node, struct allocator__server, link)->pool == pool;
     return count;
 }
 
@@ -185,8 +184,7 @@ allocator__pool_retired(struct allocator *allocator, const char *name, bool proc
 void
 allocator__pools_sweep(struct allocator *allocator)
 {
-    FR_LIST_EACH_SAFE(&allocator->pools, node)
-    {
+    FR_LIST_EACH_SAFE(&allocator->pools, node) {
         struct allocator__pool *pool = FR_CONTAINER(node, struct allocator__pool, link);
         if (pool->retired && allocator__pool_servers(pool) == 0)
             pool_free(pool, true);
@@ -197,7 +195,7 @@ void
 allocator__pools_free(struct allocator *allocator, bool leave_running)
 {
     FR_LIST_EACH_SAFE(&allocator->pools, node)
-    pool_free(FR_CONTAINER(node, struct allocator__pool, link), leave_running);
+        pool_free(FR_CONTAINER(node, struct allocator__pool, link), leave_running);
 }
 
 void
@@ -275,7 +273,7 @@ pools_make(struct allocator *allocator, const struct allocator__settings *settin
         if (err) {
             (void)snprintf(why, why_bytes, "pool %s: %s", config->name, fr_err_words(err));
             FR_LIST_EACH_SAFE(&made, node)
-            pool_free(FR_CONTAINER(node, struct allocator__pool, link), true);
+                pool_free(FR_CONTAINER(node, struct allocator__pool, link), true);
             return err;
         }
         fr_list_push_back(&made, &pool->link);
@@ -305,8 +303,7 @@ allocator__settings_apply(struct allocator *allocator, struct allocator__setting
     allocator__settings_fini(&allocator->settings);
     allocator->settings = *settings;
     *settings = (struct allocator__settings){0};
-    FR_LIST_EACH(&allocator->pools, node)
-    {
+    FR_LIST_EACH(&allocator->pools, node) {
         struct allocator__pool *pool = FR_CONTAINER(node, struct allocator__pool, link);
         struct config_pool *config = allocator__settings_pool(&allocator->settings, pool->name);
         pool->retired = !config;
@@ -317,8 +314,7 @@ allocator__settings_apply(struct allocator *allocator, struct allocator__setting
         pool->ops->configure(pool->provider, config);
     }
     /* Servers of a cluster that is gone have no purpose left. */
-    FR_LIST_EACH(&allocator->servers, node)
-    {
+    FR_LIST_EACH(&allocator->servers, node) {
         struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
         if (!allocator__settings_cluster(&allocator->settings, server->provided.cluster))
             (void)allocator__event(server, ALLOCATOR_GIVE_BACK, false);
@@ -536,8 +532,7 @@ allocator_put_cluster(struct allocator *allocator, struct config_cluster *cluste
 static bool
 cluster_is_used(const struct allocator *allocator, const char *name)
 {
-    FR_LIST_EACH(&allocator->servers, node)
-    {
+    FR_LIST_EACH(&allocator->servers, node) {
         const struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
         if (strcmp(server->provided.cluster, name) == 0 || strcmp(server->move_to, name) == 0)
             return true;

@@ -193,8 +193,7 @@ unlist(struct cache_flight *flight)
 static struct cache_flight *
 flight_find(struct flight_shard *shard, const struct cache_flight_id *id, uint64_t serial)
 {
-    FR_LIST_EACH(bucket_of(shard, id->key), node)
-    {
+    FR_LIST_EACH(bucket_of(shard, id->key), node) {
         struct cache_flight *flight = FR_CONTAINER(node, struct cache_flight, link);
         if (!hash_eq(flight->id.key, id->key) || !hash_eq(flight->id.select, id->select))
             continue;
@@ -209,8 +208,7 @@ flight_find(struct flight_shard *shard, const struct cache_flight_id *id, uint64
 static void
 wake_all(struct cache_flight *flight)
 {
-    FR_LIST_EACH(&flight->waiters, node)
-    {
+    FR_LIST_EACH(&flight->waiters, node) {
         struct cache_waiter *waiter = FR_CONTAINER(node, struct cache_waiter, link);
         waiter->wake(waiter->ctx);
     }
@@ -372,8 +370,7 @@ slowest(const struct cache_flight *flight, uint64_t *out)
     const struct window *window = flight->window;
     bool any = false;
     *out = window->end;
-    FR_LIST_EACH(&flight->waiters, node)
-    {
+    FR_LIST_EACH(&flight->waiters, node) {
         const struct cache_waiter *waiter = FR_CONTAINER(node, struct cache_waiter, link);
         uint64_t at = waiter->at > window->first ? waiter->at : window->first;
         if (!waiter->follows || window->end - at > CACHE_PASSING_BYTES)
@@ -534,8 +531,7 @@ cache__flights_forget(struct cache_store *store, struct fr_hash128 key)
 {
     struct flight_shard *shard = shard_of(cache__store_flights(store), key);
     fr_lock_take(&shard->lock);
-    FR_LIST_EACH_SAFE(bucket_of(shard, key), node)
-    {
+    FR_LIST_EACH_SAFE(bucket_of(shard, key), node) {
         struct cache_flight *flight = FR_CONTAINER(node, struct cache_flight, link);
         if (hash_eq(flight->id.key, key))
             unlist(flight);

@@ -305,8 +305,7 @@ static uint64_t
 turned(const struct cache__limbo *limbo)
 {
     uint64_t least = limbo->epoch;
-    FR_LIST_EACH(&limbo->readers, node)
-    {
+    FR_LIST_EACH(&limbo->readers, node) {
         const struct cache_reader *reader = FR_CONTAINER(node, struct cache_reader, link);
         uint64_t seen = __atomic_load_n(&reader->seen, __ATOMIC_ACQUIRE);
         if (seen < least)
@@ -344,8 +343,7 @@ void
 cache__limbo_wake(struct cache__limbo *limbo)
 {
     fr_lock_take(&limbo->lock);
-    FR_LIST_EACH(&limbo->readers, node)
-    {
+    FR_LIST_EACH(&limbo->readers, node) {
         struct cache_reader *reader = FR_CONTAINER(node, struct cache_reader, link);
         if (__atomic_load_n(&reader->seen, __ATOMIC_RELAXED) < limbo->epoch && reader->wake &&
             !__atomic_exchange_n(&reader->waking, 1, __ATOMIC_ACQUIRE))

@@ -670,8 +670,7 @@ shard_check(struct cache_store *store, struct cache__shard *shard)
     size_t chained = 0;
     uint64_t bytes = 0;
     bool hand_seen = shard->hand == &shard->queue;
-    FR_LIST_EACH(&shard->queue, node)
-    {
+    FR_LIST_EACH(&shard->queue, node) {
         hand_seen |= node == shard->hand;
         queued++;
     }

@@ -153,8 +153,7 @@ is_same(const struct cache_disk_place *a, const struct cache_disk_place *b)
 static struct disk__request *
 request_find(struct fr_list *list, const struct cache_disk_place *place)
 {
-    FR_LIST_EACH(list, node)
-    {
+    FR_LIST_EACH(list, node) {
         struct disk__request *request = FR_CONTAINER(node, struct disk__request, link);
         if (is_same(&request->place, place))
             return request;

@@ -170,8 +170,7 @@ named_member(struct edge_cluster *cluster, struct admin_exchange *exchange, stru
         admin_answer_error(exchange, 400, "which server? give ?server=ID or its address");
         return NULL;
     }
-    FR_LIST_EACH(&cluster->members, node)
-    {
+    FR_LIST_EACH(&cluster->members, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (strcmp(member->shared->id, name) == 0 || strcmp(member->shared->address, name) == 0)
             return member;

@@ -47,8 +47,7 @@ look(struct edge_cluster *cluster)
     struct seen seen = {.highest = NAN, .mean = NAN};
     double sum = 0;
     uint32_t known = 0;
-    FR_LIST_EACH(&cluster->members, node)
-    {
+    FR_LIST_EACH(&cluster->members, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         double value = edge_member_utilization(member);
         if (!member->healthy)
@@ -72,8 +71,7 @@ look(struct edge_cluster *cluster)
 static void
 weigh(struct edge_cluster *cluster, double mean, bool in_force)
 {
-    FR_LIST_EACH(&cluster->members, node)
-    {
+    FR_LIST_EACH(&cluster->members, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         uint32_t now = weight_now(member);
         uint32_t wanted =

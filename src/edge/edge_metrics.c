@@ -274,8 +274,7 @@ put_members(struct metrics *metrics, struct edge *edge)
             member_rows[row].type);
         while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
             struct edge_cluster *cluster = value;
-            FR_LIST_EACH(&cluster->members, node)
-            {
+            FR_LIST_EACH(&cluster->members, node) {
                 struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
                 struct cluster_member_stats sum;
                 cluster_member_sum(member->shared, now_us, &sum);
@@ -298,8 +297,7 @@ put_latency(struct metrics *metrics, struct edge *edge)
                  "the member joined\n# TYPE freshet_member_latency_seconds summary\n");
     while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
         struct edge_cluster *cluster = value;
-        FR_LIST_EACH(&cluster->members, node)
-        {
+        FR_LIST_EACH(&cluster->members, node) {
             struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
             struct fr_hist hist;
             cluster_member_latency(member->shared, &hist);

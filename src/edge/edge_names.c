@@ -221,7 +221,7 @@ take_answers(struct edge *edge)
         fr_list_push_back(&done, node);
     (void)pthread_mutex_unlock(&edge->lookups->lock);
     FR_LIST_EACH(&done, node)
-    changed |= take_answer(edge, FR_CONTAINER(node, struct lookup, link));
+        changed |= take_answer(edge, FR_CONTAINER(node, struct lookup, link));
     free_list(&done);
     return changed;
 }
@@ -242,7 +242,7 @@ on_interval(void *ctx)
 {
     struct edge *edge = ctx;
     FR_LIST_EACH(&edge->names, node)
-    ask(edge, FR_CONTAINER(node, struct name, link));
+        ask(edge, FR_CONTAINER(node, struct name, link));
     if (!fr_list_empty(&edge->names))
         loop_timer_start(edge->loop, &edge->names_timer, edge->config->resolver.interval_us,
                          on_interval, edge);
@@ -278,7 +278,7 @@ edge_names_sync(struct edge *edge)
 {
     const struct cluster_ledger *ledger = allocator_ledger(edge->allocator);
     FR_LIST_EACH(&edge->names, node)
-    FR_CONTAINER(node, struct name, link)->wanted = false;
+        FR_CONTAINER(node, struct name, link)->wanted = false;
     for (size_t i = 0; i < edge->config->cluster_count; i++)
         want(edge, edge->config->clusters[i]);
     for (size_t i = 0; i < ledger->cluster_count; i++)
@@ -299,8 +299,8 @@ static bool
 all_answered(struct edge *edge)
 {
     FR_LIST_EACH(&edge->names, node)
-    if (FR_CONTAINER(node, struct name, link)->asked)
-        return false;
+        if (FR_CONTAINER(node, struct name, link)->asked)
+            return false;
     return true;
 }
 
@@ -325,7 +325,7 @@ edge_names_free(struct edge *edge)
 {
     loop_timer_stop(&edge->names_timer);
     FR_LIST_EACH_SAFE(&edge->names, node)
-    name_free(FR_CONTAINER(node, struct name, link));
+        name_free(FR_CONTAINER(node, struct name, link));
     struct edge_lookups *lookups = edge->lookups;
     edge->lookups = NULL;
     if (lookups == NULL)

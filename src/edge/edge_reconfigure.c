@@ -77,8 +77,7 @@ edge_pick_victim(struct edge_cluster *cluster)
 {
     struct edge_member *victim = NULL;
     uint64_t victim_in_flight = 0, victim_burden = 0;
-    FR_LIST_EACH(&cluster->members, node)
-    {
+    FR_LIST_EACH(&cluster->members, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         struct cluster_member_stats sum;
         if (member->origin != EDGE_FROM_POOL)
@@ -214,8 +213,7 @@ do_join(struct edge_request *request, const struct wire_reconfigure *from,
 static bool
 is_leaving(const struct edge_cluster *cluster, struct fr_view id)
 {
-    FR_LIST_EACH(&cluster->edge->leaving, node)
-    {
+    FR_LIST_EACH(&cluster->edge->leaving, node) {
         const struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (fr_view_is(id, member->shared->id) &&
             strcmp(member->cluster_name, cluster->config->name) == 0)

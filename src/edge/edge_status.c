@@ -67,8 +67,8 @@ cluster_json(struct edge *edge, struct edge_cluster *cluster)
     const char *name = cluster->config->name;
     json_t *servers = json_array();
     FR_LIST_EACH(&cluster->members, node)
-        json_array_append_new(
-            servers, member_json(edge, FR_CONTAINER(node, struct edge_member, link)));
+        json_array_append_new(servers,
+                              member_json(edge, FR_CONTAINER(node, struct edge_member, link)));
     FR_LIST_EACH(&edge->leaving, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (strcmp(member->cluster_name, name) == 0 && member->origin != EDGE_FROM_POOL)

@@ -24,8 +24,7 @@ move_send_windows(struct http2_session *session, int32_t window)
 {
     int64_t delta = (int64_t)window - session->stream_send_window;
     session->stream_send_window = window;
-    FR_LIST_EACH(&session->streams, link)
-    {
+    FR_LIST_EACH(&session->streams, link) {
         struct http2_stream *stream = FR_CONTAINER(link, struct http2_stream, order_link);
         int64_t moved = stream->send_window + delta;
         if (moved > HTTP2_WINDOW_BYTES_MAX)
@@ -35,8 +34,7 @@ move_send_windows(struct http2_session *session, int32_t window)
     }
     /* In this order none has to look for its place among those that are ready. */
     for (int incremental = 0; incremental < 2; incremental++)
-        FR_LIST_EACH(&session->streams, link)
-        {
+        FR_LIST_EACH(&session->streams, link) {
             struct http2_stream *stream = FR_CONTAINER(link, struct http2_stream, order_link);
             if (stream->incremental == incremental)
                 http2__stream_look(stream);
@@ -79,8 +77,8 @@ settings_ack(struct http2_session *session)
     session->acked = true;
     int32_t window = (int32_t)session->limits.stream_window_bytes;
     FR_LIST_EACH(&session->streams, link)
-    FR_CONTAINER(link, struct http2_stream, order_link)->receive_window +=
-        window - session->stream_receive_window;
+        FR_CONTAINER(link, struct http2_stream, order_link)->receive_window +=
+            window - session->stream_receive_window;
     session->stream_receive_window = window;
     return HTTP2_NO_ERROR;
 }

@@ -94,8 +94,7 @@ send_held(struct loop_sock *sock)
 void
 loop__sock_run_held(struct loop *loop)
 {
-    FR_LIST_EACH_SAFE(&loop->held, link)
-    {
+    FR_LIST_EACH_SAFE(&loop->held, link) {
         struct loop_sock *sock = FR_CONTAINER(link, struct loop_sock, held_link);
         if (!(sock->flags & SOCK_DONE))
             send_held(sock);

@@ -299,7 +299,7 @@ mgr_stop(struct mgr *mgr, loop_fn fn, void *ctx)
     mgr->stop_fn = fn;
     mgr->stop_ctx = ctx;
     FR_LIST_EACH(&mgr->sessions, node)
-    stream_session_close(FR_CONTAINER(node, struct mgr_session, link)->stream);
+        stream_session_close(FR_CONTAINER(node, struct mgr_session, link)->stream);
     if (mgr->session_count == 0)
         loop_timer_start(mgr->loop, &mgr->stop_timer, 0, fn, ctx);
 }
@@ -339,7 +339,7 @@ mgr_free(struct mgr **mgr)
     while (old->journal && fr_map_next(old->clusters, &cursor, NULL, &value))
         mgr_decide_flush(value);
     FR_LIST_EACH_SAFE(&old->sessions, node)
-    mgr_session_free(FR_CONTAINER(node, struct mgr_session, link));
+        mgr_session_free(FR_CONTAINER(node, struct mgr_session, link));
     sources_free(old);
     mgr_purges_free(old);
     mgr_request_free_all(old);

@@ -241,8 +241,7 @@ why_rungs(struct why_writer *writer, const struct mgr_cluster *cluster)
     struct why_writer edges = {.is_json = writer->is_json, .is_first = true};
 
     fr_buf_init(&edges.buf, MGR_ANSWER_BYTES_MAX);
-    FR_LIST_EACH(&cluster->views, node)
-    {
+    FR_LIST_EACH(&cluster->views, node) {
         const struct mgr_view *view = FR_CONTAINER(node, struct mgr_view, cluster_link);
         char since[FR_TIME_ISO_BYTES] = "";
         if (view->source->role != WIRE_ROLE_EDGE)

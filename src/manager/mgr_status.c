@@ -158,8 +158,7 @@ put_rungs(struct writer *writer, const struct mgr_cluster *cluster, int64_t now_
     bool is_first = true;
 
     put(writer, ",\"rungs\":[");
-    FR_LIST_EACH(&cluster->views, node)
-    {
+    FR_LIST_EACH(&cluster->views, node) {
         const struct mgr_view *view = FR_CONTAINER(node, struct mgr_view, cluster_link);
         if (view->source->role != WIRE_ROLE_EDGE)
             continue;
@@ -301,8 +300,7 @@ mgr_status_json(struct mgr *mgr, struct fr_buf *out)
     put_pools(&writer, mgr);
     put(&writer, ",\"requests\":[");
     is_first = true;
-    FR_LIST_EACH(&mgr->requests, node)
-    {
+    FR_LIST_EACH(&mgr->requests, node) {
         put(&writer, "%s", is_first ? "" : ",");
         put_request(&writer, FR_CONTAINER(node, struct mgr_request, link), now_us);
         is_first = false;

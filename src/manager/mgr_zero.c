@@ -38,8 +38,7 @@ mgr_zero_look(struct mgr_cluster *cluster, int64_t now_us, struct policy_setting
     struct use use = {0};
     bool is_silent = false;
 
-    FR_LIST_EACH(&cluster->views, node)
-    {
+    FR_LIST_EACH(&cluster->views, node) {
         const struct mgr_view *view = FR_CONTAINER(node, struct mgr_view, cluster_link);
         is_silent |=
             view->source->role == WIRE_ROLE_EDGE && mgr_source_is_stale(view->source, now_us);

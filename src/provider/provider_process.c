@@ -512,8 +512,7 @@ handles_wait(struct provider *provider, int wait_ms)
 {
     for (int waited_ms = 0;; waited_ms += FINI_STEP_MS) {
         bool running = false;
-        FR_LIST_EACH(&provider->handles, node)
-        {
+        FR_LIST_EACH(&provider->handles, node) {
             struct process_handle *handle = FR_CONTAINER(node, struct process_handle, link);
             running = running || handle_alive(handle);
         }
@@ -526,8 +525,7 @@ handles_wait(struct provider *provider, int wait_ms)
 static void
 handles_signal(struct provider *provider, int signal_number)
 {
-    FR_LIST_EACH(&provider->handles, node)
-    {
+    FR_LIST_EACH(&provider->handles, node) {
         struct process_handle *handle = FR_CONTAINER(node, struct process_handle, link);
         if (handle_alive(handle))
             (void)kill(-(pid_t)handle->server->pid, signal_number);
@@ -548,8 +546,7 @@ process_fini(struct provider **provider_ref, bool leave_running)
             (void)handles_wait(provider, PROVIDER_FINI_WAIT_MS); /* the kernel may take its time */
         }
     }
-    FR_LIST_EACH_SAFE(&provider->handles, node)
-    {
+    FR_LIST_EACH_SAFE(&provider->handles, node) {
         struct process_handle *handle = FR_CONTAINER(node, struct process_handle, link);
         pid_t pid = (pid_t)handle->server->pid;
         if (!leave_running) {

@@ -189,7 +189,7 @@ static_fini(struct provider **provider_ref, bool leave_running)
     if (!provider)
         return;
     FR_LIST_EACH_SAFE(&provider->handles, node)
-    handle_free(FR_CONTAINER(node, struct static_handle, link));
+        handle_free(FR_CONTAINER(node, struct static_handle, link));
     config_pool_unref(&provider->pool);
     fr_free(provider->list);
     fr_free(provider);

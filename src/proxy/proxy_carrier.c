@@ -238,8 +238,7 @@ look(struct proxy_pool *pool, const struct proxy_exchange *x, struct proxy_carri
     uint32_t most = config_of(x)->streams;
     *out_h2 = NULL;
     *out_leader = NULL;
-    FR_LIST_EACH(&pool->carriers, link)
-    {
+    FR_LIST_EACH(&pool->carriers, link) {
         struct proxy_upstream *carrier = FR_CONTAINER(link, struct proxy_upstream, link);
         struct proxy_carrier *h2 = carrier->h2;
         if (h2->leaving || !may_carry(carrier, x))
@@ -252,8 +251,7 @@ look(struct proxy_pool *pool, const struct proxy_exchange *x, struct proxy_carri
             *out_leader = carrier;
     }
     bool sure = pool->speaks_h2 || config_of(x)->protocol != CONFIG_PROTOCOL_AUTO;
-    FR_LIST_EACH(&pool->busy, link)
-    {
+    FR_LIST_EACH(&pool->busy, link) {
         struct proxy_upstream *up = FR_CONTAINER(link, struct proxy_upstream, link);
         if (*out_leader || !sure)
             return;
@@ -271,8 +269,7 @@ takes_no_connect(const struct proxy_pool *pool, const struct proxy_exchange *x)
 {
     if (x->upgrade_len == 0)
         return false;
-    FR_LIST_EACH(&pool->carriers, link)
-    {
+    FR_LIST_EACH(&pool->carriers, link) {
         struct proxy_upstream *carrier = FR_CONTAINER(link, struct proxy_upstream, link);
         if (may_carry(carrier, x) && !carrier->h2->leaving &&
             http2_client_settled(carrier->h2->client) &&

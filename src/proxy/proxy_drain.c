@@ -174,8 +174,7 @@ proxy_drain_check(struct proxy_worker *worker)
 static void
 close_clients(struct proxy_worker *worker, bool all)
 {
-    FR_LIST_EACH_SAFE(&worker->clients, link)
-    {
+    FR_LIST_EACH_SAFE(&worker->clients, link) {
         struct proxy_client *client = FR_CONTAINER(link, struct proxy_client, link);
         if (client->exchange) {
             if (all)

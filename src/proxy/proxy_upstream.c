@@ -243,8 +243,7 @@ proxy_upstream_reuse(struct proxy_pool *pool, const struct proxy_exchange *x)
     enum config_protocol protocol = x->cluster->view->config->protocol;
     if (protocol == CONFIG_PROTOCOL_H2 || protocol == CONFIG_PROTOCOL_H2C)
         return NULL;
-    FR_LIST_EACH_SAFE(&pool->idle, link)
-    {
+    FR_LIST_EACH_SAFE(&pool->idle, link) {
         struct proxy_upstream *up = FR_CONTAINER(link, struct proxy_upstream, link);
         if (!may_carry(up, x))
             continue;

@@ -22,11 +22,11 @@ lists(void **state)
         fr_list_push_back(&list, &nodes[i]);
     fr_list_remove(&nodes[1]);
     FR_LIST_EACH(&list, node)
-    count++;
+        count++;
     assert_int_equal(count, 2);
     assert_ptr_equal(fr_list_pop_front(&list), &nodes[0]);
     FR_LIST_EACH_SAFE(&list, node)
-    fr_list_remove(node);
+        fr_list_remove(node);
     assert_null(fr_list_pop_front(&list));
 }
 

@@ -95,8 +95,7 @@ static void
 equal_weights_share_equally(void **state)
 {
     (void)state;
-    EACH_BALANCER(k)
-    {
+    EACH_BALANCER(k) {
         struct bench b;
         bench_init(&b, 4, all_balancers[k]);
         bench_view(&b);
@@ -112,8 +111,7 @@ static void
 loads_in_flight_follow_weights(void **state)
 {
     (void)state;
-    EACH_BALANCER(k)
-    {
+    EACH_BALANCER(k) {
         struct bench b;
         bench_init(&b, 3, all_balancers[k]);
         b.f.endpoints[0].weight = 50;
@@ -223,8 +221,7 @@ static void
 unfit_ones_are_passed_over(void **state)
 {
     (void)state;
-    EACH_BALANCER(k)
-    {
+    EACH_BALANCER(k) {
         struct bench b;
         bench_init(&b, 5, all_balancers[k]);
         b.f.endpoints[0].weight = 0;
@@ -249,8 +246,7 @@ static void
 when_only_ejected_ones_are_left_they_are_tried(void **state)
 {
     (void)state;
-    EACH_BALANCER(k)
-    {
+    EACH_BALANCER(k) {
         struct bench b;
         bench_init(&b, 4, all_balancers[k]);
         b.f.endpoints[0].weight = 0;
