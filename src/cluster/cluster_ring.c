@@ -54,7 +54,7 @@ struct cluster_ring {
     atomic_uint refs;
     struct scale scale;
     uint32_t point_count;
-    uint64_t finer_count; /* of points, were there twice as many: else the scale is another one */
+    uint64_t finer_count;
     uint32_t arc_bits;
     struct arc *arcs[];
 };
@@ -121,13 +121,17 @@ choose_scale(const struct cluster_roster *roster)
     return scale;
 }
 
-/* It is the one that would be chosen. */
+/* How many points a ring has; finer: were there twice as many. */
+struct sums {
+    uint64_t points, finer;
+};
+
+/* The scale is the one that would be chosen. */
 static bool
-scale_fits(const struct cluster_ring *ring, const struct cluster_roster *roster)
+scale_fits(struct scale scale, struct sums sums, const struct cluster_roster *roster)
 {
-    return ring->scale.left == left_of(roster->weight_max) &&
-           ring->point_count <= CLUSTER_RING_POINTS_MAX &&
-           (ring->scale.right == 0 || ring->finer_count > CLUSTER_RING_POINTS_MAX);
+    return scale.left == left_of(roster->weight_max) && sums.points <= CLUSTER_RING_POINTS_MAX &&
+           (scale.right == 0 || sums.finer > CLUSTER_RING_POINTS_MAX);
 }
 
 /* ---- points --------------------------------------------------------------------------------- */
@@ -361,23 +365,40 @@ cluster_ring_new(const struct cluster_roster *roster)
 }
 
 struct changes {
-    const struct cluster_ring *ring;
+    struct scale scale;
+    struct sums gone_sums, come_sums;
     struct points gone, come;
-    uint64_t finer_gone, finer_come;
 };
 
+static bool
+is_same(const struct cluster_endpoint *before, const struct cluster_endpoint *after)
+{
+    return before && after && before->member == after->member && before->weight == after->weight;
+}
+
+/* Before any is made: by a scale that fits no more there might be too many. */
 static void
-on_change(void *ctx, const struct cluster_endpoint *before, const struct cluster_endpoint *after)
+count_change(void *ctx, const struct cluster_endpoint *before, const struct cluster_endpoint *after)
 {
     struct changes *changes = ctx;
-    struct scale scale = changes->ring->scale, finer = finer_than(scale);
-    bool stays = before && after && before->member == after->member;
-    uint64_t had = before ? points_of(before->weight, scale) : 0;
-    uint64_t has = after ? points_of(after->weight, scale) : 0;
-    if (stays && before->weight == after->weight)
+    struct scale finer = finer_than(changes->scale);
+    if (is_same(before, after))
         return;
-    changes->finer_gone += before ? points_of(before->weight, finer) : 0;
-    changes->finer_come += after ? points_of(after->weight, finer) : 0;
+    changes->gone_sums.points += before ? points_of(before->weight, changes->scale) : 0;
+    changes->gone_sums.finer += before ? points_of(before->weight, finer) : 0;
+    changes->come_sums.points += after ? points_of(after->weight, changes->scale) : 0;
+    changes->come_sums.finer += after ? points_of(after->weight, finer) : 0;
+}
+
+static void
+make_change(void *ctx, const struct cluster_endpoint *before, const struct cluster_endpoint *after)
+{
+    struct changes *changes = ctx;
+    bool stays = before && after && before->member == after->member;
+    uint64_t had = before ? points_of(before->weight, changes->scale) : 0;
+    uint64_t has = after ? points_of(after->weight, changes->scale) : 0;
+    if (is_same(before, after))
+        return;
     if (before)
         add_points(&changes->gone, before, stays ? has : 0, had);
     if (after)
@@ -388,27 +409,26 @@ struct cluster_ring *
 cluster_ring_after(struct cluster_ring *ring, const struct cluster_roster *before,
                    const struct cluster_roster *after)
 {
-    struct changes changes = {.ring = ring};
-    cluster_roster_compare(before, after, on_change, &changes);
-    struct points *gone = &changes.gone, *come = &changes.come;
+    struct changes changes = {.scale = ring->scale};
+    struct sums *gone = &changes.gone_sums, *come = &changes.come_sums;
+    cluster_roster_compare(before, after, count_change, &changes);
+    if (gone->finer == 0 && come->finer == 0)
+        return cluster_ring_ref(ring);
+    struct sums sums = {ring->point_count + come->points - gone->points,
+                        ring->finer_count + come->finer - gone->finer};
+    uint64_t each = sums.points >> ring->arc_bits;
+    bool built_well = each <= ARC_POINTS_MAX && (each >= ARC_POINTS_MIN || ring->arc_bits == 1);
+    if (sums.points == 0 || !built_well || !scale_fits(ring->scale, sums, after))
+        return cluster_ring_new(after);
     struct cluster_ring *next = ring_new(ring->scale, ring->arc_bits);
-    next->point_count = ring->point_count + (uint32_t)come->count - (uint32_t)gone->count;
-    next->finer_count = ring->finer_count + changes.finer_come - changes.finer_gone;
-    uint32_t each = next->point_count >> next->arc_bits;
-    bool built_well = each <= ARC_POINTS_MAX && (each >= ARC_POINTS_MIN || next->arc_bits == 1);
-    if (!scale_fits(next, after) || !built_well || next->point_count == 0) {
-        cluster_ring_unref(&next); /* it has no arcs yet */
-        next = cluster_ring_new(after);
-    } else if (gone->count + come->count == 0 && next->finer_count == ring->finer_count) {
-        cluster_ring_unref(&next);
-        next = cluster_ring_ref(ring);
-    } else {
-        sort_points(before, gone->at, gone->count);
-        sort_points(after, come->at, come->count);
-        fill_arcs(next, ring, after, gone, come);
-    }
-    fr_free(gone->at);
-    fr_free(come->at);
+    next->point_count = (uint32_t)sums.points;
+    next->finer_count = sums.finer;
+    cluster_roster_compare(before, after, make_change, &changes);
+    sort_points(before, changes.gone.at, changes.gone.count);
+    sort_points(after, changes.come.at, changes.come.count);
+    fill_arcs(next, ring, after, &changes.gone, &changes.come);
+    fr_free(changes.gone.at);
+    fr_free(changes.come.at);
     return next;
 }
 

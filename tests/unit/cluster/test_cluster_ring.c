@@ -334,6 +334,34 @@ changes_are_as_if_built_anew(void **state)
     ring_bench_fini(&b);
 }
 
+/* By the scale of weights of 1 a weight of 65535 would be 33 million points: they are counted
+ * before they are made. */
+static void
+weights_may_grow_by_any_factor(void **state)
+{
+    (void)state;
+    struct ring_bench b;
+    struct cluster_roster before_it, roster;
+    ring_bench_init(&b);
+    for (uint32_t i = 0; i < MEMBERS; i++)
+        b.endpoints[i].weight = 1;
+    fixture_roster(&before_it, b.endpoints, MEMBERS);
+    struct cluster_ring *ring = cluster_ring_new(&before_it);
+    for (uint32_t i = 0; i < MEMBERS; i++)
+        b.endpoints[i].weight = 65535;
+    fixture_roster(&roster, b.endpoints, MEMBERS);
+    struct cluster_ring *next = cluster_ring_after(ring, &before_it, &roster);
+    struct cluster_ring *back = cluster_ring_after(next, &roster, &before_it);
+    assert_true(cluster_ring_points(next) <= CLUSTER_RING_POINTS_MAX);
+    assert_true(sum_of(back) == sum_of(ring));
+    cluster_ring_unref(&ring);
+    cluster_ring_unref(&next);
+    cluster_ring_unref(&back);
+    cluster_roster_fini(&roster);
+    cluster_roster_fini(&before_it);
+    ring_bench_fini(&b);
+}
+
 static void
 what_is_not_of_members_or_weights_changes_nothing(void **state)
 {
@@ -377,6 +405,7 @@ main(void)
         cmocka_unit_test(every_point_is_found_and_the_circle_closes),
         cmocka_unit_test(limits),
         cmocka_unit_test(changes_are_as_if_built_anew),
+        cmocka_unit_test(weights_may_grow_by_any_factor),
         cmocka_unit_test(what_is_not_of_members_or_weights_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
