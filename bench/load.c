@@ -2,12 +2,16 @@
 /*
  * load.c - loads a server over HTTP/1.1: a fixed number of requests, or a constant rate.
  *
- * usage: load [-c CONNECTIONS] [-n REQUESTS] [-d SECONDS] [-r RATE] [-x] [-z OBJECTS]
- *                   [-w SECONDS] ADDRESS PATH
+ * usage: load [-c CONNECTIONS] [-n REQUESTS] [-d SECONDS] [-r RATE] [-x] [-t] [-R]
+ *                   [-z OBJECTS | -s OBJECTS] [-w SECONDS] ADDRESS PATH
  *   -r  requests a second, sent when they are due whether or not others are answered; 0: each
  *       connection sends its next when it has its answer
  *   -x  a connection for each request: says Connection: close
  *   -z  PATH is a prefix; six digits follow, drawn by Zipf's law (0.9) among so many objects
+ *   -s  likewise, but one after the other, again and again
+ *   -t  TLS over connections that are kept; nobody's certificate is checked
+ *   -R  real-time priority, and at a rate sends and receives every TICK_US and sleeps between: for
+ *       a core that others need as well
  *   -w  the first so many seconds are not counted
  * Prints one line: requests, seconds, errors, then p50, p90, p99, p99.9 and the highest in us.
  *
@@ -15,7 +19,7 @@
  *             not be sent because the server held every connection is late by that, too
  *             ("coordinated omission"; see wrk2).
  * Shape:      one thread, epoll; while a request is due within SPIN_US it spins, for timers of the
- *             kernel are late by more.
+ *             kernel are late by more; those of a real-time thread (-R) are not.
  * Limits:     responses need a Content-Length; RESPONSE_HEAD_BYTES of head.
  */
 #include "base/fr_check.h"
@@ -25,9 +29,13 @@
 #include "loop/loop_addr.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +47,8 @@
 #define RECV_BYTES 262144
 #define EVENTS 256
 #define SPIN_US 60
+#define PRIORITY 2
+#define TICK_US 50
 #define DRAWS 150000u
 #define PATH_BYTES 512
 #define REQUEST_BYTES 1024
@@ -52,11 +62,12 @@ struct options {
     uint64_t requests, rate, objects;
     unsigned connections;
     double seconds, warm_seconds;
-    bool close_each;
+    bool close_each, in_turn, tls, realtime;
 };
 
 struct conn {
     int fd;
+    SSL *ssl; /* or NULL */
     bool busy, connecting;
     int64_t due_us; /* of the request under way */
     char head[RESPONSE_HEAD_BYTES];
@@ -69,6 +80,7 @@ struct conn {
 struct load {
     struct options options;
     int epoll_fd;
+    SSL_CTX *tls;
     struct conn *conns, *idle;
     char (*texts)[REQUEST_BYTES]; /* objects of them, or one */
     uint32_t *draws;
@@ -158,29 +170,76 @@ make_requests(struct load *load)
         make_text(&load->options, load->texts[i], i);
     if (objects > 0) {
         load->draws = fr_xalloc(DRAWS * sizeof(*load->draws));
-        make_draws(load);
+        for (uint32_t d = 0; load->options.in_turn && d < DRAWS; d++)
+            load->draws[d] = (uint32_t)(d % objects);
+        if (!load->options.in_turn)
+            make_draws(load);
     }
 }
 
 /* ---- one connection ------------------------------------------------------------------------ */
 
+/* Waits for the handshake: it is no part of what is measured. */
+static void
+conn_shake(struct load *load, struct conn *conn)
+{
+    conn->ssl = SSL_new(load->tls);
+    fr_require(conn->ssl != NULL);
+    (void)SSL_set_fd(conn->ssl, conn->fd);
+    if (SSL_connect(conn->ssl) != 1) {
+        (void)fputs("load: no TLS\n", stderr);
+        exit(1);
+    }
+    fr_require(fcntl(conn->fd, F_SETFL, O_NONBLOCK) == 0);
+}
+
 static void
 conn_open(struct load *load, struct conn *conn)
 {
     const struct loop_addr *addr = &load->options.addr;
-    int on = 1;
-    conn->fd = socket(addr->sa.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1, waits = load->tls ? 0 : SOCK_NONBLOCK;
+    conn->fd = socket(addr->sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | waits, 0);
     fr_require(conn->fd >= 0);
     (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (connect(conn->fd, &addr->sa.any, addr->len) != 0 && errno != EINPROGRESS) {
         perror("load: connect");
         exit(1);
     }
+    if (load->tls)
+        conn_shake(load, conn);
     struct epoll_event event = {EPOLLIN | EPOLLOUT | EPOLLET, {.ptr = conn}};
     fr_require(epoll_ctl(load->epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) == 0);
     conn->connecting = true;
     conn->head_len = 0;
     conn->in_body = false;
+}
+
+static void
+conn_close(struct conn *conn)
+{
+    SSL_free(conn->ssl);
+    conn->ssl = NULL;
+    close(conn->fd);
+}
+
+static ssize_t
+conn_write(struct conn *conn, const char *text, size_t len)
+{
+    return conn->ssl ? SSL_write(conn->ssl, text, (int)len)
+                     : send(conn->fd, text, len, MSG_NOSIGNAL);
+}
+
+/* What came; 0: the end; -1 and EAGAIN: nothing now. */
+static ssize_t
+conn_read(struct load *load, struct conn *conn)
+{
+    if (!conn->ssl)
+        return recv(conn->fd, load->received, sizeof(load->received), 0);
+    int got = SSL_read(conn->ssl, load->received, sizeof(load->received));
+    if (got > 0)
+        return got;
+    errno = SSL_get_error(conn->ssl, got) == SSL_ERROR_WANT_READ ? EAGAIN : EIO;
+    return -1;
 }
 
 static void
@@ -198,7 +257,7 @@ conn_put(struct load *load, struct conn *conn)
     const char *text = load->texts[load->draws ? load->draws[number % DRAWS] : 0];
     size_t len = strlen(text);
     /* It is so short that the kernel takes it whole, or the connection is gone. */
-    if (send(conn->fd, text, len, MSG_NOSIGNAL) != (ssize_t)len)
+    if (conn_write(conn, text, len) != (ssize_t)len)
         load->errors++;
 }
 
@@ -227,7 +286,7 @@ conn_answered(struct load *load, struct conn *conn, bool good)
     conn->head_len = 0;
     conn->in_body = false;
     if (load->options.close_each)
-        close(conn->fd);
+        conn_close(conn);
     conn_idle(load, conn);
 }
 
@@ -269,7 +328,7 @@ static void
 conn_readable(struct load *load, struct conn *conn)
 {
     while (conn->busy) {
-        ssize_t got = recv(conn->fd, load->received, sizeof(load->received), 0);
+        ssize_t got = conn_read(load, conn);
         if (got > 0) {
             conn_bytes(load, conn, load->received, (size_t)got);
             continue;
@@ -277,7 +336,7 @@ conn_readable(struct load *load, struct conn *conn)
         if (got < 0 && errno == EAGAIN)
             return;
         if (!load->options.close_each) {
-            close(conn->fd);
+            conn_close(conn);
             conn_open(load, conn);
         }
         conn_answered(load, conn, false);
@@ -330,6 +389,27 @@ send_due(struct load *load)
     return INT64_MAX;
 }
 
+/* A thread that sleeps and wakes for each request and each answer costs a virtual machine several
+ * times what they do. */
+static int
+next_tick(struct load *load, struct epoll_event *events)
+{
+    int64_t passed_us = fr_clock_mono_us() - load->start_us;
+    int64_t at_us = load->start_us + (passed_us / TICK_US + 1) * TICK_US;
+    const struct timespec at = {at_us / FR_US_PER_S, at_us % FR_US_PER_S * 1000};
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+    return epoll_wait(load->epoll_fd, events, EVENTS, 0);
+}
+
+static int
+wait_for_events(struct load *load, struct epoll_event *events, int64_t wait_us)
+{
+    if (load->options.realtime && load->options.rate > 0)
+        return next_tick(load, events);
+    int wait_ms = wait_us == INT64_MAX ? 100 : (int)((wait_us - SPIN_US) / FR_US_PER_MS);
+    return epoll_wait(load->epoll_fd, events, EVENTS, wait_ms > 0 ? wait_ms : 0);
+}
+
 static void
 run(struct load *load)
 {
@@ -342,8 +422,7 @@ run(struct load *load)
         int64_t wait_us = send_due(load);
         if (load->answered == load->sent && !may_send(load, fr_clock_mono_us()))
             break;
-        int wait_ms = wait_us == INT64_MAX ? 100 : (int)((wait_us - SPIN_US) / FR_US_PER_MS);
-        int count = epoll_wait(load->epoll_fd, events, EVENTS, wait_ms > 0 ? wait_ms : 0);
+        int count = wait_for_events(load, events, wait_us);
         for (int i = 0; i < count; i++)
             conn_event(load, events[i].data.ptr, events[i].events);
     }
@@ -367,8 +446,8 @@ print(const struct load *load)
 static int
 usage(void)
 {
-    (void)fputs("usage: load [-c CONNECTIONS] [-n REQUESTS] [-d SECONDS] [-r RATE] [-x] "
-                "[-z OBJECTS] [-w SECONDS] ADDRESS PATH\n",
+    (void)fputs("usage: load [-c CONNECTIONS] [-n REQUESTS] [-d SECONDS] [-r RATE] [-x] [-t] "
+                "[-R] [-z OBJECTS | -s OBJECTS] [-w SECONDS] ADDRESS PATH\n",
                 stderr);
     return 2;
 }
@@ -378,7 +457,7 @@ options_read(int argc, char **argv, struct options *out)
 {
     int option;
     *out = (struct options){.connections = 64, .seconds = 1};
-    while ((option = getopt(argc, argv, "c:n:d:r:z:w:x")) != -1) {
+    while ((option = getopt(argc, argv, "c:n:d:r:z:s:w:xtR")) != -1) {
         switch (option) {
         case 'c':
             out->connections = (unsigned)strtoul(optarg, NULL, 10);
@@ -392,7 +471,9 @@ options_read(int argc, char **argv, struct options *out)
         case 'r':
             out->rate = strtoull(optarg, NULL, 10);
             break;
+        case 's':
         case 'z':
+            out->in_turn = option == 's';
             out->objects = strtoull(optarg, NULL, 10);
             break;
         case 'w':
@@ -401,11 +482,18 @@ options_read(int argc, char **argv, struct options *out)
         case 'x':
             out->close_each = true;
             break;
+        case 't':
+            out->tls = true;
+            break;
+        case 'R':
+            out->realtime = true;
+            break;
         default:
             return false;
         }
     }
-    if (argc - optind != 2 || out->connections == 0 || strlen(argv[optind + 1]) > PATH_BYTES)
+    if (argc - optind != 2 || out->connections == 0 || (out->tls && out->close_each) ||
+        strlen(argv[optind + 1]) > PATH_BYTES)
         return false;
     out->address = argv[optind];
     out->path = argv[optind + 1];
@@ -418,6 +506,13 @@ main(int argc, char **argv)
     struct load *load = fr_xalloc(sizeof(*load));
     if (!options_read(argc, argv, &load->options))
         return usage();
+    const struct sched_param first = {.sched_priority = PRIORITY};
+    if (load->options.realtime && sched_setscheduler(0, SCHED_FIFO, &first) != 0) {
+        perror("load: real-time priority");
+        return 1;
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    load->tls = load->options.tls ? SSL_CTX_new(TLS_client_method()) : NULL;
     load->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     fr_require(load->epoll_fd >= 0);
     make_requests(load);
@@ -431,8 +526,9 @@ main(int argc, char **argv)
     print(load);
     for (unsigned i = 0; i < load->options.connections; i++)
         if (!load->options.close_each)
-            close(load->conns[i].fd);
+            conn_close(&load->conns[i]);
     close(load->epoll_fd);
+    SSL_CTX_free(load->tls);
     fr_free(load->draws);
     fr_free(load->texts);
     fr_free(load->conns);
