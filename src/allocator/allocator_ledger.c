@@ -24,6 +24,7 @@
 #include "base/fr_fault.h"
 #include "base/fr_file.h"
 #include "base/fr_mem.h"
+#include "base/fr_thread.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -201,6 +202,7 @@ allocator__write(struct allocator *allocator, struct cluster_ledger *settings)
     settings->generation = allocator->ledger.generation + 1;
     allocator__servers_print(allocator, settings);
     shown_fill(allocator, &shown);
+    fr_give_way();
     enum fr_err err = cluster_ledger_print(settings, &shown, &text);
     if (!err)
         err = fr_file_replace(allocator->ledger_path, fr_buf_view(&text), 0600, &error);
@@ -296,6 +298,7 @@ changes_act(struct allocator *allocator, bool written)
         FR_FAULT(faults[action].before_act);
 #endif
         allocator__act(server, action);
+        fr_give_way();
 #ifdef FR_FAULT_POINTS
         FR_FAULT(faults[action].after_act);
 #endif

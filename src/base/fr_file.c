@@ -9,6 +9,7 @@
 
 #include "base/fr_fault.h"
 #include "base/fr_mem.h"
+#include "base/fr_thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -171,6 +172,7 @@ write_file(const char *path, struct fr_view content, unsigned mode)
     if (fd < 0)
         return errno;
     int error = write_all(fd, content);
+    fr_give_way();
     if (error == 0 && fsync(fd) != 0)
         error = errno;
     if (close(fd) != 0 && error == 0)
@@ -189,10 +191,12 @@ fr_file_replace(const char *path, struct fr_view content, unsigned mode, int *ou
         return fail(error, out_errno);
     char *temporary = fr_xprintf("%s.tmp", path);
     error = write_file(temporary, content, mode);
+    fr_give_way();
     if (error == 0 && rename(temporary, path) != 0) {
         error = errno;
         (void)unlink(temporary); /* best effort: the next write removes it anyway */
     }
+    fr_give_way();
     if (error == 0)
         error = sync_folder_of(path);
     fr_free(temporary);

@@ -8,6 +8,8 @@
  */
 #include "cluster/cluster_ledger.h"
 
+#include "base/fr_thread.h"
+
 static const char head[] =
     "# Freshet's ledger: which servers each cluster has now. Freshet keeps this file; edit it if "
     "you\n"
@@ -124,8 +126,10 @@ print_clusters(const struct cluster_ledger *ledger, const struct cluster_ledger_
     size_t before = out->len;
     enum fr_err err = append(out, "clusters:\n");
     size_t title = out->len;
-    for (size_t i = 0; names && names[i] && !err; i++)
+    for (size_t i = 0; names && names[i] && !err; i++) {
         err = print_cluster_servers(ledger, shown, names[i], out);
+        fr_give_way();
+    }
     /* Servers of a cluster that is no longer in force are still ours: they stay in the ledger. */
     for (size_t i = 0; i < ledger->server_count && !err; i++)
         if (!is_in(names, ledger->servers[i].cluster) && is_first(ledger, i))

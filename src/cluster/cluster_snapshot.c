@@ -13,8 +13,11 @@
 
 #include "base/fr_check.h"
 #include "base/fr_mem.h"
+#include "base/fr_thread.h"
 
 #include <string.h>
+
+#define ROUTES_AT_ONCE 32 /* then another thread gets its turn */
 
 struct cluster_view *
 cluster_view_of(uint32_t slot, struct config_cluster *config, const struct cluster_roster *roster)
@@ -250,16 +253,22 @@ apply(struct cluster_snapshot *snapshot, const struct cluster_change *change,
     bool moved = false;
     snapshot->generation = change->generation;
     snapshot->relief = change->relief;
-    for (size_t i = 0; i < change->dropped_count; i++)
+    for (size_t i = 0; i < change->dropped_count; i++) {
         drop_route(snapshot, change->dropped[i]);
+        if (i % ROUTES_AT_ONCE == 0)
+            fr_give_way();
+    }
     for (size_t i = 0; i < change->gone_count; i++)
         moved |= take_away(snapshot, change->gone[i]);
     for (size_t i = 0; i < change->view_count; i++)
         moved |= show(snapshot, change->views[i]);
     const struct config_route *bad = moved ? resolve_routes(snapshot) : NULL;
-    for (size_t i = 0; i < change->added_count && !bad; i++)
+    for (size_t i = 0; i < change->added_count && !bad; i++) {
         if (!add_route(snapshot, change->added[i], snapshot->route_order++))
             bad = change->added[i];
+        if (i % ROUTES_AT_ONCE == 0)
+            fr_give_way();
+    }
     if (bad)
         *out_route = bad;
     return bad ? FR_ERR_NOT_FOUND : FR_OK;

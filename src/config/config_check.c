@@ -9,6 +9,7 @@
 
 #include "base/fr_map.h"
 #include "base/fr_mem.h"
+#include "base/fr_thread.h"
 
 #include <stdio.h>
 
@@ -55,6 +56,7 @@ check_routes(struct config__reader *reader, const struct config_node *root,
     for (size_t i = 0; i < config->route_count && item; i++, item = item->next) {
         const struct config_route *route = config->routes[i];
         char where[64];
+        fr_give_way();
         const struct config_node *place = config__place(item, "cluster");
         (void)snprintf(where, sizeof(where), "routes[%zu].cluster", i);
         if (route->cluster[0] && !config_find_cluster(config, fr_view_of(route->cluster)))

@@ -11,6 +11,7 @@
 #include "base/fr_check.h"
 #include "base/fr_file.h"
 #include "base/fr_mem.h"
+#include "base/fr_thread.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -201,6 +202,7 @@ void
 config__read_scope(struct config__reader *reader, enum config__scope scope,
                    const struct config_node *node, void *base)
 {
+    fr_give_way(); /* there may be thousands of them */
     if (node->kind == CONFIG_MAPPING) {
         read_mapping(reader, scope, (struct fr_view){"", 0}, node, base);
         return;
@@ -390,10 +392,14 @@ config_free(struct config **config_ptr)
     *config_ptr = NULL;
     if (!config)
         return;
-    for (size_t i = 0; i < config->route_count; i++)
+    for (size_t i = 0; i < config->route_count; i++) {
         config_route_unref(&config->routes[i]);
-    for (size_t i = 0; i < config->cluster_count; i++)
+        fr_give_way();
+    }
+    for (size_t i = 0; i < config->cluster_count; i++) {
         config_cluster_unref(&config->clusters[i]);
+        fr_give_way();
+    }
     for (size_t i = 0; i < config->pool_count; i++)
         config_pool_unref(&config->pools[i]);
     fr_free(config->routes);

@@ -12,11 +12,13 @@
 
 #include "base/fr_check.h"
 #include "base/fr_mem.h"
+#include "base/fr_thread.h"
 
 #include <stdlib.h>
 #include <yaml.h>
 
 /* The bytes of all scalars, and a node each. */
+#define EVENTS_AT_ONCE 64 /* of the parser; then another thread gets its turn */
 #define TREE_ARENA_BYTES_MAX                                                                       \
     (2 * (size_t)CONFIG_TREE_BYTES_MAX + CONFIG_TREE_NODES_MAX * (sizeof(struct config_node) + 64))
 #define TREE_CHUNK_BYTES 16384
@@ -306,6 +308,7 @@ config_tree_parse(struct fr_view text, struct config_diag *diag, struct config_t
     yaml_parser_set_input_string(&parser.yaml, (const unsigned char *)(text.ptr ? text.ptr : ""),
                                  text.len);
     bool good = true, unique = true, ended = false;
+    size_t events = 0;
     while (good && !ended) {
         yaml_event_t event;
         if (!yaml_parser_parse(&parser.yaml, &event)) {
@@ -321,6 +324,8 @@ config_tree_parse(struct fr_view text, struct config_diag *diag, struct config_t
         else
             good = taken;
         yaml_event_delete(&event);
+        if (++events % EVENTS_AT_ONCE == 0)
+            fr_give_way();
     }
     yaml_parser_delete(&parser.yaml);
     if (!good) {

@@ -196,6 +196,7 @@ edge_start(struct edge *edge, char **out_why)
             return err;
         }
         control_schedule();
+        loop_give_way_between(edge->loop);
         edge_acme_apply(edge);
     }
     edge_measure_start(edge);

@@ -8,6 +8,7 @@
 #include "edge/edge_priv.h"
 
 #include "base/fr_check.h"
+#include "base/fr_thread.h"
 
 void
 edge_publish_without(const struct edge_cluster *cluster)
@@ -50,6 +51,7 @@ static void
 refresh_view(struct edge_cluster *cluster)
 {
     struct cluster_view *before = cluster->view;
+    fr_give_way();
     fr_insist(cluster->roster.count == cluster->member_count);
     cluster->view = cluster_view_of(cluster->slot, cluster->config, &cluster->roster);
     edge_ladder_apply(cluster, cluster->view);

@@ -12,7 +12,10 @@
  */
 #include "edge/edge_priv.h"
 
+#include "base/fr_thread.h"
+
 #define SWEEP_BUCKETS 8192
+#define SWEEP_BUCKETS_AT_ONCE 256
 
 struct waiting {
     struct fr_list link; /* in edge.purges */
@@ -30,7 +33,8 @@ edge_cache_now_us(const struct edge *edge)
 static void
 answer_swept(struct edge *edge)
 {
-    FR_LIST_EACH_SAFE(&edge->purges, node) {
+    FR_LIST_EACH_SAFE(&edge->purges, node)
+    {
         struct waiting *waiting = FR_CONTAINER(node, struct waiting, link);
         struct cache_purged purged;
         if (!cache_purge_swept(edge->cache, waiting->serial, &purged))
@@ -56,7 +60,12 @@ static void
 on_sweep(void *ctx)
 {
     struct edge *edge = ctx;
-    bool done = cache_purge_sweep(edge->cache, SWEEP_BUCKETS, edge_cache_now_us(edge));
+    int64_t now_us = edge_cache_now_us(edge);
+    bool done = false;
+    for (size_t i = 0; i < SWEEP_BUCKETS && !done; i += SWEEP_BUCKETS_AT_ONCE) {
+        done = cache_purge_sweep(edge->cache, SWEEP_BUCKETS_AT_ONCE, now_us);
+        fr_give_way();
+    }
     answer_swept(edge);
     if (!done)
         loop_timer_start(edge->loop, &edge->purge_timer, FR_US_PER_MS, on_sweep, edge);
@@ -124,7 +133,8 @@ void
 edge_purge_stop(struct edge *edge)
 {
     loop_timer_stop(&edge->purge_timer);
-    FR_LIST_EACH_SAFE(&edge->purges, node) {
+    FR_LIST_EACH_SAFE(&edge->purges, node)
+    {
         struct waiting *waiting = FR_CONTAINER(node, struct waiting, link);
         fr_list_remove(&waiting->link);
         waiting->fn(waiting->ctx, NULL);

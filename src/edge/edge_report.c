@@ -9,6 +9,8 @@
  */
 #include "edge/edge_priv.h"
 
+#include "base/fr_thread.h"
+
 #include "base/fr_arena.h"
 #include "base/fr_file.h"
 
@@ -259,7 +261,9 @@ fill_clusters(struct report *report)
     if (report->wire.clusters == NULL)
         return false;
     while (fr_map_next(edge->clusters, &cursor, NULL, &value))
-        if (!fill_cluster(report, value, &report->wire.clusters[report->wire.cluster_count++]))
+        if (fill_cluster(report, value, &report->wire.clusters[report->wire.cluster_count++]))
+            fr_give_way();
+        else
             return false;
     return true;
 }

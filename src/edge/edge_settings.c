@@ -7,6 +7,8 @@
  */
 #include "edge/edge_priv.h"
 
+#include "base/fr_thread.h"
+
 static bool
 is_removed(char (*names)[CONFIG_NAME_BYTES], size_t count, const char *name)
 {
@@ -116,6 +118,7 @@ static void
 sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
 {
     struct edge_wanted_list wanted;
+    fr_give_way();
     edge_names_expand(cluster->edge, cluster->config, &wanted);
     FR_LIST_EACH_SAFE(&cluster->members, node)
     {

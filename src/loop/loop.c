@@ -144,13 +144,21 @@ dispatch(struct loop *loop, struct epoll_event event)
     }
 }
 
+void
+loop_give_way_between(struct loop *loop)
+{
+    loop->gives_way = true;
+}
+
 static void
 run_events(struct loop *loop, int count)
 {
     loop->event_count = count;
-    for (loop->event_index = 0; loop->event_index < loop->event_count; loop->event_index++)
+    for (loop->event_index = 0; loop->event_index < loop->event_count; loop->event_index++) {
         if (loop->events[loop->event_index].data.u64 != 0)
             dispatch(loop, loop->events[loop->event_index]);
+        loop__between(loop);
+    }
     loop->event_count = 0;
     loop->event_index = 0;
 }
@@ -164,8 +172,10 @@ run_ready(struct loop *loop)
         if (++loop->passes == 0)
             loop->passes = 1;
         loop->pass_serial = loop->passes;
-        while ((link = fr_list_pop_front(&loop->pass)))
+        while ((link = fr_list_pop_front(&loop->pass))) {
             loop__sock_step(FR_CONTAINER(link, struct loop_sock, ready_link));
+            loop__between(loop);
+        }
     }
     loop->pass_serial = 0;
 }
@@ -180,6 +190,7 @@ run_tasks(struct loop *loop)
         struct loop_task *task = FR_CONTAINER(link, struct loop_task, link);
         task->queued = false;
         task->fn(task->ctx);
+        loop__between(loop);
     }
 }
 
@@ -322,5 +333,6 @@ loop_drain_posts(struct loop *loop)
         struct loop_msg *next = oldest->next;
         oldest->fn(oldest->ctx);
         oldest = next;
+        loop__between(loop);
     }
 }

@@ -56,6 +56,9 @@ void loop_free(struct loop **loop);
 /* Runs turns until loop_stop; returns FR_OK, or FR_ERR_SYSTEM when the kernel refuses to wait. */
 FR_MUST_USE enum fr_err loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* from a callback: this turn is the last */
+/* From now on another thread that wants the core gets it between any two callbacks (fr_thread.h):
+ * for a loop whose work nobody waits for as one waits for an answer. */
+void loop_give_way_between(struct loop *loop);
 int64_t loop_now_us(const struct loop *loop);
 int64_t loop_wall_us(const struct loop *loop);
 /* A reading of the clock of loop_now_us for this moment: for what is measured within a turn, and

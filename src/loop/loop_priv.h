@@ -10,6 +10,7 @@
 
 #include "base/fr_list.h"
 #include "base/fr_mem.h"
+#include "base/fr_thread.h"
 #include "loop/loop.h"
 
 #include <signal.h>
@@ -78,6 +79,7 @@ struct loop {
 
     /* owner */
     bool stopping;
+    bool gives_way; /* between callbacks */
     int64_t now_us;
     int64_t wall_us;
     struct fr_list ready;   /* sockets with something to complete or to try */
@@ -134,6 +136,14 @@ loop__list_move(struct fr_list *into, struct fr_list *from)
     from->prev->next = into;
     into->prev = from->prev;
     fr_list_init(from);
+}
+
+/* After each callback. */
+static inline void
+loop__between(const struct loop *loop)
+{
+    if (loop->gives_way)
+        fr_give_way();
 }
 
 /* loop.c. op is EPOLL_CTL_*; false with errno set. */

@@ -151,6 +151,7 @@ loop__timer_run(struct loop *loop)
     while ((link = fr_list_pop_front(&wheel->due))) {
         struct loop_timer *timer = FR_CONTAINER(link, struct loop_timer, link);
         timer->fn(timer->ctx);
+        loop__between(loop);
     }
 }
 

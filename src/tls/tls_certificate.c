@@ -7,6 +7,8 @@
  *             none.
  */
 #include "tls/tls_pem.h"
+
+#include "base/fr_thread.h"
 #include "tls/tls_priv.h"
 
 #include <openssl/pem.h>
@@ -136,6 +138,7 @@ tls__certificate_read(const struct tls_pair *pair, struct tls__certificate *out,
     enum fr_err err = tls_pem_pair_read(&paths, &out->key, &text, out_why);
     if (err)
         return err;
+    fr_give_way();
     err = take_chain(out, fr_buf_view(&text), pair->certificate, out_why);
     tls_pem_wipe(&text);
     if (!err && pair->ocsp)

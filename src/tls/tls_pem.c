@@ -6,6 +6,7 @@
 
 #include "base/fr_file.h"
 #include "base/fr_put.h"
+#include "base/fr_thread.h"
 #include "tls/tls_priv.h"
 
 #include <arpa/inet.h>
@@ -150,8 +151,10 @@ read_pair(const struct tls_pem_pair *paths, EVP_PKEY **out_key, struct fr_buf *o
     if (err != FR_OK)
         return err;
     X509 *leaf = tls_pem_leaf(fr_buf_view(out_chain));
+    fr_give_way(); /* each of these takes some 100 us */
     err = leaf ? tls_pem_key_read(paths->key, &key, out_why)
                : tls__bad(out_why, "no certificate in", paths->certificate);
+    fr_give_way();
     if (err == FR_OK && X509_check_private_key(leaf, key) != 1) {
         *out_why = fr_xprintf("the key in %s is not that of the certificate in %s", paths->key,
                               paths->certificate);

@@ -10,6 +10,8 @@
  */
 #include "tls/tls_priv.h"
 
+#include "base/fr_thread.h"
+
 #include <string.h>
 
 #define CIPHERS_DEFAULT                                                                            \
@@ -224,10 +226,12 @@ tls_server_new(const struct tls_server_options *options, struct tls_server **out
     server->tickets = options->tickets;
     server->ctx = tls__context_new(TLS_server_method(), options->version_min);
     enum fr_err err = server->ctx ? FR_OK : tls__bad(out_why, "TLS", "context");
+    fr_give_way();
     if (!err) {
         (void)SSL_CTX_set_app_data(server->ctx, server);
         err = read_certificates(server, options, out_why);
     }
+    fr_give_way();
     if (!err)
         err = configure(server, options, out_why);
     if (err)
