@@ -48,7 +48,7 @@
 #define EVENTS 256
 #define SPIN_US 60
 #define PRIORITY 2
-#define TICK_US 50
+#define TICK_US 100
 #define DRAWS 150000u
 #define PATH_BYTES 512
 #define REQUEST_BYTES 1024
