@@ -9,6 +9,10 @@ ARGS ?=
 all: build/build.ninja
 	@ninja -C build
 
+# The same by a profile of an edge under load: takes three times as long.
+trained: build/build.ninja
+	@tools/train build
+
 build/build.ninja: | deps-build
 	meson setup build --buildtype=debugoptimized -Doptimization=3 -Dtests=false -Db_lto=true
 
@@ -48,6 +52,7 @@ soak: deps-test build/build.ninja
 	  --only integration -s tests/integration/test_soak.py $(ARGS)
 
 bench: deps-bench build/build.ninja
+	@tools/train --once build
 	@ninja -C build all benchmarks
 	@bench/run $(ARGS)
 
@@ -72,5 +77,5 @@ format: deps-format
 clean:
 	rm -rf build build-test build-tsan build-fuzz
 
-.PHONY: all test check tsan fuzz-replay tidy fuzz soak bench demo cache-conformance install format \
-  clean
+.PHONY: all trained test check tsan fuzz-replay tidy fuzz soak bench demo cache-conformance \
+  install format clean
