@@ -61,8 +61,10 @@ def requests_until_the_end(system):
             request = system.manager.send(operation, cluster_name)
         except OSError:
             return None
-        return wait("an answer, or the end", lambda: not process.alive() or system.manager.all(
-            "result", match=lambda s: s.get("id") == request), 30)
+        def answered():
+            system.manager.repeat(request)
+            return system.manager.all("result", match=lambda s: s.get("id") == request)
+        return wait("an answer, or the end", lambda: not process.alive() or answered(), 30)
 
     yield lambda: ask('<allocate count="2"/>', "web")
     yield lambda: ask('<allocate count="1"/>', "api")

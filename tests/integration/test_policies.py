@@ -70,7 +70,7 @@ def test_forecast_learns_and_grows(box):
     edge = pair(box, spares=3, policy="forecast", spare=1)
     with Load(edge.address, threads=12) as load:
         # One and a half are busy: two, and one to spare.
-        wait("what the load needs, and one to spare", lambda: 2 <= len(allocated(box)) <= 3)
+        wait("what the load needs, and one to spare", lambda: 2 <= len(allocated(box)) <= 3, 60)
         load.wait_done(50)
     load.assert_clean()
     text = why(box, edge)

@@ -340,9 +340,13 @@ class FakeManager(Recorder):
             except NoStanza:
                 if time.monotonic() > until:
                     raise
-            data, connection = self.sent[request_id]
-            if connection != self.connections and self.put(data):
-                self.sent[request_id] = (data, self.connections)
+            self.repeat(request_id)
+
+    def repeat(self, request_id):
+        """Sends it again if the connection by which it went is gone."""
+        data, connection = self.sent[request_id]
+        if connection != self.connections and self.put(data):
+            self.sent[request_id] = (data, self.connections)
 
     def drop(self):
         if self.sock is not None:
