@@ -168,9 +168,9 @@ def document(slices, facts):
     yield f"""# Benchmarks
 
 Freshet beside other servers on one machine: each server alone on one core, the load generator and
-the origin on the other, everything on 127.0.0.1. Freshet is built by a profile (`make trained`), the
-others are as Debian builds them. This page is written by the command below; `bench/peers/README.md`
-says how it measures and how far to trust it.
+the origin on the other, everything on 127.0.0.1. Freshet is built by a profile (`make
+trained`), the others are as Debian builds them. This page is written by the command below;
+`bench/peers/README.md` says how it measures and how far to trust it.
 
 - date: {facts['date']}, commit {facts['commit']}
 - machine: {facts['machine']}, {facts['cores']} cores, Linux {facts['kernel']}
