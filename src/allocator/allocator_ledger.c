@@ -99,7 +99,7 @@ void
 allocator__changes_drop(struct allocator *allocator)
 {
     FR_LIST_EACH_SAFE(&allocator->changes, node)
-    change_free(change_of(node));
+        change_free(change_of(node));
 }
 
 /* ---- writing ----------------------------------------------------------------------------------
@@ -109,8 +109,7 @@ void
 allocator__servers_print(struct allocator *allocator, struct cluster_ledger *ledger)
 {
     ledger->server_count = 0;
-    FR_LIST_EACH(&allocator->servers, node)
-    {
+    FR_LIST_EACH(&allocator->servers, node) {
         struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
         if (server->state == CLUSTER_SERVER_AVAILABLE)
             continue;
@@ -142,8 +141,7 @@ static bool
 taken_after_this_write(void *ctx, const char *address)
 {
     struct allocator *allocator = ctx;
-    FR_LIST_EACH(&allocator->servers, node)
-    {
+    FR_LIST_EACH(&allocator->servers, node) {
         struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
         if (server->state == CLUSTER_SERVER_AVAILABLE &&
             strcmp(server->provided.address, address) == 0)
@@ -258,8 +256,7 @@ changes_refuse(struct allocator *allocator)
     }
     /* All are told that they failed before the first answer goes out: nothing may be half-done, and
      * whoever hears an answer may ask again at once. */
-    FR_LIST_EACH(&undone, node)
-    {
+    FR_LIST_EACH(&undone, node) {
         allocator__undo(change_of(node));
         allocator__request_mark(change_of(node)->server->request, FR_ERR_IO,
                                 "the ledger can't be written");
@@ -337,7 +334,7 @@ on_flush(void *ctx)
         allocator__edit_check(allocator);
 #ifdef FR_FAULT_POINTS
         FR_LIST_EACH(&allocator->changes, node)
-        FR_FAULT(faults[change_of(node)->action].before_write);
+            FR_FAULT(faults[change_of(node)->action].before_write);
 #endif
         written = allocator__write(allocator, &allocator->ledger) == FR_OK;
     }

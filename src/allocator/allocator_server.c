@@ -100,8 +100,7 @@ allocator__server_free(struct allocator__server *server)
 struct allocator__server *
 allocator__server_find(struct allocator *allocator, struct fr_view id)
 {
-    FR_LIST_EACH(&allocator->servers, node)
-    {
+    FR_LIST_EACH(&allocator->servers, node) {
         struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
         if (server->state != CLUSTER_SERVER_AVAILABLE && fr_view_is(id, server->provided.id))
             return server;
@@ -113,8 +112,7 @@ bool
 allocator__address_taken(void *ctx, const char *address)
 {
     struct allocator *allocator = ctx;
-    FR_LIST_EACH(&allocator->servers, node)
-    {
+    FR_LIST_EACH(&allocator->servers, node) {
         struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
         if (strcmp(server->provided.address, address) == 0)
             return true;
@@ -248,8 +246,7 @@ is_first(const struct allocator__server *server)
         allocator__settings_cluster(&allocator->settings, server->provided.cluster);
     if (!cluster || cluster->member_count > 0)
         return false;
-    FR_LIST_EACH(&allocator->servers, node)
-    {
+    FR_LIST_EACH(&allocator->servers, node) {
         const struct allocator__server *other = FR_CONTAINER(node, struct allocator__server, link);
         if (other->joined && strcmp(other->provided.cluster, cluster->name) == 0)
             return false;

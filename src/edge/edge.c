@@ -307,7 +307,7 @@ static void
 free_members(struct fr_list *list)
 {
     FR_LIST_EACH_SAFE(list, node)
-    edge_member_free(FR_CONTAINER(node, struct edge_member, link));
+        edge_member_free(FR_CONTAINER(node, struct edge_member, link));
 }
 
 void

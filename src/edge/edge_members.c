@@ -31,7 +31,7 @@ void
 edge_cluster_remove(struct edge *edge, struct edge_cluster *cluster)
 {
     FR_LIST_EACH_SAFE(&cluster->members, node)
-    edge_member_leave(FR_CONTAINER(node, struct edge_member, link));
+        edge_member_leave(FR_CONTAINER(node, struct edge_member, link));
     (void)fr_map_remove(edge->clusters, fr_view_of(cluster->config->name));
     edge->cluster_slots[cluster->slot] = false;
     edge_publish_without(cluster);
@@ -249,7 +249,7 @@ edge_cluster_put(struct edge *edge, struct config_cluster *config)
                    FR_S("cluster", config->name), FR_S("why", config->tls.why));
         cluster->dirty = true;
         FR_LIST_EACH(&cluster->members, node)
-        restart_checks(FR_CONTAINER(node, struct edge_member, link));
+            restart_checks(FR_CONTAINER(node, struct edge_member, link));
         if (config->scale.enabled) {
             cluster->upper = config->scale.upper.value;
             cluster->lower = config->scale.lower.value;

@@ -222,8 +222,7 @@ edge_publish(void *ctx)
         edge->generation++;
         edge->gone_count = 0;
     }
-    FR_LIST_EACH_SAFE(&edge->leaving, node)
-    {
+    FR_LIST_EACH_SAFE(&edge->leaving, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (!member->drain_watched)
             edge_member_watch_drained(member);

@@ -33,8 +33,7 @@ edge_cache_now_us(const struct edge *edge)
 static void
 answer_swept(struct edge *edge)
 {
-    FR_LIST_EACH_SAFE(&edge->purges, node)
-    {
+    FR_LIST_EACH_SAFE(&edge->purges, node) {
         struct waiting *waiting = FR_CONTAINER(node, struct waiting, link);
         struct cache_purged purged;
         if (!cache_purge_swept(edge->cache, waiting->serial, &purged))
@@ -133,8 +132,7 @@ void
 edge_purge_stop(struct edge *edge)
 {
     loop_timer_stop(&edge->purge_timer);
-    FR_LIST_EACH_SAFE(&edge->purges, node)
-    {
+    FR_LIST_EACH_SAFE(&edge->purges, node) {
         struct waiting *waiting = FR_CONTAINER(node, struct waiting, link);
         fr_list_remove(&waiting->link);
         waiting->fn(waiting->ctx, NULL);

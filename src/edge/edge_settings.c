@@ -120,8 +120,7 @@ sync_members(struct edge_cluster *cluster, const struct cluster_ledger *ledger)
     struct edge_wanted_list wanted;
     fr_give_way();
     edge_names_expand(cluster->edge, cluster->config, &wanted);
-    FR_LIST_EACH_SAFE(&cluster->members, node)
-    {
+    FR_LIST_EACH_SAFE(&cluster->members, node) {
         struct edge_member *member = FR_CONTAINER(node, struct edge_member, link);
         if (member->origin == EDGE_FROM_FILE && !is_wanted(&wanted, member))
             edge_member_leave(member);

@@ -136,7 +136,7 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
         return false;
     cluster->tick_at_us = now_us;
     FR_LIST_EACH(&cluster->views, node)
-    count_view(FR_CONTAINER(node, struct mgr_view, cluster_link), now_us, &count);
+        count_view(FR_CONTAINER(node, struct mgr_view, cluster_link), now_us, &count);
     double late = cluster->answered > 0 ? cluster->late / cluster->answered : (double)NAN;
     double busy = cluster->looks > 0 ? cluster->busy / cluster->looks : (double)NAN;
     double usable = cluster->looks > 0 ? cluster->busy_usable / cluster->looks : 0;

@@ -127,8 +127,7 @@ take_room(struct proxy_worker *worker)
 static void
 drop_streams(struct proxy_h2 *h2)
 {
-    FR_LIST_EACH_SAFE(&h2->streams, link)
-    {
+    FR_LIST_EACH_SAFE(&h2->streams, link) {
         struct proxy_stream *stream = FR_CONTAINER(link, struct proxy_stream, link);
         struct proxy_exchange *x = stream->client.exchange;
         if (x) {
@@ -185,7 +184,7 @@ proxy_h2_free(struct proxy_client *client)
     drop_streams(h2);
     count_calm(h2);
     FR_LIST_EACH_SAFE(&h2->streams, link)
-    proxy_stream_orphan(FR_CONTAINER(link, struct proxy_stream, link));
+        proxy_stream_orphan(FR_CONTAINER(link, struct proxy_stream, link));
     http2_session_free(&h2->session);
     loop_defer_cancel(&h2->task);
     loop_timer_stop(&h2->leave_timer);
@@ -409,8 +408,7 @@ static void
 half_closed(struct proxy_h2 *h2)
 {
     h2->client->ended = true;
-    FR_LIST_EACH(&h2->streams, link)
-    {
+    FR_LIST_EACH(&h2->streams, link) {
         struct proxy_stream *stream = FR_CONTAINER(link, struct proxy_stream, link);
         if (stream->client.exchange)
             proxy_exchange_half_closed(stream->client.exchange);

@@ -179,8 +179,7 @@ proxy_worker_stop(void *ctx)
     worker->stopping = true;
     loop_timer_stop(&worker->drain_timer);
     proxy_worker_unlisten_all(worker, true);
-    FR_LIST_EACH_SAFE(&worker->clients, link)
-    {
+    FR_LIST_EACH_SAFE(&worker->clients, link) {
         struct proxy_client *client = FR_CONTAINER(link, struct proxy_client, link);
         if (client->exchange)
             proxy_exchange_drop(client->exchange);
@@ -188,7 +187,7 @@ proxy_worker_stop(void *ctx)
             proxy_client_close(client);
     }
     FR_LIST_EACH_SAFE(&worker->sinks, link)
-    proxy_exchange_drop(FR_CONTAINER(link, struct proxy_client, link)->exchange);
+        proxy_exchange_drop(FR_CONTAINER(link, struct proxy_client, link)->exchange);
     for (size_t i = 0; i < worker->slot_cap; i++)
         if (worker->pools[i])
             proxy_probe_stop(worker->pools[i]);
@@ -202,8 +201,7 @@ bool
 proxy_worker_reclaim(struct proxy_worker *worker)
 {
     int tries = 0;
-    FR_LIST_EACH(&worker->idle_clients, link)
-    {
+    FR_LIST_EACH(&worker->idle_clients, link) {
         struct proxy_client *client = FR_CONTAINER(link, struct proxy_client, idle_link);
         /* A request that has come is answered, even if this turn has not seen it yet. */
         if (loop_sock_quiet(&client->sock)) {
@@ -298,11 +296,9 @@ void
 proxy_worker_listen_change(struct proxy_worker *worker, const struct loop_addr *bound,
                            const struct proxy_manner *manner)
 {
-    FR_LIST_EACH(&worker->listeners, link)
-    {
+    FR_LIST_EACH(&worker->listeners, link) {
         struct proxy_listener *item = FR_CONTAINER(link, struct proxy_listener, link);
-        if (!loop_addr_equal(&item->listener.addr, bound) ||
-            loop_timer_running(&item->leave_timer))
+        if (!loop_addr_equal(&item->listener.addr, bound) || loop_timer_running(&item->leave_timer))
             continue;
         if (item->manner.defer_us != manner->defer_us)
             loop_listener_defer(&item->listener, manner->defer_us);
@@ -315,8 +311,7 @@ proxy_worker_listen_change(struct proxy_worker *worker, const struct loop_addr *
 void
 proxy_worker_unlisten(struct proxy_worker *worker, const struct loop_addr *bound)
 {
-    FR_LIST_EACH_SAFE(&worker->listeners, link)
-    {
+    FR_LIST_EACH_SAFE(&worker->listeners, link) {
         struct proxy_listener *item = FR_CONTAINER(link, struct proxy_listener, link);
         if (loop_addr_equal(&item->listener.addr, bound))
             listener_leave(item);
@@ -326,8 +321,7 @@ proxy_worker_unlisten(struct proxy_worker *worker, const struct loop_addr *bound
 void
 proxy_worker_unlisten_all(struct proxy_worker *worker, bool at_once)
 {
-    FR_LIST_EACH_SAFE(&worker->listeners, link)
-    {
+    FR_LIST_EACH_SAFE(&worker->listeners, link) {
         struct proxy_listener *item = FR_CONTAINER(link, struct proxy_listener, link);
         if (at_once)
             listener_free(item);
@@ -348,7 +342,7 @@ proxy_worker_pause(struct proxy_worker *worker)
         return;
     worker->paused = full;
     FR_LIST_EACH(&worker->listeners, link)
-    loop_listener_pause(&FR_CONTAINER(link, struct proxy_listener, link)->listener, full);
+        loop_listener_pause(&FR_CONTAINER(link, struct proxy_listener, link)->listener, full);
 }
 
 struct fr_view
