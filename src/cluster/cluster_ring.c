@@ -181,12 +181,12 @@ stands_before(const struct cluster_roster *roster, uint64_t a, uint64_t b)
                   cluster_roster_at(roster, index_of(b))->member->id) < 0;
 }
 
-/* Least significant byte first: linear, and the same everywhere. */
+/* Of places, least significant byte first: linear, and the same everywhere. */
 static void
 sort_points(const struct cluster_roster *roster, uint64_t *points, size_t count)
 {
     uint64_t *from = points, *to = fr_xalloc(count * sizeof(*to)), *spare = to;
-    for (unsigned shift = 0; shift < 64; shift += RADIX_BITS) {
+    for (unsigned shift = INDEX_BITS; shift < 64; shift += RADIX_BITS) {
         size_t at[RADIX_SIZE] = {0}, sum = 0;
         for (size_t i = 0; i < count; i++)
             at[(from[i] >> shift) % RADIX_SIZE]++;
@@ -472,7 +472,7 @@ cluster_ring_find(const struct cluster_ring *ring, uint64_t key)
     if (!arc)
         return first_from(ring, number);
     uint32_t at = arc->starts[start_of(arc, ring->arc_bits, key)];
-    while (at < arc->count && arc->points[at] < key)
+    while (at < arc->count && place_of(arc->points[at]) < place_of(key))
         at++;
     return at < arc->count ? (struct cluster_ring_point){number, at} : first_from(ring, number + 1);
 }

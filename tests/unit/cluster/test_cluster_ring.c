@@ -362,6 +362,59 @@ weights_may_grow_by_any_factor(void **state)
     ring_bench_fini(&b);
 }
 
+#define TIE_PLACE UINT64_C(0xa304c9836136) /* of point 319 of the one, and point 13 of the other   \
+                                            */
+
+static void
+assert_tie(const struct cluster_ring *ring, const struct cluster_roster *roster)
+{
+    static const char *const order[] = {"m22048", "m372"};
+    for (uint64_t low = 0; low < 3; low++) { /* a key's last bits, where points have indexes */
+        struct cluster_ring_point point = cluster_ring_find(ring, TIE_PLACE << 16 | low);
+        for (size_t i = 0; i < 2; i++) {
+            uint32_t index = cluster_ring_next(ring, &point);
+            assert_string_equal(cluster_roster_at(roster, index)->member->id, order[i]);
+        }
+    }
+}
+
+/* Edges see members in any order, and at any time. */
+static void
+of_two_at_one_place_the_id_decides(void **state)
+{
+    (void)state;
+    struct ring_bench b;
+    struct loop_addr addr;
+    ring_bench_init(&b);
+    assert_int_equal(loop_addr_parse(FR_VIEW("127.0.0.1:9000"), &addr), FR_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        cluster_member_unref(&b.members[i]);
+        b.members[i] =
+            cluster_member_new(b.slots, fr_view_of(i ? "m372" : "m22048"), FR_VIEW(""), &addr, 1);
+        b.endpoints[i].member = b.members[i];
+    }
+    for (uint32_t first = 0; first < 2; first++) {
+        struct cluster_roster one, both;
+        fixture_roster(&one, &b.endpoints[first], 1);
+        cluster_roster_copy(&one, &both);
+        cluster_roster_put(&both, 1, &b.endpoints[1 - first]);
+        struct cluster_ring *alone = cluster_ring_new(&one);
+        struct cluster_ring *joined = cluster_ring_after(alone, &one, &both);
+        struct cluster_ring *anew = cluster_ring_new(&both);
+        assert_tie(joined, &both);
+        assert_tie(anew, &both);
+        struct cluster_ring *left = cluster_ring_after(joined, &both, &one);
+        assert_true(sum_of(left) == sum_of(alone));
+        cluster_ring_unref(&alone);
+        cluster_ring_unref(&joined);
+        cluster_ring_unref(&anew);
+        cluster_ring_unref(&left);
+        cluster_roster_fini(&one);
+        cluster_roster_fini(&both);
+    }
+    ring_bench_fini(&b);
+}
+
 static void
 what_is_not_of_members_or_weights_changes_nothing(void **state)
 {
@@ -406,6 +459,7 @@ main(void)
         cmocka_unit_test(limits),
         cmocka_unit_test(changes_are_as_if_built_anew),
         cmocka_unit_test(weights_may_grow_by_any_factor),
+        cmocka_unit_test(of_two_at_one_place_the_id_decides),
         cmocka_unit_test(what_is_not_of_members_or_weights_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
