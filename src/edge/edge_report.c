@@ -9,10 +9,9 @@
  */
 #include "edge/edge_priv.h"
 
-#include "base/fr_thread.h"
-
 #include "base/fr_arena.h"
 #include "base/fr_file.h"
+#include "base/fr_thread.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -260,11 +259,11 @@ fill_clusters(struct report *report)
         &report->arena, (fr_map_count(edge->clusters) + 1) * sizeof(struct wire_cluster));
     if (report->wire.clusters == NULL)
         return false;
-    while (fr_map_next(edge->clusters, &cursor, NULL, &value))
-        if (fill_cluster(report, value, &report->wire.clusters[report->wire.cluster_count++]))
-            fr_give_way();
-        else
+    while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
+        if (!fill_cluster(report, value, &report->wire.clusters[report->wire.cluster_count++]))
             return false;
+        fr_give_way();
+    }
     return true;
 }
 

@@ -23,6 +23,8 @@
 
 #include "base/fr_put.h"
 
+#include <assert.h> /* static_assert */
+
 #define LINE_MORE_BYTES (sizeof(": \r\n") - 1)
 
 enum seen {
@@ -539,6 +541,7 @@ other_field(struct http2_writer *writer, enum http_known known, struct fr_view n
 
 #define FOUND_OTHER 1     /* and its number */
 #define FOUND_PSEUDO 0x80 /* and its place */
+static_assert(FOUND_OTHER + HTTP_KNOWN_COUNT <= FOUND_PSEUDO, "a byte tells them apart");
 
 /* NULL, or what is wrong with it, wherever it comes. */
 static const char *

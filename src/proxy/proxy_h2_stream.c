@@ -19,7 +19,7 @@
 
 #include "base/fr_check.h"
 
-#include <assert.h>
+#include <assert.h> /* static_assert */
 #include <stdio.h>
 #include <unistd.h>
 

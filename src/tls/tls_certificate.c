@@ -7,9 +7,9 @@
  *             none.
  */
 #include "tls/tls_pem.h"
+#include "tls/tls_priv.h"
 
 #include "base/fr_thread.h"
-#include "tls/tls_priv.h"
 
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
