@@ -23,3 +23,12 @@ def test_what_is_no_edge_is_told():
     done = subprocess.run([f"{ROOT}/tools/train", "--load", "/bin/false"], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=60)
     assert done.returncode == 1 and done.stdout.startswith("train: "), done.stdout
+
+
+def test_what_does_not_come_up_is_told(tmp_path):
+    binary = tmp_path / "freshet"
+    binary.write_text(f"#!/bin/sh\n[ $1 = pki ] && exec {BINARY} \"$@\"\nexit 3\n")
+    binary.chmod(0o755)
+    done = subprocess.run([f"{ROOT}/tools/train", "--load", binary], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=60)
+    assert done.returncode == 1 and "the edge does not answer" in done.stdout, done.stdout

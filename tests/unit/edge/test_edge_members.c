@@ -291,32 +291,54 @@ a_member_leaves_when_nothing_is_on_it(void **state)
     bed_close(bed);
 }
 
+/* A member of a drain of 200 ms, with a request under way that it never answers. */
+struct held {
+    struct bed *bed;
+    int listen_fd, client, server;
+};
+
+static void
+held_open(struct held *held)
+{
+    char address[32], join[128];
+    held->bed = bed_new();
+    held->listen_fd = bed_silent_server(address, sizeof(address));
+    open_with(held->bed, "members: [{ id: web-0, address: \"127.0.0.1:9\", weight: 0 }]",
+              "drain: 200ms, retry-budget: 0", "");
+    (void)snprintf(join, sizeof(join), "<join server='web-1' address='%s'/>", address);
+    bed_done(held->bed, "web", join);
+    held->client =
+        bed_client(held->bed, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    held->server = bed_server_take(held->bed, held->listen_fd);
+}
+
+/* Its client is told, not just dropped, and not before the whole drain is over. */
+static void
+held_close(struct held *held, int64_t from_us)
+{
+    char got[512];
+    ssize_t len = -1;
+    bed_until(held->bed, (len = recv(held->client, got, sizeof(got) - 1, MSG_DONTWAIT)) >= 0);
+    assert_true(loop_clock_us(held->bed->loop) - from_us >= 200 * FR_US_PER_MS);
+    assert_true(len > 0);
+    got[len] = '\0';
+    assert_non_null(strstr(got, "HTTP/1.1 50"));
+    close(held->client);
+    close(held->server);
+    close(held->listen_fd);
+    bed_close(held->bed);
+}
+
 static void
 the_drain_deadline_cuts(void **state)
 {
-    struct bed *bed = bed_new();
-    char address[32], got[512];
+    struct held held;
     (void)state;
-    int listen_fd = bed_silent_server(address, sizeof(address));
-    open_with(bed, "members: [{ id: web-0, address: \"127.0.0.1:9\", weight: 0 }]",
-              "drain: 200ms, retry-budget: 0", "");
-    char join[128];
-    (void)snprintf(join, sizeof(join), "<join server='web-1' address='%s'/>", address);
-    bed_done(bed, "web", join);
-    int client = bed_client(bed, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
-    int server = bed_server_take(bed, listen_fd);
-    int64_t from_us = loop_now_us(bed->loop);
-    const struct said_result *left = bed_ask(bed, "web", "<leave server='web-1'/>");
+    held_open(&held);
+    int64_t from_us = loop_clock_us(held.bed->loop);
+    const struct said_result *left = bed_ask(held.bed, "web", "<leave server='web-1'/>");
     assert_int_equal(left->status, WIRE_DONE);
-    assert_true(loop_now_us(bed->loop) - from_us >= 200 * FR_US_PER_MS); /* not before it */
-    ssize_t len = recv(client, got, sizeof(got) - 1, 0);
-    assert_true(len > 0);
-    got[len] = '\0';
-    assert_non_null(strstr(got, "HTTP/1.1 50")); /* told, not just dropped */
-    close(client);
-    close(server);
-    close(listen_fd);
-    bed_close(bed);
+    held_close(&held, from_us);
 }
 
 /* The turn that removes it may last longer than the drain, and until its end it is in the snapshot
@@ -324,30 +346,12 @@ the_drain_deadline_cuts(void **state)
 static void
 the_drain_begins_when_the_snapshot_is_out(void **state)
 {
-    struct bed *bed = bed_new();
-    char address[32], got[512];
+    struct held held;
     (void)state;
-    int listen_fd = bed_silent_server(address, sizeof(address));
-    open_with(bed, "members: [{ id: web-0, address: \"127.0.0.1:9\", weight: 0 }]",
-              "drain: 200ms, retry-budget: 0", "");
-    char join[128];
-    (void)snprintf(join, sizeof(join), "<join server='web-1' address='%s'/>", address);
-    bed_done(bed, "web", join);
-    int client = bed_client(bed, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
-    int server = bed_server_take(bed, listen_fd);
-    edge_member_leave(bed_member(bed, "web", "web-1"));
+    held_open(&held);
+    edge_member_leave(bed_member(held.bed, "web", "web-1"));
     usleep(300000);
-    int64_t from_us = loop_clock_us(bed->loop);
-    ssize_t len = -1;
-    bed_until(bed, (len = recv(client, got, sizeof(got) - 1, MSG_DONTWAIT)) >= 0);
-    assert_true(loop_clock_us(bed->loop) - from_us >= 200 * FR_US_PER_MS);
-    assert_true(len > 0);
-    got[len] = '\0';
-    assert_non_null(strstr(got, "HTTP/1.1 50"));
-    close(client);
-    close(server);
-    close(listen_fd);
-    bed_close(bed);
+    held_close(&held, loop_clock_us(held.bed->loop));
 }
 
 /* One that comes back while it is still leaving is a new member; both are counted by themselves. */

@@ -292,19 +292,21 @@ limits(void **state)
 static void
 memory_fails(void **state)
 {
-    struct fr_buf buf;
+    struct fr_buf buf, lines;
     struct http2_writer writer;
     struct fr_view text;
     (void)state;
     for (uint64_t at = 1;; at++) {
         fr_buf_init(&buf, 4096);
-        http2_writer_begin(&writer, HTTP2_REQUEST, &buf, NULL, 20);
+        fr_buf_init(&lines, HTTP2_LINES_MAX * sizeof(struct http2_line));
+        http2_writer_begin(&writer, HTTP2_REQUEST, &buf, &lines, 20);
         fr_mem_fail_after(at);
         enum http2_verdict verdict = feed(&writer, GET "|cookie=a=1|x=y|cookie=b=2");
         if (verdict == HTTP2_FINE)
             verdict = http2_writer_end(&writer, true, &text);
         fr_mem_fail_after(0);
         fr_buf_fini(&buf);
+        fr_buf_fini(&lines);
         if (verdict == HTTP2_FINE)
             break;
         assert_int_equal(verdict, HTTP2_NO_MEMORY);

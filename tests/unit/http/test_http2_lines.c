@@ -237,25 +237,6 @@ heads_at_random(void **state)
     }
 }
 
-static void
-memory_fails(void **state)
-{
-    (void)state;
-    for (uint64_t at = 1;; at++) {
-        struct text text;
-        text_init(&text);
-        fr_mem_fail_after(at);
-        enum http2_verdict verdict = feed(&text.writer, GET "|cookie=a=1|x=y|cookie=b=2");
-        if (verdict == HTTP2_FINE)
-            verdict = http2_writer_end(&text.writer, true, &text.view);
-        fr_mem_fail_after(0);
-        text_fini(&text);
-        if (verdict == HTTP2_FINE)
-            break;
-        assert_int_equal(verdict, HTTP2_NO_MEMORY);
-    }
-}
-
 int
 main(void)
 {
@@ -263,7 +244,6 @@ main(void)
         cmocka_unit_test(same_as_the_text), cmocka_unit_test(refused_like_the_text),
         cmocka_unit_test(limits),           cmocka_unit_test(one_line_more),
         cmocka_unit_test(found_again),      cmocka_unit_test(heads_at_random),
-        cmocka_unit_test(memory_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
