@@ -38,7 +38,7 @@ struct mgr_purge {
 static void
 purge_free(struct mgr_purge *purge)
 {
-    FR_LIST_EACH (&purge->mgr->requests, node) {
+    FR_LIST_EACH(&purge->mgr->requests, node) {
         struct mgr_request *request = FR_CONTAINER(node, struct mgr_request, link);
         if (request->purge == purge)
             request->purge = NULL; /* it comes too late */
@@ -53,7 +53,7 @@ purge_free(struct mgr_purge *purge)
 void
 mgr_purges_free(struct mgr *mgr)
 {
-    FR_LIST_EACH_SAFE (&mgr->purges, node)
+    FR_LIST_EACH_SAFE(&mgr->purges, node)
         purge_free(FR_CONTAINER(node, struct mgr_purge, link));
 }
 

@@ -87,7 +87,7 @@ request_free(struct mgr *mgr, struct mgr_request *request)
 void
 mgr_request_free_all(struct mgr *mgr)
 {
-    FR_LIST_EACH_SAFE (&mgr->requests, node)
+    FR_LIST_EACH_SAFE(&mgr->requests, node)
         request_free(mgr, FR_CONTAINER(node, struct mgr_request, link));
 }
 
@@ -209,7 +209,7 @@ mgr_request_pending(const struct mgr *mgr, const struct mgr_source *target,
         return fr_map_get(mgr->requests_by_key,
                           key_make(key, operation, target->id, cluster->name, server));
     }
-    FR_LIST_EACH (&mgr->requests, node) {
+    FR_LIST_EACH(&mgr->requests, node) {
         struct mgr_request *request = FR_CONTAINER(node, struct mgr_request, link);
         if (request->operation == operation &&
             (!target || strcmp(request->target, target->id) == 0) &&
@@ -230,7 +230,7 @@ mgr_request_count(const struct mgr *mgr, const struct mgr_cluster *cluster, uint
     *out_up = *out_down = 0;
     if (mgr->request_counts[WIRE_ALLOCATE] + mgr->request_counts[WIRE_DEALLOCATE] == 0)
         return;
-    FR_LIST_EACH (&mgr->requests, node) {
+    FR_LIST_EACH(&mgr->requests, node) {
         const struct mgr_request *request = FR_CONTAINER(node, struct mgr_request, link);
         uint32_t count = request->count ? request->count : 1;
         if (strcmp(request->cluster, cluster->name) != 0)
@@ -251,7 +251,7 @@ mgr_request_shown(const struct mgr *mgr, const struct mgr_view *view)
 
     if (mgr->request_counts[WIRE_DEALLOCATE] == 0)
         return 0;
-    FR_LIST_EACH (&mgr->requests, node) {
+    FR_LIST_EACH(&mgr->requests, node) {
         const struct mgr_request *request = FR_CONTAINER(node, struct mgr_request, link);
         if (request->operation != WIRE_DEALLOCATE || !request->server[0] ||
             strcmp(request->cluster, view->cluster->name) != 0)
@@ -407,7 +407,7 @@ mgr_request_result(struct mgr *mgr, struct mgr_source *source, const struct wire
     struct mgr_request *request = NULL;
     char servers[MGR_SENTENCE_BYTES];
 
-    FR_LIST_EACH (&mgr->requests, node) {
+    FR_LIST_EACH(&mgr->requests, node) {
         struct mgr_request *candidate = FR_CONTAINER(node, struct mgr_request, link);
         if (candidate->id.sequence == result->id.sequence &&
             candidate->id.epoch == result->id.epoch &&
@@ -471,7 +471,7 @@ give_up(struct mgr *mgr, struct mgr_request *request, const char *status, const 
 void
 mgr_request_stream_lost(struct mgr *mgr, struct mgr_source *source)
 {
-    FR_LIST_EACH_SAFE (&mgr->requests, node) {
+    FR_LIST_EACH_SAFE(&mgr->requests, node) {
         struct mgr_request *request = FR_CONTAINER(node, struct mgr_request, link);
         if (strcmp(request->target, source->id) != 0)
             continue;
@@ -485,7 +485,7 @@ void
 mgr_request_resend(struct mgr *mgr, struct mgr_view *view)
 {
     view->is_resent = true;
-    FR_LIST_EACH (&mgr->requests, node) {
+    FR_LIST_EACH(&mgr->requests, node) {
         struct mgr_request *request = FR_CONTAINER(node, struct mgr_request, link);
         if (request->sent_at_us != 0 || !operation_lasts(request->operation) ||
             strcmp(request->cluster, view->cluster->name) != 0)
@@ -530,7 +530,7 @@ request_tick(struct mgr *mgr, struct mgr_request *request, int64_t now_us)
 void
 mgr_request_tick(struct mgr *mgr, int64_t now_us)
 {
-    FR_LIST_EACH_SAFE (&mgr->requests, node)
+    FR_LIST_EACH_SAFE(&mgr->requests, node)
         request_tick(mgr, FR_CONTAINER(node, struct mgr_request, link), now_us);
 }
 

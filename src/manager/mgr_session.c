@@ -63,7 +63,7 @@ epoch_raise(struct mgr_session *session, uint64_t obeyed)
            FR_S("source", session->source->id), FR_I("ours", mgr->epoch), FR_I("theirs", obeyed));
     mgr->epoch = obeyed + 1;
     mgr_journal_epoch(mgr->journal, mgr->epoch, loop_wall_us(mgr->loop));
-    FR_LIST_EACH (&mgr->sessions, node)
+    FR_LIST_EACH(&mgr->sessions, node)
         stream_session_set_epoch(FR_CONTAINER(node, struct mgr_session, link)->stream, mgr->epoch);
 }
 

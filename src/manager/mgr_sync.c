@@ -38,7 +38,7 @@ mgr_sync_followers(const struct mgr_cluster *cluster)
 {
     uint64_t count = 0;
 
-    FR_LIST_EACH (&cluster->views, node) {
+    FR_LIST_EACH(&cluster->views, node) {
         const struct mgr_view *view = FR_CONTAINER(node, struct mgr_view, cluster_link);
         count += is_follower(view) && view->source->session;
     }
@@ -167,7 +167,7 @@ mgr_sync_cluster(struct mgr_cluster *cluster)
 
     if (!leader || mgr_source_is_stale(leader->source, now_us))
         return;
-    FR_LIST_EACH (&cluster->views, node) {
+    FR_LIST_EACH(&cluster->views, node) {
         struct mgr_view *view = FR_CONTAINER(node, struct mgr_view, cluster_link);
         if (is_follower(view) && (view->is_dirty || leader->is_dirty))
             sync_follower(leader, view);
