@@ -376,7 +376,7 @@ mgr_decide_cluster(struct mgr_cluster *cluster)
     /* What was asked for and is shown as starting already is counted among the members. */
     state->pending_up = state->pending_up > starting ? state->pending_up - starting : 0;
     struct policy_traffic traffic;
-    mgr_scale_look(cluster, mgr->scratch, count);
+    mgr_scale_look(cluster, now_us, mgr->scratch, count);
     bool is_tick = mgr_scale_traffic(cluster, now_us, &traffic);
     mgr_scale_prepare(cluster);
     const struct policy_guard guard = state->guard;

@@ -495,7 +495,8 @@ void mgr_zero_rung(struct mgr_view *view, const struct wire_cluster *said);
 /* True when a tick of the policy ended: *out says what passed in it. */
 bool mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_traffic *out);
 /* How busy the members are, at a time that was not chosen for how busy they are. */
-void mgr_scale_look(struct mgr_cluster *cluster, const struct policy_member *members, size_t count);
+void mgr_scale_look(struct mgr_cluster *cluster, int64_t now_us,
+                    const struct policy_member *members, size_t count);
 /* A report says how many requests missed the goal. */
 void mgr_scale_count(struct mgr_view *view, const struct wire_cluster *said);
 /* One that does not shows so many requests more of a server: how many of them may have. */

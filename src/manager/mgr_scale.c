@@ -36,8 +36,11 @@ mgr_scale_late(struct mgr_cluster *cluster, const struct wire_server *said, uint
 /* Reports of a crossing come when a member is busy: over them the mean would be too high by as much
  * as the load swings, and a member would seem to do too little. */
 void
-mgr_scale_look(struct mgr_cluster *cluster, const struct policy_member *members, size_t count)
+mgr_scale_look(struct mgr_cluster *cluster, int64_t now_us, const struct policy_member *members,
+               size_t count)
 {
+    /* What a purge announced is in their utilization, and is not done yet. */
+    double foreseen = mgr_purge_foresee(cluster, 1, now_us);
     if (!cluster->is_look_due)
         return;
     cluster->is_look_due = false;
@@ -47,10 +50,9 @@ mgr_scale_look(struct mgr_cluster *cluster, const struct policy_member *members,
         bool is_known = !members[i].stale && members[i].utilization >= 0;
         /* What a member does that starts, or drains, is in the rate too. What is above 1 waits
          * there, and is not being done. */
-        if (is_known)
-            cluster->busy += fmin(members[i].utilization, 1);
-        if (is_known && counts)
-            cluster->busy_usable += fmin(members[i].utilization, 1);
+        double busy = is_known ? fmin(members[i].utilization / foreseen, 1) : 0;
+        cluster->busy += busy;
+        cluster->busy_usable += counts ? busy : 0;
         if (!is_known && counts)
             cluster->busy = (double)NAN;
     }
@@ -147,10 +149,10 @@ mgr_scale_traffic(struct mgr_cluster *cluster, int64_t now_us, struct policy_tra
     *out = (struct policy_traffic){
         .is_known = true,
         .dt_s = TICK_S,
-        /* Utilization is shown with what a purge announced; so must be the rate, or a member
-         * would seem to do less than it does. */
+        /* What a purge announced is about to come. What members do, and how busy they are with
+         * it, is what was seen: it may have been announced in the midst of the tick. */
         .rate = mgr_purge_foresee(cluster, count.came, now_us),
-        .served = mgr_purge_foresee(cluster, count.served, now_us),
+        .served = count.served,
         .busy = busy > 0 ? busy : (double)NAN,
         .busy_usable = usable,
         .slow = late,

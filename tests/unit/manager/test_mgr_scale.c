@@ -179,6 +179,48 @@ test_what_came_is_more_than_what_was_finished(void **state)
     harness_stop(&harness);
 }
 
+/* A purge is announced in the midst of a tick: more is about to come, and what members do is what
+ * they did, or one would be taken for two. */
+static void
+test_a_purge_tells_of_what_comes(void **state)
+{
+    struct harness harness;
+    struct peer edge;
+    struct policy_traffic traffic = {0};
+    (void)state;
+
+    struct mgr_cluster *cluster =
+        begin(&harness, &edge, FORECASTS("{ address: \"127.0.0.1:9001\", id: web-1 }"));
+    for (unsigned requests = 1000; requests <= 1500; requests += 500) {
+        report(&harness, &edge,
+               "<report full=\"true\"><cluster name=\"web\" responsible=\"true\" requests=\"%u\">"
+               "<server id=\"web-1\" utilization=\"0.4\"/></cluster></report>",
+               requests);
+        if (requests == 1000)
+            (void)mgr_scale_traffic(cluster, loop_now_us(harness.loop), &traffic);
+    }
+    double passed_s =
+        (double)(cluster->responsible->at_us - cluster->responsible->ticked_at_us) / 1e6;
+    const struct policy_member before = {.utilization = 0.4, .healthy = true};
+    const struct policy_member behind = {.utilization = 0.8, .healthy = true};
+    cluster->looks = 0;
+    cluster->busy = cluster->busy_usable = 0;
+    cluster->is_look_due = true;
+    mgr_scale_look(cluster, loop_now_us(harness.loop), &before, 1);
+    cluster->announced_factor = 2;
+    cluster->announced_until_us = loop_now_us(harness.loop) + FR_US_PER_S;
+    cluster->is_look_due = true;
+    mgr_scale_look(cluster, loop_now_us(harness.loop), &behind, 1);
+    cluster->tick_at_us = 1;
+    assert_true(mgr_scale_traffic(cluster, loop_now_us(harness.loop), &traffic));
+    assert_true(fabs(traffic.rate * passed_s - 1000) < 1e-6);
+    assert_true(fabs(traffic.served * passed_s - 500) < 1e-6);
+    assert_true(fabs(traffic.busy - 0.4) < 1e-9);
+    assert_true(fabs(traffic.busy_usable - 0.4) < 1e-9);
+    peer_close(&edge);
+    harness_stop(&harness);
+}
+
 /* One that starts serves already, and one that drains still does: what is finished is theirs too.
  * What members have and are not at yet is a backlog once it is more than a second's work. */
 static void
@@ -189,7 +231,10 @@ test_all_that_serve_are_looked_at(void **state)
         const char *utilization;
         double late; /* of web-1's, as they would be done one after another */
     } rows[] = {
-        {1000, 8, "1", 0}, {1100, 8, "1", 0}, {1100, 4000, "5", 3200}, {100000, 40, "5", 0},
+        {1000, 8, "1", 0},
+        {1100, 8, "1", 0},
+        {1100, 4000, "5", 3200},
+        {100000, 40, "5", 0},
     };
     struct harness harness;
     struct peer edge;
@@ -273,6 +318,7 @@ main(void)
         cmocka_unit_test(test_edges_are_told_the_goal),
         cmocka_unit_test(test_crossings_teach_nothing_of_a_member),
         cmocka_unit_test(test_what_came_is_more_than_what_was_finished),
+        cmocka_unit_test(test_a_purge_tells_of_what_comes),
         cmocka_unit_test(test_all_that_serve_are_looked_at),
         cmocka_unit_test(test_what_drains_is_taken_off_once),
     };
