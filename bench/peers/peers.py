@@ -13,9 +13,9 @@ import resource
 import shutil
 import subprocess
 
-CACHED = ("hit-1k", "hit-64k", "conn", "hot-set")
-EVERY = ("hit-1k", "hit-64k", "proxy-1k", "h2-hit-1k", "conn", "conn-tls", "conn-resumed",
-         "hot-set")
+CACHED = ("hit-1k", "hit-64k", "conn", "conn-deferred", "hot-set")
+EVERY = ("hit-1k", "hit-64k", "proxy-1k", "h2-hit-1k", "conn", "conn-deferred", "conn-tls",
+         "conn-resumed", "hot-set")
 OVER_TLS = ("h2-hit-1k", "conn-tls", "conn-resumed")
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -71,12 +71,11 @@ def descriptors():
 def freshet(place, binary):
     cache = "cache: { memory: 1GiB }\n" if place.cache else ""
     log = os.environ.get("BENCH_FRESHET_MORE", "")
-    defer = "\n    defer-accept: 1s" if place.workload == "conn" else ""
     config = place.write("freshet.yaml", f"""workers: 1
 state: {place.folder}/state
 admin: unix:{place.folder}/admin.sock
 listen:
-  - address: 127.0.0.1:{place.port}{defer}
+  - address: 127.0.0.1:{place.port}
   - address: 127.0.0.1:{place.tls_port}
     tls: {{ certificate: {place.cert}, key: {place.key} }}
 {cache}{log}
@@ -92,7 +91,7 @@ def nginx(place, binary):
     # Reading a small file costs it less than sendfile, a large one more. tcp_nopush holds back the
     # large segments of loopback.
     sendfile = "on" if place.workload == "hit-64k" else "off"
-    defer = " deferred" if place.workload == "conn" else ""
+    defer = " deferred" if place.workload == "conn-deferred" else ""
     cached = ("proxy_cache c; proxy_cache_key $uri; proxy_cache_valid 200 1d;" if place.cache
               else "proxy_cache off; proxy_max_temp_file_size 0;")
     folder = place.folder
@@ -130,7 +129,7 @@ http {{
 
 def haproxy(place, binary):
     use = ("  http-request cache-use c\n  http-response cache-store c\n" if place.cache else "")
-    defer = " defer-accept" if place.workload == "conn" else ""
+    defer = " defer-accept" if place.workload == "conn-deferred" else ""
     config = place.write("haproxy.cfg", f"""global
   nbthread 1
   maxconn 8000

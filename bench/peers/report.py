@@ -20,6 +20,7 @@ WORDS = {
     "proxy-1k": "1 KiB from the origin over kept connections, no cache",
     "h2-hit-1k": "a cache hit of 1 KiB over HTTP/2 and TLS 1.3, 16 connections of 32 streams",
     "conn": "a new connection for each cache hit of 1 KiB",
+    "conn-deferred": "the same, nginx and HAProxy told to defer accepting, as Freshet and H2O do",
     "conn-tls": "a new TLS 1.3 connection for each cache hit of 1 KiB, a full handshake with ECDSA",
     "conn-resumed": "the same, resumed by tickets",
     "hot-set": "cache hits by Zipf's law (0.9) among 100,000 objects of 1 KiB",

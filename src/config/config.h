@@ -425,6 +425,16 @@ struct config_listen_tls {
     char *client_crl; /* NULL: nobody is asked whether a certificate was revoked */
 };
 
+/* How long silent connections are left to the kernel. */
+enum config_defer {
+    CONFIG_DEFER_AUTO, /* the shortest time, while many come: the default */
+    CONFIG_DEFER_OFF,
+    CONFIG_DEFER_1S,
+    CONFIG_DEFER_3S,
+    CONFIG_DEFER_7S,
+    CONFIG_DEFER_15S
+};
+
 struct config_listen {
     struct loop_addr addr;
     char *text;
@@ -432,7 +442,7 @@ struct config_listen {
     struct config_listen_tls tls;
     bool proxy_protocol; /* connections begin with a PROXY header */
     bool http2;          /* default true */
-    int64_t defer_us;    /* how long silent connections are left to the kernel; default 0 */
+    enum config_defer defer;
 };
 
 #define CONFIG_DISK_MEMORY_SHARE 256 /* of the disk, that memory is to have at least */

@@ -81,7 +81,7 @@ check_listeners(struct config__reader *reader, const struct config_node *root,
                             "manager.listen has proxy-protocol, which the stream does not know, "
                             "expected it in listen only");
     for (size_t i = 0; i < manager->listen_count; i++)
-        if (manager->listen[i].defer_us > 0)
+        if (manager->listen[i].defer > CONFIG_DEFER_OFF)
             refuse_listener(reader, config__given(root, "manager.listen"), i,
                             "manager.listen has defer-accept, which would save it nothing, "
                             "expected it in listen only");

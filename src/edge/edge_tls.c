@@ -17,10 +17,15 @@ enum fr_err
 edge_tls_manner(struct edge *edge, const struct config_listen *listen, struct proxy_manner *out,
                 char **out_why)
 {
+    static const int64_t defer_us[] = {
+        [CONFIG_DEFER_AUTO] = LOOP_DEFER_WHEN_BUSY, [CONFIG_DEFER_1S] = FR_US_PER_S,
+        [CONFIG_DEFER_3S] = 3 * FR_US_PER_S,        [CONFIG_DEFER_7S] = 7 * FR_US_PER_S,
+        [CONFIG_DEFER_15S] = 15 * FR_US_PER_S,
+    };
     char *why = NULL;
     *out = (struct proxy_manner){.preface = listen->proxy_protocol,
                                  .h2 = listen->http2,
-                                 .defer_us = listen->defer_us};
+                                 .defer_us = defer_us[listen->defer]};
     if (!listen->tls.enabled)
         return FR_OK;
     if (edge->tls.tickets == NULL)

@@ -154,8 +154,8 @@ struct loop_sock {
     int send_file; /* behind the parts, while send_file_bytes > 0 */
     int64_t send_file_offset;
     uint64_t send_file_bytes;
-    int send_status;     /* of the connect too */
-    uint64_t sent_bytes; /* taken by the kernel, ever */
+    int send_status;       /* of the connect too */
+    uint64_t sent_bytes;   /* taken by the kernel, ever */
     struct loop_buf *held; /* sent by its owner, and not yet by us: loop_send_more */
     uint32_t held_at;      /* up to here it is out */
     uint32_t next_in;      /* the pass in which it went before its turn; 0: in none */
@@ -253,9 +253,14 @@ typedef bool (*loop_starved_fn)(void *ctx);
 struct loop_listener {
     struct loop *loop;
     int fd;
-    bool paused;  /* by its owner */
-    bool starved; /* descriptors or memory ran out; retry is running */
-    int64_t defer_us; /* see loop_listener_defer; 0: connections are told of at once */
+    bool paused;           /* by its owner */
+    bool starved;          /* descriptors or memory ran out; retry is running */
+    int64_t defer_us;      /* see loop_listener_defer; 0: connections are told of at once */
+    int64_t kept_until_us; /* those that were deferred until then have come by it */
+    bool defer_when_busy;
+    uint32_t accepts; /* since counted_us; looked at where deferring depends on them */
+    int64_t counted_us;
+    struct loop_timer busy; /* runs while it defers because it is busy */
     loop_accept_fn fn;
     loop_starved_fn starved_fn; /* NULL: nobody can let go of anything */
     void *ctx;
@@ -281,9 +286,12 @@ void loop_listener_pause(struct loop_listener *listener, bool paused);
  * keeps them until then, and knows only the times of LOOP_DEFER_US_MAX's comment, so that it is the
  * next longer one, and 0. listener->defer_us says what it became: 0 of a Unix socket and where the
  * kernel does not know how. From a longer time to a shorter one those already kept come within the
- * longer. */
+ * longer: loop_listener_kept_us is how long from now there may be some. */
 #define LOOP_DEFER_US_MAX 15000000LL /* 1, 3, 7, 15 s: when the kernel asks a silent one again */
+#define LOOP_DEFER_WHEN_BUSY (-1LL)  /* the shortest time, while connections come by the thousand  \
+                                      */
 void loop_listener_defer(struct loop_listener *listener, int64_t us);
+int64_t loop_listener_kept_us(const struct loop_listener *listener);
 void loop_listener_close(struct loop_listener *listener); /* a Unix socket's file is removed */
 
 /* ---- timers, tasks, messages, signals, processes ------------------------------------------ */

@@ -4,7 +4,8 @@
  *
  * Shape:      level-triggered, so that what a turn left in the backlog is told again.
  * Limits:     LOOP_ACCEPTS_MAX a turn and listener; LOOP_DEFER_US_MAX; LISTEN_BACKLOG, for those
- *             whose connections are deferred too: beyond it the kernel defers no more.
+ *             whose connections are deferred too: beyond it the kernel defers no more. A listener
+ *             is busy from BUSY_ACCEPTS in BUSY_US on, until there were fewer than CALM_ACCEPTS.
  * When full:  out of descriptors or memory, the owner may let go of some (loop_starved_fn); if it
  *             cannot, accepting pauses LOOP_STARVED_US: the backlog keeps its place, and a loop
  *             that cannot accept does not spin.
@@ -27,6 +28,9 @@
  */
 #define LISTEN_UNSENT_BYTES_MAX 131072
 #define LISTEN_FILE_MODE 0600
+#define BUSY_US FR_US_PER_S
+#define BUSY_ACCEPTS 1000 /* what deferring saves of each is then 1 % of a core */
+#define CALM_ACCEPTS 250
 
 /* ---- binding ------------------------------------------------------------------------------ */
 
@@ -224,6 +228,77 @@ accept_error_passes(int error)
     }
 }
 
+/* ---- deferring ------------------------------------------------------------------------------ */
+
+static void
+defer_for(struct loop_listener *listener, int64_t us)
+{
+    int64_t steps_us = 0;
+    while (steps_us < us && steps_us < LOOP_DEFER_US_MAX)
+        steps_us = 2 * steps_us + FR_US_PER_S;
+    int seconds = (int)(steps_us / FR_US_PER_S);
+    if (steps_us == listener->defer_us ||
+        setsockopt(listener->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds)) != 0)
+        return;
+    int64_t until_us = loop_now_us(listener->loop) + listener->defer_us;
+    if (until_us > listener->kept_until_us)
+        listener->kept_until_us = until_us;
+    listener->defer_us = steps_us;
+}
+
+static void
+count_anew(struct loop_listener *listener)
+{
+    listener->accepts = 0;
+    listener->counted_us = loop_now_us(listener->loop);
+}
+
+static void
+on_busy(void *ctx)
+{
+    struct loop_listener *listener = ctx;
+    bool calm = listener->accepts < CALM_ACCEPTS;
+    count_anew(listener);
+    if (calm)
+        defer_for(listener, 0);
+    else
+        loop_timer_start(listener->loop, &listener->busy, BUSY_US, on_busy, listener);
+}
+
+static void
+judge_busy(struct loop_listener *listener)
+{
+    if (loop_timer_running(&listener->busy))
+        return;
+    if (loop_now_us(listener->loop) - listener->counted_us >= BUSY_US) {
+        count_anew(listener);
+    } else if (listener->accepts >= BUSY_ACCEPTS) {
+        defer_for(listener, FR_US_PER_S);
+        count_anew(listener);
+        loop_timer_start(listener->loop, &listener->busy, BUSY_US, on_busy, listener);
+    }
+}
+
+void
+loop_listener_defer(struct loop_listener *listener, int64_t us)
+{
+    if (listener->addr.sa.any.sa_family == AF_UNIX)
+        return;
+    loop_timer_stop(&listener->busy);
+    listener->defer_when_busy = us == LOOP_DEFER_WHEN_BUSY;
+    defer_for(listener, listener->defer_when_busy ? 0 : us);
+    count_anew(listener);
+}
+
+int64_t
+loop_listener_kept_us(const struct loop_listener *listener)
+{
+    int64_t rest_us = listener->kept_until_us - loop_now_us(listener->loop);
+    return rest_us > listener->defer_us ? rest_us : listener->defer_us;
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
 void
 loop__listener_event(struct loop_listener *listener)
 {
@@ -238,6 +313,7 @@ loop__listener_event(struct loop_listener *listener)
             if (peer.len > sizeof(peer.sa))
                 peer.len = sizeof(peer.sa);
             unmap_ipv4(&peer);
+            listener->accepts++;
             listener->fn(listener->ctx, fd, &peer);
         } else if (errno == EAGAIN) {
             break;
@@ -251,6 +327,8 @@ loop__listener_event(struct loop_listener *listener)
             break;
         }
     }
+    if (loop->accepting && listener->defer_when_busy)
+        judge_busy(listener);
     loop->accepting = NULL;
 }
 
@@ -270,19 +348,6 @@ loop_listener_pause(struct loop_listener *listener, bool paused)
 }
 
 void
-loop_listener_defer(struct loop_listener *listener, int64_t us)
-{
-    int64_t steps_us = 0;
-    if (listener->addr.sa.any.sa_family == AF_UNIX)
-        return;
-    while (steps_us < us && steps_us < LOOP_DEFER_US_MAX)
-        steps_us = 2 * steps_us + FR_US_PER_S;
-    int seconds = (int)(steps_us / FR_US_PER_S);
-    if (setsockopt(listener->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds)) == 0)
-        listener->defer_us = steps_us;
-}
-
-void
 loop_listener_close(struct loop_listener *listener)
 {
     struct loop *loop = listener->loop;
@@ -293,6 +358,7 @@ loop_listener_close(struct loop_listener *listener)
     if (loop->accepting == listener)
         loop->accepting = NULL;
     loop_timer_stop(&listener->retry);
+    loop_timer_stop(&listener->busy);
     loop__forget(loop, listener->fd, listener, LOOP_KIND_LISTENER);
     /* Removed before the descriptor is closed: nobody can take it for a dead leftover meanwhile. */
     if (listener->addr.sa.any.sa_family == AF_UNIX && stat(path, &file) == 0 &&

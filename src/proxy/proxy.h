@@ -77,7 +77,7 @@ void proxy_configure(struct proxy *proxy, const struct proxy_settings *settings)
 struct proxy_manner {
     bool preface;           /* with a PROXY header */
     bool h2;                /* HTTP/2 is spoken: by ALPN, or by prior knowledge without TLS */
-    int64_t defer_us;       /* silent ones are left to the kernel for so long (TCP) */
+    int64_t defer_us;       /* silent ones are left to the kernel so long (loop_listener_defer) */
     struct tls_server *tls; /* then with a TLS handshake; NULL: without. References are taken */
 };
 /* Binds one socket a worker (SO_REUSEPORT) and starts accepting; *out_bound tells a port that the

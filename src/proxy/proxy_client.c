@@ -221,8 +221,10 @@ proxy_client_accept(void *ctx, int fd, const struct loop_addr *peer)
         return;
     }
     loop_sock_open(&client->sock, worker->loop, fd);
-    if (listener->listener.defer_us > 0)
+    if (listener->listener.defer_us > 0) {
         loop_sock_expect(&client->sock);
+        PROXY_COUNT(worker, connections_deferred);
+    }
     client->worker = worker;
     client->magic = PROXY_CLIENT_MAGIC;
     client->state = listener->manner.preface ? PROXY_CLIENT_PREFACE : PROXY_CLIENT_IDLE;

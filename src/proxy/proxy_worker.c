@@ -240,8 +240,7 @@ proxy_worker_listen(struct proxy_worker *worker, int fd, const struct proxy_mann
         return;
     }
     loop_listener_on_starved(&item->listener, on_starved);
-    if (manner->defer_us > 0)
-        loop_listener_defer(&item->listener, manner->defer_us);
+    loop_listener_defer(&item->listener, manner->defer_us);
     fr_list_push_back(&worker->listeners, &item->link);
     loop_listener_pause(&item->listener, worker->paused);
 }
@@ -280,10 +279,10 @@ on_left(void *ctx)
 static void
 listener_leave(struct proxy_listener *item)
 {
-    int64_t kept_us = item->listener.defer_us;
+    int64_t kept_us = loop_listener_kept_us(&item->listener);
     if (loop_timer_running(&item->leave_timer))
         return;
-    if (kept_us == 0) {
+    if (kept_us <= 0) {
         listener_free(item);
         return;
     }

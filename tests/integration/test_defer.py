@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`defer-accept`: silent connections are the kernel's for a while, and none is lost by it."""
+import contextlib
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -26,6 +28,35 @@ def set_defer(edge, value):
     edge.settings["listen"][-1]["defer-accept"] = value
     edge.write()
     edge.process.signal(signal.SIGHUP)
+
+
+def silent_s(address):
+    """How long a client is left alone that says nothing."""
+    began = time.monotonic()
+    with http1.connect(address) as sock:
+        assert sock.recv(1) == b""
+    return time.monotonic() - began
+
+
+@contextlib.contextmanager
+def crowd(address):
+    """Connections by the hundred that come and go, until it ends."""
+    stop, place = threading.Event(), (address.rsplit(":", 1)[0], int(address.rsplit(":", 1)[1]))
+
+    def come():
+        while not stop.is_set():
+            with contextlib.ExitStack() as stack:
+                for _ in range(400):
+                    sock = stack.enter_context(socket.socket())
+                    sock.setblocking(False)
+                    sock.connect_ex(place)
+    thread = threading.Thread(target=come)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_silent_clients_are_taken_later(box):
@@ -104,16 +135,11 @@ def test_a_proxy_header_comes_first(box):
 def test_it_changes_with_a_reload(box):
     edge, _ = simple(box, limits={"header-timeout": "200ms"})
 
-    def took():
-        began = time.monotonic()
-        with http1.connect(edge.address) as sock:
-            assert sock.recv(1) == b""
-        return time.monotonic() - began
-    assert took() < DEFER_S
+    assert silent_s(edge.address) < DEFER_S
     set_defer(edge, "1s")
-    wait("silent ones to be taken later", lambda: took() > DEFER_S)
-    set_defer(edge, 0)
-    wait("silent ones to be taken at once", lambda: took() < DEFER_S)
+    wait("silent ones to be taken later", lambda: silent_s(edge.address) > DEFER_S)
+    set_defer(edge, "off")
+    wait("silent ones to be taken at once", lambda: silent_s(edge.address) < DEFER_S)
 
 
 def test_who_was_silent_when_its_listener_went_is_answered(box):
@@ -148,4 +174,29 @@ def test_who_was_silent_when_a_drain_began_is_answered(box):
         assert idle.at_end()  # the drain has begun
         sock.sendall(GET)
         assert http1.rest(sock).startswith(b"HTTP/1.1 200 ")
+    assert edge.process.wait() == 0
+
+
+def test_who_is_busy_defers_by_itself(box):
+    edge, _ = simple(box, limits={"header-timeout": "200ms"}, workers=1)
+    assert silent_s(edge.address) < DEFER_S
+    assert metric(edge, "connections_deferred") == 0
+    with crowd(edge.address):
+        wait("it to defer", lambda: metric(edge, "connections_deferred"), 60)
+        assert silent_s(edge.address) > DEFER_S - 0.2
+    wait("silent ones to be taken at once", lambda: silent_s(edge.address) < DEFER_S)
+
+
+def test_a_drain_of_who_is_busy_leaves_no_silent_client_out(box):
+    edge, _ = simple(box, workers=1)
+    with http1.Client(edge.address) as idle:
+        assert idle.request().status == 200
+        with crowd(edge.address):
+            wait("it to defer", lambda: metric(edge, "connections_deferred"), 60)
+            sock = http1.connect(edge.address)
+        edge.process.signal(signal.SIGTERM)
+        assert idle.at_end()  # the drain has begun
+        with sock:
+            sock.sendall(GET)
+            assert http1.rest(sock).startswith(b"HTTP/1.1 200 ")
     assert edge.process.wait() == 0

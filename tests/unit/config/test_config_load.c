@@ -177,7 +177,7 @@ test_trust_and_log(void **state)
     config_diag_init(&diag);
     assert_int_equal(config_parse(FR_VIEW(text), "f", CONFIG_ROLE_EDGE, &diag, &config), FR_OK);
     assert_true(config->listen[0].proxy_protocol);
-    assert_int_equal(config->listen[0].defer_us, 3000000);
+    assert_int_equal(config->listen[0].defer, CONFIG_DEFER_3S);
     assert_int_equal(config->trusted_count, 3);
     assert_int_equal(config->trusted[0].bits, 8);
     assert_int_equal(config->trusted[1].family, AF_INET6);
@@ -232,7 +232,7 @@ test_trust_and_log_by_default(void **state)
         assert_int_equal(config->forwarded, CONFIG_FORWARDED_X);
         assert_int_equal(config->clusters[0]->send_proxy, CONFIG_SEND_PROXY_OFF);
         assert_false(config->listen[0].proxy_protocol);
-        assert_int_equal(config->listen[0].defer_us, 0);
+        assert_int_equal(config->listen[0].defer, CONFIG_DEFER_AUTO);
         config_free(&config);
         config_diag_fini(&diag);
     }
