@@ -80,6 +80,7 @@ allocator_make(struct loop *loop, const struct allocator_options *options,
     fr_list_init(&allocator->servers);
     fr_list_init(&allocator->requests);
     fr_list_init(&allocator->changes);
+    allocator__addresses_init(allocator);
     return allocator;
 }
 
@@ -150,6 +151,7 @@ allocator_free(struct allocator **allocator_ref, bool leave_running)
     allocator__changes_drop(allocator);
     allocator__pools_free(allocator, leave_running);
     servers_free(allocator);
+    allocator__addresses_fini(allocator);
     /* The ledger is left as it is: the next life takes up the same membership, whether its servers
      * still run or have to be started again. */
     allocator__settings_fini(&allocator->settings);
@@ -180,15 +182,23 @@ allocator_server_count(const struct allocator *allocator)
     return allocator->server_count;
 }
 
-bool
-allocator_server_at(const struct allocator *allocator, size_t index, struct allocator_server *out)
+/* The place behind *at in the list, or NULL at its end. */
+static const struct fr_list *
+walk(const struct fr_list *list, const void **at)
 {
-    FR_LIST_EACH(&allocator->servers, node)
-        if (index-- == 0) {
-            allocator__server_show(FR_CONTAINER(node, struct allocator__server, link), out);
-            return true;
-        }
-    return false;
+    const struct fr_list *node = *at ? *at : list;
+    *at = node->next;
+    return node->next == list ? NULL : node->next;
+}
+
+bool
+allocator_server_next(const struct allocator *allocator, const void **at,
+                      struct allocator_server *out)
+{
+    const struct fr_list *node = walk(&allocator->servers, at);
+    if (node)
+        allocator__server_show(FR_CONTAINER(node, struct allocator__server, link), out);
+    return node != NULL;
 }
 
 size_t
@@ -201,23 +211,31 @@ allocator_pool_count(const struct allocator *allocator)
 }
 
 bool
-allocator_pool_at(const struct allocator *allocator, size_t index, struct allocator_pool *out)
+allocator_pool_next(const struct allocator *allocator, const void **at, struct allocator_pool *out)
+{
+    const struct fr_list *node = walk(&allocator->pools, at);
+    if (!node)
+        return false;
+    const struct allocator__pool *pool = FR_CONTAINER(node, struct allocator__pool, link);
+    /* is_taken only reads: the cast takes nothing from the promise. */
+    void *ctx = (void *)(uintptr_t)allocator;
+    *out = (struct allocator_pool){
+        .name = pool->name,
+        .available =
+            pool->retired ? 0 : pool->ops->available(pool->provider, allocator__address_taken, ctx),
+        .allocated = allocator__pool_servers(pool),
+        .cost = pool->config->cost,
+    };
+    return true;
+}
+
+uint32_t
+allocator_pool_cost(const struct allocator *allocator, const char *name)
 {
     FR_LIST_EACH(&allocator->pools, node) {
         const struct allocator__pool *pool = FR_CONTAINER(node, struct allocator__pool, link);
-        if (index-- != 0)
-            continue;
-        /* is_taken only reads: the cast takes nothing from the promise. */
-        void *ctx = (void *)(uintptr_t)allocator;
-        *out = (struct allocator_pool){
-            .name = pool->name,
-            .available = pool->retired
-                             ? 0
-                             : pool->ops->available(pool->provider, allocator__address_taken, ctx),
-            .allocated = allocator__pool_servers(pool),
-            .cost = pool->config->cost,
-        };
-        return true;
+        if (strcmp(pool->name, name) == 0)
+            return pool->config->cost;
     }
-    return false;
+    return 0;
 }

@@ -29,7 +29,7 @@ struct allocator_server { /* as others see it; borrowed until the next call */
     const struct loop_addr *addr;
     enum cluster_server_state state;
     uint32_t weight, weight_normal; /* in force; and what configuration or operator said */
-    int64_t since_us; /* monotonic: in this state since */
+    int64_t since_us;               /* monotonic: in this state since */
 };
 
 struct allocator_events {
@@ -145,14 +145,17 @@ FR_MUST_USE enum fr_err allocator_reload(struct allocator *allocator,
 
 const struct cluster_ledger *allocator_ledger(const struct allocator *allocator);
 size_t allocator_server_count(const struct allocator *allocator);
-bool allocator_server_at(const struct allocator *allocator, size_t index,
-                         struct allocator_server *out);
+/* Walks over them, and over the pools: *at is NULL at first. Nothing may change meanwhile. */
+bool allocator_server_next(const struct allocator *allocator, const void **at,
+                           struct allocator_server *out);
 struct allocator_pool {
     const char *name;
     uint64_t available, allocated;
     uint32_t cost;
 };
 size_t allocator_pool_count(const struct allocator *allocator);
-bool allocator_pool_at(const struct allocator *allocator, size_t index, struct allocator_pool *out);
+bool allocator_pool_next(const struct allocator *allocator, const void **at,
+                         struct allocator_pool *out);
+uint32_t allocator_pool_cost(const struct allocator *allocator, const char *name); /* 0: no such */
 
 #endif

@@ -262,6 +262,7 @@ apply_new(struct allocator *allocator, const struct cluster_ledger_server *row)
         allocator__server_free(server);
         return;
     }
+    allocator__address_hold(server);
     (void)allocator__event(server, ALLOCATOR_ALLOCATE, false);
 }
 

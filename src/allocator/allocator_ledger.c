@@ -140,14 +140,10 @@ shown_serves(void *ctx, const char *cluster)
 static bool
 taken_after_this_write(void *ctx, const char *address)
 {
-    struct allocator *allocator = ctx;
-    FR_LIST_EACH(&allocator->servers, node) {
-        struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
-        if (server->state == CLUSTER_SERVER_AVAILABLE &&
-            strcmp(server->provided.address, address) == 0)
-            return false;
-    }
-    return allocator__address_taken(allocator, address);
+    const struct allocator__server *holder = allocator__address_holder(ctx, address);
+    if (holder && holder->state == CLUSTER_SERVER_AVAILABLE)
+        return false;
+    return allocator__address_taken(ctx, address);
 }
 
 static const char *const *

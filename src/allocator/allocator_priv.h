@@ -6,7 +6,7 @@
  * collects a turn's changes and writes them; allocator_request.c counts until a request is
  * answered; allocator_settings.c keeps clusters and pools in force, allocator_weight.c the weights;
  * allocator_reconcile.c does the start and the minimum; allocator_edit.c reads what people wrote
- * into the ledger.
+ * into the ledger; allocator_addresses.c knows who has which address.
  */
 #ifndef ALLOCATOR_PRIV_H
 #define ALLOCATOR_PRIV_H
@@ -16,11 +16,12 @@
 
 #include "base/fr_buf.h"
 #include "base/fr_list.h"
+#include "base/fr_map.h"
 #include "base/fr_time.h"
 
 #define ALLOCATOR_WHY_BYTES 512
 #define ALLOCATOR_LEDGER_BYTES_MAX CONFIG_TREE_BYTES_MAX
-#define ALLOCATOR_SERVERS_MAX 4096 /* in all pools together; more are refused as FR_ERR_FULL */
+#define ALLOCATOR_SERVERS_MAX 16384 /* in all pools together; more are refused as FR_ERR_FULL */
 #define ALLOCATOR_WRITE_US (30 * FR_US_PER_MS)    /* between two writes, in the long run */
 #define ALLOCATOR_WRITE_BURST 16                  /* writes that need not wait for that */
 #define ALLOCATOR_RETRY_US (1 * FR_US_PER_S)      /* of a ledger write that must be done */
@@ -163,6 +164,8 @@ struct allocator {
     struct fr_list pools;         /* struct allocator__pool */
     struct fr_list servers;       /* struct allocator__server */
     size_t server_count;
+    struct fr_map *servers_by_address; /* the same */
+    struct fr_map *members_by_address; /* of the file's clusters; NULL: to be made anew */
     struct fr_list requests;
     /* the turn's changes */
     struct fr_list changes;
@@ -204,10 +207,20 @@ void allocator__server_lost(struct allocator__server *server, const char *why);
 /* Another server for the cluster of one that goes: at once, or in its place once it has gone. */
 void allocator__server_replace(struct allocator__server *server);
 extern const struct provider_events allocator__provider_events;
-bool allocator__address_taken(void *ctx, const char *address); /* ctx is the allocator */
 __attribute__((format(printf, 3, 4))) void allocator__note(struct allocator *allocator,
                                                            const struct allocator__server *server,
                                                            const char *format, ...);
+
+/* ---- allocator_addresses.c ---- */
+void allocator__addresses_init(struct allocator *allocator);
+void allocator__addresses_fini(struct allocator *allocator);
+/* Its address has been chosen; it has it until it is freed. */
+void allocator__address_hold(struct allocator__server *server);
+void allocator__address_release(struct allocator__server *server);
+void allocator__addresses_stale(struct allocator *allocator); /* other members are in force */
+struct allocator__server *allocator__address_holder(const struct allocator *allocator,
+                                                    const char *address);
+bool allocator__address_taken(void *ctx, const char *address); /* ctx is the allocator */
 
 /* ---- allocator_ledger.c ---- */
 void allocator__change_queue(struct allocator__server *server, enum cluster_server_state from,

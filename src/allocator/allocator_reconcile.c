@@ -122,6 +122,7 @@ server_restore(struct allocator *allocator, const struct cluster_ledger_server *
     (void)fr_view_copy(fr_view_of(row->address), server->provided.address,
                        sizeof(server->provided.address));
     server->provided.addr = addr;
+    allocator__address_hold(server);
     server->provided.pid = row->pid;
     server->provided.started = row->started;
     server->weight = row->weight;

@@ -341,6 +341,8 @@ choose_server(struct allocator__request *request, size_t index, const struct all
         allocator__server_new(request->allocator, pool, id, cluster, CLUSTER_SERVER_AVAILABLE);
     enum fr_err err = pool->ops->choose(pool->provider, asked->wanted, allocator__address_taken,
                                         request->allocator, &server->provided);
+    if (err == FR_OK)
+        allocator__address_hold(server);
     server->weight = allocator__pool_weight(pool, server->provided.address);
     server->weight_normal = server->weight;
     (void)fr_view_copy(asked->request, server->asked, sizeof(server->asked)); /* or nobody's */

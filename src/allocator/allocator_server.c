@@ -92,6 +92,7 @@ allocator__server_free(struct allocator__server *server)
     fr_insist(server->changes == 0);
     cluster_health_free(&server->health);
     loop_timer_stop(&server->timer);
+    allocator__address_release(server);
     fr_list_remove(&server->link);
     server->allocator->server_count--;
     fr_free(server);
@@ -106,25 +107,6 @@ allocator__server_find(struct allocator *allocator, struct fr_view id)
             return server;
     }
     return NULL;
-}
-
-bool
-allocator__address_taken(void *ctx, const char *address)
-{
-    struct allocator *allocator = ctx;
-    FR_LIST_EACH(&allocator->servers, node) {
-        struct allocator__server *server = FR_CONTAINER(node, struct allocator__server, link);
-        if (strcmp(server->provided.address, address) == 0)
-            return true;
-    }
-    /* A member of the file is in its cluster whatever a pool says: never twice. */
-    for (size_t i = 0; i < allocator->settings.cluster_count; i++) {
-        const struct config_cluster *cluster = allocator->settings.clusters[i];
-        for (size_t k = 0; k < cluster->member_count; k++)
-            if (strcmp(cluster->members[k].address, address) == 0)
-                return true;
-    }
-    return false;
 }
 
 void

@@ -303,6 +303,7 @@ allocator__settings_apply(struct allocator *allocator, struct allocator__setting
     allocator__settings_fini(&allocator->settings);
     allocator->settings = *settings;
     *settings = (struct allocator__settings){0};
+    allocator__addresses_stale(allocator);
     FR_LIST_EACH(&allocator->pools, node) {
         struct allocator__pool *pool = FR_CONTAINER(node, struct allocator__pool, link);
         struct config_pool *config = allocator__settings_pool(&allocator->settings, pool->name);
@@ -500,8 +501,7 @@ allocator_remove_route(struct allocator *allocator, struct fr_view name_view, bo
         return FR_ERR_NOT_FOUND;
     allocator__ledger_copy(&allocator->ledger, &next);
     bool ours = ledger_drop_route(&next, name);
-    if (!ours &&
-        (!in_file || names_have(next.removed_routes, next.removed_route_count, name))) {
+    if (!ours && (!in_file || names_have(next.removed_routes, next.removed_route_count, name))) {
         cluster_ledger_fini(&next);
         return FR_ERR_NOT_FOUND;
     }

@@ -88,7 +88,7 @@ struct cluster_ledger_server *
 cluster_ledger_add(struct cluster_ledger *ledger, const char *id)
 {
     fr_require(config_name_valid(fr_view_of(id)));
-    fr_require(!cluster_ledger_find(ledger, id));
+    fr_slow_check(!cluster_ledger_find(ledger, id));
     struct cluster_ledger_server *server = server_add(ledger);
     fr_insist(fr_view_copy(fr_view_of(id), server->id, sizeof(server->id)));
     return server;

@@ -113,6 +113,7 @@ FR_MUST_USE enum fr_err cluster_ledger_save(const struct cluster_ledger *ledger,
                                             const struct cluster_ledger_shown *shown,
                                             const char *path, int *out_errno);
 struct cluster_ledger_server *cluster_ledger_find(struct cluster_ledger *ledger, const char *id);
+/* It is not there yet. */
 struct cluster_ledger_server *cluster_ledger_add(struct cluster_ledger *ledger, const char *id);
 void cluster_ledger_drop(struct cluster_ledger *ledger, const char *id);
 

@@ -409,12 +409,12 @@ put_control(struct metrics *metrics, struct edge *edge)
     struct allocator_pool pool;
     put(metrics, "# HELP freshet_pool_available Servers that can be allocated\n"
                  "# TYPE freshet_pool_available gauge\n");
-    for (size_t i = 0; allocator_pool_at(edge->allocator, i, &pool); i++)
+    for (const void *at = NULL; allocator_pool_next(edge->allocator, &at, &pool);)
         put(metrics, "freshet_pool_available{pool=\"%s\"} %llu\n", pool.name,
             (unsigned long long)pool.available);
     put(metrics, "# HELP freshet_pool_allocated Servers in clusters\n"
                  "# TYPE freshet_pool_allocated gauge\n");
-    for (size_t i = 0; allocator_pool_at(edge->allocator, i, &pool); i++)
+    for (const void *at = NULL; allocator_pool_next(edge->allocator, &at, &pool);)
         put(metrics, "freshet_pool_allocated{pool=\"%s\"} %llu\n", pool.name,
             (unsigned long long)pool.allocated);
 }

@@ -61,15 +61,12 @@ static uint64_t
 pool_burden(const struct edge_cluster *cluster, const char *name)
 {
     const struct config_scale *scale = &cluster->config->scale;
-    struct allocator_pool pool;
     uint64_t rank = 0;
     while (rank < CONFIG_SCALE_POOLS_MAX && scale->from[rank][0] &&
            strcmp(scale->from[rank], name) != 0)
         rank++;
-    for (size_t i = 0; allocator_pool_at(cluster->edge->allocator, i, &pool); i++)
-        if (strcmp(pool.name, name) == 0)
-            return (uint64_t)pool.cost * (CONFIG_SCALE_POOLS_MAX + 1) + rank;
-    return rank;
+    uint64_t cost = allocator_pool_cost(cluster->edge->allocator, name);
+    return cost * (CONFIG_SCALE_POOLS_MAX + 1) + rank;
 }
 
 struct edge_member *
@@ -98,7 +95,7 @@ static bool
 allocator_knows(struct edge *edge, struct fr_view id)
 {
     struct allocator_server server;
-    for (size_t i = 0; allocator_server_at(edge->allocator, i, &server); i++)
+    for (const void *at = NULL; allocator_server_next(edge->allocator, &at, &server);)
         if (fr_view_is(id, server.id))
             return true;
     return false;

@@ -78,8 +78,8 @@ fill_self(struct report *report)
     if (edge->proxy == NULL)
         return;
     fill_counters(edge, self);
-    report->wire.workers = fr_arena_alloc(&report->arena, edge->worker_count *
-                                                              sizeof(*report->wire.workers));
+    report->wire.workers =
+        fr_arena_alloc(&report->arena, edge->worker_count * sizeof(*report->wire.workers));
     if (report->wire.workers == NULL)
         return;
     report->wire.worker_count = edge->worker_count;
@@ -109,8 +109,7 @@ fill_latency(struct report *report, struct edge_member *member, struct wire_serv
 /* A cookie says nobody when its session ended. One that goes on is renewed in its second half, so
  * that a session is counted about once in half the time it may rest; what is older fades. */
 static void
-fill_sessions(struct edge_member *member, uint64_t given, int64_t now_us,
-              struct wire_server *out)
+fill_sessions(struct edge_member *member, uint64_t given, int64_t now_us, struct wire_server *out)
 {
     const struct config_sticky *sticky = member->cluster ? &member->cluster->config->sticky : NULL;
     if (!sticky || !sticky->cookie)
@@ -181,7 +180,7 @@ fill_servers(struct report *report, struct edge_cluster *cluster, struct wire_se
             fill_member(report, member, &out[count++]);
     }
     struct allocator_server server;
-    for (size_t i = 0; allocator_server_at(edge->allocator, i, &server); i++) {
+    for (const void *at = NULL; allocator_server_next(edge->allocator, &at, &server);) {
         if (strcmp(server.cluster, name) != 0 || server.state == CLUSTER_SERVER_READY ||
             shown_as_leaving(edge, server.id))
             continue;
@@ -241,8 +240,8 @@ fill_cluster(struct report *report, struct edge_cluster *cluster, struct wire_cl
     }
     if (edge->cache != NULL)
         fill_purged(cluster, out);
-    out->servers = fr_arena_alloc(&report->arena, (servers_at_most(edge, cluster) + 1) *
-                                                      sizeof(*out->servers));
+    out->servers = fr_arena_alloc(&report->arena,
+                                  (servers_at_most(edge, cluster) + 1) * sizeof(*out->servers));
     if (out->servers == NULL)
         return false;
     out->server_count = fill_servers(report, cluster, out->servers);
@@ -255,8 +254,8 @@ fill_clusters(struct report *report)
     struct edge *edge = report->edge;
     size_t cursor = 0;
     void *value = NULL;
-    report->wire.clusters = fr_arena_alloc(
-        &report->arena, (fr_map_count(edge->clusters) + 1) * sizeof(struct wire_cluster));
+    report->wire.clusters = fr_arena_alloc(&report->arena, (fr_map_count(edge->clusters) + 1) *
+                                                               sizeof(struct wire_cluster));
     if (report->wire.clusters == NULL)
         return false;
     while (fr_map_next(edge->clusters, &cursor, NULL, &value)) {
@@ -272,12 +271,11 @@ fill_pools(struct report *report)
 {
     struct allocator *allocator = report->edge->allocator;
     size_t count = allocator_pool_count(allocator);
-    report->wire.pools =
-        fr_arena_alloc(&report->arena, (count + 1) * sizeof(*report->wire.pools));
+    report->wire.pools = fr_arena_alloc(&report->arena, (count + 1) * sizeof(*report->wire.pools));
     if (report->wire.pools == NULL)
         return false;
     struct allocator_pool pool;
-    for (size_t i = 0; i < count && allocator_pool_at(allocator, i, &pool); i++)
+    for (const void *at = NULL; allocator_pool_next(allocator, &at, &pool);)
         report->wire.pools[report->wire.pool_count++] = (struct wire_pool){
             .name = fr_view_of(pool.name),
             .available = pool.available,

@@ -54,10 +54,8 @@ member_json(struct edge *edge, struct edge_member *member)
     json_object_set_new(out, "in_flight", json_integer((json_int_t)sum.in_flight));
     json_object_set_new(out, "requests", json_integer((json_int_t)sum.requests));
     json_object_set_new(out, "errors", json_integer((json_int_t)sum.errors));
-    json_object_set_new(out, "p50_ms",
-                        number((double)fr_hist_quantile_us(&hist, 0.5) / 1000));
-    json_object_set_new(out, "p99_ms",
-                        number((double)fr_hist_quantile_us(&hist, 0.99) / 1000));
+    json_object_set_new(out, "p50_ms", number((double)fr_hist_quantile_us(&hist, 0.5) / 1000));
+    json_object_set_new(out, "p99_ms", number((double)fr_hist_quantile_us(&hist, 0.99) / 1000));
     return out;
 }
 
@@ -75,7 +73,7 @@ cluster_json(struct edge *edge, struct edge_cluster *cluster)
             json_array_append_new(servers, member_json(edge, member));
     }
     struct allocator_server server;
-    for (size_t i = 0; allocator_server_at(edge->allocator, i, &server); i++)
+    for (const void *at = NULL; allocator_server_next(edge->allocator, &at, &server);)
         if (strcmp(server.cluster, name) == 0 && server.state != CLUSTER_SERVER_READY)
             json_array_append_new(servers, server_json(server.id, server.address, server.pool,
                                                        cluster_server_state_name(server.state),
@@ -93,8 +91,7 @@ cluster_json(struct edge *edge, struct edge_cluster *cluster)
     json_object_set_new(out, "parked", json_integer((json_int_t)counters.parked_now));
     json_object_set_new(out, "rung", json_string(edge_ladder_rung(cluster)));
     json_object_set_new(out, "ladder_climbs", json_integer((json_int_t)cluster->ladder_climbs));
-    json_object_set_new(out, "ladder_descents",
-                        json_integer((json_int_t)cluster->ladder_descents));
+    json_object_set_new(out, "ladder_descents", json_integer((json_int_t)cluster->ladder_descents));
     return out;
 }
 
@@ -107,14 +104,10 @@ routes_json(const struct edge *edge)
         json_t *out = json_pack("{s:s}", "name", route->name);
         const struct {
             const char *key, *value;
-        } rows[] = {{"cluster", route->cluster},
-                    {"redirect", route->redirect.to},
-                    {"files", route->files.folder},
-                    {"host", route->host},
-                    {"path", route->path},
-                    {"method", route->method},
-                    {"header", route->header_name},
-                    {"header_value", route->header_value}};
+        } rows[] = {{"cluster", route->cluster},    {"redirect", route->redirect.to},
+                    {"files", route->files.folder}, {"host", route->host},
+                    {"path", route->path},          {"method", route->method},
+                    {"header", route->header_name}, {"header_value", route->header_value}};
         for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++)
             if (rows[row].value != NULL && rows[row].value[0] != '\0')
                 json_object_set_new(out, rows[row].key, json_string(rows[row].value));
@@ -130,11 +123,11 @@ pools_json(const struct edge *edge)
 {
     json_t *pools = json_array();
     struct allocator_pool pool;
-    for (size_t i = 0; allocator_pool_at(edge->allocator, i, &pool); i++)
-        json_array_append_new(pools, json_pack("{s:s, s:I, s:I, s:I}", "name", pool.name,
-                                               "available", (json_int_t)pool.available,
-                                               "allocated", (json_int_t)pool.allocated, "cost",
-                                               (json_int_t)pool.cost));
+    for (const void *at = NULL; allocator_pool_next(edge->allocator, &at, &pool);)
+        json_array_append_new(pools,
+                              json_pack("{s:s, s:I, s:I, s:I}", "name", pool.name, "available",
+                                        (json_int_t)pool.available, "allocated",
+                                        (json_int_t)pool.allocated, "cost", (json_int_t)pool.cost));
     return pools;
 }
 
@@ -147,14 +140,14 @@ edge_status_print(struct edge *edge, struct fr_buf *out)
     while (fr_map_next(edge->clusters, &cursor, NULL, &value))
         json_array_append_new(clusters, cluster_json(edge, value));
     bool connected = edge->stream != NULL && stream_session_is_open(edge->stream);
-    json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:i, s:o, s:o, s:o}", "role",
-        wire_role_name(edge->role), "id", edge->config->id, "version", FRESHET_VERSION,
-        "manager_configured", edge->config->manager.connect != NULL, "manager_connected",
-        connected, "manager_epoch", (json_int_t)edge->manager_epoch, "generation",
-        (json_int_t)allocator_ledger(edge->allocator)->generation, "relief_step",
-        (int)edge->relief_step, "clusters", clusters, "routes", routes_json(edge), "pools",
-        pools_json(edge));
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:i, s:o, s:o, s:o}", "role",
+                  wire_role_name(edge->role), "id", edge->config->id, "version", FRESHET_VERSION,
+                  "manager_configured", edge->config->manager.connect != NULL, "manager_connected",
+                  connected, "manager_epoch", (json_int_t)edge->manager_epoch, "generation",
+                  (json_int_t)allocator_ledger(edge->allocator)->generation, "relief_step",
+                  (int)edge->relief_step, "clusters", clusters, "routes", routes_json(edge),
+                  "pools", pools_json(edge));
     if (root == NULL)
         return FR_ERR_NOMEM;
     json_object_set_new(root, "allocations", json_integer((json_int_t)edge->allocations));

@@ -34,7 +34,7 @@ has_server(const struct edge_cluster *cluster)
     struct allocator_server server;
     if (cluster->member_count > 0)
         return true;
-    for (size_t i = 0; allocator_server_at(cluster->edge->allocator, i, &server); i++)
+    for (const void *at = NULL; allocator_server_next(cluster->edge->allocator, &at, &server);)
         if (strcmp(server.cluster, cluster->config->name) == 0 &&
             (server.state == CLUSTER_SERVER_STARTING || server.state == CLUSTER_SERVER_READY))
             return true;

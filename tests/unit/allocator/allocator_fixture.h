@@ -278,10 +278,20 @@ fixture_deallocate(struct fixture *fix, const char *id)
     fixture_run(fix, until_answered);
 }
 
+/* By place in the list. */
+static inline bool
+fixture_server_at(const struct fixture *fix, size_t index, struct allocator_server *out)
+{
+    for (const void *at = NULL; allocator_server_next(fix->allocator, &at, out); index--)
+        if (index == 0)
+            return true;
+    return false;
+}
+
 static inline bool
 fixture_server(struct fixture *fix, const char *id, struct allocator_server *out)
 {
-    for (size_t i = 0; allocator_server_at(fix->allocator, i, out); i++)
+    for (const void *at = NULL; allocator_server_next(fix->allocator, &at, out);)
         if (strcmp(out->id, id) == 0)
             return true;
     return false;

@@ -90,8 +90,8 @@ static bool
 until_starting(struct fixture *fix)
 {
     struct allocator_server server;
-    return allocator_server_at(fix->allocator, 0, &server) &&
-           server.state == CLUSTER_SERVER_STARTING && strstr(fix->note, "can't be written");
+    return fixture_server_at(fix, 0, &server) && server.state == CLUSTER_SERVER_STARTING &&
+           strstr(fix->note, "can't be written");
 }
 
 static bool
@@ -145,7 +145,7 @@ until_checked(struct fixture *fix)
 {
     struct allocator_server server;
     size_t last = allocator_server_count(fix->allocator) - 1;
-    return !fix->allocator->dirty && allocator_server_at(fix->allocator, last, &server) &&
+    return !fix->allocator->dirty && fixture_server_at(fix, last, &server) &&
            FR_CONTAINER(fix->allocator->servers.prev, struct allocator__server, link)->health;
 }
 

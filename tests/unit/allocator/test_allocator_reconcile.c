@@ -229,7 +229,7 @@ static bool
 until_quiet(struct fixture *fix)
 {
     struct allocator_server server;
-    for (size_t i = 0; allocator_server_at(fix->allocator, i, &server); i++)
+    for (const void *at = NULL; allocator_server_next(fix->allocator, &at, &server);)
         if (server.state != CLUSTER_SERVER_READY)
             return false;
     return !fix->allocator->dirty && fr_list_empty(&fix->allocator->changes);

@@ -80,7 +80,7 @@ refusals_say_why(void **state)
     assert_int_equal(fix.err, FR_ERR_NOT_FOUND);
     fix.web->scale.min = 3;
     struct allocator_server server;
-    assert_true(allocator_server_at(fix.allocator, 0, &server));
+    assert_true(fixture_server_at(&fix, 0, &server));
     fixture_deallocate(&fix, server.id);
     assert_int_equal(fix.err, FR_ERR_AT_MIN);
     fixture_close(&fix);
@@ -135,7 +135,7 @@ pools_are_asked_in_their_order(void **state)
     assert_true(fixture_server(&fix, "local-1", &server));
     assert_string_equal(server.pool, "local");
     fixture_deallocate(&fix, "rack-1"); /* back to where it came from */
-    for (size_t i = 0; allocator_pool_at(fix.allocator, i, &pool); i++) {
+    for (const void *at = NULL; allocator_pool_next(fix.allocator, &at, &pool);) {
         bool is_rack = strcmp(pool.name, "rack") == 0;
         assert_int_equal(pool.allocated, 1);
         assert_int_equal(pool.cost, is_rack ? 0 : 3);
@@ -266,8 +266,8 @@ static bool
 until_draining(struct fixture *fix)
 {
     struct allocator_server server;
-    return allocator_server_at(fix->allocator, 0, &server) &&
-           server.state == CLUSTER_SERVER_DRAINING && fixture_has_seen(fix, "leave local-1");
+    return fixture_server_at(fix, 0, &server) && server.state == CLUSTER_SERVER_DRAINING &&
+           fixture_has_seen(fix, "leave local-1");
 }
 
 static bool

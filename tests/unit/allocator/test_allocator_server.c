@@ -98,7 +98,7 @@ static bool
 until_place_taken_again(struct fixture *fix)
 {
     struct allocator_server server;
-    return allocator_server_at(fix->allocator, 0, &server) && strcmp(server.id, "rack-1") != 0 &&
+    return fixture_server_at(fix, 0, &server) && strcmp(server.id, "rack-1") != 0 &&
            server.state == CLUSTER_SERVER_READY;
 }
 
@@ -115,7 +115,7 @@ unhealthy_takes_its_own_place_when_there_is_no_other(void **state)
     fixture_allocate(&fix, "web", 1);
     allocator_unhealthy(fix.allocator, FR_VIEW("rack-1"), "gone");
     fixture_run(&fix, until_place_taken_again);
-    assert_true(allocator_server_at(fix.allocator, 0, &server));
+    assert_true(fixture_server_at(&fix, 0, &server));
     assert_string_equal(server.address, "127.0.0.1:9");
     fixture_close(&fix);
 }

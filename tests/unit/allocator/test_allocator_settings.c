@@ -159,7 +159,8 @@ reload_without_a_pool_keeps_its_servers_till_they_go(void **state)
     fixture_allocate(&fix, "api", 1);
     assert_int_equal(allocator_reload(fix.allocator, &fix.api, 1, &fix.rack, 1), FR_OK);
     assert_int_equal(allocator_pool_count(fix.allocator), 2);
-    assert_true(allocator_pool_at(fix.allocator, 0, &pool));
+    const void *at = NULL;
+    assert_true(allocator_pool_next(fix.allocator, &at, &pool));
     assert_string_equal(pool.name, "local");
     assert_int_equal(pool.available, 0);
     assert_int_equal(pool.allocated, 1);

@@ -16,7 +16,7 @@ static uint64_t
 available(const struct bed *bed, const char *name)
 {
     struct allocator_pool pool;
-    for (size_t i = 0; allocator_pool_at(bed->edge->allocator, i, &pool); i++)
+    for (const void *at = NULL; allocator_pool_next(bed->edge->allocator, &at, &pool);)
         if (strcmp(pool.name, name) == 0)
             return pool.available;
     return UINT64_MAX;
