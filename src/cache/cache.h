@@ -25,7 +25,7 @@ struct cache_filler; /* one worker's, while a response comes in */
 struct cache_flight; /* one fetch for many: counted reference */
 
 #define CACHE_MEMORY_BYTES_MIN (256 * 1024) /* less than this is FR_ERR_RANGE */
-#define CACHE_OWNERS_MAX 4096
+#define CACHE_OWNERS_MAX 32768
 #define CACHE_PURGES_MAX 64 /* not swept yet; then purges by prefix are refused */
 
 struct cache_disk;

@@ -18,6 +18,7 @@
 #define ENTRY_MAGIC 0xce
 #define US_PER_MS 1000
 #define MS_MAX ((INT64_C(1) << 42) - 1)
+#define LIFETIME_MS_MAX ((INT64_C(1) << 39) - 1) /* 17 years */
 #define STATUS_BYTES 13 /* "HTTP/1.1 200 " */
 
 /* What is not stored: what ends at this hop, what the sender writes itself (Age, Content-Length, of
@@ -205,7 +206,9 @@ ms_of(int64_t us)
 static void
 freshness_set(struct cache_entry *entry, const struct cache__freshness *freshness)
 {
-    entry->lifetime_ms = (uint64_t)ms_of(freshness->lifetime_us) & MS_MAX;
+    int64_t lifetime_ms = ms_of(freshness->lifetime_us);
+    lifetime_ms = lifetime_ms < LIFETIME_MS_MAX ? lifetime_ms : LIFETIME_MS_MAX;
+    entry->lifetime_ms = (uint64_t)lifetime_ms & LIFETIME_MS_MAX;
     /* Up, while the others go down: nothing becomes younger by being stored. */
     entry->initial_age_ms = (uint64_t)ms_of(freshness->initial_age_us + US_PER_MS - 1) & MS_MAX;
     entry->response_ms = (uint64_t)ms_of(freshness->response_us) & MS_MAX;
@@ -305,7 +308,7 @@ entry_new(struct cache_store *store, const struct cache__entry_plan *plan, size_
     entry->hash_lo = plan->key->hash.lo;
     entry->hash_hi = plan->key->hash.hi & 0xffff;
     entry->status = (unsigned)plan->response->status & 0x3ff; /* three digits */
-    entry->owner = (plan->owner < CACHE_OWNERS_MAX ? plan->owner : CACHE_OWNERS_MAX - 1) & 0xfff;
+    entry->owner = (plan->owner < CACHE_OWNERS_MAX ? plan->owner : CACHE_OWNERS_MAX - 1) & 0x7fff;
     freshness_set(entry, plan->freshness);
     entry->serial = plan->serial;
     fr_list_init(&entry->queue);

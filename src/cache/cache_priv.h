@@ -290,7 +290,7 @@ struct cache_entry {
     struct cache_store *store;
     struct cache__body *body; /* a reference */
     uint64_t hash_lo;
-    uint64_t lifetime_ms : 42, status : 10, owner : 12;
+    uint64_t lifetime_ms : 39, status : 10, owner : 15;
     uint64_t initial_age_ms : 42, tag_count : 9, vary_len : 10, has_part_of : 1;
     uint64_t response_ms : 42, hash_hi : 16;
     uint64_t stale_forbidden : 1, always_validate : 1, authorization_good : 1, surrogate : 1;

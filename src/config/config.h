@@ -22,8 +22,8 @@
 #include <stdint.h>
 
 /* Of one file, and of what one ledger lays over it. */
-#define CONFIG_ROUTES_MAX 4096
-#define CONFIG_CLUSTERS_MAX 1024
+#define CONFIG_ROUTES_MAX 100000
+#define CONFIG_CLUSTERS_MAX 10000
 #define CONFIG_POOLS_MAX 1024
 
 #define CONFIG_NAME_BYTES 64 /* names and ids: [A-Za-z0-9][A-Za-z0-9._-]*, NUL included */

@@ -13,7 +13,7 @@
 
 #define CONFIG_LISTEN_MAX 64
 #define CONFIG_CERTIFICATES_MAX 4096 /* of one listener */
-#define CONFIG_MEMBERS_MAX 4096
+#define CONFIG_MEMBERS_MAX 10000
 #define CONFIG_NETWORKS_MAX 256
 #define CONFIG_PEERS_MAX 4096 /* of the manager, and users of the admin listener */
 #define CONFIG_COMMAND_MAX 256 /* words of a command, and variables of an environment */

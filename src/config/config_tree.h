@@ -15,8 +15,8 @@
 #include "config/config_diag.h"
 
 #define CONFIG_TREE_DEPTH_MAX 32
-#define CONFIG_TREE_NODES_MAX 100000
-#define CONFIG_TREE_BYTES_MAX (4u << 20) /* of the text */
+#define CONFIG_TREE_NODES_MAX 1000000
+#define CONFIG_TREE_BYTES_MAX (32u << 20) /* of the text */
 
 enum config_node_kind { CONFIG_SCALAR, CONFIG_MAPPING, CONFIG_SEQUENCE };
 

@@ -302,7 +302,10 @@ send_report(struct edge *edge, bool crossing)
         err = stream_session_send_report(edge->stream, &report.wire);
     if (err != FR_OK)
         fr_log(FR_LOG_WARN, "edge", "report not sent, the next one says it all",
-               FR_S("error", fr_err_words(err)));
+               FR_S("error", err == FR_ERR_RANGE
+                                 ? "it is larger than stream.stanza-max, which may be raised here "
+                                   "and at the manager"
+                                 : fr_err_words(err)));
     fr_arena_fini(&report.arena);
 }
 

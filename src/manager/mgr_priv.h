@@ -41,25 +41,25 @@
 #define MGR_WORDS_BYTES 160
 #define MGR_REFUSAL_BYTES 400 /* a rule, and who broke it */
 
-#define MGR_SAMPLES 120           /* of one ring: two minutes at a report a second */
-#define MGR_SOURCES_MAX 8192      /* connected or remembered */
-#define MGR_POOLS_MAX 16384       /* reported, summed over sources */
-#define MGR_CLUSTERS_MAX 4096     /* configured or reported */
-#define MGR_SERIES_MAX 100000     /* a source's servers, summed over sources: about 110 MiB */
-#define MGR_REQUESTS_MAX 4096     /* unanswered at a time */
-#define MGR_MEMBERS_DECIDED 4096  /* of one cluster that are looked at in one decision */
-#define MGR_EPOCH_MAX (1ULL << 40)/* a peer cannot push ours past this */
+#define MGR_SAMPLES 120            /* of one ring: two minutes at a report a second */
+#define MGR_SOURCES_MAX 8192       /* connected or remembered */
+#define MGR_POOLS_MAX 16384        /* reported, summed over sources */
+#define MGR_CLUSTERS_MAX 16384     /* configured or reported */
+#define MGR_SERIES_MAX 100000      /* a source's servers, summed over sources: about 110 MiB */
+#define MGR_REQUESTS_MAX 4096      /* unanswered at a time */
+#define MGR_MEMBERS_DECIDED 4096   /* of one cluster that are looked at in one decision */
+#define MGR_EPOCH_MAX (1ULL << 40) /* a peer cannot push ours past this */
 
-#define MGR_TICK_US 250000LL               /* durations, cooldowns, silence, the journal */
-#define MGR_STALE_INTERVALS 3              /* silent for so many report intervals: stale */
-#define MGR_INTERVALS_OBSERVED_MAX 10      /* a slow source's pace counts, up to this */
+#define MGR_TICK_US 250000LL          /* durations, cooldowns, silence, the journal */
+#define MGR_STALE_INTERVALS 3         /* silent for so many report intervals: stale */
+#define MGR_INTERVALS_OBSERVED_MAX 10 /* a slow source's pace counts, up to this */
 /* A source without a stream is forgotten after this, or twice the longest drain if that is more. */
 #define MGR_FORGET_US 60000000LL
-#define MGR_GIVE_UP_US 600000000LL         /* a request unanswered on an open stream */
-#define MGR_AGAIN_US 5000000LL             /* least time between two equal requests of mgr_sync */
-#define MGR_WEIGHT_REST_US 1000000LL       /* from a weight's answer until the next is thought of */
-#define MGR_RELIEVE_AFTER_US 500000LL      /* at the upper level before load is shifted */
-#define MGR_GRACE_US 8000000LL             /* longer than a peer waits before it connects again */
+#define MGR_GIVE_UP_US 600000000LL    /* a request unanswered on an open stream */
+#define MGR_AGAIN_US 5000000LL        /* least time between two equal requests of mgr_sync */
+#define MGR_WEIGHT_REST_US 1000000LL  /* from a weight's answer until the next is thought of */
+#define MGR_RELIEVE_AFTER_US 500000LL /* at the upper level before load is shifted */
+#define MGR_GRACE_US 8000000LL        /* longer than a peer waits before it connects again */
 #define MGR_WHY_ROWS_DEFAULT 20
 #define MGR_WHY_ROWS_MAX 1000
 #define MGR_POST_BYTES_MAX ((size_t)1 << 20)
@@ -104,7 +104,7 @@ struct mgr_series {
     uint32_t sight_index; /* in member->sights */
     uint32_t seen;        /* view->serial of the last report that showed it */
     enum mgr_state state;
-    uint32_t weight, weight_normal; /* UINT32_MAX: not said */
+    uint32_t weight, weight_normal;              /* UINT32_MAX: not said */
     uint64_t requests, errors, connect_failures; /* cumulative, as last said */
     float p50_ms, p99_ms;
     uint32_t sessions;
@@ -132,12 +132,12 @@ struct mgr_member {
     char pool[MGR_ID_BYTES];         /* empty: of the configuration */
     struct mgr_sight *sights;
     size_t sight_count, sight_capacity;
-    int64_t ready_since_us; /* 0: not ready */
-    uint32_t weight_normal; /* configured; UINT32_MAX: not looked up yet */
-    uint32_t weight_ordered;/* what policy asked for last; UINT32_MAX: nothing */
+    int64_t ready_since_us;       /* 0: not ready */
+    uint32_t weight_normal;       /* configured; UINT32_MAX: not looked up yet */
+    uint32_t weight_ordered;      /* what policy asked for last; UINT32_MAX: nothing */
     int64_t weight_rest_until_us; /* a change of weight must show before the next */
     int64_t over_since_us;        /* at its upper level since; 0: it is not */
-    int64_t released_at_us; /* when the responsible server was told so; 0: not yet */
+    int64_t released_at_us;       /* when the responsible server was told so; 0: not yet */
 };
 
 struct mgr_view {
@@ -145,17 +145,17 @@ struct mgr_view {
     struct mgr_cluster *cluster;
     struct fr_list cluster_link;
     bool is_responsible;
-    bool is_resent;    /* this stream's unanswered requests went out again */
-    bool is_whole;     /* a full report came on this stream */
-    bool is_dirty;     /* reported since followers were last looked at */
+    bool is_resent; /* this stream's unanswered requests went out again */
+    bool is_whole;  /* a full report came on this stream */
+    bool is_dirty;  /* reported since followers were last looked at */
     int64_t join_refused_at_us;
     double levels_upper, levels_lower; /* as sent on this stream; NaN: not sent */
     uint64_t followers_sent, goal_sent_us;
     uint64_t goal_us, timed, late; /* as last said */
     bool is_timed; /* it counts who is late, against our goal: nothing has to be estimated */
     uint64_t requests, waiting, generation;
-    char rung[16]; /* of its ladder; "": none */
-    int64_t rung_since_wall_us; /* told first then; 0: never on one */
+    char rung[16];                       /* of its ladder; "": none */
+    int64_t rung_since_wall_us;          /* told first then; 0: never on one */
     uint64_t rung_stale, rung_refreshes; /* as told when it came into force */
     double rate; /* requests a second, over the last interval that was long enough; NaN: none yet */
     int64_t rate_at_us;
@@ -187,7 +187,7 @@ struct mgr_source {
     struct mgr *mgr;
     char id[MGR_ID_BYTES];
     enum wire_role role;
-    bool is_poster; /* reports by POST: never commanded */
+    bool is_poster;              /* reports by POST: never commanded */
     struct mgr_session *session; /* NULL: none open */
     int64_t session_lost_at_us;
     bool is_stale; /* as last logged */
@@ -227,13 +227,13 @@ struct mgr_cluster {
     struct policy_state policy;
     int64_t idle_since_us;  /* nobody uses it since then; 0: somebody does */
     uint64_t idle_requests; /* as counted at the last look */
-    int64_t tick_at_us;  /* when the policy's tick began; 0: none did */
-    double answered, late; /* requests since then, and those that missed the goal */
-    bool is_look_due;      /* a report came by the clock, not because of what it says */
-    double busy;           /* summed over the looks since then; NaN: one saw not all members */
-    double busy_usable;    /* ... of those that count only */
+    int64_t tick_at_us;     /* when the policy's tick began; 0: none did */
+    double answered, late;  /* requests since then, and those that missed the goal */
+    bool is_look_due;       /* a report came by the clock, not because of what it says */
+    double busy;            /* summed over the looks since then; NaN: one saw not all members */
+    double busy_usable;     /* ... of those that count only */
     uint32_t looks;
-    double startup_s;    /* the last server that was allocated took so long; 0: none yet */
+    double startup_s;     /* the last server that was allocated took so long; 0: none yet */
     struct mgr_proposal { /* of mode supervised */
         bool is_made;
         struct policy_decision decision;
@@ -286,7 +286,7 @@ struct mgr_guesser {
 struct mgr {
     uint32_t magic;
     struct loop *loop;
-    const struct config *config; /* its owner's; replaced by mgr_reload */
+    const struct config *config;  /* its owner's; replaced by mgr_reload */
     struct tls_identity identity; /* zeroed: no TLS */
     /* of the configuration */
     struct config_stream stream;
@@ -305,7 +305,7 @@ struct mgr {
     /* state */
     uint64_t epoch, sequence;
     int64_t started_at_us;
-    int64_t grace_until_us; /* after a restart: who is not here may still be on the way */
+    int64_t grace_until_us;  /* after a restart: who is not here may still be on the way */
     struct fr_list sessions; /* mgr_session.link */
     size_t session_count;
     struct fr_map *sources, *clusters, *pools;
@@ -321,7 +321,7 @@ struct mgr {
     struct fr_list dirty; /* clusters a report of this turn concerned */
     struct loop_task decide_task;
     struct loop_timer tick;
-    int64_t wants_until_us; /* no cluster wants another's server from then on */
+    int64_t wants_until_us;        /* no cluster wants another's server from then on */
     struct policy_member *scratch; /* MGR_MEMBERS_DECIDED */
     struct mgr_guesser guessers[MGR_GUESSERS_MAX];
     struct mgr_counters counters;
@@ -468,7 +468,7 @@ void mgr_request_tick(struct mgr *mgr, int64_t now_us);
 #define MGR_RATE_US (500 * FR_US_PER_MS) /* rates are told over at least this */
 #define MGR_ANNOUNCED_US (10 * FR_US_PER_S)
 #define MGR_ANNOUNCED_FACTOR_MAX 10.0 /* more is no forecast */
-#define MGR_PURGES_MAX 256 /* calls whose receipts are still coming in */
+#define MGR_PURGES_MAX 256            /* calls whose receipts are still coming in */
 void mgr_post_purge(void *ctx, struct admin_exchange *exchange,
                     const struct admin_request *request);
 /* What came of a request that may belong to a purge; result may be NULL. */
@@ -596,7 +596,7 @@ struct mgr_why {
     struct fr_view verdict, rule, sentence;
     double mean, highest;
     uint64_t ready, starting, draining, stale;
-    struct wire_request_id request; /* sequence 0: none */
+    struct wire_request_id request;               /* sequence 0: none */
     struct fr_view status, code, reason, servers; /* of the request */
     int64_t answered_at_us;                       /* 0: not yet */
 };

@@ -20,7 +20,7 @@
 
 struct proxy;
 
-#define PROXY_CLUSTERS_MAX 4096 /* slots of cluster views: 0 to one less */
+#define PROXY_CLUSTERS_MAX 32768 /* slots of cluster views: 0 to one less */
 
 /* Rows of proxy_counters.def: name, one line for people. One block a worker. */
 struct proxy_counters {

@@ -7,8 +7,8 @@ import pytest
 
 from harness import http1
 from harness.box import wait
-from harness.setup import Obedient, base, cluster, scale, static_pool
-from harness.stream import NAMESPACE, RawPeer, Reader, Validator, opening
+from harness.setup import Edge, Obedient, base, cluster, scale, static_pool
+from harness.stream import NAMESPACE, RawPeer, Reader, Validator, listen, opening
 
 REPORT = ('<report xmlns="{ns}" seq="1" at="2026-01-01T12:00:00.000Z">'
           '<server id="probe" role="agent"/>'
@@ -298,3 +298,14 @@ def test_edge_survives_bad_bytes_of_its_manager(box):
         wait("it to connect again", lambda: system.manager.connections > before, 30)
         assert http1.fetch(system.edge.address).status == 200
         system.manager.wait("report", after=system.manager.mark())
+
+
+def test_a_report_that_is_too_large_says_what_to_do(box):
+    members = [f"127.0.0.{number}:9" for number in range(1, 101)]
+    listener = listen(f"unix:{box.folder}/hand.sock")
+    edge = Edge(box, {"web": {"members": members}}, manager=f"unix:{box.folder}/hand.sock",
+                stream={"report-interval": "100ms", "keepalive": "10s", "stanza-max": "4KiB"})
+    with listener, listener.accept()[0] as sock:
+        sock.sendall(opening("manager", "manager-by-hand", 7))
+        wait("it to say so", lambda: "larger than stream.stanza-max" in edge.process.log())
+        assert http1.fetch(edge.address).status == 503  # and it serves on: nobody is there

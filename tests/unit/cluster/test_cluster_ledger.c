@@ -278,7 +278,7 @@ test_too_many(void **state)
         assert_int_equal(fr_buf_printf(&text, "  c%d: { limit: 1 }\n", i), FR_OK);
     assert_int_equal(parse(text.data, &diag, &ledger), FR_ERR_CONFIG);
     assert_string_equal(diag.entries[0].text,
-                        "new-clusters has 1025 entries, expected at most 1024");
+                        "new-clusters has 10001 entries, expected at most 10000");
     config_diag_fini(&diag);
     fr_buf_fini(&text);
 }
