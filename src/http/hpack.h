@@ -4,7 +4,8 @@
  *
  * May touch:  base. Never: sockets, clocks, logs.
  * Memory:     a dynamic table is one block of at most HPACK_ARENA_BYTES, taken when something
- *             enters it; the decoder keeps room for the texts of one field.
+ *             enters it; the decoder keeps room for the texts of one field, the encoder for the
+ *             lines of one head, from the second one on.
  * Limits:     HPACK_TABLE_BYTES for either table, whatever the peer would allow. How long a field
  *             or a head may be is judged by who is told of the fields.
  * Trusts:     the decoder trusts nothing; the encoder takes fields that were checked.
@@ -24,8 +25,11 @@
 struct hpack_field {
     struct fr_view name, value;
     bool never_indexed; /* section 6.2.3: nobody on its way may put it into a table */
-    uint32_t index;     /* where it is in the table, decoded; 0: nowhere */
-    uint32_t entry;     /* to encode: hpack_find_line's; 0: it is to be looked for */
+    bool printed;       /* to encode: name and value stand in one line, as HTTP/1.1 prints it */
+    uint16_t lines; /* to encode: the value is so many lines, hpack_find_lines's; 0: it is one */
+    uint16_t line;  /* ... and the first of them, among those that are known */
+    uint32_t index; /* where it is in the table, decoded; 0: nowhere */
+    uint32_t entry; /* encoded: what of the table it is; 0: nothing */
 };
 
 /* ---- tables ---------------------------------------------------------------------------------- */
@@ -111,9 +115,8 @@ struct hpack_encoder {
         uint32_t hash;
         uint32_t entry; /* one more than what `added` was as it entered; 0: it did not */
     } slots[HPACK_SLOTS];
-    /* Entries in the order in which heads have them: what came first the last time, what came
-     * behind each, and the last one of the block under way. */
-    uint32_t first, last, next[HPACK_ENTRIES_MAX];
+    struct hpack_lines *lines;       /* of the last head; NULL: none was learnt yet */
+    uint32_t entry;                  /* what the last field is in the table; 0: it is not there */
     uint32_t size_least, size_asked; /* what the peer allowed since the last block */
     bool resized;
 };
@@ -123,7 +126,7 @@ void hpack_encoder_fini(struct hpack_encoder *encoder);
 /* SETTINGS_HEADER_TABLE_SIZE of the peer, which the next block acknowledges (section 4.2). */
 void hpack_encoder_resize(struct hpack_encoder *encoder, uint32_t bytes);
 
-/* Room for what stands in front of a block's fields, and for one field. */
+/* Room for what stands in front of a block's fields, and for one field, or for lines. */
 #define HPACK_BEGIN_BYTES_MAX 12
 static inline size_t
 hpack_field_bytes_max(size_t name_len, size_t value_len)
@@ -131,14 +134,54 @@ hpack_field_bytes_max(size_t name_len, size_t value_len)
     return name_len + value_len + 16;
 }
 
-/* Both return where what they wrote ends. Letters of the name are written in lower case. No memory
+static inline size_t
+hpack_bytes_max(const struct hpack_field *field)
+{
+    return hpack_field_bytes_max(field->name.len, field->value.len) + 16 * (size_t)field->lines;
+}
+
+/* All return where what they wrote ends. Letters of the name are written in lower case. No memory
  * means a longer block, never a wrong one. */
 char *hpack_put_begin(struct hpack_encoder *encoder, char *at);
 char *hpack_put_field(struct hpack_encoder *encoder, char *at, const struct hpack_field *field);
-/* Whether the text begins with a field of the table as HTTP/1.1 prints it ("Name: value", CRLF),
- * looked for where it is likely: behind *after, which moves on; 0 is the front of a head. Returns
- * how long the line is, or 0. *out is good for the next block. */
-size_t hpack_find_line(const struct hpack_encoder *encoder, struct fr_view text, uint32_t *after,
-                       struct hpack_field *out);
+/* A block in one go, whose lines the next one is likely to have too. */
+char *hpack_put_head(struct hpack_encoder *encoder, char *at, struct hpack_field *fields,
+                     size_t count);
+
+/* ---- lines that were sent before: hpack_lines.c ---------------------------------------------- */
+
+#define HPACK_LINES_MAX 32
+#define HPACK_LINES_BYTES 1024
+
+/* The last head as HTTP/1.1 prints it ("Name: value", CRLF), as far as it is in the table. */
+struct hpack_lines {
+    uint32_t count;
+    bool full;            /* one was left out */
+    uint32_t oldest;      /* of their entries: while it is in the table, all are */
+    uint32_t length_line; /* which of them is Content-Length; count: none */
+    uint64_t length;
+    struct hpack_line {
+        uint32_t end; /* in the text */
+        uint32_t entry;
+    } line[HPACK_LINES_MAX];
+    char text[HPACK_LINES_BYTES];
+};
+
+/* How many octets in front of the text are lines that stand in the last head next to one another,
+ * at line *at or a little behind it; *at moves behind them. *out is all of them, for the next
+ * block. */
+size_t hpack_find_lines(const struct hpack_encoder *encoder, struct fr_view text, uint32_t *at,
+                        struct hpack_field *out);
+/* Whether Content-Length is among the lines that were found, and what it says. */
+bool hpack_lines_length(const struct hpack_encoder *encoder, const struct hpack_field *found,
+                        uint64_t *out);
+/* Whether all of the lines are still in the table. */
+bool hpack__lines_there(const struct hpack_encoder *encoder);
+/* One of the lines that were found, as a field. */
+struct hpack_field hpack__line_field(const struct hpack_encoder *encoder,
+                                     const struct hpack_field *found, size_t nth);
+/* These were put, and next time they are likely to come again. */
+void hpack__lines_learn(struct hpack_encoder *encoder, const struct hpack_field *fields,
+                        size_t count);
 
 #endif

@@ -5,8 +5,8 @@
  * May touch:  base.
  * Limits:     the table's size is the lesser of the peer's and ours; names above NAME_BYTES_MAX
  *             enter no table.
- * Cost:       a comparison, eight octets a step, for a field that is in the table and comes behind
- *             the one that it came behind before; a hash more for others.
+ * Cost:       an octet or two are written for a line that was found in the last head, and nothing
+ *             of it is looked at; other fields are hashed and compared, eight octets a step.
  * Follows:    RFC 7541 sections 4.2, 5 and 6.
  *
  * What enters the table is told by its second time: a field whose hash was seen lately is likely to
@@ -15,6 +15,7 @@
  */
 #include "http/hpack.h"
 
+#include "base/fr_mem.h"
 #include "base/fr_put.h"
 
 #define NAME_BYTES_MAX 64
@@ -35,6 +36,8 @@ void
 hpack_encoder_fini(struct hpack_encoder *encoder)
 {
     hpack_table_fini(&encoder->table);
+    fr_free(encoder->lines);
+    encoder->lines = NULL;
 }
 
 void
@@ -75,7 +78,6 @@ put_text(char *at, struct fr_view text)
 char *
 hpack_put_begin(struct hpack_encoder *encoder, char *at)
 {
-    encoder->last = 0;
     if (!encoder->resized)
         return at;
     encoder->resized = false;
@@ -168,53 +170,11 @@ is_entry(const struct hpack_encoder *encoder, uint32_t entry, const struct hpack
     return is_same(text, field->name, CASES) && is_same(text + place->name_len, field->value, 0);
 }
 
-static void
-note_entry(struct hpack_encoder *encoder, uint32_t entry)
-{
-    uint32_t last = encoder->last;
-    *(last ? &encoder->next[(last - 1) % HPACK_ENTRIES_MAX] : &encoder->first) = entry;
-    encoder->last = entry;
-}
-
 static char *
 put_entry(struct hpack_encoder *encoder, char *at, uint32_t entry)
 {
-    note_entry(encoder, entry);
+    encoder->entry = entry;
     return put_number(at, INDEXED, 7, HPACK_STATIC_COUNT + 1 + encoder->table.added - entry);
-}
-
-static size_t
-line_bytes(const struct hpack_encoder *encoder, uint32_t entry, struct fr_view text,
-           struct hpack_field *out)
-{
-    const struct hpack_place *place = place_of(encoder, entry);
-    if (!place || text.len < (size_t)place->name_len + place->value_len + 4)
-        return 0;
-    struct fr_view name = fr_view_make(text.ptr, place->name_len);
-    struct fr_view value = fr_view_make(text.ptr + name.len + 2, place->value_len);
-    const char *known = encoder->table.arena + place->at;
-    if (!is_same(known, name, CASES) || memcmp(text.ptr + name.len, ": ", 2) != 0 ||
-        !is_same(known + name.len, value, 0) || memcmp(value.ptr + value.len, "\r\n", 2) != 0)
-        return 0;
-    *out = (struct hpack_field){.name = name, .value = value, .entry = entry};
-    return name.len + value.len + 4;
-}
-
-/* One is looked past: where two kinds of heads take turns that is where they differ. */
-size_t
-hpack_find_line(const struct hpack_encoder *encoder, struct fr_view text, uint32_t *after,
-                struct hpack_field *out)
-{
-    uint32_t entry = *after;
-    for (int i = 0; i < 2; i++) {
-        entry = entry ? encoder->next[(entry - 1) % HPACK_ENTRIES_MAX] : encoder->first;
-        size_t bytes = line_bytes(encoder, entry, text, out);
-        if (bytes > 0) {
-            *after = entry;
-            return bytes;
-        }
-    }
-    return 0;
 }
 
 /* The static table has whole fields only of some statuses, so far as responses go. */
@@ -271,8 +231,7 @@ put_whole(struct hpack_encoder *encoder, char *at, const struct hpack_field *fie
     if (slot->hash == hash && encoder->table.size_max >= HPACK_TABLE_BYTES / 8 &&
         value.len < HPACK_TABLE_BYTES / 4 && tells_case(name) &&
         hpack_table_add(&encoder->table, name, value)) {
-        slot->entry = encoder->table.added;
-        note_entry(encoder, slot->entry);
+        slot->entry = encoder->entry = encoder->table.added;
         return put_literal(at, ENTERS, 6, name, value);
     }
     *slot = (struct hpack_slot){.hash = hash};
@@ -292,8 +251,7 @@ char *
 hpack_put_field(struct hpack_encoder *encoder, char *at, const struct hpack_field *field)
 {
     size_t index;
-    if (place_of(encoder, field->entry)) /* of its own block something may have pushed it out */
-        return put_entry(encoder, at, field->entry);
+    encoder->entry = 0;
     if (field->name.len > NAME_BYTES_MAX)
         return put_long(at, field);
     if (field->never_indexed)
@@ -305,4 +263,43 @@ hpack_put_field(struct hpack_encoder *encoder, char *at, const struct hpack_fiel
     if (slot->hash == hash && is_entry(encoder, slot->entry, field))
         return put_entry(encoder, at, slot->entry);
     return put_whole(encoder, at, field, slot, hash);
+}
+
+/* ---- heads ----------------------------------------------------------------------------------- */
+
+/* Of its own block something may have pushed them out. */
+static char *
+put_lines(struct hpack_encoder *encoder, char *at, const struct hpack_field *found)
+{
+    const struct hpack_line *line = &encoder->lines->line[found->line];
+    uint32_t newest = HPACK_STATIC_COUNT + 1 + encoder->table.added;
+    bool there = hpack__lines_there(encoder);
+    for (size_t i = 0; i < found->lines; i++) {
+        if (there) {
+            at = put_number(at, INDEXED, 7, newest - line[i].entry);
+        } else {
+            struct hpack_field field = hpack__line_field(encoder, found, i);
+            at = hpack_put_field(encoder, at, &field);
+        }
+    }
+    return at;
+}
+
+char *
+hpack_put_head(struct hpack_encoder *encoder, char *at, struct hpack_field *fields, size_t count)
+{
+    bool learns = false;
+    at = hpack_put_begin(encoder, at);
+    for (size_t i = 0; i < count; i++) {
+        if (fields[i].lines > 0) {
+            at = put_lines(encoder, at, &fields[i]);
+            continue;
+        }
+        at = hpack_put_field(encoder, at, &fields[i]);
+        fields[i].entry = encoder->entry;
+        learns |= fields[i].printed && encoder->entry != 0;
+    }
+    if (learns)
+        hpack__lines_learn(encoder, fields, count);
+    return at;
 }

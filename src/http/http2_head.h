@@ -106,8 +106,8 @@ struct http2_split {
     struct hpack_field fields[HTTP2_SPLIT_MAX];
     /* own */
     enum http2_kind kind;
-    bool started;   /* behind the first line */
-    uint32_t entry; /* of the encoder, the last that was found */
+    bool started;  /* behind the first line */
+    uint32_t line; /* of the encoder's known ones, where the next are expected */
     struct fr_view upgrade;
 };
 
@@ -115,7 +115,8 @@ struct http2_split {
 void http2_split_begin(struct http2_split *split, enum http2_kind kind);
 /* Reads whole lines; the text may come in parts that end with a line. Names are as printed: who
  * takes the fields lower-cases them, as it copies them. What belongs to one connection is left out.
- * The views point into the parts and the literals here. Never to be indexed are fields that came
+ * The views point into the parts and the literals here. Lines that the encoder knows are one field,
+ * of a response that is no 101. Never to be indexed are fields that came
  * so, and those that are secret whoever sends them.
  * DONE: behind the empty line, *out_used tells where.  MORE: the part was read to its end.  BAD: no
  * head of ours. */

@@ -152,21 +152,19 @@ split_block(char *head, size_t block_bytes, struct http2_frame frame)
 }
 
 static bool
-put_head(struct http2_stream *stream, const struct http2_split *split, bool end)
+put_head(struct http2_stream *stream, struct http2_split *split, bool end)
 {
     struct http2_session *session = stream->session;
     size_t bytes = HPACK_BEGIN_BYTES_MAX;
     fr_require(!split->encoder || split->encoder == &session->encoder);
     for (size_t i = 0; i < split->count; i++)
-        bytes += hpack_field_bytes_max(split->fields[i].name.len, split->fields[i].value.len);
+        bytes += hpack_bytes_max(&split->fields[i]);
     bytes += HTTP2_FRAME_HEAD_BYTES * (1 + bytes / HTTP2_FRAME_BYTES_MAX);
     char *head = out_room(session, bytes);
     if (!head)
         return false;
     char *block = head + HTTP2_FRAME_HEAD_BYTES, *at;
-    at = hpack_put_begin(&session->encoder, block);
-    for (size_t i = 0; i < split->count; i++)
-        at = hpack_put_field(&session->encoder, at, &split->fields[i]);
+    at = hpack_put_head(&session->encoder, block, split->fields, split->count);
     struct http2_frame frame = {
         .length = (uint32_t)(at - block),
         .type = HTTP2_HEADERS,
@@ -243,7 +241,7 @@ http2_stream_split(struct http2_stream *stream, struct http2_split *split)
 }
 
 bool
-http2_stream_head(struct http2_stream *stream, const struct http2_split *head, bool end)
+http2_stream_head(struct http2_stream *stream, struct http2_split *head, bool end)
 {
     if (!stream->session || stream->reset || stream->closing || stream->session->over)
         return true; /* its end is on its way to the owner */

@@ -143,8 +143,7 @@ void http2_stream_consume(struct http2_session *session, struct http2_stream *st
 /* Begins to split the text of a head for this stream. */
 void http2_stream_split(struct http2_stream *stream, struct http2_split *split);
 /* An interim head, or the final one; end: nothing follows. False: no memory; reset it. */
-FR_MUST_USE bool http2_stream_head(struct http2_stream *stream, const struct http2_split *head,
-                                   bool end);
+FR_MUST_USE bool http2_stream_head(struct http2_stream *stream, struct http2_split *head, bool end);
 /* More of the body, after the head and when nothing is being sent. The parts' bytes and the
  * trailers stay valid until http2_session_taken names it. Nothing may be empty: with `last`. */
 void http2_stream_body(struct http2_stream *stream, const struct iovec *parts, int count, bool last,

@@ -4,8 +4,8 @@
  *
  * May touch:  base.
  * Memory:     views into the text. Pseudo-fields come first, in the places kept for them.
- * Cost:       one pass, nothing copied. A line that the encoder's table has where it was expected
- *             is not taken apart, since no field that is left out gets in there.
+ * Cost:       one pass, nothing copied. Lines that the last head had too are compared with it, and
+ *             not taken apart, since no field that is left out gets in there.
  * Follows:    RFC 9113 sections 8.2.2, 8.3.1 and 8.3.2, RFC 8441 section 4.
  */
 #include "http/http2_head.h"
@@ -28,7 +28,7 @@ http2_split_begin(struct http2_split *split, enum http2_kind kind)
     split->length = 0;
     split->kind = kind;
     split->encoder = NULL;
-    split->entry = 0;
+    split->line = 0;
     split->started = kind == HTTP2_TRAILERS;
     split->upgrade = (struct fr_view){0};
 }
@@ -137,7 +137,10 @@ field_line(struct http2_split *split, struct fr_view line, const char *colon)
         return true;
     if (split->count == HTTP2_SPLIT_MAX)
         return false;
-    split->fields[split->count++] = field_of(name, value, never_indexed);
+    struct hpack_field *field = &split->fields[split->count++];
+    *field = field_of(name, value, never_indexed);
+    field->printed = split->status >= 200 && !never_indexed && value.ptr == colon + 2 &&
+                     value.ptr + value.len == line.ptr + line.len;
     return true;
 }
 
@@ -160,21 +163,23 @@ close_up(struct http2_split *split)
     }
 }
 
-/* How long the line is, if it is a field that went out before; 0: it is not known. */
-static size_t
-known_line(struct http2_split *split, struct fr_view rest)
+/* Passes lines that the encoder knows. Returns where another one is. */
+static const char *
+known_lines(struct http2_split *split, const char *at, const char *end)
 {
-    struct hpack_field *field = &split->fields[split->count];
-    if (!split->encoder || split->count == HTTP2_SPLIT_MAX)
-        return 0;
-    size_t bytes = hpack_find_line(split->encoder, rest, &split->entry, field);
-    if (bytes == 0)
-        return 0;
-    split->count++;
-    if (field->name.len == sizeof("content-length") - 1 &&
-        http__known_of_token(field->name) == HTTP_FIELD_CONTENT_LENGTH)
-        split->has_length = fr_view_u64(field->value, &split->length);
-    return bytes;
+    if (!split->encoder || split->status == 101)
+        return at;
+    while (at < end && split->count < HTTP2_SPLIT_MAX) {
+        struct hpack_field *field = &split->fields[split->count];
+        struct fr_view rest = fr_view_make(at, (size_t)(end - at));
+        size_t bytes = hpack_find_lines(split->encoder, rest, &split->line, field);
+        if (bytes == 0)
+            break;
+        split->count++;
+        split->has_length |= hpack_lines_length(split->encoder, field, &split->length);
+        at += bytes;
+    }
+    return at;
 }
 
 /* Reads a line; *at moves behind it. False: none ends here, or it is none of ours. */
@@ -182,12 +187,6 @@ static bool
 line_read(struct http2_split *split, struct fr_view part, const char **at, bool *out_empty)
 {
     const char *line = *at;
-    size_t left = (size_t)(part.ptr + part.len - line);
-    size_t known = split->started ? known_line(split, fr_view_make(line, left)) : 0;
-    *at = line + known;
-    *out_empty = false;
-    if (known > 0)
-        return true;
     const char *lf = http__find(part, line, '\n');
     if (!lf || lf == line || lf[-1] != '\r')
         return false;
@@ -202,17 +201,19 @@ line_read(struct http2_split *split, struct fr_view part, const char **at, bool 
 enum http_step
 http2_split_read(struct http2_split *split, struct fr_view part, size_t *out_used)
 {
-    const char *at = part.ptr;
+    const char *at = part.ptr, *end = part.ptr + part.len;
     bool empty = false;
-    while (at < part.ptr + part.len) {
+    while (!empty) {
+        if (split->started)
+            at = known_lines(split, at, end);
+        if (at == end)
+            break;
         if (!line_read(split, part, &at, &empty))
             return HTTP_BAD;
-        if (!empty)
-            continue;
-        close_up(split);
-        *out_used = (size_t)(at - part.ptr);
-        return HTTP_DONE;
     }
-    *out_used = part.len;
-    return HTTP_MORE;
+    *out_used = (size_t)(at - part.ptr);
+    if (!empty)
+        return HTTP_MORE;
+    close_up(split);
+    return HTTP_DONE;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http_scan.h - runs of octets of one class: sixteen octets a step where the processor can.
+ * http_scan.h - runs of octets of one class, or of another text: sixteen octets a step where the
+ * processor can.
  *
  * May touch:  base. Included by src/http only.
  * Shape:      a step takes sixteen octets while all of them are of the class, or of the common part
@@ -28,6 +29,16 @@ http__find_plain(const char *at, const char *end, char mark)
     while (at < end && *at != mark)
         at++;
     return at < end ? at : NULL;
+}
+
+/* How many octets in front of the two are the same. */
+static inline size_t
+http__same_plain(const char *a, const char *b, size_t bytes)
+{
+    size_t same = 0;
+    while (same < bytes && a[same] == b[same])
+        same++;
+    return same;
 }
 
 #ifdef __SSE2__
@@ -112,7 +123,37 @@ http__run(const char *at, const char *end, enum http__class class)
     return http__run_plain(at, end, class);
 }
 
+/* Sixteen octets: a bit for each that is another one. */
+static inline unsigned
+http__others(const char *a, const char *b)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)a);
+    __m128i y = _mm_loadu_si128((const __m128i *)(const void *)b);
+    return 0xffffu & ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y));
+}
+
+static inline size_t
+http__same(const char *a, const char *b, size_t bytes)
+{
+    size_t at = 0;
+    unsigned others;
+    if (bytes < 16)
+        return http__same_plain(a, b, bytes);
+    for (; bytes - at >= 16; at += 16)
+        if ((others = http__others(a + at, b + at)))
+            return at + (unsigned)__builtin_ctz(others);
+    at = bytes - 16; /* the last sixteen: of those in front of them some were the same already */
+    others = http__others(a + at, b + at);
+    return others ? at + (unsigned)__builtin_ctz(others) : bytes;
+}
+
 #else
+
+static inline size_t
+http__same(const char *a, const char *b, size_t bytes)
+{
+    return http__same_plain(a, b, bytes);
+}
 
 static inline const char *
 http__find(struct fr_view text, const char *at, char mark)

@@ -59,90 +59,6 @@ marks_are_no_letters(void **state)
     hpack_encoder_fini(&encoder);
 }
 
-/* What stands behind *after; 0: it is not known. */
-static size_t
-find(const struct hpack_encoder *encoder, const char *line, uint32_t *after,
-     struct hpack_field *out)
-{
-    return hpack_find_line(encoder, fr_view_of(line), after, out);
-}
-
-static void
-lines_are_found_in_their_order(void **state)
-{
-    struct hpack_encoder encoder;
-    const struct hpack_field fields[] = {field_of("Server", "a"), field_of("X-Own", "some value"),
-                                         field_of("Age", "17")};
-    struct hpack_field got[3];
-    uint32_t after = 0;
-    (void)state;
-    hpack_encoder_init(&encoder);
-    assert_int_equal(find(&encoder, "Server: a\r\n", &after, got), 0);
-    check(&encoder, fields, 3, FR_VIEW("\x0f\x27\1a\0\5x-own\nsome value\x0f\6\00217"));
-    check(&encoder, fields, 3, FR_VIEW("\x76\1a\x40\5x-own\nsome value\x55\00217"));
-    assert_int_equal(find(&encoder, "Server: a\r\nX-Own: so", &after, &got[0]), 11);
-    assert_int_equal(find(&encoder, "x-own: some value\r\n", &after, &got[1]), 19);
-    assert_int_equal(find(&encoder, "AGE: 17\r\n\r\n", &after, &got[2]), 9);
-    assert_true(fr_view_eq(got[1].name, FR_VIEW("x-own")));
-    assert_true(fr_view_eq(got[1].value, FR_VIEW("some value")));
-    check(&encoder, got, 3, FR_VIEW("\xc0\xbf\xbe"));
-    /* One may be missing, or be another one; two in a row are not looked past. */
-    after = 0;
-    assert_int_equal(find(&encoder, "Age: 17\r\n", &after, got), 0);
-    assert_int_equal(find(&encoder, "X-Own: some value\r\n", &after, got), 19);
-    check(&encoder, fields, 1, FR_VIEW("\xc0"));
-    check(&encoder, fields + 2, 1, FR_VIEW("\xbe"));
-    hpack_encoder_fini(&encoder);
-}
-
-static void
-other_lines_are_not_found(void **state)
-{
-    static const char *const lines[] = {
-        "",
-        "X-Own: some value",
-        "X-Own: some value\r",
-        "X-Own:some value\r\n",
-        "X-Own: a\r\n",
-        "X-Own: some-value\r\n",
-        "X-Own:  some value\r\n",
-        "X-Owm: some value\r\n",
-        "X-Own: some value.\r\n",
-        "X-Own: some value\r\r",
-    };
-    struct hpack_encoder encoder;
-    const struct hpack_field field = field_of("X-Own", "some value");
-    struct hpack_field got;
-    (void)state;
-    hpack_encoder_init(&encoder);
-    check(&encoder, &field, 1, FR_VIEW("\0\5x-own\nsome value"));
-    check(&encoder, &field, 1, FR_VIEW("\x40\5x-own\nsome value"));
-    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-        uint32_t after = 0;
-        assert_int_equal(find(&encoder, lines[i], &after, &got), 0);
-        assert_int_equal(after, 0);
-    }
-    hpack_encoder_fini(&encoder);
-}
-
-/* What was found is pushed out before it is written. */
-static void
-a_found_line_may_be_gone(void **state)
-{
-    struct hpack_encoder encoder;
-    const struct hpack_field field = field_of("X-Own", "b");
-    struct hpack_field got;
-    uint32_t after = 0;
-    (void)state;
-    hpack_encoder_init(&encoder);
-    check(&encoder, &field, 1, FR_VIEW("\0\5x-own\1b"));
-    check(&encoder, &field, 1, FR_VIEW("\x40\5x-own\1b"));
-    assert_int_equal(find(&encoder, "X-Own: b\r\n", &after, &got), 10);
-    hpack_encoder_resize(&encoder, 0);
-    check(&encoder, &got, 1, FR_VIEW("\x20\0\5x-own\1b"));
-    hpack_encoder_fini(&encoder);
-}
-
 static void
 secrets_enter_nothing(void **state)
 {
@@ -221,24 +137,6 @@ without_memory_it_is_longer(void **state)
     hpack_encoder_fini(&encoder);
 }
 
-/* As http2_split.c does. */
-static void
-find_lines(const struct hpack_encoder *encoder, struct hpack_field *fields, size_t count)
-{
-    uint32_t after = 0;
-    for (size_t i = 0; i < count; i++) {
-        static char line[2200];
-        struct hpack_field got;
-        int len = snprintf(line, sizeof(line), "%.*s:%s%.*s\r\n", FR_VIEW_ARG(fields[i].name),
-                           fields[i].never_indexed ? "" : " ", FR_VIEW_ARG(fields[i].value));
-        if (hpack_find_line(encoder, fr_view_make(line, (size_t)len), &after, &got) == 0)
-            continue;
-        assert_int_equal(got.name.len, fields[i].name.len);
-        assert_int_equal(got.value.len, fields[i].value.len);
-        fields[i].entry = got.entry;
-    }
-}
-
 /* Heads of all kinds, with names and values that come again and others that do not, through tables
  * that shrink and grow: nghttp2 reads what was written. */
 static void
@@ -275,8 +173,6 @@ what_nghttp2_reads(void **state)
             hpack_encoder_resize(&encoder, bytes);
             assert_int_equal(nghttp2_hd_inflate_change_table_size(inflater, bytes), 0);
         }
-        if (head % 2)
-            find_lines(&encoder, fields, count);
         at = hpack_put_begin(&encoder, wire);
         for (size_t i = 0; i < count; i++)
             at = hpack_put_field(&encoder, at, &fields[i]);
@@ -313,9 +209,6 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_field_enters_at_its_second_time),
         cmocka_unit_test(marks_are_no_letters),
-        cmocka_unit_test(lines_are_found_in_their_order),
-        cmocka_unit_test(other_lines_are_not_found),
-        cmocka_unit_test(a_found_line_may_be_gone),
         cmocka_unit_test(secrets_enter_nothing),
         cmocka_unit_test(statuses),
         cmocka_unit_test(sizes_are_told),

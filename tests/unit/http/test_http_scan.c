@@ -66,6 +66,30 @@ rare_octets(void **state)
     assert_ptr_equal(run_of(text, text, HTTP__TEXT), text);
 }
 
+/* Two texts that differ at one place, and at one more behind it, in memory that ends with them. */
+static void
+what_is_the_same(void **state)
+{
+    (void)state;
+    for (size_t len = 0; len <= TEXT_BYTES; len++) {
+        char *a = test_malloc(len + 1), *b = test_malloc(len + 1);
+        char *x = a + 1, *y = b + 1; /* not where words begin */
+        memset(x, 'x', len);
+        memset(y, 'x', len);
+        assert_int_equal(http__same(x, y, len), len);
+        assert_int_equal(http__same_plain(x, y, len), len);
+        for (size_t at = 0; at < len; at++) {
+            y[at] = 'y';
+            y[len - 1] = 'y';
+            assert_int_equal(http__same(x, y, len), at);
+            assert_int_equal(http__same_plain(x, y, len), at);
+            y[at] = y[len - 1] = 'x';
+        }
+        test_free(a);
+        test_free(b);
+    }
+}
+
 /* The mark at every place of texts of every length, in front of where the search begins too. */
 static void
 marks(void **state)
@@ -92,6 +116,6 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_octet), cmocka_unit_test(rare_octets),
-                                       cmocka_unit_test(marks)};
+                                       cmocka_unit_test(what_is_the_same), cmocka_unit_test(marks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
