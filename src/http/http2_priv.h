@@ -14,6 +14,7 @@
 #define HTTP2__URGENCIES 8 /* RFC 9218 section 4.1: 0 comes first */
 #define HTTP2__URGENCY_USUAL 3
 #define HTTP2__EARLY_MAX 8
+#define HTTP2__AGAIN_BYTES_MAX 2048
 #define HTTP2__OUT_BYTES_MAX (64 * 1048576) /* heads of all streams; budgets bound the rest */
 
 /* So many at once, and a tenth of that a second. */
@@ -25,6 +26,17 @@ struct http2__budget {
 struct http2__priority {
     uint8_t urgency;
     bool incremental;
+};
+
+/* A request's head that may come again: http2_again.c. */
+struct http2__again {
+    uint32_t added, count; /* of the decoder's table, then */
+    bool written;          /* what follows is kept, too */
+    uint8_t urgency;
+    bool incremental;
+    size_t block_bytes, head_bytes;
+    struct fr_buf kept; /* the block, what was written of it, its lines */
+    struct http2_writer writer;
 };
 
 struct http2_session {
@@ -55,6 +67,7 @@ struct http2_session {
     size_t head_wire_bytes, head_bytes; /* as sent, as decoded */
     uint32_t head_frames;
     struct hpack_decoder decoder;
+    struct http2__again again;
     /* streams: http2_streams.c */
     struct fr_list streams; /* open ones, in the order of their ids */
     uint32_t open;
@@ -133,6 +146,14 @@ void http2__headers(struct http2_session *session, const struct http2_frame *fra
                     struct fr_view payload);
 void http2__continuation(struct http2_session *session, const struct http2_frame *frame,
                          struct fr_view payload);
+
+/* http2_again.c */
+/* Whether the block came before: then its fields are written as they were. */
+bool http2__again_write(struct http2_session *session, struct fr_view block,
+                        struct http2_stream *stream);
+/* A block's fields were written, all well, and nothing entered the table; it may come again. */
+void http2__again_note(struct http2_session *session, struct fr_view block,
+                       const struct http2_stream *stream);
 
 /* http2_data.c */
 void http2__data_begin(struct http2_session *session);

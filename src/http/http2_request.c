@@ -74,6 +74,13 @@ field_write(struct http2_stream *stream, const struct hpack_field *field)
     }
 }
 
+/* The block begins with a change of the table's size: RFC 7541 section 6.3. */
+static bool
+is_resize(struct fr_view block)
+{
+    return ((uint8_t)block.ptr[0] & 0xe0) == 0x20;
+}
+
 /* False: the connection is over. */
 static bool
 block_read(struct http2_session *session, struct fr_view bytes, struct http2_stream *owner)
@@ -81,14 +88,23 @@ block_read(struct http2_session *session, struct fr_view bytes, struct http2_str
     struct hpack_block block = hpack_block_begin(bytes);
     struct hpack_field field;
     enum hpack_step step;
+    const struct hpack_table *table = &session->decoder.table;
+    uint32_t added = table->added, count = table->count;
+    bool comes_again = owner && !owner->begun;
+    if (comes_again && http2__again_write(session, bytes, owner))
+        return true;
     session->head_bytes = 0;
     while ((step = hpack_decode(&session->decoder, &block, &field)) == HPACK_FIELD) {
         if (!http2__judge_field(session, field.name.len + field.value.len + HEAD_BYTES_FIELD))
             return false;
         if (owner)
             field_write(owner, &field);
+        comes_again &= !field.never_indexed;
     }
     hpack_decoder_rest(&session->decoder);
+    if (comes_again && step == HPACK_END && owner->verdict == HTTP2_FINE && bytes.len > 0 &&
+        !is_resize(bytes) && table->added == added && table->count == count)
+        http2__again_note(session, bytes, owner);
     if (step == HPACK_NO_MEMORY)
         http2__ran_out(session, HTTP2_CALM_MEMORY);
     else if (step == HPACK_BAD)

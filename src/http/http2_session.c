@@ -35,6 +35,7 @@ http2_session_new(const struct http2_limits *limits, const struct http2_handlers
     fr_buf_init(&session->partial, HTTP2_FRAME_BYTES_MAX);
     fr_buf_init(&session->block, limits->head.head_bytes_max + 2 * HTTP2_FRAME_BYTES_MAX);
     fr_buf_init(&session->out, HTTP2__OUT_BYTES_MAX);
+    fr_buf_init(&session->again.kept, HTTP2__AGAIN_BYTES_MAX);
     fr_list_init(&session->streams);
     fr_list_init(&session->closing);
     fr_list_init(&session->taken);
@@ -68,6 +69,7 @@ http2_session_free(struct http2_session **session)
     fr_buf_fini(&(*session)->partial);
     fr_buf_fini(&(*session)->block);
     fr_buf_fini(&(*session)->out);
+    fr_buf_fini(&(*session)->again.kept);
     fr_free(*session);
     *session = NULL;
 }
