@@ -253,7 +253,7 @@ filter_send(struct loop_filter *filter, const struct iovec *parts, int count, bo
     }
     struct fr_view data = gather(room, parts, count);
     session->drained = false;
-    session->more = more;
+    session->more = more || data.len > RECORD_BYTES; /* what a record leaves is sent at once */
     ERR_clear_error();
     int returned = SSL_write_ex(session->ssl, data.ptr, data.len, &sent);
     session->more = false;

@@ -6,6 +6,9 @@
 
 #include "base/fr_mem.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +23,7 @@
 #include <openssl/x509v3.h>
 
 #define WATCHDOG_US 20000000LL
+#define TWO_RECORDS_BYTES 20000
 #define PAYLOAD_BYTES 300000
 
 /* ---- certificates ------------------------------------------------------------------------- */
@@ -166,13 +170,11 @@ on_sent(void *ctx, int status)
 }
 
 static void
-pair_open(struct pair *pair)
+pair_open_over(struct pair *pair, const int fds[2])
 {
-    int fds[2];
     memset(pair, 0, sizeof(*pair));
     assert_int_equal(loop_new(NULL, &pair->loop), FR_OK);
     loop_timer_start(pair->loop, &pair->watchdog, WATCHDOG_US, on_watchdog, NULL);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
     loop_sock_open(&pair->client.sock, pair->loop, fds[0]);
     loop_sock_open(&pair->server.sock, pair->loop, fds[1]);
     pair->client.last = pair->server.last = 1;
@@ -181,6 +183,34 @@ pair_open(struct pair *pair)
     pair->payload = fr_xalloc(PAYLOAD_BYTES);
     for (size_t i = 0; i < PAYLOAD_BYTES; i++)
         pair->payload[i] = (char)(i * 7 + i / 251);
+}
+
+static void
+pair_open(struct pair *pair)
+{
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    pair_open_over(pair, fds);
+}
+
+static void
+pair_open_tcp(struct pair *pair)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof(address);
+    int one = 1, fds[2], listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listening, (struct sockaddr *)&address, bytes), 0);
+    assert_int_equal(listen(listening, 1), 0);
+    assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &bytes), 0);
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fds[0], (struct sockaddr *)&address, bytes), 0);
+    fds[1] = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    (void)close(listening);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fcntl(fds[i], F_SETFL, O_NONBLOCK), 0);
+        assert_int_equal(setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)), 0);
+    }
+    pair_open_over(pair, fds);
 }
 
 static void
@@ -484,6 +514,36 @@ test_what_waits_is_for_the_owner(void **state)
     tls_client_unref(&client);
 }
 
+static struct tcp_info
+tcp_of(const struct loop_sock *sock)
+{
+    struct tcp_info info = {0};
+    socklen_t bytes = sizeof(info);
+    assert_int_equal(getsockopt(sock->fd, IPPROTO_TCP, TCP_INFO, &info, &bytes), 0);
+    return info;
+}
+
+/* The kernel sends what two records hold in one go: only the last of them is pushed. */
+static void
+test_records_of_one_send_go_together(void **state)
+{
+    struct pair pair;
+    (void)state;
+    struct tls_server *server = server_of("one", NULL);
+    struct tls_client *client = client_of("one", NULL);
+    pair_open_tcp(&pair);
+    pair_secure(&pair, server, client, "one.test", NULL);
+    send_up(&pair);
+    struct tcp_info before = tcp_of(&pair.server.sock);
+    assert_true(before.tcpi_snd_mss > TWO_RECORDS_BYTES + 100); /* as 127.0.0.1 has it */
+    struct iovec part = {pair.payload, TWO_RECORDS_BYTES};
+    loop_send(&pair.server.sock, &part, 1, on_sent, &pair);
+    assert_int_equal(tcp_of(&pair.server.sock).tcpi_data_segs_out, before.tcpi_data_segs_out + 1);
+    pair_close(&pair);
+    tls_server_unref(&server);
+    tls_client_unref(&client);
+}
+
 static void
 bad(const char *certificate, const char *key, enum fr_err expected, const char *words)
 {
@@ -530,6 +590,7 @@ main(void)
         cmocka_unit_test(test_resumption_until_the_key_is_gone),
         cmocka_unit_test(test_sessions_are_resumed_by_who_made_them),
         cmocka_unit_test(test_what_waits_is_for_the_owner),
+        cmocka_unit_test(test_records_of_one_send_go_together),
         cmocka_unit_test(test_bad_files),
     };
     return cmocka_run_group_tests(tests, make_pairs, remove_pairs);
