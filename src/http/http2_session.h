@@ -25,7 +25,7 @@
 
 #define HTTP2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define HTTP2_PARTS_MAX 16     /* of one piece of a body */
-#define HTTP2_ROOM_BYTES 32800 /* two whole DATA frames: what is filled and sent at once */
+#define HTTP2_ROOM_BYTES 49184 /* three whole DATA frames: what is filled and sent at once */
 
 struct http2_session;
 

@@ -307,6 +307,25 @@ the_end_before_it_was_asked(void **state)
     end(owner);
 }
 
+/* Records of TLS are full, and what many streams have to say goes out in one send. */
+static void
+a_room_takes_three_whole_frames(void **state)
+{
+    struct owner *owner = begin(NULL);
+    static char room[HTTP2_ROOM_BYTES], body[3 * HTTP2_FRAME_BYTES_MAX];
+    const struct iovec part = {body, sizeof(body)};
+    (void)state;
+    say(owner, FR_VIEW(GREETING));
+    get(owner, 1);
+    answer(stream_of(owner, 1), "HTTP/1.1 200 OK\r\n\r\n", false);
+    pull(owner);
+    http2_stream_body(stream_of(owner, 1), &part, 1, true, (struct fr_view){0});
+    assert_int_equal(http2_session_fill(owner->session, room, sizeof(room)),
+                     sizeof(body) + 3 * HTTP2_FRAME_HEAD_BYTES);
+    assert_int_equal(http2_session_streams(owner->session), 0);
+    end(owner);
+}
+
 /* ---- owners who act within a handler -------------------------------------------------------- */
 
 static char acts_at, acts_by;
@@ -390,6 +409,7 @@ main(void)
         cmocka_unit_test(a_reset_behind_a_waiting_head),
         cmocka_unit_test(a_refused_head_that_was_whole),
         cmocka_unit_test(tunnels_end_on_both_sides),
+        cmocka_unit_test(a_room_takes_three_whole_frames),
         cmocka_unit_test(the_end_before_it_was_asked),
         cmocka_unit_test(acts_within_handlers),
     };
