@@ -273,14 +273,17 @@ put_lines(struct hpack_encoder *encoder, char *at, const struct hpack_field *fou
 {
     const struct hpack_line *line = &encoder->lines->line[found->line];
     uint32_t newest = HPACK_STATIC_COUNT + 1 + encoder->table.added;
-    bool there = hpack__lines_there(encoder);
-    for (size_t i = 0; i < found->lines; i++) {
-        if (there) {
-            at = put_number(at, INDEXED, 7, newest - line[i].entry);
-        } else {
+    if (!hpack__lines_there(encoder)) {
+        for (size_t i = 0; i < found->lines; i++) {
             struct hpack_field field = hpack__line_field(encoder, found, i);
             at = hpack_put_field(encoder, at, &field);
         }
+    } else if (newest - encoder->lines->oldest < 0x7f) { /* an octet each */
+        for (size_t i = 0; i < found->lines; i++)
+            *at++ = (char)(INDEXED | (newest - line[i].entry));
+    } else {
+        for (size_t i = 0; i < found->lines; i++)
+            at = put_number(at, INDEXED, 7, newest - line[i].entry);
     }
     return at;
 }

@@ -52,6 +52,8 @@ hpack_find_lines(const struct hpack_encoder *encoder, struct fr_view text, uint3
         uint32_t from = start_of(known, first), past = first;
         size_t most = text.len < all - from ? text.len : all - from;
         size_t same = http__same(text.ptr, known->text + from, most);
+        if (same == all - from)
+            past = known->count;
         while (past < known->count && known->line[past].end - from <= same)
             past++;
         if (past == first)

@@ -39,14 +39,18 @@ http2_split_begin(struct http2_split *split, enum http2_kind kind)
 static bool
 status_line(struct http2_split *split, struct fr_view line)
 {
-    uint64_t status;
     if (line.len < STATUS_AT + STATUS_BYTES || !fr_view_starts(line, FR_VIEW("HTTP/1.1 ")))
         return false;
     struct fr_view digits = fr_view_make(line.ptr + STATUS_AT, STATUS_BYTES);
-    bool ends = line.len == STATUS_AT + STATUS_BYTES || digits.ptr[STATUS_BYTES] == ' ';
-    if (!ends || !fr_view_u64(digits, &status))
+    int status = 0;
+    for (size_t i = 0; i < STATUS_BYTES; i++) {
+        if (!http__is(digits.ptr[i], HTTP__DIGIT))
+            return false;
+        status = 10 * status + digits.ptr[i] - '0';
+    }
+    if (line.len > STATUS_AT + STATUS_BYTES && digits.ptr[STATUS_BYTES] != ' ')
         return false;
-    split->status = (int)status;
+    split->status = status;
     split->fields[split->count++] = field_of(FR_VIEW(":status"), digits, false);
     return true;
 }
@@ -182,9 +186,10 @@ known_lines(struct http2_split *split, const char *at, const char *end)
     return at;
 }
 
-/* Reads a line; *at moves behind it. False: none ends here, or it is none of ours. */
+/* Reads a line that is not empty; *at moves behind it. False: none ends here, or it is none of
+ * ours. */
 static bool
-line_read(struct http2_split *split, struct fr_view part, const char **at, bool *out_empty)
+line_read(struct http2_split *split, struct fr_view part, const char **at)
 {
     const char *line = *at;
     const char *lf = http__find(part, line, '\n');
@@ -192,10 +197,9 @@ line_read(struct http2_split *split, struct fr_view part, const char **at, bool 
         return false;
     struct fr_view text = fr_view_make(line, (size_t)(lf - 1 - line));
     *at = lf + 1;
-    *out_empty = text.len == 0;
     if (!split->started)
-        return text.len > 0 && first_line(split, text);
-    return text.len == 0 || field_line(split, text, http__find(part, line, ':'));
+        return first_line(split, text);
+    return field_line(split, text, http__find(part, line, ':'));
 }
 
 enum http_step
@@ -208,7 +212,10 @@ http2_split_read(struct http2_split *split, struct fr_view part, size_t *out_use
             at = known_lines(split, at, end);
         if (at == end)
             break;
-        if (!line_read(split, part, &at, &empty))
+        empty = split->started && end - at >= 2 && memcmp(at, "\r\n", 2) == 0;
+        if (empty)
+            at += 2;
+        else if (!line_read(split, part, &at))
             return HTTP_BAD;
     }
     *out_used = (size_t)(at - part.ptr);
