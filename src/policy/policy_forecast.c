@@ -25,14 +25,9 @@
 #define WARM_UP 64           /* ticks in which every margin is looked at each time */
 #define ERROR_FLOOR 0.5      /* members: errors below this are nobody's business */
 #define VOICE_SHARPNESS 20.0 /* how much dearer a voice must be to be hardly heard */
-#define BUDGET 0.38          /* of the late requests that the goal allows: aimed at */
-#define LATE_USUAL 0.01      /* allowed where no goal is set */
-#define PRICE_START 10.0     /* of a late request, in requests' worth of capacity */
-#define PRICE_MIN 3.0
-#define PRICE_MAX 110.0
-#define PRICE_STEP 0.02
-#define PEAK_SHARE 0.35     /* a peak does not last as long as the way to it */
-#define RATE_MEMORY 17280.0 /* ticks */
+#define MOOD_LEARNT 60       /* errors after which a mood is trusted alone */
+#define ALIKE 4              /* ways ahead are, that differ by one in so many */
+#define PEAK_SHARE 0.35      /* a peak does not last as long as the way to it */
 #define MOVE_USUAL 0.08
 #define MOVE_MEMORY 0.0007
 #define RISING_FROM 1.7 /* times the usual short-term change */
@@ -68,10 +63,10 @@ void
 policy_forecast_init(struct policy_forecast *self)
 {
     *self = (struct policy_forecast){
-        .price = PRICE_START,
         .lead = POLICY__VOICE_NOW,
     };
     policy__member_init(&self->member);
+    policy__price_init(&self->price);
     for (size_t mood = 0; mood < POLICY__MOODS; mood++)
         for (size_t voice = 0; voice < POLICY__VOICES; voice++) {
             policy__margin_init(&self->far[mood][voice], (enum policy__mood)mood);
@@ -107,8 +102,8 @@ learn_said(struct policy_forecast *self, const struct policy__said *said, bool i
         struct policy__outcome outcome = {
             .log_error = log((came + floor_rate) / ((double)values[voice] + floor_rate)),
             .scale = (double)scales[voice],
-            .price = is_peak ? self->price * PEAK_SHARE : self->price,
-            .ticks = is_peak ? self->peak_ticks : self->far_ticks,
+            .price = is_peak ? self->price.value * PEAK_SHARE : self->price.value,
+            .ticks = is_peak ? said->peak_ticks : said->far_ticks,
         };
         if (margin[voice].own == 0 && voice != POLICY__VOICE_NOW)
             policy__margin_begin(&margin[voice], &margin[POLICY__VOICE_NOW]);
@@ -116,40 +111,37 @@ learn_said(struct policy_forecast *self, const struct policy__said *said, bool i
     }
 }
 
-/* Who said what far_ticks and peak_ticks ago is known now. */
+static double
+highest_rate(const struct policy_forecast *self, uint64_t ticks)
+{
+    double highest = 0;
+
+    for (uint64_t i = 0; i < ticks; i++)
+        highest = fmax(highest, policy__rate_at(self, self->tick - i));
+    return highest;
+}
+
+/* How far ahead is looked changes a little with each member that starts, and those start in a
+ * flood: what was said shortly before such a change counts too. What looked ahead for quite another
+ * time, before anything was known of starts, does not. */
+static bool
+is_alike(uint64_t ticks, uint64_t ticks_now)
+{
+    uint64_t apart = ticks > ticks_now ? ticks - ticks_now : ticks_now - ticks;
+    return apart * ALIKE <= ticks_now;
+}
+
+/* Who said what about now is known now. */
 static void
 learn_errors(struct policy_forecast *self)
 {
-    uint64_t tick = self->tick;
-
-    if (tick >= self->far_ticks) {
-        const struct policy__said *said = &self->said[(tick - self->far_ticks) % POLICY__RING];
-        if (said->far_ticks == self->far_ticks)
-            learn_said(self, said, false, policy__rate_at(self, tick));
+    for (uint64_t ago = 1; ago <= POLICY__HORIZON_MAX && ago <= self->tick; ago++) {
+        const struct policy__said *said = &self->said[(self->tick - ago) % POLICY__RING];
+        if (said->far_ticks == ago && is_alike(ago, self->far_ticks))
+            learn_said(self, said, false, policy__rate_at(self, self->tick));
+        if (said->peak_ticks == ago && is_alike(ago, self->peak_ticks))
+            learn_said(self, said, true, highest_rate(self, ago));
     }
-    if (tick >= self->peak_ticks) {
-        const struct policy__said *said = &self->said[(tick - self->peak_ticks) % POLICY__RING];
-        double peak = 0;
-        for (uint64_t i = 0; i < self->peak_ticks; i++)
-            peak = fmax(peak, policy__rate_at(self, tick - i));
-        if (said->peak_ticks == self->peak_ticks)
-            learn_said(self, said, true, peak);
-    }
-}
-
-/* More late requests than the budget make each dearer, fewer make it cheaper. Requests count, not
- * minutes: a bad night with nobody there is no reason to be careful at noon. */
-static void
-learn_price(struct policy_forecast *self, const struct policy_traffic *traffic, double late_max)
-{
-    double budget = BUDGET * (late_max > 0 ? late_max : LATE_USUAL);
-    double share = self->tick < 720 ? 1.0 / ((double)self->tick + 1) : 1.0 / RATE_MEMORY;
-    double late = traffic->slow >= 0 ? fmin(traffic->slow, 1) : budget;
-
-    self->rate_mean += share * (traffic->rate - self->rate_mean);
-    double weight = fmin(6, traffic->rate / (self->rate_mean + 1e-9));
-    self->price *= exp(PRICE_STEP * (late - budget) * weight);
-    self->price = fmax(PRICE_MIN, fmin(PRICE_MAX, self->price));
 }
 
 static double
@@ -231,7 +223,7 @@ size_margins(struct policy_forecast *self, enum policy__voice lead, enum policy_
         if (!is_moving && v != lead && v != peak_lead && self->tick >= WARM_UP &&
             (uint64_t)v % SIZE_EVERY != self->tick % SIZE_EVERY)
             continue;
-        struct policy__sizing sizing = {self->price, self->far_ticks, is_moving};
+        struct policy__sizing sizing = {self->price.value, self->far_ticks, is_moving};
         if (far->seen)
             policy__margin_size(far, &sizing, &self->member);
         sizing.price *= PEAK_SHARE;
@@ -267,25 +259,48 @@ members_against_backlog(const struct policy_forecast *self, const struct policy_
 
     if (!(queue > 0))
         return 0;
-    double more = sqrt(rate * self->price * queue / hold_span_s(self, traffic->drain_s));
+    double more = sqrt(rate * self->price.value * queue / hold_span_s(self, traffic->drain_s));
     return (rate + more) / capacity;
+}
+
+static struct need
+need_in(const struct policy_forecast *self, enum policy__mood mood, const struct policy__said *said)
+{
+    const struct policy__margin *far = self->far[mood];
+    const struct policy__margin *peak = self->peak[mood];
+
+    return (struct need){
+        .rise = members_wanted(self, far, said->far, find_lead(far, said->far)),
+        .enough = members_wanted(self, peak, said->peak, find_lead(peak, said->peak)),
+    };
+}
+
+/* A flood in a mood that hardly anything is known of is no reason to want less than the calmer mood
+ * would. */
+static struct need
+need_of_moods(const struct policy_forecast *self, const struct policy__said *said)
+{
+    enum policy__mood mood = self->mood;
+    struct need need = need_in(self, mood, said);
+
+    while (mood > POLICY__CALM && self->far[mood][POLICY__VOICE_NOW].seen < MOOD_LEARNT) {
+        struct need calmer = need_in(self, --mood, said);
+        need.rise = fmax(need.rise, calmer.rise);
+        need.enough = fmax(need.enough, calmer.enough);
+    }
+    return need;
 }
 
 static struct need
 find_need(struct policy_forecast *self, const struct policy_traffic *traffic, uint32_t have)
 {
     struct policy__said *said = &self->said[self->tick % POLICY__RING];
-    struct policy__margin *far = self->far[self->mood];
-    struct policy__margin *peak = self->peak[self->mood];
+    const struct policy__margin *far = self->far[self->mood];
 
     policy__voices_say(self, said);
     enum policy__voice lead = find_lead(far, said->far);
-    enum policy__voice peak_lead = find_lead(peak, said->peak);
-    size_margins(self, lead, peak_lead);
-    struct need need = {
-        .rise = members_wanted(self, far, said->far, lead),
-        .enough = members_wanted(self, peak, said->peak, peak_lead),
-    };
+    size_margins(self, lead, find_lead(self->peak[self->mood], said->peak));
+    struct need need = need_of_moods(self, said);
     need.rise = fmax(need.rise, members_against_backlog(self, traffic, have));
     if (lead != POLICY__VOICES) {
         self->lead = lead;
@@ -380,6 +395,7 @@ bridge_gap(struct policy_forecast *self, double seconds)
 {
     for (size_t i = 0; i < POLICY__RING; i++)
         self->said[i].far_ticks = self->said[i].peak_ticks = 0;
+    self->member.queue = (double)NAN;
     if (seconds > 0)
         policy__season_skip(&self->season, seconds);
 }
@@ -423,7 +439,7 @@ desire_known(struct policy_forecast *self, const struct policy_settings *setting
     const struct policy_traffic *traffic = &seen->traffic;
 
     self->rate[self->tick % POLICY__RING] = (float)traffic->rate;
-    learn_price(self, traffic, settings->late_max);
+    policy__price_learn(&self->price, traffic, settings->late_max);
     feel_mood(self);
     learn_errors(self);
     if (self->tick % CURVE_EVERY == 0)

@@ -34,13 +34,17 @@ prior_slow(double utilization)
 void
 policy__member_init(struct policy__member_model *model)
 {
-    *model = (struct policy__member_model){.startup_mean_s = STARTUP_GUESS_S,
-                                           .startup_high_s = STARTUP_GUESS_S};
+    *model = (struct policy__member_model){
+        .startup_mean_s = STARTUP_GUESS_S,
+        .startup_high_s = STARTUP_GUESS_S,
+        .queue = (double)NAN,
+    };
     policy__member_rebuild(model);
 }
 
 /* Requests/s that were finished; of those that came some were refused, and some wait. What left a
- * queue may have been finished or have given up: NaN then. */
+ * queue may have been finished or have given up, and who waits may have come before anybody looked:
+ * NaN then. */
 static double
 served_of(const struct policy__member_model *model, const struct policy_traffic *traffic)
 {
@@ -48,9 +52,10 @@ served_of(const struct policy__member_model *model, const struct policy_traffic 
         return traffic->served;
     double dropped = traffic->dropped > 0 ? traffic->dropped : 0;
     double queued = traffic->queue > 0 ? traffic->queue : 0;
-    if (queued < model->queue)
+    double before = isnan(model->queue) && !(queued > 0) ? 0 : model->queue;
+    if (!(queued >= before))
         return (double)NAN;
-    return traffic->rate - dropped - (queued - model->queue) / traffic->dt_s;
+    return traffic->rate - dropped - (queued - before) / traffic->dt_s;
 }
 
 static void

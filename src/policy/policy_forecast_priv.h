@@ -66,12 +66,18 @@ struct policy__season {
 /* What a member can do. */
 struct policy__member_model {
     double log_capacity, weight; /* weight 0: not known yet */
-    double queue;                /* requests that waited when the last tick ended */
+    double queue;                /* requests that waited when the last tick ended; NaN: not known */
     bool is_backlog;             /* more had come in it than could be done */
     double bad[POLICY__CURVE_STEPS], requests[POLICY__CURVE_STEPS];
     float slow[POLICY__CURVE_FINE + 1]; /* share of late requests at a utilization */
     double startup_mean_s, startup_high_s;
     bool is_startup_known;
+};
+
+/* What a late request is taken to cost: see policy_forecast_price.c. */
+struct policy__price {
+    double value;                /* in requests' worth of capacity */
+    double came_rate, late_rate; /* requests/s, over the memory; 0: nobody came yet */
 };
 
 /* What was said at one tick, until it is known who was right. */
@@ -97,8 +103,7 @@ struct policy_forecast {
     struct policy__said said[POLICY__RING];
     float release[POLICY__RING]; /* members that seemed enough, tick by tick */
     double move;                 /* mean square of the short-term change */
-    double price;                /* of a late request, in requests' worth of capacity */
-    double rate_mean;
+    struct policy__price price;
     uint32_t far_ticks, peak_ticks;
     enum policy__mood mood;
     enum policy__voice lead;
@@ -119,6 +124,11 @@ void policy__member_rebuild(struct policy__member_model *model);
 double policy__member_capacity(const struct policy__member_model *model); /* requests/s */
 double policy__member_slow(const struct policy__member_model *model, double utilization);
 double policy__member_startup_s(const struct policy__member_model *model);
+
+/* policy_forecast_price.c: late_max 0: no goal is set. */
+void policy__price_init(struct policy__price *price);
+void policy__price_learn(struct policy__price *price, const struct policy_traffic *traffic,
+                         double late_max);
 
 /* policy_forecast_season.c */
 void policy__season_add(struct policy__season *season, double rate, double dt_s);
