@@ -304,6 +304,7 @@ edge_member_free(struct edge_member *member)
     cluster_health_free(&member->health);
     cluster_agent_check_free(&member->agent);
     cluster_member_unref(&member->shared);
+    fr_free(member->last_latency);
     fr_free(member);
 }
 

@@ -27,6 +27,8 @@
 #include "proxy/proxy.h"
 #include "stream/stream_session.h"
 
+#include <assert.h>
+
 #define EDGE_SAMPLE_US (50 * FR_US_PER_MS) /* how often levels are looked at */
 #define EDGE_REPORT_US (50 * FR_US_PER_MS) /* between two reports of changes, in the long run */
 #define EDGE_REPORT_BURST 16               /* such reports that need not wait for that */
@@ -92,7 +94,7 @@ struct edge_member {
     struct cluster_utilization utilization;
     bool above_upper;        /* as last reported */
     bool below_lower;
-    struct fr_hist last_latency;
+    struct fr_hist *last_latency; /* NULL: no response was timed yet */
     double sessions; /* sticky ones on it, estimated at sessions_at_us */
     uint64_t last_sessions_given;
     int64_t sessions_at_us;
@@ -104,6 +106,7 @@ struct edge_member {
     int64_t drain_us; /* of its cluster, which may be gone */
     struct loop_timer drain_timer;
 };
+static_assert(sizeof(struct edge_member) <= 384, "most are idle: see last_latency");
 
 /* A request of the manager that was, or is being, carried out. */
 struct edge_request {

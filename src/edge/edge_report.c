@@ -94,14 +94,18 @@ fill_latency(struct report *report, struct edge_member *member, struct wire_serv
 {
     struct fr_hist now, since;
     cluster_member_latency(member->shared, &now);
-    fr_hist_since(&since, &now, &member->last_latency);
+    if (!member->last_latency && fr_hist_count(&now) == 0)
+        return; /* of thousands of members most are silent: nothing is kept for them */
+    if (!member->last_latency)
+        member->last_latency = fr_xalloc(sizeof(*member->last_latency));
+    fr_hist_since(&since, &now, member->last_latency);
     if (fr_hist_count(&since) > 0) {
         out->p50_ms = (double)fr_hist_quantile_us(&since, 0.50) / 1000;
         out->p90_ms = (double)fr_hist_quantile_us(&since, 0.90) / 1000;
         out->p99_ms = (double)fr_hist_quantile_us(&since, 0.99) / 1000;
     }
     if (!report->crossing)
-        member->last_latency = now;
+        *member->last_latency = now;
 }
 
 #define SESSION_US (3600 * FR_US_PER_S) /* of a cookie that ends with its browser, as a guess */

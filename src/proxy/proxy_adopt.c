@@ -196,10 +196,12 @@ proxy_pool_settle(struct proxy_pool *pool)
     if (pool->shown > 0 || pool->connection_count > 0 || pool->in_flight > 0)
         return;
     worker->pools[pool->member->slot] = NULL;
-    loop_timer_stop(&pool->probe_timer);
+    if (pool->trouble)
+        loop_timer_stop(&pool->trouble->probe_timer);
     proxy_watch_settled(pool);
     tls_resume_clear(&pool->resume);
     cluster_member_unref(&pool->member);
+    fr_free(pool->trouble);
     fr_free(pool);
 }
 

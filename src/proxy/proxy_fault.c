@@ -9,6 +9,8 @@
  */
 #include "proxy/proxy_priv.h"
 
+#include <stdio.h>
+
 static const struct {
     int status;
     size_t counter; /* offset in struct proxy_counters */
@@ -55,15 +57,34 @@ proxy_fault_answer(enum proxy_attempt_end end)
     return (struct proxy_fault_answer){faults[end].status, faults[end].words};
 }
 
+struct proxy_trouble *
+proxy_pool_trouble(struct proxy_pool *pool)
+{
+    if (!pool->trouble)
+        pool->trouble = fr_alloc(sizeof(*pool->trouble));
+    return pool->trouble;
+}
+
+void
+proxy_fault_tls_why(struct proxy_pool *pool, const char *words)
+{
+    struct proxy_trouble *trouble = proxy_pool_trouble(pool);
+    if (trouble)
+        (void)snprintf(trouble->tls_why, sizeof(trouble->tls_why), "%s", words); /* cut is fine */
+}
+
 void
 proxy_fault(struct proxy_pool *pool, enum proxy_attempt_end end)
 {
     struct proxy_worker *worker = pool->worker;
     if (end == PROXY_ATTEMPT_OK || end == PROXY_ATTEMPT_DROPPED || end == PROXY_ATTEMPT_WITHDRAWN)
         return;
-    struct proxy_fault_pace *pace = &pool->faults[end];
-    int64_t now_us = loop_now_us(worker->loop);
     cluster_count_add((uint64_t *)(void *)((char *)&worker->counters + faults[end].counter), 1);
+    struct proxy_trouble *trouble = proxy_pool_trouble(pool);
+    if (!trouble)
+        return; /* counted, but not told */
+    struct proxy_fault_pace *pace = &trouble->faults[end];
+    int64_t now_us = loop_now_us(worker->loop);
     pace->untold++;
     if (pace->told_us != 0 && now_us - pace->told_us < PROXY_FAULT_QUIET_US)
         return;
@@ -76,7 +97,7 @@ proxy_fault(struct proxy_pool *pool, enum proxy_attempt_end end)
     memcpy(message->member, pool->member->id, sizeof(message->member));
     memcpy(message->address, pool->member->address, sizeof(message->address));
     if (end == PROXY_ATTEMPT_TLS)
-        memcpy(message->why, pool->tls_why, sizeof(message->why));
+        memcpy(message->why, trouble->tls_why, sizeof(message->why));
     pace->told_us = now_us;
     pace->untold = 0;
     loop_post(proxy_control(worker->proxy), &message->msg, on_fault, message);

@@ -32,7 +32,7 @@ on_closed(void *ctx)
     pool->probing = false;
     pool->connection_count--;
     if (again)
-        loop_timer_start(worker->loop, &pool->probe_timer, PROXY_PROBE_US, probe, pool);
+        loop_timer_start(worker->loop, &pool->trouble->probe_timer, PROXY_PROBE_US, probe, pool);
     proxy_pool_settle(pool); /* may be its end */
     proxy_worker_sockets(worker, -1);
 }
@@ -40,9 +40,9 @@ on_closed(void *ctx)
 static void
 probe_end(struct proxy_pool *pool)
 {
-    loop_timer_stop(&pool->probe_timer);
-    if (pool->probe_sock.fd >= 0)
-        loop_close(&pool->probe_sock, on_closed, pool);
+    loop_timer_stop(&pool->trouble->probe_timer);
+    if (pool->trouble->probe_sock.fd >= 0)
+        loop_close(&pool->trouble->probe_sock, on_closed, pool);
 }
 
 static void
@@ -75,26 +75,31 @@ probe(void *ctx)
     struct proxy_worker *worker = pool->worker;
     if (!left_out(pool))
         return;
-    if (loop_connect(&pool->probe_sock, worker->loop, &pool->member->addr, on_connected, pool)) {
+    if (loop_connect(&pool->trouble->probe_sock, worker->loop, &pool->member->addr, on_connected,
+                     pool)) {
         pool->probe_gone = true;
-        loop_timer_start(worker->loop, &pool->probe_timer, PROXY_PROBE_US, probe, pool);
+        loop_timer_start(worker->loop, &pool->trouble->probe_timer, PROXY_PROBE_US, probe, pool);
         return;
     }
     pool->probing = true;
     pool->connection_count++;
     proxy_worker_sockets(worker, 1);
     PROXY_COUNT(worker, member_probes);
-    loop_timer_start(worker->loop, &pool->probe_timer, pool->probe_timeout_us, on_timeout, pool);
+    loop_timer_start(worker->loop, &pool->trouble->probe_timer, pool->trouble->probe_timeout_us,
+                     on_timeout, pool);
 }
 
 void
 proxy_probe_start(struct proxy_pool *pool, int64_t timeout_us, bool gone)
 {
-    pool->probe_timeout_us = timeout_us;
+    struct proxy_trouble *trouble = proxy_pool_trouble(pool);
+    if (!trouble)
+        return; /* it stays out for its time */
+    trouble->probe_timeout_us = timeout_us;
     pool->probe_gone = gone;
-    if (!pool->probing && !loop_timer_running(&pool->probe_timer))
-        loop_timer_start(pool->worker->loop, &pool->probe_timer, gone ? PROXY_PROBE_US : 0, probe,
-                         pool);
+    if (!pool->probing && !loop_timer_running(&trouble->probe_timer))
+        loop_timer_start(pool->worker->loop, &trouble->probe_timer, gone ? PROXY_PROBE_US : 0,
+                         probe, pool);
 }
 
 void
@@ -102,6 +107,6 @@ proxy_probe_stop(struct proxy_pool *pool)
 {
     if (pool->probing)
         probe_end(pool);
-    else
-        loop_timer_stop(&pool->probe_timer);
+    else if (pool->trouble)
+        loop_timer_stop(&pool->trouble->probe_timer);
 }

@@ -10,12 +10,11 @@
  */
 #include "proxy/proxy_carrier.h"
 
-#include <stdio.h>
 
 static void
 secure_failed(struct proxy_upstream *up, const char *why)
 {
-    (void)snprintf(up->pool->tls_why, sizeof(up->pool->tls_why), "%s", why); /* cut is fine */
+    proxy_fault_tls_why(up->pool, why);
     proxy_forward_failed(up->exchange, PROXY_ATTEMPT_TLS);
 }
 
@@ -49,15 +48,15 @@ on_handshake(void *ctx, enum tls_outcome outcome, const char *words)
     struct proxy_worker *worker = up->worker;
     fr_insist(up->magic == PROXY_UPSTREAM_MAGIC);
     if (outcome == TLS_FAILED) { /* the receive that it is part of fails, and that ends the try */
-        (void)snprintf(up->pool->tls_why, sizeof(up->pool->tls_why), "%s", words);
+        proxy_fault_tls_why(up->pool, words);
         return;
     }
     PROXY_COUNT(worker, member_tls_handshakes);
     if (outcome == TLS_RESUMED)
         PROXY_COUNT(worker, member_tls_resumptions);
     /* In TLS 1.3 a member judges our certificate when for us the handshake is over. */
-    (void)snprintf(up->pool->tls_why, sizeof(up->pool->tls_why), "%s",
-                   "an alert behind the handshake, as of a member that wants a certificate");
+    proxy_fault_tls_why(up->pool,
+                        "an alert behind the handshake, as of a member that wants a certificate");
     loop_defer(worker->loop, &up->secured_task, on_secured, up);
 }
 
@@ -81,7 +80,7 @@ handshake(struct proxy_upstream *up)
     up->tls = session;
     if (up->http1_only)
         tls_session_http1_only(session);
-    (void)snprintf(pool->tls_why, sizeof(pool->tls_why), "the member closed the connection");
+    proxy_fault_tls_why(pool, "the member closed the connection");
     proxy_upstream_want(up);
 }
 
