@@ -445,6 +445,13 @@ def test_our_order_of_ciphers_and_phones(setup):
         said = openssl_client(setup, "-tls1_2", "-cipher",
                               ":".join("ECDHE-ECDSA-" + name for name in names))
         assert f"Cipher is ECDHE-ECDSA-{chosen}" in said, said
+    for names, chosen in ((["AES_256_GCM_SHA384", "AES_128_GCM_SHA256"], "AES_128_GCM_SHA256"),
+                          (["CHACHA20_POLY1305_SHA256", "AES_128_GCM_SHA256"],
+                           "CHACHA20_POLY1305_SHA256"),
+                          (["AES_256_GCM_SHA384"], "AES_256_GCM_SHA384")):
+        said = openssl_client(setup, "-tls1_3", "-ciphersuites",
+                              ":".join("TLS_" + name for name in names))
+        assert f"Cipher is TLS_{chosen}" in said, said
 
 
 @pytest.mark.parametrize("tls, words", [
