@@ -76,6 +76,15 @@ bio_read(BIO *bio, char *data, size_t cap, size_t *out_got)
     return 0;
 }
 
+/* Whether more is sent at once behind what is sent now, so that the kernel makes one segment of it:
+ * behind a ticket the first answer, mostly, and behind our last word the end of the connection.
+ * What does not follow within 200 ms is not waited for. */
+static bool
+more_follows(const struct tls_session *session)
+{
+    return session->more || SSL_get_state(session->ssl) == TLS_ST_SW_SESSION_TICKET;
+}
+
 static int
 bio_write(BIO *bio, const char *data, size_t bytes, size_t *out_sent)
 {
@@ -84,7 +93,7 @@ bio_write(BIO *bio, const char *data, size_t bytes, size_t *out_sent)
     ssize_t sent;
     do
         sent = send(session->fd, data, bytes,
-                    MSG_DONTWAIT | MSG_NOSIGNAL | (session->more ? MSG_MORE : 0));
+                    MSG_DONTWAIT | MSG_NOSIGNAL | (more_follows(session) ? MSG_MORE : 0));
     while (sent < 0 && errno == EINTR);
     *out_sent = sent > 0 ? (size_t)sent : 0;
     /* For OpenSSL every failure is one to try again: after any other it would not read either, and
@@ -302,6 +311,7 @@ filter_shutdown(struct loop_filter *filter)
 {
     struct tls_session *session = session_of(filter);
     ERR_clear_error();
+    session->more = true; /* the kernel's own end */
     if (session->over && !session->failed && !session->send_error)
         (void)SSL_shutdown(session->ssl); /* what the kernel does not take now is let go */
     ERR_clear_error();

@@ -286,6 +286,25 @@ client_of(const char *authority, const char *name)
     return client;
 }
 
+/* ---- what goes out -------------------------------------------------------------------------- */
+
+static struct {
+    int fd; /* whose sends are counted */
+    int sends, more, last_flags;
+} counted;
+
+/* In place of libc's. */
+ssize_t
+send(int fd, const void *data, size_t bytes, int flags)
+{
+    if (fd == counted.fd) {
+        counted.sends++;
+        counted.more += (flags & MSG_MORE) != 0;
+        counted.last_flags = flags;
+    }
+    return sendto(fd, data, bytes, flags, NULL, 0);
+}
+
 /* ---- tests --------------------------------------------------------------------------------- */
 
 static void
@@ -313,6 +332,35 @@ test_bytes_both_ways(void **state)
     assert_true(fr_view_is(tls_session_protocol(pair.server.session), "http/1.1"));
     assert_true(fr_view_is(tls_session_name(pair.server.session), "one.test"));
     pair_close(&pair);
+}
+
+/* A ticket goes out with the first answer, the last word with the connection's end. */
+static void
+test_segments_are_shared(void **state)
+{
+    struct pair pair;
+    struct tls_tickets *tickets = tls_tickets_new();
+    struct tls_server *server = server_of("one", tickets);
+    struct tls_client *client = client_of(NULL, NULL);
+    (void)state;
+    pair_open(&pair);
+    pair_secure(&pair, server, client, "one.test", NULL);
+    counted.fd = pair.server.sock.fd;
+    counted.sends = counted.more = 0;
+    send_up(&pair);
+    assert_int_equal(counted.sends, 2); /* the handshake's, and the ticket */
+    assert_int_equal(counted.more, 1);
+    assert_true(counted.last_flags & MSG_MORE);
+    send_down(&pair);
+    assert_int_equal(counted.more, 1);
+    assert_false(counted.last_flags & MSG_MORE);
+    pair_close(&pair);
+    assert_int_equal(counted.more, 2);
+    assert_true(counted.last_flags & MSG_MORE);
+    counted.fd = -1;
+    tls_server_unref(&server);
+    tls_client_unref(&client);
+    tls_tickets_free(&tickets);
 }
 
 static void
@@ -583,6 +631,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes_both_ways),
+        cmocka_unit_test(test_segments_are_shared),
         cmocka_unit_test(test_proper_end_and_reset),
         cmocka_unit_test(test_members_are_verified),
         cmocka_unit_test(test_verification_can_be_off),
