@@ -11,7 +11,7 @@
  * are not looked at.
  */
 #include "proxy/proxy_park.h"
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_trouble.h"
 
 /* ---- clusters ----------------------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
  * Limits:     a message a second, member and fault; those between are told as a number with the
  *             next one. The counters miss none.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_trouble.h"
 
 #include <stdio.h>
 

@@ -117,21 +117,6 @@ struct proxy_cluster {
 
 #define PROXY_TLS_WHY_BYTES 120
 
-/* What is kept of a member only once something went wrong with it, or was secured: of thousands most
- * are silent. */
-struct proxy_trouble {
-    /* proxy_probe.c */
-    struct loop_sock probe_sock;
-    struct loop_timer probe_timer;
-    int64_t probe_timeout_us;
-    /* proxy_fault.c */
-    char tls_why[PROXY_TLS_WHY_BYTES]; /* the last failure's */
-    struct proxy_fault_pace {
-        int64_t told_us;
-        uint32_t untold;
-    } faults[PROXY_FAULT_COUNT];
-};
-
 struct proxy_pool { /* one member's connections on one worker */
     struct proxy_worker *worker;
     struct cluster_member *member; /* one reference */
@@ -150,7 +135,7 @@ struct proxy_pool { /* one member's connections on one worker */
     /* proxy_probe.c */
     bool probing;    /* the socket is in use; counts in connection_count */
     bool probe_gone; /* it took no connection since it was left out: one now means it is back */
-    struct proxy_trouble *trouble; /* NULL: there was none; see proxy_pool_trouble */
+    struct proxy_trouble *trouble; /* NULL: there was none; see proxy_trouble.h */
     /* proxy_secure.c */
     struct tls_resume resume;
 };
@@ -736,9 +721,6 @@ struct proxy_fault_answer {
 struct proxy_fault_answer proxy_fault_answer(enum proxy_attempt_end end);
 /* Counts it, and has it logged, not too often; nothing for what is no fault. */
 void proxy_fault(struct proxy_pool *pool, enum proxy_attempt_end end);
-struct proxy_trouble *proxy_pool_trouble(struct proxy_pool *pool); /* NULL: memory is out */
-/* What the next fault of TLS is told with. */
-void proxy_fault_tls_why(struct proxy_pool *pool, const char *words);
 
 /* proxy_probe.c */
 /* The member is left out, gone: because it took no connection. Tries it until it is back or is not

@@ -12,7 +12,7 @@
  * its time, unless active checks say that it is well again, or until it has been gone: one that
  * dies is often left out for what it broke off, before anybody is refused a connection.
  */
-#include "proxy/proxy_priv.h"
+#include "proxy/proxy_trouble.h"
 
 static void probe(void *ctx);
 

@@ -9,7 +9,7 @@
  *             handshake fails nothing was sent, so that another member may be given it.
  */
 #include "proxy/proxy_carrier.h"
-
+#include "proxy/proxy_trouble.h"
 
 static void
 secure_failed(struct proxy_upstream *up, const char *why)
