@@ -272,6 +272,6 @@ proxy_cached_stalls(struct proxy_exchange *x)
         return false; /* the next bytes leave the slowest behind */
     if (x->up)
         loop_timer_stop(&x->up->timer); /* the silence is not the member's */
-    loop_timer_start(x->worker->loop, &x->stall, PROXY_STALL_LOOK_US, on_stall_look, x);
+    proxy_exchange_timer(x, &x->stall, PROXY_STALL_LOOK_US, on_stall_look);
     return true;
 }

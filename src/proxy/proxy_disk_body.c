@@ -221,5 +221,5 @@ proxy_disk_body_send(struct proxy_exchange *x, const struct cache_selection *wha
         fr_free(body);
     }
     /* In a later turn: who answers is not prepared that another answer begins. */
-    loop_timer_start(worker->loop, &x->stall, 0, on_begin_anew, x);
+    proxy_exchange_timer(x, &x->stall, 0, on_begin_anew);
 }

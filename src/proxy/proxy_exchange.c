@@ -16,38 +16,40 @@
 
 #include <errno.h>
 
+#define CLEARED_BYTES offsetof(struct proxy_exchange, down_head) /* for the next request */
 #define GATHERED_BYTES_MAX 4096 /* of an answer that is copied to go out with the next */
 #define ALLOWED_METHODS "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 /* ---- making and ending -------------------------------------------------------------------- */
 
 static struct proxy_exchange *
+exchange_alloc(const struct proxy_worker *worker)
+{
+    size_t head_bytes_max = 2 * worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES;
+    size_t trailers_max = HTTP_TRAILER_BYTES_MAX + sizeof(PROXY_TRAILERS_LEAD);
+    struct proxy_exchange *x = fr_alloc(sizeof(*x));
+    if (!x)
+        return NULL;
+    fr_buf_init(&x->up_head, head_bytes_max);
+    fr_buf_init(&x->down_head, head_bytes_max);
+    fr_buf_init(&x->raw_head, head_bytes_max);
+    fr_buf_init(&x->up_trailers, trailers_max);
+    fr_buf_init(&x->down_trailers, trailers_max);
+    return x;
+}
+
+static struct proxy_exchange *
 exchange_new(struct proxy_client *client)
 {
     struct proxy_worker *worker = client->worker;
     size_t offset = offsetof(struct proxy_exchange, free_link);
-    size_t head_bytes_max = 2 * worker->http_limits.head_bytes_max + PROXY_KEPT_BUF_BYTES;
-    size_t trailers_max = HTTP_TRAILER_BYTES_MAX + sizeof(PROXY_TRAILERS_LEAD);
-    struct fr_buf up_head, down_head, raw_head;
     struct proxy_exchange *x = proxy_free_list_take(&worker->free_exchanges, offset);
-    if (x) {
-        up_head = x->up_head;
-        down_head = x->down_head;
-        raw_head = x->raw_head;
-        memset(x, 0, offsetof(struct proxy_exchange, tried));
-    } else {
-        x = fr_alloc(sizeof(*x));
-        if (!x)
-            return NULL;
-        fr_buf_init(&up_head, head_bytes_max);
-        fr_buf_init(&down_head, head_bytes_max);
-        fr_buf_init(&raw_head, head_bytes_max);
-    }
-    x->up_head = up_head;
-    x->down_head = down_head;
-    x->raw_head = raw_head;
-    fr_buf_init(&x->up_trailers, trailers_max);
-    fr_buf_init(&x->down_trailers, trailers_max);
+    if (x)
+        memset(x, 0, CLEARED_BYTES);
+    else
+        x = exchange_alloc(worker);
+    if (!x)
+        return NULL;
     x->worker = worker;
     x->client = client;
     x->magic = PROXY_EXCHANGE_MAGIC;
@@ -66,7 +68,7 @@ proxy_exchange_await(struct proxy_worker *worker)
 {
     const char *link = (const char *)worker->free_exchanges.items.next; /* none: no harm */
     const char *x = link - offsetof(struct proxy_exchange, free_link);
-    for (size_t at = 0; at < offsetof(struct proxy_exchange, tried); at += FR_CACHE_LINE)
+    for (size_t at = 0; at < CLEARED_BYTES; at += FR_CACHE_LINE)
         __builtin_prefetch(x + at, 1);
 }
 
@@ -107,9 +109,36 @@ proxy_exchange_new_background(struct proxy_exchange *x)
 static void
 trim(struct fr_buf *buf)
 {
-    fr_buf_clear(buf);
+    if (buf->len > 0)
+        fr_buf_clear(buf);
     if (buf->cap > PROXY_KEPT_BUF_BYTES)
         fr_buf_fini(buf);
+}
+
+static void
+let_go(struct fr_buf *buf)
+{
+    if (buf->cap > 0)
+        fr_buf_fini(buf);
+}
+
+void
+proxy_exchange_timer(struct proxy_exchange *x, struct loop_timer *timer, int64_t delay_us,
+                     loop_fn fn)
+{
+    x->timed = true;
+    loop_timer_start(x->worker->loop, timer, delay_us, fn, x);
+}
+
+static void
+stop_timers(struct proxy_exchange *x)
+{
+    if (!x->timed)
+        return;
+    loop_timer_stop(&x->half_closed);
+    loop_timer_stop(&x->park_timer);
+    loop_timer_stop(&x->stall);
+    loop_timer_stop(&x->grpc_timer);
 }
 
 /* Lets go of everything but the client, who is given back. */
@@ -120,9 +149,7 @@ exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
     struct proxy_client *client = x->client;
     fr_insist(x->magic == PROXY_EXCHANGE_MAGIC && client->exchange == x);
     proxy_forward_end(x, PROXY_ATTEMPT_DROPPED);
-    loop_timer_stop(&x->half_closed);
-    loop_timer_stop(&x->stall);
-    loop_timer_stop(&x->grpc_timer);
+    stop_timers(x);
     proxy_queue_leave(x);
     proxy_park_leave(x);
     proxy_note_end(x, end);
@@ -140,8 +167,8 @@ exchange_end(struct proxy_exchange *x, enum proxy_log_end end)
     trim(&x->up_head);
     trim(&x->down_head);
     trim(&x->raw_head);
-    fr_buf_fini(&x->up_trailers);
-    fr_buf_fini(&x->down_trailers);
+    let_go(&x->up_trailers);
+    let_go(&x->down_trailers);
     if (!proxy_free_list_give(&worker->free_exchanges, &x->free_link)) {
         fr_buf_fini(&x->up_head);
         fr_buf_fini(&x->down_head);
@@ -349,7 +376,7 @@ void
 proxy_exchange_half_closed(struct proxy_exchange *x)
 {
     x->client_ended = true;
-    loop_timer_start(x->worker->loop, &x->half_closed, PROXY_HALF_CLOSED_US, on_half_closed, x);
+    proxy_exchange_timer(x, &x->half_closed, PROXY_HALF_CLOSED_US, on_half_closed);
 }
 
 /* ---- beginning ---------------------------------------------------------------------------- */

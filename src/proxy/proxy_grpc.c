@@ -63,7 +63,7 @@ proxy_grpc_take(struct proxy_exchange *x, const struct http_head *request)
     int64_t us;
     x->grpc = type && http_is_grpc(type->value);
     if (x->grpc && timeout && read_timeout(timeout->value, &us))
-        loop_timer_start(x->worker->loop, &x->grpc_timer, us + PROXY_GRPC_SLACK_US, on_deadline, x);
+        proxy_exchange_timer(x, &x->grpc_timer, us + PROXY_GRPC_SLACK_US, on_deadline);
 }
 
 static void

@@ -171,7 +171,7 @@ proxy_park_enter(struct proxy_exchange *x)
     /* From its beginning on: who has waited for another one's fetch does not begin anew. */
     int64_t waited_us = loop_now_us(worker->loop) - x->asked_us;
     int64_t left_us = (x->wants_page ? park->page_after_us : park->wait_us) - waited_us;
-    loop_timer_start(worker->loop, &x->park_timer, left_us > 0 ? left_us : 0, on_park_timer, x);
+    proxy_exchange_timer(x, &x->park_timer, left_us > 0 ? left_us : 0, on_park_timer);
     tell_demand(state);
 }
 

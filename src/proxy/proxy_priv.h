@@ -272,11 +272,8 @@ struct proxy_exchange {
     uint64_t body_bytes;     /* that came behind the head's buffer, framing included */
     struct proxy_pace sending;
     struct http_body request_body;
-    struct fr_buf up_head; /* the head as the member gets it; kept for a second try */
-    size_t up_length_at;   /* in up_head: a length that HTTP/1.1 is not told; 0: there is none */
+    size_t up_length_at; /* in up_head: a length that HTTP/1.1 is not told; 0: there is none */
     bool up_head_sent;
-    char up_chunk[HTTP_CHUNK_HEAD_BYTES];
-    struct fr_buf up_trailers; /* see proxy_head_trailers */
     size_t up_sending_bytes;
 
     /* who asks, and what the request is called */
@@ -294,7 +291,6 @@ struct proxy_exchange {
     bool session_cookies; /* it has cookies of the name of the cluster's sessions */
     bool in_session;      /* ... and one of them is good */
     bool gives_session;   /* the response has a new cookie */
-    struct cluster_session session;
     const struct cluster_endpoint *endpoint; /* of cluster->view */
     struct proxy_pool *pool;
     struct proxy_upstream *up;
@@ -314,7 +310,6 @@ struct proxy_exchange {
     bool parked; /* its cluster has no member */
     bool wants_page;
     size_t parked_bytes;
-    struct loop_timer park_timer;
     int64_t asked_us;          /* it began */
     uint32_t in_flight_before; /* on its member, when this try began */
     int64_t attempt_us;        /* ... and when that was */
@@ -323,8 +318,6 @@ struct proxy_exchange {
     int status;
     enum http_framing response_framing; /* as it comes */
     enum http_framing client_framing;   /* as it goes */
-    struct http_body response_body;
-    struct fr_buf down_head;
     bool head_ready; /* down_head holds a final head */
     bool begun;      /* a byte of the final response went to the client */
     bool response_done;
@@ -332,16 +325,12 @@ struct proxy_exchange {
     unsigned interim_count;
     uint8_t orphaned_count; /* connections that ended while it waited for them */
     struct loop_buf *tail; /* the last receive buffer, taken off the upstream */
-    char down_chunk[HTTP_CHUNK_HEAD_BYTES];
-    struct fr_buf down_trailers;
     size_t down_sending_bytes;
     void (*after)(struct proxy_exchange *x); /* of the send under way; else NULL */
-    struct loop_timer half_closed; /* runs while nothing was sent to a client that has ended */
     int fail_status;               /* to be answered once the 1xx under way is out; 0: none */
     const char *fail_words;
     bool grpc;           /* a gRPC call: proxy_grpc.h */
     uint8_t grpc_status; /* its outcome; 0: well, or not told */
-    struct loop_timer grpc_timer;
     bool response_keep; /* the member's connection may be used again after this response */
     /* proxy_drip.c: the member's rate while nothing but the member is waited for */
     int64_t drip_from_us;  /* it is waited for since; 0: it is not */
@@ -377,15 +366,13 @@ struct proxy_exchange {
     bool stale_on_error;     /* answered stale, because the member gave no answer, or an error */
     enum cache_forward forward;
     int member_status;      /* of the member's response, when another answer was given */
-    struct fr_buf raw_head; /* the request's own bytes, for what comes later */
     size_t host_len;
     uint32_t cache_owner;    /* slot of the route's cluster */
     uint64_t request_serial; /* purges up to this one were before the request */
     int64_t request_wall_us;
-    struct cache_policy policy;
     struct cache_filler *filler;
-    struct loop_timer stall;        /* others who stream along are waited for */
-    int64_t stalled_us;             /* since when; 0 = not */
+    int64_t stalled_us;             /* others who stream along are waited for since; 0: are not */
+    bool timed; /* one of its timers was started: proxy_exchange_timer */
     bool outgrown;                  /* a fetch without a client that can be stored no more */
     struct cache_entry *entry;      /* that answers */
     bool entry_counted;             /* a reference; else our reader holds it */
@@ -399,7 +386,18 @@ struct proxy_exchange {
 
     struct proxy_file *file; /* being sent; NULL: none */
 
-    /* Not cleared for the next request: something above tells how much of each is good. */
+    /* Not cleared for the next request: they come back empty, and stopped. */
+    struct fr_buf down_head, raw_head; /* raw: the request's own, for what comes later */
+    struct fr_buf up_head;             /* as the member gets it; kept for a second try */
+    struct fr_buf up_trailers, down_trailers; /* see proxy_head_trailers */
+    struct loop_timer half_closed; /* runs while nothing was sent to a client that has ended */
+    struct loop_timer park_timer, grpc_timer, stall; /* stall: of others who stream along */
+
+    /* Nor these: something above tells how much of each is good. */
+    struct cache_policy policy;     /* cached */
+    struct http_body response_body; /* head_ready */
+    struct cluster_session session; /* in_session */
+    char up_chunk[HTTP_CHUNK_HEAD_BYTES], down_chunk[HTTP_CHUNK_HEAD_BYTES];
     const struct cluster_member *tried[PROXY_TRIES_MAX]; /* tried_count; the first of these */
     char upgrade[PROXY_UPGRADE_BYTES];                   /* what the member may switch to */
     char address[PROXY_ADDRESS_BYTES];
@@ -593,8 +591,10 @@ void proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int 
 void proxy_exchange_send_file(struct proxy_exchange *x, const struct iovec *iov, int count,
                               const struct loop_file_piece *piece, proxy_after_fn after);
 void proxy_exchange_sent(struct proxy_exchange *x); /* its send is over */
-/* From the route on, by the head that was kept. */
-void proxy_exchange_again(struct proxy_exchange *x);
+/* Starts one of its timers, which stops with it at the latest. */
+void proxy_exchange_timer(struct proxy_exchange *x, struct loop_timer *timer, int64_t delay_us,
+                          loop_fn fn);
+void proxy_exchange_again(struct proxy_exchange *x); /* from the route on, by the head kept */
 /* Another one for the same request, without a client. NULL: no memory. */
 struct proxy_exchange *proxy_exchange_new_background(struct proxy_exchange *x);
 void proxy_exchange_out_of_memory(struct proxy_exchange *x);
