@@ -23,7 +23,7 @@ void fr_buf_fini(struct fr_buf *buf); /* releases, keeps the ceiling: the buffer
 /* On failure (FR_ERR_FULL, FR_ERR_NOMEM) nothing was appended. */
 FR_MUST_USE enum fr_err fr_buf_append(struct fr_buf *buf, const void *ptr, size_t len);
 FR_MUST_USE enum fr_err fr_buf_append_view(struct fr_buf *buf, struct fr_view view);
-FR_MUST_USE enum fr_err fr_buf_grow(struct fr_buf *buf, size_t extra_bytes);
+FR_COLD FR_MUST_USE enum fr_err fr_buf_grow(struct fr_buf *buf, size_t extra_bytes);
 static inline FR_MUST_USE enum fr_err
 fr_buf_reserve(struct fr_buf *buf, size_t extra_bytes)
 {

@@ -8,6 +8,8 @@
 #define FR_ERR_H
 
 #define FR_MUST_USE __attribute__((warn_unused_result))
+/* Rarely called: made small, and put elsewhere, as is what leads to the call alone. */
+#define FR_COLD __attribute__((cold))
 
 enum fr_err_index {
 #define FR_ERR_ROW(name, kind, words) FR_ERR_INDEX_##name,

@@ -148,7 +148,13 @@ void cache_entry_unref(struct cache_entry **entry);
 struct cache_entry *cache_entry_hold(struct cache_reader *reader, struct cache_entry *entry);
 /* Of what was found with this reader; reader NULL: the same as _unref. NULL entries are allowed. It
  * may be a counted reference, too: whichever of both ends first, the other one keeps the entry. */
-void cache_entry_let_go(struct cache_reader *reader, struct cache_entry **entry);
+void cache_entry_release(struct cache_reader *reader, struct cache_entry **entry);
+static inline void
+cache_entry_let_go(struct cache_reader *reader, struct cache_entry **entry)
+{
+    if (*entry)
+        cache_entry_release(reader, entry);
+}
 
 /* The stored head as it goes to a client: status line and end-to-end fields, each ending in CRLF,
  * without Age, Connection, Content-Length and the empty line, which the sender adds. Date is there.

@@ -159,7 +159,7 @@ cache_entry_hold(struct cache_reader *reader, struct cache_entry *entry)
 }
 
 void
-cache_entry_let_go(struct cache_reader *reader, struct cache_entry **entry)
+cache_entry_release(struct cache_reader *reader, struct cache_entry **entry)
 {
     struct cache_entry *old = *entry;
     if (!reader) {
@@ -167,8 +167,6 @@ cache_entry_let_go(struct cache_reader *reader, struct cache_entry **entry)
         return;
     }
     *entry = NULL;
-    if (!old)
-        return;
     struct pin *pin = pin_at(reader, old);
     if (pin->entry != old) { /* a counted reference that was handed on */
         cache_entry_unref(&old);

@@ -43,10 +43,10 @@ struct http__reader {
     enum http_limit limit;
 };
 
-enum http_step http__bad(const char *start, const char *at, int status, const char *words,
-                         struct http_err *out_err);
+FR_COLD enum http_step http__bad(const char *start, const char *at, int status, const char *words,
+                                 struct http_err *out_err);
 /* The reader ran out of bytes: MORE, or BAD where the limit cut them. */
-enum http_step http__ran_out(const struct http__reader *reader, struct http_err *out_err);
+FR_COLD enum http_step http__ran_out(const struct http__reader *reader, struct http_err *out_err);
 
 /* A reader of the head at the start of `in`; a head over its limit is answered `limit_status`. */
 struct http__reader http__reader_of(struct fr_view in, const struct http_limits *limits,

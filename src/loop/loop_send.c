@@ -149,10 +149,14 @@ send_parts(struct loop_sock *sock)
                              .msg_iovlen = (size_t)sock->send_iov_count};
     /* What follows from the file goes into the same packets. */
     bool more = sock->send_file_bytes > 0;
-    ssize_t sent =
-        sock->filter
-            ? sock->filter->send(sock->filter, message.msg_iov, sock->send_iov_count, more)
-            : sendmsg(sock->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
+    int how = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
+    ssize_t sent;
+    if (sock->filter)
+        sent = sock->filter->send(sock->filter, message.msg_iov, sock->send_iov_count, more);
+    else if (message.msg_iovlen == 1) /* the kernel has less to read */
+        sent = send(sock->fd, message.msg_iov->iov_base, message.msg_iov->iov_len, how);
+    else
+        sent = sendmsg(sock->fd, &message, how);
     if (sent >= 0) {
         sock->sent_bytes += (uint64_t)sent;
         drop_sent(sock, (size_t)sent);

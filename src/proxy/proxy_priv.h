@@ -544,7 +544,7 @@ void proxy_worker_unlisten(struct proxy_worker *worker, const struct loop_addr *
 void proxy_worker_unlisten_all(struct proxy_worker *worker, bool at_once); /* or: see proxy.h */
 void proxy_worker_pause(struct proxy_worker *worker); /* at the limit of connections, or below */
 /* Closes the client that has been idle longest; false: there is none to close. */
-bool proxy_worker_reclaim(struct proxy_worker *worker);
+FR_COLD bool proxy_worker_reclaim(struct proxy_worker *worker);
 
 /* proxy_adopt.c */
 void proxy_adopt(struct proxy_worker *worker, struct cluster_snapshot *take_snapshot);
@@ -567,8 +567,8 @@ void proxy_client_want(struct proxy_client *client); /* posts a receive if there
 void proxy_client_timer(struct proxy_client *client, int64_t delay_us);
 void proxy_client_next(struct proxy_client *client); /* an exchange ended well */
 void proxy_client_close(struct proxy_client *client);
-void proxy_client_abort(struct proxy_client *client);
-void proxy_client_linger(struct proxy_client *client);
+FR_COLD void proxy_client_abort(struct proxy_client *client);
+FR_COLD void proxy_client_linger(struct proxy_client *client);
 /* A send towards it is under way, whatever it is: a socket, a stream, nobody. */
 bool proxy_client_sending(const struct proxy_client *client);
 
@@ -577,12 +577,12 @@ void proxy_exchange_await(struct proxy_worker *worker); /* bytes came: one may b
 /* A head was parsed into worker->request_head; raw is its bytes. */
 void proxy_exchange_begin(struct proxy_client *client, struct fr_view raw);
 /* What came is no request, or came too slowly: answers and closes. */
-void proxy_exchange_refuse(struct proxy_client *client, int status, const char *words);
+FR_COLD void proxy_exchange_refuse(struct proxy_client *client, int status, const char *words);
 void proxy_exchange_half_closed(struct proxy_exchange *x); /* its request is in, no more follows */
 void proxy_exchange_input(struct proxy_exchange *x, size_t bytes); /* more came from the client */
 void proxy_exchange_reply(struct proxy_exchange *x); /* the first of the three ends */
-void proxy_exchange_fail(struct proxy_exchange *x, int status, const char *words);
-void proxy_exchange_drop(struct proxy_exchange *x);
+FR_COLD void proxy_exchange_fail(struct proxy_exchange *x, int status, const char *words);
+FR_COLD void proxy_exchange_drop(struct proxy_exchange *x);
 /* Sends to the client; `after` runs when the kernel took all of it, unless the client is gone. */
 typedef void (*proxy_after_fn)(struct proxy_exchange *x);
 void proxy_exchange_send(struct proxy_exchange *x, const struct iovec *iov, int count,
@@ -597,7 +597,7 @@ void proxy_exchange_timer(struct proxy_exchange *x, struct loop_timer *timer, in
 void proxy_exchange_again(struct proxy_exchange *x); /* from the route on, by the head kept */
 /* Another one for the same request, without a client. NULL: no memory. */
 struct proxy_exchange *proxy_exchange_new_background(struct proxy_exchange *x);
-void proxy_exchange_out_of_memory(struct proxy_exchange *x);
+FR_COLD void proxy_exchange_out_of_memory(struct proxy_exchange *x);
 /* True: the request's body, told or counted, is too long for its route, and the exchange failed. */
 bool proxy_exchange_body_too_long(struct proxy_exchange *x, uint64_t bytes);
 
@@ -690,9 +690,9 @@ void proxy_forward_pump(struct proxy_exchange *x); /* request bytes towards the 
 void proxy_forward_end(struct proxy_exchange *x, enum proxy_attempt_end end);
 void proxy_forward_timed(struct proxy_exchange *x, int64_t took_us); /* against the goal */
 /* ... and tries again or answers with the error. */
-void proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end);
+FR_COLD void proxy_forward_failed(struct proxy_exchange *x, enum proxy_attempt_end end);
 /* ... and answers with the error, or cuts off what was begun. */
-void proxy_forward_broken(struct proxy_exchange *x, enum proxy_attempt_end end);
+FR_COLD void proxy_forward_broken(struct proxy_exchange *x, enum proxy_attempt_end end);
 void proxy_forward_timeout(struct proxy_exchange *x);  /* of the member */
 void proxy_forward_withdraw(struct proxy_exchange *x); /* the member's drain deadline passed */
 
