@@ -239,7 +239,8 @@ gather(char *room, const struct iovec *parts, int count)
 {
     size_t filled = 0;
     if (count == 1 || parts[0].iov_len >= RECORD_BYTES)
-        return fr_view_make(parts[0].iov_base, parts[0].iov_len);
+        return fr_view_make(parts[0].iov_base,
+                            parts[0].iov_len < RECORD_BYTES ? parts[0].iov_len : RECORD_BYTES);
     for (int i = 0; i < count && filled < RECORD_BYTES; i++) {
         size_t bytes = parts[i].iov_len;
         if (bytes > RECORD_BYTES - filled)
@@ -248,6 +249,15 @@ gather(char *room, const struct iovec *parts, int count)
         filled += bytes;
     }
     return fr_view_make(room, filled);
+}
+
+static size_t
+bytes_of(const struct iovec *parts, int count)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += parts[i].iov_len;
+    return bytes;
 }
 
 static ssize_t
@@ -262,7 +272,9 @@ filter_send(struct loop_filter *filter, const struct iovec *parts, int count, bo
     }
     struct fr_view data = gather(room, parts, count);
     session->drained = false;
-    session->more = more || data.len > RECORD_BYTES; /* what a record leaves is sent at once */
+    /* One record a call, or OpenSSL would send the last as if something followed. What the record
+     * leaves is sent at once. */
+    session->more = more || bytes_of(parts, count) > data.len;
     ERR_clear_error();
     int returned = SSL_write_ex(session->ssl, data.ptr, data.len, &sent);
     session->more = false;
