@@ -176,12 +176,6 @@ allocator_ledger(const struct allocator *allocator)
     return &allocator->ledger;
 }
 
-size_t
-allocator_server_count(const struct allocator *allocator)
-{
-    return allocator->server_count;
-}
-
 /* The place behind *at in the list, or NULL at its end. */
 static const struct fr_list *
 walk(const struct fr_list *list, const void **at)

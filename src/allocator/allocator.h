@@ -144,8 +144,7 @@ FR_MUST_USE enum fr_err allocator_reload(struct allocator *allocator,
                                          size_t pool_count);
 
 const struct cluster_ledger *allocator_ledger(const struct allocator *allocator);
-size_t allocator_server_count(const struct allocator *allocator);
-/* Walks over them, and over the pools: *at is NULL at first. Nothing may change meanwhile. */
+/* Walks over servers, and over pools: *at is NULL at first. Nothing may change meanwhile. */
 bool allocator_server_next(const struct allocator *allocator, const void **at,
                            struct allocator_server *out);
 struct allocator_pool {

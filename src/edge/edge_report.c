@@ -23,6 +23,8 @@ struct report {
     struct fr_arena arena;
     struct wire_report wire;
     bool crossing;
+    struct allocator_server *moving; /* those of the allocator that no member stands for */
+    size_t moving_count;
 };
 
 static uint64_t
@@ -169,6 +171,37 @@ is_responsible(const struct edge *edge, const struct edge_cluster *cluster)
     return cluster->config->scale.enabled || edge->role == WIRE_ROLE_ALLOCATOR;
 }
 
+/* Looked for once, not once a cluster: there may be thousands of both. */
+static bool
+find_moving(struct report *report)
+{
+    struct edge *edge = report->edge;
+    struct allocator_server server;
+    size_t count = 0;
+    for (const void *at = NULL; allocator_server_next(edge->allocator, &at, &server);)
+        count += server.state != CLUSTER_SERVER_READY;
+    report->moving = fr_arena_alloc(&report->arena, (count + 1) * sizeof(*report->moving));
+    if (report->moving == NULL)
+        return false;
+    for (const void *at = NULL; allocator_server_next(edge->allocator, &at, &server);)
+        if (server.state != CLUSTER_SERVER_READY && !shown_as_leaving(edge, server.id))
+            report->moving[report->moving_count++] = server;
+    return true;
+}
+
+static void
+fill_moving(const struct allocator_server *server, struct wire_server *out)
+{
+    bool coming = server->state == CLUSTER_SERVER_STARTING;
+    *out = wire_server_none();
+    out->id = fr_view_of(server->id);
+    out->address = fr_view_of(server->address);
+    out->pool = fr_view_of(server->pool);
+    out->state = coming ? FR_VIEW("starting") : FR_VIEW("draining");
+    out->weight = server->weight;
+    out->weight_normal = server->weight_normal;
+}
+
 /* Members, then those on their way in or out. */
 static size_t
 fill_servers(struct report *report, struct edge_cluster *cluster, struct wire_server *out)
@@ -183,31 +216,22 @@ fill_servers(struct report *report, struct edge_cluster *cluster, struct wire_se
         if (strcmp(member->cluster_name, name) == 0)
             fill_member(report, member, &out[count++]);
     }
-    struct allocator_server server;
-    for (const void *at = NULL; allocator_server_next(edge->allocator, &at, &server);) {
-        if (strcmp(server.cluster, name) != 0 || server.state == CLUSTER_SERVER_READY ||
-            shown_as_leaving(edge, server.id))
-            continue;
-        struct wire_server *shown = &out[count++];
-        bool coming = server.state == CLUSTER_SERVER_STARTING;
-        *shown = wire_server_none();
-        shown->id = fr_view_of(server.id);
-        shown->address = fr_view_of(server.address);
-        shown->pool = fr_view_of(server.pool);
-        shown->state = coming ? FR_VIEW("starting") : FR_VIEW("draining");
-        shown->weight = server.weight;
-        shown->weight_normal = server.weight_normal;
-    }
+    for (size_t i = 0; i < report->moving_count; i++)
+        if (strcmp(report->moving[i].cluster, name) == 0)
+            fill_moving(&report->moving[i], &out[count++]);
     return count;
 }
 
 static size_t
-servers_at_most(const struct edge *edge, const struct edge_cluster *cluster)
+servers_of(const struct report *report, const struct edge_cluster *cluster)
 {
-    size_t leaving = 0;
-    FR_LIST_EACH(&edge->leaving, node)
-        leaving++;
-    return cluster->member_count + leaving + allocator_server_count(edge->allocator);
+    const char *name = cluster->config->name;
+    size_t count = cluster->member_count;
+    FR_LIST_EACH(&report->edge->leaving, node)
+        count += strcmp(FR_CONTAINER(node, struct edge_member, link)->cluster_name, name) == 0;
+    for (size_t i = 0; i < report->moving_count; i++)
+        count += strcmp(report->moving[i].cluster, name) == 0;
+    return count;
 }
 
 /* What purges took since the last report: its members are about to be asked for it. */
@@ -244,8 +268,8 @@ fill_cluster(struct report *report, struct edge_cluster *cluster, struct wire_cl
     }
     if (edge->cache != NULL)
         fill_purged(cluster, out);
-    out->servers = fr_arena_alloc(&report->arena,
-                                  (servers_at_most(edge, cluster) + 1) * sizeof(*out->servers));
+    out->servers =
+        fr_arena_alloc(&report->arena, (servers_of(report, cluster) + 1) * sizeof(*out->servers));
     if (out->servers == NULL)
         return false;
     out->server_count = fill_servers(report, cluster, out->servers);
@@ -302,7 +326,7 @@ send_report(struct edge *edge, bool crossing)
     report.wire.full = true;
     fill_self(&report);
     enum fr_err err = FR_ERR_NOMEM;
-    if (fill_clusters(&report) && fill_pools(&report))
+    if (find_moving(&report) && fill_clusters(&report) && fill_pools(&report))
         err = stream_session_send_report(edge->stream, &report.wire);
     if (err != FR_OK)
         fr_log(FR_LOG_WARN, "edge", "report not sent, the next one says it all",

@@ -309,3 +309,13 @@ def test_a_report_that_is_too_large_says_what_to_do(box):
         sock.sendall(opening("manager", "manager-by-hand", 7))
         wait("it to say so", lambda: "larger than stream.stanza-max" in edge.process.log())
         assert http1.fetch(edge.address).status == 503  # and it serves on: nobody is there
+
+
+def test_a_report_of_many_clusters_and_many_servers(box):
+    """What a report takes grows with both, not with their product."""
+    clusters = {f"c{number}": {"scale": {"from": "rack", "min": 0, "max": 300}}
+                for number in range(300)}
+    servers = [f"127.0.{1 + number // 250}.{1 + number % 250}:9" for number in range(300)]
+    system = Obedient(box, clusters, [{"cluster": "c0"}], {"rack": static_pool(*servers)})
+    system.manager.send('<allocate count="300"/>', "c0")  # nobody is there: they stay starting
+    system.manager.wait("report", match=lambda report: len(report.find("cluster/server")) >= 300)

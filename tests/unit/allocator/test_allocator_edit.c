@@ -36,7 +36,7 @@ ledger_edit(struct fixture *fix, const char *drop, const char *find, const char 
 static bool
 until_gone(struct fixture *fix)
 {
-    return allocator_server_count(fix->allocator) == 1;
+    return fix->allocator->server_count == 1;
 }
 
 static void
@@ -188,7 +188,7 @@ bad_edits_are_refused_and_kept(void **state)
         fixture_run(&fix, until_refused);
         if (!strstr(fix.refused_words, rows[i].words))
             fail_msg("\"%s\" instead of \"%s\"", fix.refused_words, rows[i].words);
-        assert_int_equal(allocator_server_count(fix.allocator), 1);
+        assert_int_equal(fix.allocator->server_count, 1);
         fixture_file_read(&fix, "ledger.yaml", &text); /* the user's file is left alone */
         assert_string_equal(text.data, rows[i].text);
         fr_buf_fini(&text);
@@ -250,7 +250,7 @@ edit_right_before_our_write_is_not_lost(void **state)
     fixture_answer(&fix);
     fixture_run(&fix, until_first_gone);
     assert_true(fixture_has_seen(&fix, "leave local-1"));
-    assert_int_equal(allocator_server_count(fix.allocator), 2);
+    assert_int_equal(fix.allocator->server_count, 2);
     fixture_close(&fix);
 }
 

@@ -46,7 +46,7 @@ allocation_is_refused_and_undone(void **state)
     assert_int_equal(fix.err, FR_ERR_IO);
     assert_string_equal(fix.why, "the ledger can't be written");
     assert_int_equal(fix.answers, 1);
-    assert_int_equal(allocator_server_count(fix.allocator), 0);
+    assert_int_equal(fix.allocator->server_count, 0);
     assert_int_equal(allocator_ledger(fix.allocator)->server_count, 0);
     fixture_census_take(&fix, &census);
     assert_int_equal(census.leaders, 0); /* nothing was touched before the ledger knew */
@@ -144,7 +144,7 @@ static bool
 until_checked(struct fixture *fix)
 {
     struct allocator_server server;
-    size_t last = allocator_server_count(fix->allocator) - 1;
+    size_t last = fix->allocator->server_count - 1;
     return !fix->allocator->dirty && fixture_server_at(fix, last, &server) &&
            FR_CONTAINER(fix->allocator->servers.prev, struct allocator__server, link)->health;
 }

@@ -113,7 +113,7 @@ until_left_local_1(struct fixture *fix)
 static bool
 until_none(struct fixture *fix)
 {
-    return allocator_server_count(fix->allocator) == 0;
+    return fix->allocator->server_count == 0;
 }
 
 static void
@@ -134,7 +134,7 @@ draining_is_released_again_after_a_start(void **state)
     fixture_open(&fix);
     fixture_run(&fix, until_left_local_1); /* other edges may still use it */
     allocator_drained(fix.allocator, ids[0]);
-    assert_int_equal(allocator_server_count(fix.allocator), 1);
+    assert_int_equal(fix.allocator->server_count, 1);
     allocator_release(fix.allocator, ids[0]);
     fixture_run(&fix, until_none);
     fixture_close(&fix);
@@ -185,7 +185,7 @@ static_assert(FAULT_POINTS == 3 * ALLOCATOR_ACTIONS, "a fault point without a ro
 static bool
 until_replacement(struct fixture *fix)
 {
-    return allocator_server_count(fix->allocator) == 2 && fixture_has_seen(fix, "join local-4");
+    return fix->allocator->server_count == 2 && fixture_has_seen(fix, "join local-4");
 }
 
 static bool
@@ -240,7 +240,7 @@ until_no_orphans(struct fixture *fix)
 {
     struct fixture_census census;
     fixture_census_take(fix, &census);
-    return census.leaders <= allocator_server_count(fix->allocator);
+    return census.leaders <= fix->allocator->server_count;
 }
 
 static void

@@ -68,7 +68,7 @@ refusals_say_why(void **state)
     assert_int_equal(fix.err, FR_ERR_RANGE);
     fixture_allocate(&fix, "web", 3); /* the list has two */
     assert_int_equal(fix.err, FR_ERR_POOL_EMPTY);
-    assert_int_equal(allocator_server_count(fix.allocator), 0);
+    assert_int_equal(fix.allocator->server_count, 0);
     fixture_allocate(&fix, "web", 2);
     assert_int_equal(fix.err, FR_OK);
     fixture_allocate(&fix, "web", 1);
@@ -162,7 +162,7 @@ one_pool_alone_may_be_asked(void **state)
     asked.count = 3; /* it has two */
     allocator_allocate_asked(fix.allocator, &asked, fixture_done, &fix);
     assert_int_equal(fix.err, FR_ERR_POOL_EMPTY);
-    assert_int_equal(allocator_server_count(fix.allocator), 1);
+    assert_int_equal(fix.allocator->server_count, 1);
     asked.pool = FR_VIEW("other");
     allocator_allocate_asked(fix.allocator, &asked, fixture_done, &fix);
     assert_int_equal(fix.err, FR_ERR_STATE);
@@ -212,7 +212,7 @@ one_failure_gives_all_back(void **state)
     assert_int_equal(fix.err, FR_ERR_PROVIDER);
     assert_string_equal(fix.why, "exited with status 3; last log line: no luck");
     assert_int_equal(fix.id_count, 3);
-    assert_int_equal(allocator_server_count(fix.allocator), 0);
+    assert_int_equal(fix.allocator->server_count, 0);
     fixture_census_take(&fix, &census);
     assert_int_equal(census.leaders, 0);
     fixture_ledger(&fix, &ledger);
@@ -237,7 +237,7 @@ one_failure_takes_the_joined_back_too(void **state)
     fixture_allocate(&fix, "api", 2);
     assert_int_equal(fix.err, FR_ERR_PROVIDER);
     assert_non_null(strstr(fix.why, "local-2: No such file or directory"));
-    assert_int_equal(allocator_server_count(fix.allocator), 0);
+    assert_int_equal(fix.allocator->server_count, 0);
     assert_int_equal(fixture_has_seen(&fix, "join local-1"),
                      fixture_has_seen(&fix, "leave local-1"));
     fixture_close(&fix);
@@ -258,7 +258,7 @@ start_times_out_with_its_reasons(void **state)
     assert_int_equal(fix.err, FR_ERR_PROVIDER);
     assert_string_equal(fix.why, "start timed out after 200ms: connect: Connection refused; last "
                                  "log line: warming up");
-    assert_int_equal(allocator_server_count(fix.allocator), 0);
+    assert_int_equal(fix.allocator->server_count, 0);
     fixture_close(&fix);
 }
 
@@ -302,7 +302,7 @@ drains_until_drained_and_released(void **state)
     allocator_release(fix.allocator, ids[0]);
     fixture_answer(&fix);
     assert_int_equal(fix.err, FR_OK);
-    assert_int_equal(allocator_server_count(fix.allocator), 0);
+    assert_int_equal(fix.allocator->server_count, 0);
     fixture_close(&fix);
 }
 
@@ -382,7 +382,7 @@ a_request_of_an_earlier_life_is_answered_and_not_redone(void **state)
     assert_int_equal(fix.id_count, 2);
     assert_string_equal(fix.ids[0], "local-1");
     assert_string_equal(fix.ids[1], "local-2");
-    assert_int_equal(allocator_server_count(fix.allocator), 2);
+    assert_int_equal(fix.allocator->server_count, 2);
     fixture_ledger(&fix, &ledger);
     assert_int_equal(ledger.server_count, 2);
     assert_string_equal(ledger.servers[1].request, "3:81");
@@ -410,7 +410,7 @@ one_that_is_starting_is_waited_for(void **state)
     assert_int_equal(fix.err, FR_OK);
     assert_string_equal(fix.ids[0], "local-1");
     assert_true(fixture_has_seen(&fix, "join local-1"));
-    assert_int_equal(allocator_server_count(fix.allocator), 1);
+    assert_int_equal(fix.allocator->server_count, 1);
     fixture_close(&fix);
 }
 
@@ -492,7 +492,7 @@ an_edit_that_takes_one_of_two_ends_the_request(void **state)
     (void)allocator__event(first, ALLOCATOR_GIVE_BACK, false);
     fixture_run(&fix, until_answered);
     assert_int_equal(fix.err, FR_ERR_PROVIDER);
-    assert_int_equal(allocator_server_count(fix.allocator), 0);
+    assert_int_equal(fix.allocator->server_count, 0);
     fixture_census_take(&fix, &census);
     assert_int_equal(census.leaders, 0);
     fixture_close(&fix);
@@ -534,7 +534,7 @@ one_that_leaves_already_is_waited_for(void **state)
     allocator_release(fix.allocator, FR_VIEW("local-1"));
     fixture_run(&fix, until_answered);
     assert_int_equal(fix.err, FR_OK);
-    assert_int_equal(allocator_server_count(fix.allocator), 0);
+    assert_int_equal(fix.allocator->server_count, 0);
     fixture_close(&fix);
 }
 

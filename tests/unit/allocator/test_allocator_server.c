@@ -49,7 +49,7 @@ death_restarts_in_place(void **state)
 static bool
 until_replaced(struct fixture *fix)
 {
-    return fixture_has_seen(fix, "join local-2") && allocator_server_count(fix->allocator) == 1;
+    return fixture_has_seen(fix, "join local-2") && fix->allocator->server_count == 1;
 }
 
 static void
@@ -77,7 +77,7 @@ too_many_deaths_replace(void **state)
 static bool
 until_two_seen_of_rack(struct fixture *fix)
 {
-    return fixture_has_seen(fix, "join rack-2") && allocator_server_count(fix->allocator) == 1;
+    return fixture_has_seen(fix, "join rack-2") && fix->allocator->server_count == 1;
 }
 
 static void

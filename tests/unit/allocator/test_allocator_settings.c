@@ -145,7 +145,7 @@ unknown_provider_is_refused(void **state)
 static bool
 until_none(struct fixture *fix)
 {
-    return allocator_server_count(fix->allocator) == 0;
+    return fix->allocator->server_count == 0;
 }
 
 static void
