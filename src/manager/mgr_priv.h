@@ -47,7 +47,7 @@
 #define MGR_CLUSTERS_MAX 16384     /* configured or reported */
 #define MGR_SERIES_MAX 100000      /* a source's servers, summed over sources: about 110 MiB */
 #define MGR_REQUESTS_MAX 4096      /* unanswered at a time */
-#define MGR_MEMBERS_DECIDED 4096   /* of one cluster that are looked at in one decision */
+#define MGR_MEMBERS_DECIDED 20000  /* of one cluster that are looked at in one decision */
 #define MGR_EPOCH_MAX (1ULL << 40) /* a peer cannot push ours past this */
 
 #define MGR_TICK_US 250000LL          /* durations, cooldowns, silence, the journal */

@@ -282,7 +282,7 @@ listener_leave(struct proxy_listener *item)
     int64_t kept_us = loop_listener_kept_us(&item->listener);
     if (loop_timer_running(&item->leave_timer))
         return;
-    if (kept_us <= 0) {
+    if (kept_us == 0) {
         listener_free(item);
         return;
     }

@@ -57,6 +57,22 @@ stored_head(void **state)
     cache_store_free(&store);
 }
 
+/* However long it is said to be: 17 years are enough. */
+static void
+the_longest_lifetime(void **state)
+{
+    (void)state;
+    const int64_t year_us = 365 * 86400 * S;
+    struct cache_store *store = help_store(MEMORY, MEMORY);
+    assert_true(help_put(store, GET(""),
+                         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+                         "Cache-Control: max-age=2147483647\r\n\r\n",
+                         "hi", NOW));
+    assert_int_equal(help_answer(store, GET(""), NOW + 17 * year_us), CACHE_FRESH);
+    assert_int_equal(help_answer(store, GET(""), NOW + 18 * year_us), CACHE_MISS);
+    cache_store_free(&store);
+}
+
 /* Bodies that come in pieces of every size around those of the parts. */
 static void
 chunked_bodies(void **state)
@@ -628,6 +644,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stored_head),
+        cmocka_unit_test(the_longest_lifetime),
         cmocka_unit_test(chunked_bodies),
         cmocka_unit_test(incomplete_is_never_seen),
         cmocka_unit_test(too_large),

@@ -157,18 +157,24 @@ crowd(struct bed *bed, struct door *door)
 }
 
 static void
+door_open_busy(struct door *door, struct bed *bed)
+{
+    bed_open(bed, NULL);
+    door_open(door, bed, "127.0.0.1:0");
+    door->go_on = true;
+    loop_listener_defer(&door->listener, LOOP_DEFER_WHEN_BUSY);
+    assert_int_equal(door->listener.defer_us, 0);
+    assert_int_equal(loop_listener_kept_us(&door->listener), 0);
+    crowd(bed, door);
+}
+
+static void
 test_who_is_busy_defers(void **state)
 {
     struct bed bed;
     struct door door;
     (void)state;
-    bed_open(&bed, NULL);
-    door_open(&door, &bed, "127.0.0.1:0");
-    door.go_on = true;
-    loop_listener_defer(&door.listener, LOOP_DEFER_WHEN_BUSY);
-    assert_int_equal(door.listener.defer_us, 0);
-    assert_true(loop_listener_kept_us(&door.listener) <= 0);
-    crowd(&bed, &door);
+    door_open_busy(&door, &bed);
     assert_int_equal(door.listener.defer_us, 1000000);
     assert_int_equal(loop_listener_kept_us(&door.listener), 1000000);
     int silent = knock(&door.listener.addr);
@@ -193,11 +199,7 @@ test_busy_is_the_listener_that_was_told(void **state)
     struct bed bed;
     struct door door;
     (void)state;
-    bed_open(&bed, NULL);
-    door_open(&door, &bed, "127.0.0.1:0");
-    door.go_on = true;
-    loop_listener_defer(&door.listener, LOOP_DEFER_WHEN_BUSY);
-    crowd(&bed, &door);
+    door_open_busy(&door, &bed);
     /* Told otherwise it is so at once, and stays so however few come. */
     loop_listener_defer(&door.listener, 3000000);
     bed_settle(&bed, 2200000);
