@@ -182,9 +182,8 @@ def test_who_has_the_fewest_sessions_leaves_first(box):
         load.wait_done(40)
     load.assert_clean()
     seats = load.seen
-    if seats["first"] == seats["second"]:
+    while seats["first"] == seats["second"]:  # one more session, which base may get as well
         seats[http1.fetch(edge.address).get("X-Origin")] += 1
-    assert seats["first"] != seats["second"], seats
     (stays,) = ready(box, "web", 1).values()
     most = max(("first", "second"), key=lambda name: seats[name])
     assert spares[stays["address"]] == most, (seats, stays)
